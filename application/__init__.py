@@ -1,0 +1,1 @@
+"""What the service does and what it needs for it: commands, the scheduler, and the ports."""

@@ -1,0 +1,187 @@
+"""What the application needs from the world, as protocols; `infrastructure/` makes them real."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, Protocol
+from uuid import UUID
+
+from msgspec import Struct
+
+from domain.definition import Action, Definition
+from domain.facts import AnyFact, Attempt, Occurrence
+
+
+class Meta(Struct, frozen=True, kw_only=True):
+    """Who asked, in the course of what, and by which command: `command_id` is unique to one append."""
+
+    actor: str
+    correlation_id: str
+    command_id: UUID
+
+
+class NewFact(Struct, frozen=True):
+    """A fact at the place in its stream where it is meant to go (versions count from 1)."""
+
+    stream: UUID
+    version: int
+    fact: AnyFact
+
+
+class Guard(Struct, frozen=True):
+    """The version that must still be the head of a stream for a group to be accepted."""
+
+    stream: UUID
+    version: int
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """What one command appends: all or nothing."""
+
+    facts: tuple[NewFact, ...]
+    guards: tuple[Guard, ...] = ()
+    meta: Meta
+
+
+class Undecodable(Struct, frozen=True, kw_only=True):
+    """An event of the log that this release cannot read: its topic, and why."""
+
+    topic: str
+    error: str
+
+
+class Recorded(Struct, frozen=True, kw_only=True):
+    """A fact as the log holds it; `position` is its place in the one total order."""
+
+    position: int
+    stream: UUID
+    version: int
+    fact: AnyFact | Undecodable
+    meta: Meta
+    recorded_at: datetime
+
+
+type Patience = Literal["prompt", "patient", "gathered"]
+
+
+class LogUnavailable(Exception):
+    """The database does not answer; nothing is known to be stored. Try again shortly."""
+
+
+class EventLog(Protocol):
+    """The append-only log."""
+
+    def append(self, group: Group, *, patience: Patience = "prompt") -> Awaitable[int | None]:
+        """Append and answer the group's last position; None when a stream or guard has moved on.
+
+        `prompt` appends at once and raises `LogUnavailable` when the log stays away for some seconds (it may
+        still hold the group then); `patient` waits through any outage; `gathered` does too, and lets the
+        group wait a few milliseconds for others.
+        """
+        ...
+
+    async def read_stream(self, stream: UUID) -> Sequence[Recorded]:
+        """Every fact of a stream in order; empty when there is none. Raises `LogUnavailable`."""
+        ...
+
+    async def read_after(self, position: int, limit: int) -> Sequence[Recorded]:
+        """Up to `limit` facts after a position, in order. Raises `LogUnavailable`."""
+        ...
+
+
+class Follower(Protocol):
+    """Tells, in order and without gaps, what is appended."""
+
+    def follow(self, position: int) -> AsyncIterator[Sequence[Recorded]]:
+        """Every fact after `position`, in batches, for ever; waits through outages by itself."""
+        ...
+
+
+class DueTask(Struct, frozen=True, kw_only=True):
+    """A task and the instant where it is due next."""
+
+    task_id: UUID
+    version: int
+    namespace: str
+    definition: Definition
+    due_at: datetime
+
+
+class Unfinished(Struct, frozen=True, kw_only=True):
+    """An execution that is not over: claimed by `node` until `lease_until`, or waiting for `retry_at`."""
+
+    execution_id: UUID
+    node: str
+    lease_until: datetime | None
+    retry_at: datetime | None
+
+
+type Place = tuple[datetime, UUID]
+"""Where a task stands in the order of being due; the id tells tasks of one instant apart."""
+
+
+class DueTasks(Protocol):
+    """The scheduler's view of the read models. Both methods raise `LogUnavailable`."""
+
+    async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueTask]]:
+        """Up to `limit` tasks due after a place and not after `until`, in order; and the log position that
+        the answer reflects, from the same snapshot.
+        """
+        ...
+
+    async def unfinished(self, limit: int) -> Sequence[Unfinished]:
+        """Executions that are not over, those waiting longest first."""
+        ...
+
+
+class Nodes(Protocol):
+    """Who is alive. Every method raises `LogUnavailable`."""
+
+    async def beat(self, node: str) -> None:
+        """Say that a node is alive."""
+        ...
+
+    async def beats(self) -> Mapping[str, datetime]:
+        """The last beat of every node that has not left, by the database's clock."""
+        ...
+
+    async def leave(self, node: str) -> None:
+        """Say that a node is gone for good, so that what it left is taken over at once."""
+        ...
+
+
+class SchedulerObserver(Protocol):
+    """Hears what the scheduler does: for logs and metrics. Must neither block nor raise."""
+
+    def claimed(self, won: int, refused: int) -> None:
+        """A batch of claims came back."""
+
+    def in_flight(self, calls: int) -> None:
+        """How many calls are being made now."""
+
+    def indexed(self, entries: int) -> None:
+        """How many tasks the due index holds."""
+
+    def finished(self, occurrence: Occurrence, attempt: Attempt, *, success: bool) -> None:
+        """An execution is over and its outcome is in the log."""
+
+
+class Clock(Protocol):
+    """The time, and waiting for it."""
+
+    def now(self) -> datetime:
+        """The current instant, UTC, to the microsecond."""
+        ...
+
+    async def sleep_until(self, instant: datetime) -> None:
+        """Return at the instant, within a fraction of a millisecond, never before it."""
+        ...
+
+
+class HttpCaller(Protocol):
+    """Makes one attempt."""
+
+    async def call(self, action: Action, execution_id: UUID, number: int) -> Attempt:
+        """Send the action's request once and tell what happened; raises nothing but cancellation."""
+        ...

@@ -1,0 +1,117 @@
+"""Making the calls: each claim is sent at its instant by one of a fixed number of workers."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from datetime import timedelta
+from itertools import count
+from typing import TYPE_CHECKING
+
+from application.scheduler.waiting import first_of
+from domain import execution as executions
+from domain.execution import Running
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from application.scheduler.context import Context
+    from application.scheduler.reclaim import Reclaim
+    from application.scheduler.work import Job
+    from domain.facts import Attempt, AttemptStarted
+
+# A lease must outlive the attempt that it covers by this much, or it is renewed before the call is sent.
+LEASE_MARGIN = timedelta(seconds=2)
+
+
+class Attempts:
+    """Sends claimed attempts and passes what came back to `settle`, with a bound on the calls in flight."""
+
+    def __init__(
+        self,
+        context: Context,
+        reclaim: Reclaim,
+        settle: Callable[[Job, Attempt], Awaitable[None]],
+        concurrency: int,
+    ) -> None:
+        self._clock = context.clock
+        self._node = context.node
+        self._work = context.work
+        self._observer = context.observer
+        self._caller = context.caller
+        self._reclaim = reclaim
+        self._settle = settle
+        self._concurrency = concurrency
+        self._timed: list[tuple[datetime, int, Job]] = []
+        self._serial = count()
+        self._ready: deque[Job] = deque()
+        self._arrived = asyncio.Event()
+        self._free = asyncio.Semaphore(0)
+        self._in_flight = 0
+
+    def start(self, job: Job) -> None:
+        """Send a claimed attempt at its instant, or as soon as a worker is free."""
+        heapq.heappush(self._timed, (job.send_at, next(self._serial), job))
+        self._arrived.set()
+
+    def ready(self) -> int:
+        """How many claimed attempts wait for their instant or for a worker."""
+        return len(self._timed) + len(self._ready)
+
+    def idle(self) -> bool:
+        """Whether nothing is claimed, in flight or unrecorded."""
+        return self.ready() == 0 and self._in_flight == 0
+
+    async def run(self) -> None:
+        """Send for ever."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._concurrency):
+                group.create_task(self._worker(), name=f"worker-{number}")
+            await self._dispatch()
+
+    async def _dispatch(self) -> None:
+        while True:
+            self._arrived.clear()
+            if not self._timed:
+                await self._arrived.wait()
+            elif self._timed[0][0] > self._clock.now():
+                await first_of(self._clock.sleep_until(self._timed[0][0]), self._arrived.wait())
+            now = self._clock.now()
+            while self._timed and self._timed[0][0] <= now:
+                self._ready.append(heapq.heappop(self._timed)[2])
+                self._free.release()
+
+    async def _worker(self) -> None:
+        while True:
+            await self._free.acquire()
+            job = self._ready.popleft()
+            self._in_flight += 1
+            self._observer.in_flight(self._in_flight)
+            try:
+                await self._attempt(job)
+            finally:
+                self._in_flight -= 1
+                self._observer.in_flight(self._in_flight)
+
+    async def _attempt(self, job: Job) -> None:
+        if await self._still_ours(job):
+            attempt = await self._caller.call(job.definition.action, job.execution.id, job.execution.attempts)
+            await self._settle(job, attempt)
+        else:
+            self._work.done(job)
+
+    async def _still_ours(self, job: Job) -> bool:
+        """Whether to send now; a claim that its task or the clock overtook is renewed or dropped first."""
+        running = job.execution
+        timeout = timedelta(seconds=job.definition.action.timeout_seconds)
+        if job.overtaken is None and (
+            isinstance(running, Running) and running.lease_until > self._clock.now() + timeout + LEASE_MARGIN
+        ):
+            return True
+        return await self._reclaim(job, self._renewal, unsent=True)
+
+    def _renewal(self, job: Job) -> AttemptStarted:
+        now = self._clock.now()
+        return executions.start_attempt(job.execution, self._node.lease(job, now), now)

@@ -1,0 +1,29 @@
+"""What the parts of one scheduler share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from application.scheduler.due_index import DueIndex
+from application.scheduler.work import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from application.ports import Clock, EventLog, HttpCaller, SchedulerObserver
+    from application.scheduler.node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """`chance` draws from 0…1: it spreads retries."""
+
+    log: EventLog
+    clock: Clock
+    caller: HttpCaller
+    observer: SchedulerObserver
+    node: Node
+    chance: Callable[[], float]
+    index: DueIndex = field(default_factory=DueIndex)
+    work: Work = field(default_factory=Work)

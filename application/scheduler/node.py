@@ -1,0 +1,43 @@
+"""This scheduler among others: its name, its leases, and the marks it leaves on what it appends."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+from msgspec import Struct
+
+from application.ports import Group, Guard, Meta, NewFact
+from domain.execution import Lease
+from domain.facts import ExecutionFact, TaskCompleted
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from application.scheduler.work import Job
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """`margin` is how long beyond an attempt's own timeout nobody else may take it over."""
+
+    name: str
+    margin: timedelta
+
+    def lease(self, job: Job, now: datetime) -> Lease:
+        """A lease on one attempt of a job, from now."""
+        timeout = timedelta(seconds=job.definition.action.timeout_seconds)
+        return Lease(node=self.name, task_version=job.task_version, until=now + timeout + self.margin)
+
+    def group(
+        self,
+        *facts: tuple[UUID, int, ExecutionFact | TaskCompleted],
+        guard: tuple[UUID, int] | None = None,
+    ) -> Group:
+        """Facts (stream, version, fact) to append together if `guard` (stream, version) is still the head."""
+        command_id = uuid4()
+        return Group(
+            facts=tuple(NewFact(*fact) for fact in facts),
+            guards=() if guard is None else (Guard(*guard),),
+            meta=Meta(actor=f"scheduler:{self.name}", correlation_id=str(facts[0][0]), command_id=command_id),
+        )

@@ -1,0 +1,87 @@
+"""Waiting for the next attempt of what has failed, and claiming it when its time has come."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from itertools import count
+from typing import TYPE_CHECKING
+
+from application.scheduler.waiting import first_of
+from domain import execution as executions
+from domain.execution import Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from application.scheduler.context import Context
+    from application.scheduler.reclaim import Reclaim
+    from application.scheduler.work import Job
+    from domain.facts import AttemptStarted
+
+# Retries that fall due together are claimed together, up to this many at a time.
+MAX_TOGETHER = 500
+
+
+class Retries:
+    """A heap of waiting jobs; each is claimed at its `retry_at` and handed to `start`."""
+
+    def __init__(self, context: Context, reclaim: Reclaim, start: Callable[[Job], None]) -> None:
+        self._clock = context.clock
+        self._node = context.node
+        self._work = context.work
+        self._reclaim = reclaim
+        self._start = start
+        self._heap: list[tuple[datetime, int, Job]] = []
+        self._serial = count()
+        self._changed = asyncio.Event()
+
+    def add(self, job: Job) -> None:
+        """Claim the job's next attempt at its `retry_at`."""
+        if isinstance(job.execution, Waiting):
+            self._push(job.execution.retry_at, job)
+
+    def hurry(self, job: Job) -> None:
+        """Look at a waiting job now: its task has been cancelled, and the log should say so at once."""
+        if isinstance(job.execution, Waiting):
+            self._push(self._clock.now(), job)
+
+    def _push(self, instant: datetime, job: Job) -> None:
+        heapq.heappush(self._heap, (instant, next(self._serial), job))
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Claim retries for ever."""
+        while True:
+            await self._wait()
+            due = self._pop()
+            await asyncio.gather(*(self._claim(job) for job in due))
+
+    async def _wait(self) -> None:
+        self._changed.clear()
+        if not self._heap:
+            await self._changed.wait()
+        elif self._heap[0][0] > self._clock.now():
+            await first_of(self._clock.sleep_until(self._heap[0][0]), self._changed.wait())
+
+    def _pop(self) -> list[Job]:
+        now = self._clock.now()
+        due: dict[int, Job] = {}
+        while self._heap and self._heap[0][0] <= now and len(due) < MAX_TOGETHER:
+            job = heapq.heappop(self._heap)[2]
+            # A job that was hurried stands in the heap twice.
+            if isinstance(job.execution, Waiting) and job.execution.id in self._work:
+                due[id(job)] = job
+        return list(due.values())
+
+    async def _claim(self, job: Job) -> None:
+        if await self._reclaim(job, self._next_attempt):
+            job.send_at = self._clock.now()
+            self._start(job)
+        else:
+            self._work.done(job)
+
+    def _next_attempt(self, job: Job) -> AttemptStarted:
+        now = self._clock.now()
+        return executions.start_attempt(job.execution, self._node.lease(job, now), now)

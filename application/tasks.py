@@ -1,0 +1,158 @@
+"""Handling commands about tasks: load, decide, append; again when somebody else was faster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+from domain.admission import admit
+from msgspec import Struct
+
+from application.ports import Group, LogUnavailable, Meta, NewFact
+from application.streams import fold_task
+from domain import task as tasks
+from domain.errors import IdempotencyKeyReused, TaskNotFound
+from domain.facts import IdempotencyKeyUsed, TaskCreated, TaskFact
+from domain.identity import key_stream
+from domain.task import Task
+
+if TYPE_CHECKING:
+    from application.ports import Clock, EventLog
+    from domain.definition import Definition
+
+# Losing this often against others on one task means that something writes to it in a loop.
+MAX_TRIES = 20
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """Who asks and how to tell a repeat: `digest` is a hash of the body that `idempotency_key` stands for."""
+
+    namespace: str
+    actor: str
+    correlation_id: str
+    idempotency_key: str | None = None
+    digest: str | None = None
+
+
+class Accepted(Struct, frozen=True, kw_only=True):
+    """The task after a command; `position` is where the log holds it, `changed` False: nothing was new."""
+
+    task_id: UUID
+    version: int
+    position: int
+    state: Task
+    replayed: bool = False
+    changed: bool = True
+
+
+class _Loaded(Struct, frozen=True):
+    task: Task
+    position: int
+
+
+class TaskCommands:
+    """The commands that change tasks. All raise `LogUnavailable` when the log cannot be reached."""
+
+    def __init__(self, log: EventLog, clock: Clock, new_id: Callable[[], UUID]) -> None:
+        """`new_id` makes time-ordered ids (UUIDv7)."""
+        self._log = log
+        self._clock = clock
+        self._new_id = new_id
+
+    async def create(self, definition: Definition, request: Request) -> Accepted:
+        """Accept a new task. Raises `Inadmissible` and `IdempotencyKeyReused`."""
+        earlier = await self._created_before(request)
+        if earlier is not None:
+            return earlier
+        now = self._clock.now()
+        fact = tasks.create(request.namespace, admit(definition, now), now)
+        task_id = self._new_id()
+        facts = (NewFact(task_id, 1, fact), *_key_fact(request, task_id, fact))
+        position = await self._log.append(Group(facts=facts, meta=_meta(request)))
+        if position is None:
+            # Only the idempotency key can have been taken: by the same request, sent twice at once.
+            return await self._created_before(request) or await self.create(definition, request)
+        return Accepted(task_id=task_id, version=1, position=position, state=tasks.begin(task_id, fact))
+
+    async def update(
+        self, task_id: UUID, definition: Definition, request: Request, *, if_match: int | None
+    ) -> Accepted:
+        """Replace a definition.
+
+        Raises `Inadmissible`, `TaskNotFound`, `TaskAlreadyOver` and `VersionMismatch`.
+        """
+
+        def decide(task: Task) -> TaskFact | None:
+            now = self._clock.now()
+            admitted = admit(definition, now, current=task.definition.trigger)
+            return tasks.update(task, admitted, now, if_match)
+
+        return await self._change(task_id, request, decide)
+
+    async def cancel(self, task_id: UUID, request: Request, *, if_match: int | None) -> Accepted:
+        """Stop a task. Raises `TaskNotFound`, `TaskAlreadyOver` and `VersionMismatch`."""
+        return await self._change(
+            task_id, request, lambda task: tasks.cancel(task, self._clock.now(), if_match)
+        )
+
+    async def _change(
+        self, task_id: UUID, request: Request, decide: Callable[[Task], TaskFact | None]
+    ) -> Accepted:
+        for _ in range(MAX_TRIES):
+            loaded = await self._load(task_id, request.namespace)
+            fact = decide(loaded.task)
+            if fact is None:
+                return _accepted(loaded, changed=False)
+            after = tasks.evolve(loaded.task, fact)
+            group = Group(facts=(NewFact(task_id, after.version, fact),), meta=_meta(request))
+            position = await self._log.append(group)
+            if position is not None:
+                return _accepted(_Loaded(after, position), changed=True)
+        raise LogUnavailable(f"task {task_id} is being changed by others all the time")
+
+    async def _load(self, task_id: UUID, namespace: str) -> _Loaded:
+        events = await self._log.read_stream(task_id)
+        task = fold_task(task_id, events)
+        if task is None or task.namespace != namespace:
+            raise TaskNotFound(task_id)
+        return _Loaded(task, events[-1].position)
+
+    async def _created_before(self, request: Request) -> Accepted | None:
+        if request.idempotency_key is None:
+            return None
+        for event in await self._log.read_stream(key_stream(request.namespace, request.idempotency_key)):
+            if isinstance(event.fact, IdempotencyKeyUsed):
+                if event.fact.digest != request.digest:
+                    raise IdempotencyKeyReused(request.idempotency_key)
+                loaded = await self._load(event.fact.task_id, request.namespace)
+                return _accepted(loaded, changed=False, replayed=True)
+        return None
+
+
+def _accepted(loaded: _Loaded, *, changed: bool, replayed: bool = False) -> Accepted:
+    return Accepted(
+        task_id=loaded.task.id,
+        version=loaded.task.version,
+        position=loaded.position,
+        state=loaded.task,
+        replayed=replayed,
+        changed=changed,
+    )
+
+
+def _key_fact(request: Request, task_id: UUID, created: TaskCreated) -> tuple[NewFact, ...]:
+    if request.idempotency_key is None:
+        return ()
+    fact = IdempotencyKeyUsed(
+        at=created.at,
+        key=request.idempotency_key,
+        namespace=request.namespace,
+        task_id=task_id,
+        digest=request.digest or "",
+    )
+    return (NewFact(key_stream(request.namespace, request.idempotency_key), 1, fact),)
+
+
+def _meta(request: Request) -> Meta:
+    return Meta(actor=request.actor, correlation_id=request.correlation_id, command_id=uuid4())

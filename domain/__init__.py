@@ -1,0 +1,1 @@
+"""What a scheduled call is and what may happen to it: pure, without I/O, clock or randomness."""

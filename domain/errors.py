@@ -1,0 +1,67 @@
+"""Refusals: the class is the meaning, its attributes are the data, its sentence is what a user reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class FieldError(Struct, frozen=True, kw_only=True):
+    """One wrong field: a JSON pointer (RFC 6901) into the request body, and what to change."""
+
+    pointer: str
+    detail: str
+
+
+class Refused(Exception):
+    """A command that the rules do not allow; nothing was stored."""
+
+
+class Inadmissible(Refused):
+    """The task's definition breaks rules; `errors` names each field."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(f"{error.pointer}: {error.detail}" for error in errors))
+        self.errors = tuple(errors)
+
+
+class TaskNotFound(Refused):
+    """There is no such task; check the id and the namespace."""
+
+    def __init__(self, task_id: UUID) -> None:
+        super().__init__(f"There is no task {task_id}; check the id and the namespace.")
+        self.task_id = task_id
+
+
+class TaskAlreadyOver(Refused):
+    """The task is completed, failed or cancelled and can no longer change; create a new task instead."""
+
+    def __init__(self, task_id: UUID, status: str) -> None:
+        super().__init__(f"Task {task_id} is {status} and can no longer change; create a new task instead.")
+        self.task_id = task_id
+        self.status = status
+
+
+class VersionMismatch(Refused):
+    """The task has changed since the version in If-Match; read it again and repeat the change."""
+
+    def __init__(self, task_id: UUID, expected: int, actual: int) -> None:
+        super().__init__(
+            f"Task {task_id} is at version {actual}, not {expected}; read it again and repeat the change."
+        )
+        self.task_id = task_id
+        self.expected = expected
+        self.actual = actual
+
+
+class IdempotencyKeyReused(Refused):
+    """The Idempotency-Key was used with a different body; use a new key for a new request."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"Idempotency-Key {key!r} was used with a different body; use a new key.")
+        self.key = key

@@ -1,0 +1,208 @@
+"""Everything that can have happened. Facts carry what was decided, so replay never computes it again.
+
+A topic is the stored name of a fact: it never changes, fields are only ever added, with a default, and a
+changed meaning is a new version with an upcaster. `tests/golden/` keeps bytes of every version.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from msgspec import Struct, field
+
+from domain.definition import Definition
+
+type OccurrenceKind = Literal["scheduled", "manual", "backfill"]
+type Outcome = Literal["succeeded", "failed"]
+
+
+class Fact(Struct, frozen=True, kw_only=True):
+    """`at` is the instant of the decision, by the clock of the one who decided."""
+
+    topic: ClassVar[str]
+
+    at: datetime
+
+
+class TaskCreated(Fact, frozen=True, kw_only=True):
+    """A task was accepted; it is first due at `next_run_at`."""
+
+    topic: ClassVar[str] = "task.created.v1"
+
+    namespace: str
+    definition: Definition
+    next_run_at: datetime
+
+
+class TaskUpdated(Fact, frozen=True, kw_only=True):
+    """The definition was replaced. `next_run_at` None: the trigger is the same and keeps its place."""
+
+    topic: ClassVar[str] = "task.updated.v1"
+
+    definition: Definition
+    next_run_at: datetime | None
+
+
+class TaskCancelled(Fact, frozen=True, kw_only=True):
+    """No further occurrence starts."""
+
+    topic: ClassVar[str] = "task.cancelled.v1"
+
+
+class TaskCompleted(Fact, frozen=True, kw_only=True):
+    """The last attempt of a one-off is over."""
+
+    topic: ClassVar[str] = "task.completed.v1"
+
+    outcome: Outcome
+    execution_id: UUID
+
+
+class Occurrence(Struct, frozen=True, kw_only=True):
+    """One planned start of a task, with what its ledger row needs to be read alone."""
+
+    task_id: UUID
+    task_version: int
+    task_name: str
+    namespace: str
+    due_at: datetime
+    kind: OccurrenceKind = "scheduled"
+
+
+class Answered(Struct, frozen=True, kw_only=True, tag_field="kind", tag="answered"):
+    """The server answered. `headers` have lower-case names, repeated ones joined by a comma and a space."""
+
+    status_code: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+    truncated: bool = False
+
+
+class Unanswered(Struct, frozen=True, kw_only=True, tag_field="kind", tag="unanswered"):
+    """No usable answer: `error` says why in one sentence; `retryable` whether another attempt may help."""
+
+    error: str
+    retryable: bool = True
+
+
+type Answer = Answered | Unanswered
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One call: its number (from 1), when the request was sent, how long it took and what came back."""
+
+    number: int
+    started_at: datetime
+    duration_ms: int
+    answer: Answer
+
+
+class ExecutionStarted(Fact, frozen=True, kw_only=True):
+    """The claim of an occurrence and of its first attempt; `next_run_at` is the task's next place."""
+
+    topic: ClassVar[str] = "execution.started.v1"
+
+    occurrence: Occurrence
+    node: str
+    lease_until: datetime
+    next_run_at: datetime | None
+
+
+class AttemptFailed(Fact, frozen=True, kw_only=True):
+    """An attempt failed and another one follows at `retry_at`; the lease is given back."""
+
+    topic: ClassVar[str] = "execution.attempt_failed.v1"
+
+    task_id: UUID
+    attempt: Attempt
+    retry_at: datetime
+
+
+class AttemptStarted(Fact, frozen=True, kw_only=True):
+    """The claim of a retry, or a claim renewed because the definition changed before the call was sent."""
+
+    topic: ClassVar[str] = "execution.attempt_started.v1"
+
+    task_id: UUID
+    task_version: int
+    number: int
+    node: str
+    lease_until: datetime
+
+
+class ExecutionTakenOver(Fact, frozen=True, kw_only=True):
+    """`node` claims attempt `number` because `lost_by` let its lease pass: what that one did is unknown."""
+
+    topic: ClassVar[str] = "execution.taken_over.v1"
+
+    task_id: UUID
+    task_version: int
+    number: int
+    node: str
+    lost_by: str
+    lease_until: datetime
+
+
+class ExecutionSucceeded(Fact, frozen=True, kw_only=True):
+    """An attempt succeeded: the execution is over."""
+
+    topic: ClassVar[str] = "execution.succeeded.v1"
+
+    task_id: UUID
+    attempt: Attempt
+
+
+class ExecutionFailed(Fact, frozen=True, kw_only=True):
+    """No attempt succeeded and none follows; `attempt` None: the outcome of the last one is unknown."""
+
+    topic: ClassVar[str] = "execution.failed.v1"
+
+    task_id: UUID
+    attempt: Attempt | None
+    reason: str
+
+
+class ExecutionSkipped(Fact, frozen=True, kw_only=True):
+    """An occurrence that will not run, and why; `next_run_at` is the task's next place."""
+
+    topic: ClassVar[str] = "execution.skipped.v1"
+
+    occurrence: Occurrence
+    reason: str
+    next_run_at: datetime | None
+
+
+class ExecutionCancelled(Fact, frozen=True, kw_only=True):
+    """A started execution that will make no further attempt, and why."""
+
+    topic: ClassVar[str] = "execution.cancelled.v1"
+
+    task_id: UUID
+    reason: str
+
+
+class IdempotencyKeyUsed(Fact, frozen=True, kw_only=True):
+    """A client's key stands for the task that it created; `digest` is a hash of the request's body."""
+
+    topic: ClassVar[str] = "idempotency.key_used.v1"
+
+    key: str
+    namespace: str
+    task_id: UUID
+    digest: str
+
+
+type TaskFact = TaskCreated | TaskUpdated | TaskCancelled | TaskCompleted
+type ExecutionFact = (
+    ExecutionStarted
+    | AttemptFailed
+    | AttemptStarted
+    | ExecutionTakenOver
+    | ExecutionSucceeded
+    | ExecutionFailed
+    | ExecutionSkipped
+    | ExecutionCancelled
+)
+type AnyFact = TaskFact | ExecutionFact | IdempotencyKeyUsed

@@ -1,0 +1,25 @@
+"""How refusals show what was given, and how they point at it."""
+
+from __future__ import annotations
+
+_LONGEST_SHOWN = 80
+
+
+def shown(value: object) -> str:
+    """The value in quotes, cut to 80 characters, with everything that is not printable escaped."""
+    text = str(value)
+    cut = text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
+    return '"' + "".join(map(_printable, cut)) + '"'
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def pointer(*names: str) -> str:
+    """A JSON pointer (RFC 6901) to a member of the request's body; always valid UTF-8."""
+    return "".join("/" + _printed_utf8(name).replace("~", "~0").replace("/", "~1") for name in names)
+
+
+def _printed_utf8(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,155 @@
+"""The machine's wall clock, and waiting for an instant of it to a fraction of a millisecond."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import os
+import sys
+import time
+from asyncio import AbstractEventLoop, Future, Handle
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+type _Sleeper = tuple[int, int, Future[None]]
+"""When to wake, a number that keeps the order of equals, and what its coroutine awaits."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+# Timers count in 64-bit nanoseconds, which end in 2262: what is further away is waited for a day at a time.
+_FURTHEST_NS = 86_400 * 10**9
+
+# An event loop's own timers are up to 1.4 ms off, and learn that the wall clock was set only by looking.
+_COARSE_NS = 1_500_000
+_LOOK_NS = 2 * 10**9
+
+
+class SystemClock:
+    """`application.ports.Clock` on CLOCK_REALTIME: when the clock is set, sleepers follow it.
+
+    Any number may sleep at once; they share one timer an event loop.
+    """
+
+    def __init__(self) -> None:
+        self._sleepers: WeakKeyDictionary[AbstractEventLoop, _Sleepers] = WeakKeyDictionary()
+
+    def now(self) -> datetime:
+        """The current instant, UTC, to the microsecond."""
+        return datetime.now(UTC)
+
+    async def sleep_until(self, instant: datetime) -> None:
+        """Return at the instant, within a fraction of a millisecond, never before it.
+
+        A past instant returns after one turn of the loop, so that one who is always late starves nobody.
+        """
+        due_ns = (instant - _EPOCH) // _MICROSECOND * 1_000
+        if time.time_ns() >= due_ns:
+            await asyncio.sleep(0)
+            return
+        loop = asyncio.get_running_loop()
+        sleepers = self._sleepers.get(loop)
+        if sleepers is None:
+            sleepers = self._sleepers[loop] = _Sleepers()
+        await sleepers.sleep_until(due_ns)
+
+
+class _Sleepers:
+    """Those who sleep on one event loop. Holds no reference to it, so that both can be collected."""
+
+    def __init__(self) -> None:
+        self._heap: list[_Sleeper] = []
+        self._number = 0
+        self._alarm = _new_alarm(self._wake)
+
+    async def sleep_until(self, due_ns: int) -> None:
+        self._number += 1
+        sleeper: _Sleeper = (due_ns, self._number, asyncio.get_running_loop().create_future())
+        heapq.heappush(self._heap, sleeper)
+        if self._heap[0] is sleeper:
+            self._set_alarm()
+        try:
+            await sleeper[2]
+        except asyncio.CancelledError:
+            self._forget(sleeper)
+            raise
+
+    def _wake(self) -> None:
+        now_ns = time.time_ns()
+        while self._heap and self._heap[0][0] <= now_ns:
+            _, _, waiting = heapq.heappop(self._heap)
+            if not waiting.done():
+                waiting.set_result(None)
+        self._set_alarm()
+
+    def _forget(self, sleeper: _Sleeper) -> None:
+        if sleeper not in self._heap:
+            return  # it was woken and cancelled in the same turn
+        was_first = self._heap[0] is sleeper
+        self._heap.remove(sleeper)
+        heapq.heapify(self._heap)
+        if was_first:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        self._alarm.set(self._heap[0][0] if self._heap else None)
+
+
+class _Alarm(Protocol):
+    """Rings at an instant or somewhat before it; setting it again, or to None, forgets the last one."""
+
+    def set(self, due_ns: int | None) -> None: ...
+
+
+class _LoopAlarm:
+    """Where there is no timerfd: the loop's timer until shortly before, then a look every turn."""
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self._ring = ring
+        self._handle: Handle | None = None
+
+    def set(self, due_ns: int | None) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = None if due_ns is None else self._ring_in(due_ns - time.time_ns())
+
+    def _ring_in(self, remaining_ns: int) -> Handle:
+        loop = asyncio.get_running_loop()
+        if remaining_ns <= _COARSE_NS:
+            return loop.call_soon(self._ring)
+        return loop.call_later(min(remaining_ns - _COARSE_NS, _LOOK_NS) / 1e9, self._ring)
+
+
+if sys.platform == "linux" and sys.version_info >= (3, 13):
+
+    class _TimerFd:
+        """An absolute CLOCK_REALTIME timer: the kernel moves it along when the wall clock is set."""
+
+        def __init__(self, ring: Callable[[], None]) -> None:
+            self._ring = ring
+            self._fd = os.timerfd_create(time.CLOCK_REALTIME, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
+            asyncio.get_running_loop().add_reader(self._fd, self._read)
+
+        def __del__(self) -> None:
+            os.close(self._fd)
+
+        def set(self, due_ns: int | None) -> None:
+            at_ns = 0 if due_ns is None else min(due_ns, time.time_ns() + _FURTHEST_NS)
+            os.timerfd_settime_ns(self._fd, flags=os.TFD_TIMER_ABSTIME, initial=at_ns)
+
+        def _read(self) -> None:
+            try:
+                os.read(self._fd, 8)
+            except BlockingIOError:
+                return  # it was set anew between its ringing and this call
+            self._ring()
+
+    def _new_alarm(ring: Callable[[], None]) -> _Alarm:
+        return _TimerFd(ring)
+
+else:
+
+    def _new_alarm(ring: Callable[[], None]) -> _Alarm:
+        return _LoopAlarm(ring)

@@ -1,0 +1,40 @@
+"""Connections to Postgres: how long to wait for one, and how soon a dead one is noticed."""
+
+from __future__ import annotations
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import AsyncConnectionPool
+
+POOL_WAIT_SECONDS = 3.0
+
+# A peer that vanished without a word is noticed within about ten seconds.
+_LIVENESS: dict[str, str | int] = {
+    "connect_timeout": 3,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "application_name": "chronoledger",
+}
+
+
+def with_liveness(dsn: str) -> str:
+    """The conninfo with timeouts, unless it names its own."""
+    given = conninfo_to_dict(dsn)
+    return make_conninfo(dsn, **{key: value for key, value in _LIVENESS.items() if key not in given})
+
+
+def pool(dsn: str, max_connections: int) -> AsyncConnectionPool:
+    """A closed pool: open it with `async with`; it comes up even while the database is away."""
+    return AsyncConnectionPool(
+        dsn,
+        min_size=1,
+        max_size=max_connections,
+        timeout=POOL_WAIT_SECONDS,
+        # The pool doubles the time between its attempts until it gives up: soon, so that the first request
+        # after an outage dials at once.
+        reconnect_timeout=POOL_WAIT_SECONDS,
+        kwargs={"autocommit": True},
+        open=False,
+        check=AsyncConnectionPool.check_connection,
+    )

@@ -1,0 +1,8 @@
+"""The append-only log in Postgres: how facts are stored, appended, read and followed."""
+
+from infrastructure.event_store.appender import Appender
+from infrastructure.event_store.follower import PostgresFollower
+from infrastructure.event_store.log import PostgresEventLog
+from infrastructure.event_store.mapper import FactMapper, StoredFact
+
+__all__ = ["Appender", "FactMapper", "PostgresEventLog", "PostgresFollower", "StoredFact"]

@@ -1,0 +1,210 @@
+"""Group commit: whatever queued while the last append ran goes into the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+from psycopg import AsyncConnection
+
+from application.ports import Group, LogUnavailable, Patience
+from infrastructure.event_store.outage import AWAY, TOO_LARGE, first_line
+from infrastructure.event_store.pending import MAX_EVENTS, Pending, Queue
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+APPEND = (
+    b"SELECT accepted_group, last_position FROM append_events("
+    b"%s::int[], %s::uuid[], %s::bigint[], %s::text[], %s::bytea[], %s::int[], %s::uuid[], %s::bigint[])"
+)
+OWN_EVENT = (
+    b"SELECT max(event.notification_id) FROM events AS event "
+    b"JOIN unnest(%s::uuid[], %s::bigint[], %s::bytea[]) AS mine (stream, version, state) "
+    b"ON event.originator_id = mine.stream AND event.originator_version = mine.version "
+    b"AND event.state = mine.state HAVING count(*) = %s"
+)
+# The lock comes before the probes' snapshot only in READ COMMITTED, whatever a database's default is.
+READ_COMMITTED = "SET default_transaction_isolation TO 'read committed'"
+GATHER_SECONDS = 0.010
+PROMPT_SECONDS = 4.0
+STATEMENT_SECONDS = 20.0
+BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+log = structlog.get_logger(__name__)
+
+
+class AppendObserver(Protocol):
+    """Hears about every append: for metrics."""
+
+    def appended(self, *, accepted: int, refused: int, events: int, seconds: float) -> None:
+        """One call of the database: its groups and how long it took."""
+
+    def unavailable(self) -> None:
+        """One call that the database did not answer."""
+
+
+class Appender:
+    """Appends groups of events through one connection, many groups a call.
+
+    A connection lost in the middle leaves it open whether the call was committed: the same groups are then
+    appended again, and a group that is refused the second time is recognised by its own stored bytes, which
+    hold the command's id.
+    """
+
+    def __init__(self, dsn: str, observer: AppendObserver | None = None) -> None:
+        self._dsn = dsn
+        self._observer = observer
+        self._queue = Queue()
+        self._wake = asyncio.Event()
+        self._connection: AsyncConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._outage = False
+        self._failures = 0
+        self._stopped = False
+
+    async def __aenter__(self) -> Appender:
+        self._task = asyncio.create_task(self._run(), name="appender")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop; what is still queued, and what comes later, is refused as unavailable."""
+        self._stopped = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._disconnect()
+        self._queue.fail_all(LogUnavailable("the service is stopping"))
+
+    async def append(self, group: Group, *, patience: Patience = "prompt") -> int | None:
+        """See `application.ports.EventLog.append`."""
+        if self._stopped:
+            raise LogUnavailable("the service is stopping")
+        pending = Pending(group)
+        self._queue.add(pending)
+        if patience == "gathered" and len(self._queue) < MAX_EVENTS // 2:
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._wake.set)
+        else:
+            self._wake.set()
+        if patience != "prompt":
+            return await pending.answer
+        try:
+            # Whoever stops waiting cancels the answer, and the queue drops what nobody waits for.
+            async with asyncio.timeout(PROMPT_SECONDS):
+                return await pending.answer
+        except TimeoutError:
+            raise LogUnavailable("the database did not answer in time") from None
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while batch := self._queue.take():
+                await self._commit(batch)
+
+    async def _commit(self, batch: list[Pending]) -> None:
+        try:
+            await self._call(batch)
+        except TOO_LARGE as error:
+            self._isolate(batch, error)
+        except AWAY as error:
+            await self._suspend(batch, error)
+        except asyncio.CancelledError:
+            self._queue.put_back(batch)
+            raise
+        except Exception as error:  # whatever one group does, the appender lives on for the others
+            self._isolate(batch, error)
+
+    async def _call(self, batch: list[Pending]) -> None:
+        started = perf_counter()
+        async with asyncio.timeout(STATEMENT_SECONDS):
+            connection = await self._connected()
+            retried = [pending for pending in batch if pending.tried]
+            for pending in batch:
+                pending.tried = True
+            cursor = await connection.execute(APPEND, _arguments(batch), binary=True)
+            accepted: dict[int, int] = dict(await cursor.fetchall())
+            for index, pending in enumerate(batch):
+                if index not in accepted and pending in retried:
+                    own = await _own_position(connection, pending)
+                    if own is not None:
+                        accepted[index] = own
+        for index, pending in enumerate(batch):
+            pending.succeed(accepted.get(index))
+        self._observe(batch, accepted, perf_counter() - started)
+
+    def _observe(self, batch: Sequence[Pending], accepted: dict[int, int], seconds: float) -> None:
+        self._failures = 0
+        if self._outage:
+            self._outage = False
+            log.info("event log answers again")
+        if self._observer is not None:
+            self._observer.appended(
+                accepted=len(accepted),
+                refused=len(batch) - len(accepted),
+                events=sum(len(pending.group.facts) for pending in batch),
+                seconds=seconds,
+            )
+
+    async def _suspend(self, batch: list[Pending], error: Exception) -> None:
+        """Put the batch back and come again with a new connection, a little later."""
+        if not self._outage:
+            self._outage = True
+            log.warning("event log is away", error=first_line(error))
+        if self._observer is not None:
+            self._observer.unavailable()
+        self._queue.put_back(batch)
+        await self._disconnect()
+        await asyncio.sleep(self._backoff())
+
+    def _backoff(self) -> float:
+        self._failures += 1
+        return BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS)) - 1]
+
+    def _isolate(self, batch: list[Pending], error: Exception) -> None:
+        """The database refuses the statement: find the group that it is about, and fail that one alone."""
+        if len(batch) > 1:
+            for pending in batch:
+                pending.alone = True
+            self._queue.put_back(batch)
+            return
+        log.error("the database refuses a group", error=first_line(error))
+        batch[0].fail(error)
+
+    async def _connected(self) -> AsyncConnection:
+        if self._connection is None or self._connection.closed:
+            connection = await AsyncConnection.connect(self._dsn, autocommit=True)
+            self._connection = connection
+            await connection.execute(READ_COMMITTED)
+        return self._connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+
+def _arguments(batch: Sequence[Pending]) -> tuple[list[object], ...]:
+    events: list[tuple[int, UUID, int, str, bytes]] = []
+    guards: list[tuple[int, UUID, int]] = []
+    for index, pending in enumerate(batch):
+        for new, state in zip(pending.group.facts, pending.states, strict=True):
+            events.append((index, new.stream, new.version, type(new.fact).topic, state))
+        guards.extend((index, guard.stream, guard.version) for guard in pending.group.guards)
+    return (*_columns(events, 5), *_columns(guards, 3))
+
+
+def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+async def _own_position(connection: AsyncConnection, pending: Pending) -> int | None:
+    """The position of a group that an earlier, unanswered call has stored after all."""
+    streams = [new.stream for new in pending.group.facts]
+    versions = [new.version for new in pending.group.facts]
+    cursor = await connection.execute(OWN_EVENT, (streams, versions, pending.states, len(streams)))
+    row = await cursor.fetchone()
+    return row[0] if row else None

@@ -1,0 +1,92 @@
+"""Reading the log, and the `EventLog` port over reader and appender."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from application.ports import Group, LogUnavailable, Meta, Patience, Recorded, Undecodable
+from infrastructure.event_store.mapper import decode
+from infrastructure.event_store.outage import AWAY, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+    from psycopg import AsyncConnection
+    from psycopg_pool import AsyncConnectionPool
+
+    from infrastructure.event_store.appender import Appender
+
+_COLUMNS = "SELECT notification_id, originator_id, originator_version, topic, state, recorded_at FROM events"
+READ_AFTER = f"{_COLUMNS} WHERE notification_id > %s ORDER BY notification_id LIMIT %s"
+READ_STREAM = f"{_COLUMNS} WHERE originator_id = %s ORDER BY originator_version"
+READ_SECONDS = 10.0
+
+type Row = tuple[int, UUID, int, str, bytes, Any]
+
+_NO_META = Meta(actor="unknown", correlation_id="", command_id=UUID(int=0))
+
+
+def recorded(row: Row) -> Recorded:
+    """A row of the log; what cannot be decoded comes back as `Undecodable`, never as an exception."""
+    position, stream, version, topic, state, recorded_at = row
+    try:
+        envelope = decode(topic, state)
+    except (ValueError, RecursionError) as error:  # an unknown topic, no JSON, no UTF-8, no such fields
+        fact = Undecodable(topic=topic, error=str(error))
+        return Recorded(
+            position=position,
+            stream=stream,
+            version=version,
+            fact=fact,
+            meta=_NO_META,
+            recorded_at=recorded_at,
+        )
+    return Recorded(
+        position=position,
+        stream=stream,
+        version=version,
+        fact=envelope.fact,
+        meta=envelope.meta,
+        recorded_at=recorded_at,
+    )
+
+
+async def read_after(connection: AsyncConnection, position: int, limit: int) -> Sequence[Recorded]:
+    """Up to `limit` events after `position`, in order, on a connection of the caller's."""
+    async with connection.cursor(binary=True) as cursor:
+        await cursor.execute(READ_AFTER, (position, limit))
+        return [recorded(row) for row in await cursor.fetchall()]
+
+
+class PostgresEventLog:
+    """The log of one database; reads through the pool, appends through the process's one appender."""
+
+    def __init__(self, pool: AsyncConnectionPool, appender: Appender) -> None:
+        self._pool = pool
+        self._appender = appender
+
+    def append(self, group: Group, *, patience: Patience = "prompt") -> Awaitable[int | None]:
+        """See `application.ports.EventLog`."""
+        return self._appender.append(group, patience=patience)
+
+    async def read_stream(self, stream: UUID) -> Sequence[Recorded]:
+        """See `application.ports.EventLog`."""
+        return await self._read(READ_STREAM, (stream,))
+
+    async def read_after(self, position: int, limit: int) -> Sequence[Recorded]:
+        """See `application.ports.EventLog`."""
+        return await self._read(READ_AFTER, (position, limit))
+
+    async def _read(self, statement: str, parameters: tuple[Any, ...]) -> Sequence[Recorded]:
+        try:
+            async with (
+                asyncio.timeout(READ_SECONDS),
+                self._pool.connection() as connection,
+                connection.cursor(binary=True) as cursor,
+            ):
+                await cursor.execute(statement.encode(), parameters)
+                return [recorded(row) for row in await cursor.fetchall()]
+        except AWAY as error:
+            raise LogUnavailable(first_line(error)) from error

@@ -1,0 +1,56 @@
+"""From a response to the answer that is recorded: bounded, and always text."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, cast
+
+from domain.facts import Answered
+from infrastructure.http_caller.text import decoded
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable
+
+    import httpx
+
+SWITCHING_PROTOCOLS = 101
+
+
+async def captured(response: httpx.Response, max_body_bytes: int, max_header_bytes: int) -> Answered:
+    """Read the response up to the caps. The caller closes it: what was not read costs the connection."""
+    headers = captured_headers(response.headers.raw, max_header_bytes)
+    body, truncated = b"", False
+    if response.status_code != SWITCHING_PROTOCOLS:  # what follows it is no body and has no end
+        body, truncated = await read_up_to(max_body_bytes, cast("httpx.AsyncByteStream", response.stream))
+    text = decoded(body, headers.get("content-type"), cut=truncated)
+    return Answered(status_code=response.status_code, headers=headers, body=text, truncated=truncated)
+
+
+async def read_up_to(limit: int, stream: AsyncIterable[bytes]) -> tuple[bytes, bool]:
+    """At most `limit` bytes, and whether there were more; stops reading once it knows."""
+    kept = bytearray()
+    chunks = aiter(stream)
+    async for chunk in chunks:
+        kept += chunk
+        if len(kept) > limit:
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
+            return bytes(kept[:limit]), True
+    return bytes(kept), False
+
+
+def captured_headers(raw: Iterable[tuple[bytes, bytes]], limit: int) -> dict[str, str]:
+    """Lower-case names; repeated ones joined by a comma and a space; latin-1, the bytes that HTTP allows.
+
+    Fields that would take names and values together over `limit` bytes are left out.
+    """
+    kept: dict[str, str] = {}
+    size = 0
+    for name, value in raw:
+        size += len(name) + len(value)
+        if size > limit:
+            size -= len(name) + len(value)
+            continue
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1").replace("\0", "\ufffd")
+        kept[key] = f"{kept[key]}, {text}" if key in kept else text
+    return kept

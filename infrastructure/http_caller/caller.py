@@ -1,0 +1,137 @@
+"""The caller: one attempt, one request, one answer or one sentence saying why there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Self
+
+import structlog
+
+from domain.facts import Attempt, Unanswered
+from infrastructure.http_caller.answer import captured
+from infrastructure.http_caller.failures import improper, timed_out, unanswered
+from infrastructure.http_caller.progress import Progress, Severed, Stage, progress
+from infrastructure.http_caller.request import RequestFactory, Unsendable
+from infrastructure.http_caller.transport import aiohttp_transport, trusted_certificates
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    import httpx
+
+    from application.ports import Clock
+    from domain.definition import Action
+    from domain.facts import Answer
+
+LEAST_STATUS = 100
+
+log = structlog.get_logger(__name__)
+
+
+class AiohttpCaller:
+    """`application.ports.HttpCaller` over aiohttp, as httpx sees it.
+
+    At most `max_concurrency` calls are on the wire, and `max_per_host` to one host and port, so that one slow
+    host leaves room for others; a call that waits for its turn does so within its own timeout.
+    `transport` takes the place of the network, in tests.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a setting of its own, by name
+        self,
+        *,
+        clock: Clock,
+        max_concurrency: int = 300,
+        max_per_host: int = 100,
+        max_body_bytes: int = 65_536,
+        max_header_bytes: int = 32_768,
+        user_agent: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._clock = clock
+        self._max_body_bytes = max_body_bytes
+        self._max_header_bytes = max_header_bytes
+        self._requests = RequestFactory(user_agent or f"Chronoledger/{version('chronoledger')}")
+        if transport is not None:
+            self._pooled = self._fresh = transport
+            return
+        tls = trusted_certificates()
+        self._pooled, self._fresh = (
+            aiohttp_transport(
+                tls,
+                max_concurrency=max_concurrency,
+                max_per_host=max_per_host,
+                max_header_bytes=max_header_bytes,
+                reuse=reuse,
+            )
+            for reuse in (True, False)
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection; calls under way fail."""
+        await self._pooled.aclose()
+        await self._fresh.aclose()
+
+    async def call(self, action: Action, execution_id: UUID, number: int) -> Attempt:
+        """Send the request once and tell what happened, within `action.timeout_seconds`.
+
+        Raises nothing but cancellation, which closes the connection.
+        """
+        started_at = self._clock.now()
+        begun = time.monotonic()
+        answer = await self._answer(action, execution_id, number)
+        duration_ms = round((time.monotonic() - begun) * 1000)
+        return Attempt(number=number, started_at=started_at, duration_ms=duration_ms, answer=answer)
+
+    async def _answer(self, action: Action, execution_id: UUID, number: int) -> Answer:
+        try:
+            request = self._requests.request(action, execution_id, number)
+        except Unsendable as error:
+            return Unanswered(error=str(error), retryable=False)
+        except Exception as error:
+            return internal_error(error)
+        state = Progress()
+        progress.set(state)
+        deadline = asyncio.timeout(action.timeout_seconds)
+        try:
+            async with deadline:
+                return await self._exchange(request, state)
+        except Exception as error:
+            if deadline.expired():
+                return timed_out(action.timeout_seconds, state)
+            return unanswered(error, request.url, state) or internal_error(error)
+
+    async def _exchange(self, request: httpx.Request, state: Progress) -> Answer:
+        response = await self._send(request, state)
+        try:
+            state.stage, state.status = Stage.BODY, response.status_code
+            if response.status_code < LEAST_STATUS:
+                return improper(request.url, f"its status is {response.status_code}")
+            return await captured(response, self._max_body_bytes, self._max_header_bytes)
+        finally:
+            await response.aclose()
+
+    async def _send(self, request: httpx.Request, state: Progress) -> httpx.Response:
+        try:
+            return await self._pooled.handle_async_request(request)
+        except Severed as error:
+            if error.answer_began or not state.reused:
+                raise
+        # The server had given up the idle connection: ADR 5 says why this is still the same attempt.
+        return await self._fresh.handle_async_request(request)
+
+
+def internal_error(error: Exception) -> Unanswered:
+    """A mistake of ours: told and logged, by type and place only, for the message may quote the request."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    name = type(error).__name__
+    log.error("http_caller_failed", error=name, where=f"{frame.filename}:{frame.lineno}")
+    return Unanswered(error=f"internal error: {name}", retryable=False)

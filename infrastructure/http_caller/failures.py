@@ -1,0 +1,109 @@
+"""Why there was no answer, in one sentence each; none quotes header values, payloads, queries or secrets."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+
+import aiohttp
+import httpx
+from aiohttp import http_exceptions
+
+from domain.facts import Unanswered
+from infrastructure.http_caller.progress import Progress, Severed
+
+PARSERS_OWN_WORDS = re.compile(r"[A-Z][A-Za-z ,/-]+")
+
+
+def timed_out(timeout_seconds: float, progress: Progress) -> Unanswered:
+    """The attempt's time was over. A status without its whole body is no answer, but is worth a word."""
+    status = f"status {progress.status} came, " if progress.status is not None else ""
+    return Unanswered(
+        error=f"no complete answer within {timeout_seconds:g} s ({status}waiting for {progress.stage.value})"
+    )
+
+
+def unanswered(error: BaseException, url: httpx.URL, progress: Progress) -> Unanswered | None:
+    """What an error of the transport means; None for one that no network explains: it is our own."""
+    cause = cause_of(error)
+    if isinstance(cause, aiohttp.InvalidURL):
+        return Unanswered(
+            error=f"{url.raw_host.decode()} is no host that can be called; correct action.url",
+            retryable=False,
+        )
+    sentence = explained(cause, url, progress)
+    return None if sentence is None else Unanswered(error=sentence)
+
+
+def improper(url: httpx.URL, complaint: str) -> Unanswered:
+    """Something came, but it is no HTTP answer."""
+    return Unanswered(error=f"{url.netloc.decode()} did not answer in proper HTTP: {complaint}")
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """What aiohttp or the system said, under the names that httpx's transport and ours gave it."""
+    while isinstance(error, httpx.TransportError | Severed) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def explained(cause: BaseException, url: httpx.URL, progress: Progress) -> str | None:
+    """The sentence."""
+    where = url.netloc.decode()
+    match cause:
+        case aiohttp.ClientConnectorDNSError():
+            return f"the host name {url.raw_host.decode()} cannot be resolved"
+        case aiohttp.ClientConnectorCertificateError(certificate_error=reason):
+            return (
+                f"the TLS certificate of {where} is not valid: {getattr(reason, 'verify_message', 'refused')}"
+            )
+        case aiohttp.ClientConnectorSSLError(os_error=reason):
+            return f"no TLS connection to {where}: {in_words(reason)}"
+        case aiohttp.ClientConnectorError(os_error=reason):
+            return f"cannot connect to {where}: {in_words(reason)}"
+        case aiohttp.ClientResponseError(message=message):
+            return improper(url, violation(message)).error
+        case aiohttp.ClientPayloadError():
+            return f"the answer of {where} broke off after status {progress.status}: {broken_body(cause)}"
+        case aiohttp.ServerDisconnectedError():
+            return f"{where} closed the connection before it answered"
+        case OSError():
+            return (
+                f"the connection to {where} broke while waiting for {progress.stage.value}: {in_words(cause)}"
+            )
+        case httpx.TransportError() | aiohttp.ClientError():
+            return f"the call to {where} failed: {type(cause).__name__}"
+        case _:
+            return None
+
+
+def in_words(error: OSError) -> str:
+    """The system's own words for an error number: messages may say anything."""
+    reason = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    if isinstance(reason, ssl.SSLError):
+        return (reason.reason or "TLS error").lower().replace("_", " ")
+    return os.strerror(reason.errno).lower() if reason.errno else type(reason).__name__
+
+
+def violation(message: str) -> str:
+    """What the parser complains about. Its messages go on to quote what it read, which is left out."""
+    if message.startswith("Got more than"):
+        return "its status line or one of its headers is too long"
+    if message.startswith("Too many headers"):
+        return "it has too many headers"
+    complaint = PARSERS_OWN_WORDS.match(message)
+    return complaint[0].strip().lower() if complaint else "it cannot be parsed"
+
+
+def broken_body(error: aiohttp.ClientPayloadError) -> str:
+    """Why a body ended before its end."""
+    match error.__cause__:
+        case http_exceptions.ContentLengthError() | None:
+            return "the connection closed in the middle of the body"
+        case http_exceptions.HttpProcessingError(message=message):
+            return violation(message)
+        case OSError() as reason:
+            return in_words(reason)
+        case other:
+            return type(other).__name__

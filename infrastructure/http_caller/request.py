@@ -1,0 +1,146 @@
+"""From an action to the request that is sent: built once a definition, then stamped for each attempt."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import re
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+from uuid import UUID
+
+import httpx
+import msgspec
+
+from infrastructure.http_caller.text import charset_of
+
+if TYPE_CHECKING:
+    from domain.definition import Action
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+ATTEMPT = "X-Chronoledger-Attempt"
+
+# The first two are stamped on each attempt; the framing follows from the payload.
+NOT_FOR_THE_USER = frozenset(
+    {IDEMPOTENCY_KEY.lower(), ATTEMPT.lower(), "content-length", "transfer-encoding"}
+)
+HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+FORBIDDEN_IN_VALUES = re.compile(r"[\r\n\0]")
+LARGE_BODY_BYTES = 16_384
+
+
+class Unsendable(Exception):
+    """The action makes no request; the sentence says what to change. It never quotes values."""
+
+
+class RequestFactory:
+    """Makes the requests of attempts; keeps what is built of up to `size` actions, the latest used.
+
+    An action is recognised by identity: comparing payloads costs more than building. Requests with large
+    bodies are not kept, so that the memory stays within `size` times 16 KiB.
+    """
+
+    def __init__(self, user_agent: str, *, size: int = 1024) -> None:
+        self._user_agent = user_agent
+        self._size = size
+        self._built: OrderedDict[int, tuple[Action, httpx.Request]] = OrderedDict()
+
+    def request(self, action: Action, execution_id: UUID, number: int) -> httpx.Request:
+        """A request of its own for one attempt. Raises `Unsendable`."""
+        return stamped(self._template(action), execution_id, number)
+
+    def _template(self, action: Action) -> httpx.Request:
+        # The entry holds the action itself: its id is not given to another object as long as it is here.
+        entry = self._built.get(id(action))
+        if entry is not None:
+            self._built.move_to_end(id(action))
+            return entry[1]
+        request = build(action, self._user_agent)
+        if len(request.content) <= LARGE_BODY_BYTES:
+            self._built[id(action)] = (action, request)
+            if len(self._built) > self._size:
+                self._built.popitem(last=False)
+        return request
+
+
+def stamped(template: httpx.Request, execution_id: UUID, number: int) -> httpx.Request:
+    """A copy for one attempt: those of one definition may overlap, so none changes the template."""
+    request = copy.copy(template)
+    request.stream = template.stream
+    request.headers = httpx.Headers(
+        [
+            *template.headers.raw,
+            (IDEMPOTENCY_KEY.encode(), str(execution_id).encode()),
+            (ATTEMPT.encode(), str(number).encode()),
+        ]
+    )
+    return request
+
+
+def build(action: Action, user_agent: str) -> httpx.Request:
+    """The action's request without the marks of an attempt. Raises `Unsendable`."""
+    url = parsed(action.url)
+    headers = {name.lower(): (name, value) for name, value in action.headers.items()}
+    content_type = headers["content-type"][1] if "content-type" in headers else None
+    content, implied_type = body(action.payload, content_type)
+    defaults = {
+        "User-Agent": user_agent,
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "Content-Type": implied_type,
+        "Authorization": basic_authorization(url),
+    }
+    for name, value in defaults.items():
+        if value is not None:
+            headers.setdefault(name.lower(), (name, value))
+    pairs = [encoded(*pair) for name, pair in headers.items() if name not in NOT_FOR_THE_USER]
+    if url.userinfo:
+        url = url.copy_with(username=None, password=None)
+    return httpx.Request(action.method, url, headers=pairs, content=content)
+
+
+def parsed(url: str) -> httpx.URL:
+    """The URL, if it can be called. Raises `Unsendable`."""
+    try:
+        result = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError):
+        raise Unsendable("the URL cannot be parsed; correct action.url") from None
+    if result.scheme not in ("http", "https") or not result.host:
+        raise Unsendable("the URL is not an absolute http or https URL; correct action.url")
+    return result
+
+
+def basic_authorization(url: httpx.URL) -> str | None:
+    """What the URL's own user name and password mean as a header (RFC 7617, UTF-8)."""
+    if not url.userinfo:
+        return None
+    user, _, password = url.userinfo.partition(b":")
+    return "Basic " + base64.b64encode(unquote_to_bytes(user) + b":" + unquote_to_bytes(password)).decode()
+
+
+def encoded(name: str, value: str) -> tuple[bytes, bytes]:
+    """A header as bytes, its value in UTF-8. Raises `Unsendable`."""
+    if HEADER_NAME.fullmatch(name) is None:
+        raise Unsendable(f"{name!r} is not a header name (RFC 9110 token); correct action.headers")
+    if FORBIDDEN_IN_VALUES.search(value):
+        raise Unsendable(f"the value of header {name} has a line break or NUL in it; correct action.headers")
+    return name.encode(), value.encode()
+
+
+def body(payload: Any, content_type: str | None) -> tuple[bytes | None, str | None]:
+    """The bytes to send and the Content-Type that they imply. Raises `Unsendable`.
+
+    A string under a Content-Type of the user's own goes out as it is; everything else is JSON.
+    """
+    if payload is None:
+        return None, None
+    if not isinstance(payload, str) or content_type is None:
+        return msgspec.json.encode(payload), "application/json"
+    charset = charset_of(content_type)
+    try:
+        return payload.encode(charset), None
+    except UnicodeEncodeError:
+        raise Unsendable(
+            f"the payload has characters that {charset} lacks; change the charset in Content-Type"
+        ) from None

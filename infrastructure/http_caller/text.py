@@ -1,0 +1,58 @@
+"""Bytes of a stranger as text: which charsets are believed, and what a cut leaves of a character."""
+
+from __future__ import annotations
+
+import codecs
+import encodings
+import pkgutil
+import re
+from encodings.aliases import aliases
+
+# Codecs that are no charsets (compressors among them), that make lone surrogates, or that are slow.
+NOT_CHARSETS = {
+    "aliases",
+    "base64_codec",
+    "bz2_codec",
+    "charmap",
+    "hex_codec",
+    "idna",
+    "mbcs",
+    "oem",
+    "punycode",
+    "quopri_codec",
+    "raw_unicode_escape",
+    "rot_13",
+    "undefined",
+    "unicode_escape",
+    "utf_7",
+    "uu_codec",
+    "zlib_codec",
+}
+CHARSETS = {module.name for module in pkgutil.iter_modules(encodings.__path__)} - NOT_CHARSETS
+CHARSET_PARAMETER = re.compile(r""";\s*charset\s*=\s*["']?([\w.:-]{1,40})""", re.IGNORECASE | re.ASCII)
+
+
+def charset_of(content_type: str | None) -> str:
+    """The charset that a Content-Type names, if Python has it; else utf-8.
+
+    Looked up in a fixed set: `codecs.lookup` remembers every name that it is asked for, known or not.
+    """
+    named = CHARSET_PARAMETER.search(content_type or "")
+    if named is None:
+        return "utf-8"
+    name = encodings.normalize_encoding(named[1]).lower()
+    name = aliases.get(name, name)
+    return name if name in CHARSETS else "utf-8"
+
+
+def decoded(body: bytes, content_type: str | None, *, cut: bool) -> str:
+    """A body as text that any store takes: what is no character becomes U+FFFD, and so does NUL.
+
+    `cut`: the body was cut, so an unfinished character at its end is left out, not replaced.
+    """
+    decoder = codecs.getincrementaldecoder(charset_of(content_type))(errors="replace")
+    try:
+        text = decoder.decode(body, final=not cut)
+    except UnicodeError:  # utf-16 and utf-32 insist on a byte order mark
+        text = codecs.getincrementaldecoder("utf-8")(errors="replace").decode(body, final=not cut)
+    return text.replace("\0", "\ufffd")

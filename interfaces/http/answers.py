@@ -1,0 +1,177 @@
+"""The JSON that the API answers with, made from read models or, for a write, from the log's own state."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+from domain.definition import OneOff
+from domain.schedule import next_after
+from domain.task import Over, Scheduled
+from interfaces.http.bodies import (
+    CronTrigger,
+    HttpAction,
+    OneOffTrigger,
+    Retry,
+    shown_action,
+    shown_retry,
+    shown_trigger,
+)
+
+if TYPE_CHECKING:
+    from domain.task import Task as TaskState
+    from projections.views import AttemptView, Figures, Listing, ResultView, TaskView
+
+
+class Task(Struct, frozen=True, kw_only=True):
+    """A task as it stands."""
+
+    id: UUID
+    namespace: Annotated[str, Meta(description="`default` for everything, for now.")]
+    name: str
+    trigger: OneOffTrigger | CronTrigger
+    action: HttpAction
+    retry: Retry
+    status: Literal["scheduled", "completed", "failed", "cancelled"]
+    next_run: Annotated[datetime | None, Meta(description="UTC; null: nothing further is due.")]
+    created_at: datetime
+    updated_at: datetime
+    version: Annotated[int, Meta(description="What `If-Match` takes, quoted.")]
+
+    @classmethod
+    def of_view(cls, view: TaskView) -> Task:
+        """A task of the read model."""
+        return _picked(
+            cls,
+            view,
+            trigger=shown_trigger(view.trigger),
+            action=shown_action(view.action),
+            retry=shown_retry(view.retry),
+        )
+
+    @classmethod
+    def of_state(cls, state: TaskState) -> Task:
+        """A task as a command left it, for an answer that does not wait for the read model."""
+        return _picked(
+            cls,
+            state,
+            name=state.definition.name,
+            trigger=shown_trigger(state.definition.trigger),
+            action=shown_action(state.definition.action),
+            retry=shown_retry(state.definition.retry),
+            status=state.status if isinstance(state, Over) else "scheduled",
+            next_run=_next_run(state),
+        )
+
+
+def _next_run(state: TaskState) -> datetime | None:
+    match state:
+        case Scheduled(definition=definition) if isinstance(definition.trigger, OneOff):
+            return state.placed_at
+        case Scheduled(definition=definition):
+            # An update that keeps the trigger keeps a place that may have fired since.
+            return max(state.placed_at, next_after(definition.trigger, state.updated_at) or state.placed_at)
+        case Over():
+            return None
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One call of an execution."""
+
+    number: int
+    started_at: datetime | None
+    duration_ms: int | None
+    status_code: Annotated[int | None, Meta(description="null: no answer came, see `error_message`.")]
+    error_message: str | None
+
+    @classmethod
+    def of_view(cls, view: AttemptView) -> Attempt:
+        """An attempt of the read model."""
+        return _picked(cls, view)
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """One occurrence of a task: what happened, or why nothing did."""
+
+    id: Annotated[UUID, Meta(description="Also the `Idempotency-Key` of the outbound calls.")]
+    task_id: UUID
+    task_name: str
+    namespace: str
+    kind: Annotated[str, Meta(description="scheduled, manual or backfill.")]
+    due_at: datetime
+    run_at: Annotated[datetime | None, Meta(description="When the latest request was sent.")]
+    status: Literal["running", "succeeded", "failed", "skipped", "cancelled"]
+    reason: Annotated[str | None, Meta(description="Why it was skipped, cancelled or given up.")]
+    success: Annotated[bool | None, Meta(description="null while it runs, and when it did not run.")]
+    status_code: int | None
+    response_headers: dict[str, Any] | None
+    response_body: str | None
+    response_truncated: Annotated[bool | None, Meta(description="true: only the body's beginning is kept.")]
+    error_message: str | None
+    duration_ms: Annotated[int | None, Meta(description="Of the last finished attempt.")]
+    attempts: Annotated[int, Meta(description="Calls begun.")]
+    attempt_log: list[Attempt]
+    retry_at: Annotated[datetime | None, Meta(description="When the next attempt is due.")]
+    node: Annotated[str | None, Meta(description="The scheduler that took it.")]
+    created_at: datetime
+
+    @classmethod
+    def of_view(cls, view: ResultView) -> Result:
+        """A result of the read model."""
+        return _picked(cls, view, attempt_log=[Attempt.of_view(attempt) for attempt in view.attempt_log])
+
+
+class TaskPage(Struct, frozen=True, kw_only=True):
+    """Some of the tasks that match."""
+
+    items: list[Task]
+    total: Annotated[int, Meta(description="All that match.")]
+    page: int
+    limit: int
+    next_cursor: Annotated[str | None, Meta(description="Continues after the last item; null: no more.")]
+
+    @classmethod
+    def of_listing(cls, listing: Listing[TaskView]) -> TaskPage:
+        """A page of the read model."""
+        return _picked(cls, listing, items=[Task.of_view(view) for view in listing.items])
+
+
+class ResultPage(Struct, frozen=True, kw_only=True):
+    """Some of the results that match."""
+
+    items: list[Result]
+    total: Annotated[int, Meta(description="All that match.")]
+    page: int
+    limit: int
+    next_cursor: Annotated[str | None, Meta(description="Continues after the last item; null: no more.")]
+
+    @classmethod
+    def of_listing(cls, listing: Listing[ResultView]) -> ResultPage:
+        """A page of the read model."""
+        return _picked(cls, listing, items=[Result.of_view(view) for view in listing.items])
+
+
+class Metrics(Struct, frozen=True, kw_only=True):
+    """Figures over everything ever executed; skipped occurrences do not count."""
+
+    total_tasks_executed: int
+    successful_tasks: int
+    failed_tasks: int
+    success_rate_percent: float
+    average_execution_ms: float
+    tasks_per_minute: Annotated[float, Meta(description="Mean over the last hour.")]
+    active_tasks: Annotated[int, Meta(description="Tasks that are scheduled.")]
+
+    @classmethod
+    def of_figures(cls, figures: Figures) -> Metrics:
+        """The figures of the read model."""
+        return _picked(cls, figures)
+
+
+def _picked[T: Struct](shape: type[T], source: object, **made: object) -> T:
+    # Fields of the same name are taken over, so what a read model has more than the API shows stays inside.
+    same = {name: getattr(source, name) for name in shape.__struct_fields__ if name not in made}
+    return shape(**same, **made)

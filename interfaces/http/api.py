@@ -1,0 +1,85 @@
+"""What the handlers of the API share: reading on time, telling commands who asks, answering a write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import structlog
+from litestar import Request, Response
+
+from application.ports import LogUnavailable
+from application.tasks import Accepted
+from application.tasks import Request as CommandRequest
+from interfaces.http.answers import Task
+from interfaces.http.dependencies import Dependencies, HttpOptions
+from interfaces.http.parameters import NAMESPACE, Freshness, prefers_async
+from interfaces.http.refusals import NotYetVisible
+
+if TYPE_CHECKING:
+    from litestar.connection import ASGIConnection
+
+_log = structlog.get_logger(__name__)
+
+# There are no accounts: an event tells that it came through the API, and by which request.
+ACTOR = "api"
+
+
+@dataclass(frozen=True)
+class Api:
+    """The dependencies of the HTTP layer and what handlers do with more than one of them."""
+
+    parts: Dependencies
+    options: HttpOptions
+
+    async def reach(self, freshness: Freshness) -> None:
+        """Return once the read models have passed what was asked for. Raises `NotYetVisible`."""
+        position = freshness.min_position
+        if position is not None and not await self._visible(position):
+            raise NotYetVisible(position)
+
+    async def written(self, accepted: Accepted, prefer: str | None, status: int) -> Response[Task]:
+        """Answer a write with the task, once lists show it or the wait is over; it is stored either way."""
+        hurried = prefers_async(prefer)
+        task = None if hurried else await self._shown(accepted)
+        task = task or Task.of_state(accepted.state)
+        headers = {"ETag": f'"{task.version}"', "X-Event-Position": str(accepted.position)}
+        if status == 201:
+            headers["Location"] = f"/api/v1/tasks/{accepted.task_id}"
+        if hurried:
+            headers["Preference-Applied"] = "respond-async"
+        return Response(task, status_code=status, headers=headers)
+
+    async def _shown(self, accepted: Accepted) -> Task | None:
+        try:
+            if not await self._visible(accepted.position):
+                return None
+            view = await self.parts.queries.task(NAMESPACE, accepted.task_id)
+        except (psycopg.Error, LogUnavailable) as error:
+            # The change is stored: failing now would make its sender repeat it.
+            _log.warning("written_task_not_read_back", task_id=str(accepted.task_id), error=str(error))
+            return None
+        return None if view is None else Task.of_view(view)
+
+    async def _visible(self, position: int) -> bool:
+        return await self.parts.visibility.wait_for(position, self.options.visibility_timeout_seconds)
+
+
+def command_request(
+    request: Request[Any, Any, Any], key: str | None = None, digest: str | None = None
+) -> CommandRequest:
+    """Who asks, and under which correlation id."""
+    return CommandRequest(
+        namespace=NAMESPACE,
+        actor=ACTOR,
+        correlation_id=correlation_id(request),
+        idempotency_key=key,
+        digest=digest if key is not None else None,
+    )
+
+
+def correlation_id(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """The id that stands in the answer's X-Request-ID, in the log and in the events."""
+    known: str = connection.scope["state"]["correlation_id"]
+    return known

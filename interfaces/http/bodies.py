@@ -1,0 +1,159 @@
+"""The JSON of a task's definition, as it is sent and shown; the domain's shapes behind it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from domain.definition import Action, Cron, Definition, OneOff, RetryPolicy, Trigger
+
+type Zone = Annotated[
+    str,
+    Meta(
+        description="IANA time zone; the service's DEFAULT_TIMEZONE (UTC unless configured) when left out.",
+        examples=["Europe/Berlin"],
+    ),
+]
+
+
+class OneOffTrigger(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="one-off"):
+    """Call once."""
+
+    datetime: Annotated[
+        datetime,
+        Meta(
+            description="The instant, ISO 8601; without an offset it is the local time of `timezone`. "
+            "Up to 60 seconds ago is due now, older is refused.",
+            examples=["2030-01-01T12:00:00Z"],
+        ),
+    ]
+    timezone: Zone | UnsetType = UNSET
+
+    def to_domain(self, default_timezone: str) -> OneOff:
+        """The trigger, not yet checked."""
+        return OneOff(datetime=self.datetime, timezone=_zone(self.timezone, default_timezone))
+
+
+class CronTrigger(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="cron"):
+    """Call whenever the expression matches the local time of the zone."""
+
+    cron: Annotated[
+        str,
+        Meta(
+            description="Five fields: minute hour day-of-month month day-of-week (0-7, Sunday is 0 or 7).",
+            examples=["0 9 * * *"],
+        ),
+    ]
+    timezone: Zone | UnsetType = UNSET
+
+    def to_domain(self, default_timezone: str) -> Cron:
+        """The trigger, not yet checked."""
+        return Cron(cron=self.cron, timezone=_zone(self.timezone, default_timezone))
+
+
+class HttpAction(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The HTTP request to send."""
+
+    method: Annotated[
+        str, Meta(description="Any method of RFC 9110 but CONNECT and TRACE, or PATCH.", examples=["POST"])
+    ]
+    url: Annotated[
+        str, Meta(description="Absolute, http or https.", examples=["https://api.example.com/health"])
+    ]
+    headers: Annotated[
+        dict[str, str],
+        Meta(
+            description="Sent with the request, and shown as they are to whoever may read the task.",
+            examples=[{"X-API-Key": "your-api-key"}],
+        ),
+    ] = {}
+    payload: Annotated[
+        Any,
+        Meta(
+            description="Sent as JSON; a string is sent as it is when `headers` hold a Content-Type of its "
+            "own. null sends no body.",
+            examples=[{"report_type": "daily"}],
+        ),
+    ] = None
+    timeout_seconds: Annotated[float, Meta(description="Bounds one attempt.", examples=[30])] = 30.0
+
+    def to_domain(self) -> Action:
+        """The action, not yet checked."""
+        return Action(
+            method=self.method,
+            url=self.url,
+            headers=self.headers,
+            payload=self.payload,
+            timeout_seconds=self.timeout_seconds,
+        )
+
+
+class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
+    """How often to try: connection errors, timeouts, 408, 425, 429 and 5xx are retried, others are not."""
+
+    max_attempts: Annotated[int, Meta(description="Counts the first one; 1 never retries.")] = 3
+    initial_delay_seconds: Annotated[float, Meta(description="Before the second attempt.")] = 1.0
+    multiplier: Annotated[float, Meta(description="Each delay is this many times the one before it.")] = 2.0
+    max_delay_seconds: Annotated[float, Meta(description="No delay is longer.")] = 300.0
+
+    def to_domain(self) -> RetryPolicy:
+        """The policy, not yet checked."""
+        return RetryPolicy(
+            max_attempts=self.max_attempts,
+            initial_delay_seconds=self.initial_delay_seconds,
+            multiplier=self.multiplier,
+            max_delay_seconds=self.max_delay_seconds,
+        )
+
+
+class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What POST and PUT take. PUT replaces everything: what is left out gets its default again."""
+
+    name: Annotated[str, Meta(description="1 to 255 characters.", examples=["Website Health Check"])]
+    trigger: OneOffTrigger | CronTrigger
+    action: HttpAction
+    retry: Retry | UnsetType = UNSET
+
+    def to_domain(self, default_timezone: str) -> Definition:
+        """The definition, not yet checked: `domain.admission` does that."""
+        return Definition(
+            name=self.name,
+            trigger=self.trigger.to_domain(default_timezone),
+            action=self.action.to_domain(),
+            retry=RetryPolicy() if self.retry is UNSET else self.retry.to_domain(),
+        )
+
+
+def _zone(zone: str | UnsetType, default_timezone: str) -> str:
+    # Only a zone that was left out gets the default; an empty one is an error that admission explains.
+    return default_timezone if zone is UNSET else zone
+
+
+def shown_trigger(trigger: Trigger) -> OneOffTrigger | CronTrigger:
+    """A trigger as the API shows it."""
+    if isinstance(trigger, OneOff):
+        return OneOffTrigger(datetime=trigger.datetime, timezone=trigger.timezone)
+    return CronTrigger(cron=trigger.cron, timezone=trigger.timezone)
+
+
+def shown_action(action: Action) -> HttpAction:
+    """An action as the API shows it, headers and all: PUT is a full replacement, so users need them back."""
+    return HttpAction(
+        method=action.method,
+        url=action.url,
+        headers=dict(action.headers),
+        payload=action.payload,
+        timeout_seconds=action.timeout_seconds,
+    )
+
+
+def shown_retry(retry: RetryPolicy) -> Retry:
+    """A retry policy as the API shows it."""
+    return Retry(
+        max_attempts=retry.max_attempts,
+        initial_delay_seconds=retry.initial_delay_seconds,
+        multiplier=retry.multiplier,
+        max_delay_seconds=retry.max_delay_seconds,
+    )

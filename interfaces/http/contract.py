@@ -1,0 +1,74 @@
+"""The OpenAPI document as a judge of requests: which parameters an operation has, and what they may be."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from domain.wording import shown
+from interfaces.http.refusals import InvalidParameters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from litestar import Request
+
+
+class Contract:
+    """What the document promises, so that nothing it does not know is silently ignored."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._parameters: dict[tuple[str, str], list[dict[str, Any]]] = {
+            (method.upper(), path): operation.get("parameters", [])
+            for path, operations in document["paths"].items()
+            for method, operation in operations.items()
+        }
+
+    async def check_query(self, request: Request[Any, Any, Any]) -> None:
+        """Raises `InvalidParameters` naming every query parameter that is unknown or given twice."""
+        known = self._named(request, "query")
+        if known is None:
+            return
+        given = [name for name, _ in request.query_params.multi_items()]
+        wrong = [(name, _unknown(name, known)) for name in dict.fromkeys(given) if name not in known]
+        wrong += [(name, "Give it once.") for name in known if given.count(name) > 1]
+        if wrong:
+            raise InvalidParameters(wrong)
+
+    def wrong(self, request: Request[Any, Any, Any], place: str, key: str) -> tuple[str, str]:
+        """The public name of the parameter that a handler calls `key`, and what to change about it."""
+        for parameter in self._of(request) or []:
+            if parameter["in"] == place and (
+                place == "path" or _as_argument(parameter["name"]) == key.rstrip("_")
+            ):
+                value = _given(request, parameter)
+                description = parameter.get("description", "See the OpenAPI document.")
+                return parameter["name"], f"{shown(value)} will not do. {description}"
+        return key, "It cannot be read: see the OpenAPI document."
+
+    def _named(self, request: Request[Any, Any, Any], place: str) -> list[str] | None:
+        parameters = self._of(request)
+        return None if parameters is None else [item["name"] for item in parameters if item["in"] == place]
+
+    def _of(self, request: Request[Any, Any, Any]) -> list[dict[str, Any]] | None:
+        return self._parameters.get((request.method, request.scope.get("path_template", "")))
+
+
+def _as_argument(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def _given(request: Request[Any, Any, Any], parameter: Mapping[str, Any]) -> Any:
+    places: dict[str, Mapping[str, Any]] = {
+        "query": request.query_params,
+        "path": request.path_params,
+        "header": request.headers,
+    }
+    return places[parameter["in"]].get(parameter["name"], "")
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name[:100], known, n=1)
+    hint = f"did you mean {shown(close[0])}?" if close else "leave it out."
+    listed = f" Known are {', '.join(known)}." if known else ""
+    return f"{shown(name)} is not a parameter here: {hint}{listed}"

@@ -1,0 +1,121 @@
+"""What the HTTP layer needs, as protocols; `interfaces.bootstrap` makes them real."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from application.tasks import Accepted, Request
+    from domain.definition import Definition
+    from interfaces.http.health import HealthReport
+    from projections.views import Figures, Listing, Paging, ResultQuery, ResultView, TaskQuery, TaskView
+
+
+class Commands(Protocol):
+    """The write side. Raises the refusals of `domain.errors` and `application.ports.LogUnavailable`."""
+
+    async def create(self, definition: Definition, request: Request) -> Accepted:
+        """Accept a new task."""
+        ...
+
+    async def update(
+        self, task_id: UUID, definition: Definition, request: Request, *, if_match: int | None
+    ) -> Accepted:
+        """Replace a task's definition."""
+        ...
+
+    async def cancel(self, task_id: UUID, request: Request, *, if_match: int | None) -> Accepted:
+        """Stop a task for good."""
+        ...
+
+
+class Queries(Protocol):
+    """The read models. Raises `psycopg.OperationalError` when the database is away."""
+
+    async def task(self, namespace: str, task_id: UUID, /) -> TaskView | None:
+        """A task, or None."""
+        ...
+
+    async def tasks(self, query: TaskQuery, paging: Paging, /) -> Listing[TaskView]:
+        """One page of tasks. Raises `projections.reader.BadCursor`, a ValueError."""
+        ...
+
+    async def results(self, query: ResultQuery, paging: Paging, /) -> Listing[ResultView]:
+        """One page of results. Raises `projections.reader.BadCursor`, a ValueError."""
+        ...
+
+    async def result(self, namespace: str, result_id: UUID, /) -> ResultView | None:
+        """A result, or None."""
+        ...
+
+    async def figures(self, now: datetime, /) -> Figures:
+        """The specification's metrics."""
+        ...
+
+
+class Visibility(Protocol):
+    """How far the read models have come."""
+
+    async def wait_for(self, position: int, timeout_seconds: float) -> bool:
+        """Whether the read models passed a position of the log within the time given."""
+        ...
+
+
+class Health(Protocol):
+    """The state of the service and of what it stands on."""
+
+    async def report(self) -> HealthReport:
+        """What works and what does not; never raises."""
+        ...
+
+
+class Exposition(Protocol):
+    """The metrics of all processes of this service on this machine."""
+
+    async def render(self) -> tuple[bytes, str]:
+        """The text that Prometheus scrapes, and its content type."""
+        ...
+
+
+class RequestObserver(Protocol):
+    """Told once about every answered request."""
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """`route` is the path's template (`/api/v1/tasks/{id}`), or `unmatched`; must not raise."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependencies:
+    """Everything behind the API."""
+
+    commands: Commands
+    queries: Queries
+    visibility: Visibility
+    health: Health
+    exposition: Exposition
+    observer: RequestObserver
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpsDependencies:
+    """Everything behind the pages of a process that serves no API."""
+
+    health: Health
+    exposition: Exposition
+    observer: RequestObserver
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpOptions:
+    """How the HTTP layer behaves. `debug` False adds Strict-Transport-Security to every answer."""
+
+    cors_allowed_origins: tuple[str, ...] = ()
+    max_body_bytes: int = 1_048_576
+    default_timezone: str = "UTC"
+    debug: bool = False
+    visibility_timeout_seconds: float = 2.0

@@ -1,0 +1,124 @@
+"""What the OpenAPI document says about answers: their headers, and every problem that may come instead."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar.datastructures import ResponseHeader
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from interfaces.http.health import HealthReport
+from interfaces.http.problems import BY_SLUG, ProblemType
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemError(Struct, frozen=True, kw_only=True):
+    """One thing that is wrong with the request: a member of its body, or a parameter."""
+
+    detail: Annotated[str, Meta(description="What to change.")]
+    pointer: Annotated[str, Meta(description="JSON pointer (RFC 6901) into the body.")] | UnsetType = UNSET
+    parameter: (
+        Annotated[str, Meta(description="Name of a parameter of path or query, or of a header.")] | UnsetType
+    ) = UNSET
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """Why a request was not fulfilled, by RFC 9457."""
+
+    type: Annotated[
+        str, Meta(description="Stable name of the kind of problem; a GET on it explains it.", min_length=1)
+    ]
+    title: str
+    status: int
+    detail: Annotated[str, Meta(description="What to change.")]
+    instance: Annotated[str, Meta(description="The path that was asked for.")]
+    request_id: Annotated[str, Meta(description="The answer's `X-Request-ID`, to look for in the log.")]
+    errors: list[ProblemError] | UnsetType = UNSET
+
+
+_EXAMPLES = {
+    "invalid-task": ProblemError(
+        pointer="/trigger/cron", detail='"61 * * * *": minute 61 is too large: give 0 to 59.'
+    ),
+    "invalid-parameter": ProblemError(
+        parameter="limit", detail='"0" will not do: Items on a page: a whole number from 1 to 200.'
+    ),
+}
+
+
+def _documented_header(name: str, example: str, description: str) -> ResponseHeader:
+    return ResponseHeader(name=name, value=example, description=description, documentation_only=True)
+
+
+LOCATION = _documented_header("Location", "/api/v1/tasks/0194…", "Where the new task is.")
+ETAG = _documented_header("ETag", '"1"', "The task's version, quoted: what `If-Match` takes.")
+EVENT_POSITION = _documented_header(
+    "X-Event-Position", "42", "Where the log holds the change: what `min_position` takes."
+)
+PREFERENCE_APPLIED = _documented_header(
+    "Preference-Applied", "respond-async", "Set when the answer did not wait for the lists."
+)
+REQUEST_ID = _documented_header(
+    "X-Request-ID",
+    "0194…",
+    "The id of this request in log and events: the one that was sent, if it was sane.",
+)
+
+UNHEALTHY = {
+    503: ResponseSpec(
+        HealthReport,
+        generate_examples=False,
+        description="Something does not work: `checks` says what.",
+        examples=[
+            Example(
+                id="unhealthy",
+                summary="The database is away",
+                value={
+                    "status": "unhealthy",
+                    "checks": {
+                        "database": {"status": "unhealthy", "detail": "The database does not answer."}
+                    },
+                },
+            )
+        ],
+    )
+}
+
+
+def problems(*statuses: int) -> dict[int, ResponseSpec]:
+    """The problems that a route may answer with, by status; any may fail (500)."""
+    return {status: _problems_of(status) for status in sorted({*statuses, 500})}
+
+
+def _problems_of(status: int) -> ResponseSpec:
+    kinds = [kind for kind in BY_SLUG.values() if kind.status == status]
+    return ResponseSpec(
+        Problem,
+        generate_examples=False,
+        description=" Or: ".join(f"{kind.title}. {kind.advice}" for kind in kinds),
+        media_type=PROBLEM_MEDIA_TYPE,
+        examples=[Example(id=kind.slug, summary=kind.title, value=_example(kind)) for kind in kinds],
+    )
+
+
+def _example(kind: ProblemType) -> dict[str, object]:
+    problem: dict[str, object] = {
+        "type": kind.uri,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": kind.advice,
+        "instance": "/api/v1/tasks",
+        "request_id": "0194f2b1c6d87a3e9f10aa54c1d2e3f4",
+    }
+    if kind.slug in _EXAMPLES:
+        error = _EXAMPLES[kind.slug]
+        problem["detail"] = error.detail
+        problem["errors"] = [{name: value for name, value in _members(error) if value is not UNSET}]
+    return problem
+
+
+def _members(error: ProblemError) -> list[tuple[str, object]]:
+    return [(name, getattr(error, name)) for name in error.__struct_fields__]

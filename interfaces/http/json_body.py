@@ -1,0 +1,124 @@
+"""Reads a request's body strictly: declared as JSON, readable, of the right shape, not nested too deeply."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from litestar.dto import AbstractDTO
+from litestar.dto.config import DTOConfig
+
+from domain.errors import FieldError, Inadmissible
+from interfaces.http import shape
+from interfaces.http.bodies import TaskDefinition
+from interfaces.http.refusals import MalformedBody, UnsupportedMediaType
+
+if TYPE_CHECKING:
+    from litestar.datastructures import Headers
+    from litestar.dto.data_structures import DTOFieldDefinition
+    from litestar.openapi.spec import Reference, Schema
+    from litestar.typing import FieldDefinition
+
+# Far below where encoders, Postgres and receivers give up, far above what anybody writes.
+DEEPEST_NESTING = 100
+
+
+class TaskBody(AbstractDTO[TaskDefinition]):
+    """Litestar's seam for reading `data`: it documents the body, and this class decodes it.
+
+    Litestar's own decoding would lose the place of an error and take `"3"` for 3.
+    """
+
+    model_type = TaskDefinition
+    config = DTOConfig()
+
+    def decode_bytes(self, value: bytes) -> TaskDefinition:
+        """The body. Raises `UnsupportedMediaType`, `MalformedBody` and `Inadmissible`."""
+        check_media_type(self.asgi_connection.headers)
+        return read_task(value)
+
+    @classmethod
+    def create_for_field_definition(cls, *_: Any, **__: Any) -> None:
+        """Nothing is generated: this class decodes by itself."""
+
+    @classmethod
+    def create_openapi_schema(
+        cls,
+        field_definition: FieldDefinition,
+        handler_id: str,
+        schema_creator: Any,
+    ) -> Reference | Schema:
+        """The schema of the body as it is annotated."""
+        schema: Reference | Schema = schema_creator.for_field_definition(field_definition)
+        return schema
+
+    @classmethod
+    def generate_field_definitions(cls, model_type: type[Any]) -> Generator[DTOFieldDefinition, None, None]:
+        """Nothing is generated: this class decodes by itself."""
+        yield from ()
+
+    @classmethod
+    def detect_nested_field(cls, field_definition: FieldDefinition) -> bool:
+        """Nothing is generated: this class decodes by itself."""
+        return False
+
+
+def check_media_type(headers: Headers) -> None:
+    """Raises `UnsupportedMediaType` unless the body is declared as uncompressed JSON in UTF-8."""
+    declared = headers.get("content-type", "")
+    media_type, *parameters = (part.strip().lower() for part in declared.split(";"))
+    subtype = media_type.removeprefix("application/")
+    if subtype == media_type or not (subtype == "json" or subtype.endswith("+json")):
+        given = f"not {declared!r}" if declared else "this request has none"
+        raise UnsupportedMediaType(f"Send Content-Type: application/json; {given}.")
+    for parameter in parameters:
+        if parameter.startswith("charset=") and parameter[8:].strip('"') not in {"utf-8", "us-ascii"}:
+            raise UnsupportedMediaType(f"Send the JSON in UTF-8; not in {parameter[8:]!r}.")
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType(
+            f"Send the body as it is; not with Content-Encoding {headers['content-encoding']!r}."
+        )
+
+
+def read_task(body: bytes) -> TaskDefinition:
+    """A task's definition, of the right shape. Raises `MalformedBody` and `Inadmissible`."""
+    try:
+        task = msgspec.json.decode(body, type=TaskDefinition)
+    except msgspec.ValidationError as error:
+        raise Inadmissible([shape.explain(error, _document(body))]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedBody(f"The body is not JSON: {error}.") from None
+    except RecursionError:
+        raise MalformedBody("The body is nested too deeply: flatten it.") from None
+    if _deeper_than(DEEPEST_NESTING, task.action.payload):
+        detail = f"The payload is nested more than {DEEPEST_NESTING} levels deep: flatten it."
+        raise Inadmissible([FieldError(pointer="/action/payload", detail=detail)])
+    return task
+
+
+def digest(body: bytes) -> str:
+    """The same for the same JSON, however it is spaced and in whatever order its members are."""
+    canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted")
+    return hashlib.sha256(canonical).hexdigest()
+
+
+def _document(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def _deeper_than(levels: int, value: Any) -> bool:
+    layer = [value]
+    for _ in range(levels + 1):
+        layer = [
+            inner
+            for item in layer
+            for inner in (item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())
+        ]
+        if not layer:
+            return False
+    return True

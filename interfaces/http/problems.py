@@ -1,0 +1,161 @@
+"""The one table from what went wrong to what HTTP says about it (RFC 9457)."""
+
+from __future__ import annotations
+
+import psycopg
+from litestar.exceptions import (
+    ClientException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from msgspec import Struct
+
+from application.ports import LogUnavailable
+from domain.errors import (
+    IdempotencyKeyReused,
+    Inadmissible,
+    TaskAlreadyOver,
+    TaskNotFound,
+    VersionMismatch,
+)
+from interfaces.http.refusals import (
+    InvalidParameters,
+    MalformedBody,
+    NotYetVisible,
+    ResultNotFound,
+    UnsupportedMediaType,
+)
+from projections.reader import BadCursor
+
+RETRY_AFTER_SECONDS = {"database-unavailable": 2, "not-yet-visible": 1}
+
+
+class ProblemType(Struct, frozen=True):
+    """A kind of problem; `/problems/{slug}` names and explains it, and neither ever changes its meaning."""
+
+    status: int
+    slug: str
+    title: str
+    advice: str
+
+    @property
+    def uri(self) -> str:
+        """The stable `type` of a problem, relative to the service."""
+        return f"/problems/{self.slug}"
+
+
+MALFORMED_JSON = ProblemType(
+    400,
+    "malformed-json",
+    "The body is not JSON",
+    "Send one JSON object, encoded in UTF-8. `detail` says where reading it failed.",
+)
+INVALID_PARAMETER = ProblemType(
+    400,
+    "invalid-parameter",
+    "A parameter is wrong",
+    "Change what `errors` names: a parameter of the path, of the query, or a header, with what it may be.",
+)
+BAD_REQUEST = ProblemType(
+    400, "bad-request", "The request cannot be read", "Compare the request with the OpenAPI document."
+)
+NOT_FOUND = ProblemType(
+    404, "not-found", "There is nothing here", "Check the path; `/openapi.json` lists every one."
+)
+TASK_NOT_FOUND = ProblemType(
+    404,
+    "task-not-found",
+    "There is no such task",
+    "Check the id. A task created with `Prefer: respond-async` shows up a moment later.",
+)
+RESULT_NOT_FOUND = ProblemType(404, "result-not-found", "There is no such result", "Check the id.")
+METHOD_NOT_ALLOWED = ProblemType(
+    405, "method-not-allowed", "The method is not allowed here", "Use one of those that `Allow` lists."
+)
+TASK_ALREADY_OVER = ProblemType(
+    409,
+    "task-already-over",
+    "The task is over",
+    "A completed, failed or cancelled task no longer changes: create a new one.",
+)
+VERSION_MISMATCH = ProblemType(
+    412,
+    "version-mismatch",
+    "The task has changed meanwhile",
+    "Read the task again, repeat your change on it, and send its new ETag in `If-Match`.",
+)
+BODY_TOO_LARGE = ProblemType(
+    413,
+    "body-too-large",
+    "The body is too large",
+    "Make the payload smaller, or raise `MAX_REQUEST_BODY_BYTES` of the service.",
+)
+UNSUPPORTED_MEDIA_TYPE = ProblemType(
+    415,
+    "unsupported-media-type",
+    "The body is not declared as JSON",
+    "Send `Content-Type: application/json`, uncompressed and in UTF-8 "
+    "(curl: `-H 'Content-Type: application/json'`).",
+)
+INVALID_TASK = ProblemType(
+    422,
+    "invalid-task",
+    "The task breaks a rule",
+    "Change what `errors` names: `pointer` is a JSON pointer (RFC 6901) into the body that was sent.",
+)
+IDEMPOTENCY_KEY_REUSED = ProblemType(
+    422,
+    "idempotency-key-reused",
+    "The Idempotency-Key stands for another request",
+    "Use a new key for a new task; repeat a request with the very same body.",
+)
+INTERNAL_ERROR = ProblemType(
+    500,
+    "internal-error",
+    "The service failed",
+    "The service's log tells more under the `request_id` of this answer. What was asked may have been done.",
+)
+DATABASE_UNAVAILABLE = ProblemType(
+    503,
+    "database-unavailable",
+    "The database does not answer",
+    "Try again after `Retry-After`; give a POST an `Idempotency-Key`, so that repeating it is safe.",
+)
+NOT_YET_VISIBLE = ProblemType(
+    503,
+    "not-yet-visible",
+    "The read models are not that far yet",
+    "Ask again after `Retry-After`, or leave `min_position` out to read what is there.",
+)
+
+PROBLEMS: dict[type[Exception], ProblemType] = {
+    Inadmissible: INVALID_TASK,
+    TaskNotFound: TASK_NOT_FOUND,
+    TaskAlreadyOver: TASK_ALREADY_OVER,
+    VersionMismatch: VERSION_MISMATCH,
+    IdempotencyKeyReused: IDEMPOTENCY_KEY_REUSED,
+    LogUnavailable: DATABASE_UNAVAILABLE,
+    MalformedBody: MALFORMED_JSON,
+    UnsupportedMediaType: UNSUPPORTED_MEDIA_TYPE,
+    InvalidParameters: INVALID_PARAMETER,
+    BadCursor: INVALID_PARAMETER,
+    ResultNotFound: RESULT_NOT_FOUND,
+    NotYetVisible: NOT_YET_VISIBLE,
+    ValidationException: INVALID_PARAMETER,
+    RequestEntityTooLarge: BODY_TOO_LARGE,
+    MethodNotAllowedException: METHOD_NOT_ALLOWED,
+    NotFoundException: NOT_FOUND,
+    ClientException: BAD_REQUEST,
+    psycopg.OperationalError: DATABASE_UNAVAILABLE,
+    psycopg.InterfaceError: DATABASE_UNAVAILABLE,
+    psycopg.errors.UndefinedTable: NOT_YET_VISIBLE,  # before the first projector has made the read models
+    Exception: INTERNAL_ERROR,
+}
+BY_SLUG = {problem.slug: problem for problem in PROBLEMS.values()}
+
+
+def problem_type(error: Exception) -> ProblemType:
+    """What the table says about the nearest class of an exception."""
+    return next(PROBLEMS[cls] for cls in type(error).__mro__ if cls in PROBLEMS)

@@ -1,0 +1,89 @@
+"""The service about itself: health and metrics."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from litestar import MediaType, Request, Response, get
+from litestar.di import NamedDependency
+
+from interfaces.http import documentation as doc
+from interfaces.http.answers import Metrics
+from interfaces.http.api import Api
+from interfaces.http.dependencies import Exposition, Health
+from interfaces.http.health import HealthReport
+from interfaces.http.parameters import Freshness
+
+
+async def _health(health: NamedDependency[Health]) -> Response[HealthReport]:
+    """200 when everything works, else 503 with the failing part."""
+    report = await health.report()
+    return Response(report, status_code=200 if report.status == "healthy" else 503)
+
+
+async def _figures(api: NamedDependency[Api], freshness: NamedDependency[Freshness]) -> Metrics:
+    """Counted over what is stored, so they survive a restart and are the same at every process."""
+    await api.reach(freshness)
+    return Metrics.of_figures(await api.parts.queries.figures(datetime.now(UTC)))
+
+
+def _health_at(path: str, operation_id: str) -> Any:
+    return get(
+        path,
+        operation_id=operation_id,
+        summary="Health",
+        description="Whether the database answers, the projectors keep up and a scheduler is alive.",
+        response_description="Everything works.",
+        responses=doc.UNHEALTHY | doc.problems(400),
+        tags=["service"],
+    )(_health)
+
+
+api_health = _health_at("/health", "getApiHealth")
+root_health = _health_at("/health", "getHealth")
+
+api_metrics = get(
+    "/metrics",
+    operation_id="getApiMetrics",
+    summary="Metrics as JSON",
+    response_description="The figures.",
+    responses=doc.problems(400, 503),
+    tags=["service"],
+)(_figures)
+
+
+@get(
+    "/metrics",
+    operation_id="getMetrics",
+    summary="Metrics for Prometheus",
+    description="Prometheus' text format; the figures of `/api/v1/metrics` when `Accept` prefers JSON.",
+    media_type=MediaType.TEXT,
+    response_description="The metrics.",
+    responses=doc.problems(400, 503),
+    tags=["service"],
+)
+async def root_metrics(
+    request: Request[Any, Any, Any],
+    api: NamedDependency[Api],
+    exposition: NamedDependency[Exposition],
+) -> Response[Any]:
+    """Both readers are served at the same place."""
+    if (
+        request.accept.best_match(["text/plain", "application/json"], default="text/plain")
+        == "application/json"
+    ):
+        figures = await api.parts.queries.figures(datetime.now(UTC))
+        return Response(Metrics.of_figures(figures), media_type=MediaType.JSON)
+    return await _exposed(exposition)
+
+
+@get("/metrics", media_type=MediaType.TEXT)
+async def ops_metrics(exposition: NamedDependency[Exposition]) -> Response[Any]:
+    """The metrics of a process that serves no API."""
+    return await _exposed(exposition)
+
+
+async def _exposed(exposition: Exposition) -> Response[Any]:
+    text, content_type = await exposition.render()
+    return Response(text, media_type=content_type)

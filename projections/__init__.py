@@ -1,0 +1,1 @@
+"""One module a read model: its fold, its SQL and its queries."""

@@ -1,0 +1,2 @@
+-- Every durable count.
+SELECT metric, label, total FROM statistics

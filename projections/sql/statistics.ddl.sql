@@ -1,0 +1,18 @@
+-- Whole numbers only: sums of microseconds do not depend on the order in which they are added up.
+CREATE TABLE IF NOT EXISTS statistics (
+    metric text NOT NULL,
+    label text NOT NULL,
+    total bigint NOT NULL,
+    PRIMARY KEY (metric, label)
+);
+
+CREATE TABLE IF NOT EXISTS statistics_minutes (
+    minute timestamptz PRIMARY KEY,
+    finished bigint NOT NULL
+);
+
+-- When executions were due whose first attempt is not over yet: lateness is known only then.
+CREATE TABLE IF NOT EXISTS statistics_open (
+    execution_id uuid PRIMARY KEY,
+    due_at timestamptz NOT NULL
+);

@@ -1,0 +1,187 @@
+"""`statistics`: counts of all that was ever executed, for metrics that survive a restart."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+from msgspec import Struct, field
+
+from domain.facts import (
+    Attempt,
+    AttemptFailed,
+    AttemptStarted,
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionSkipped,
+    ExecutionStarted,
+    ExecutionSucceeded,
+    ExecutionTakenOver,
+    IdempotencyKeyUsed,
+    TaskCancelled,
+    TaskCompleted,
+    TaskCreated,
+    TaskUpdated,
+)
+from projections.projection import Entry, continued, unknown
+from projections.statements import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from psycopg import AsyncConnection
+
+# Upper bounds in seconds. An observation is counted under the least bound that it does not exceed.
+DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+LATENESS_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+BEYOND = "+Inf"
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Histogram(Struct, frozen=True):
+    """A metric whose observations, whole microseconds, are counted by bound and summed up."""
+
+    metric: str
+    bounds: tuple[float, ...]
+
+    def label(self, microseconds: int) -> str:
+        """The bucket of an observation."""
+        place = bisect_left(self.bounds, microseconds / 1_000_000)
+        return str(self.bounds[place]) if place < len(self.bounds) else BEYOND
+
+
+DURATION = Histogram("duration", DURATION_BOUNDS)
+LATENESS = Histogram("lateness", LATENESS_BOUNDS)
+SUM = "sum_us"
+
+
+class Tally(Struct):
+    """What a batch adds. `opened` and `closed` are executions whose first attempt is awaited, or no more."""
+
+    totals: Counter[tuple[str, str]] = field(default_factory=Counter)
+    minutes: Counter[datetime] = field(default_factory=Counter)
+    opened: dict[UUID, datetime] = field(default_factory=dict)
+    closed: set[UUID] = field(default_factory=set)
+
+    def observe(self, histogram: Histogram, microseconds: int) -> None:
+        """Count one observation."""
+        self.totals[histogram.metric, histogram.label(microseconds)] += 1
+        self.totals[histogram.metric, SUM] += microseconds
+
+
+def fold(known: Mapping[UUID, datetime], entries: Iterable[Entry]) -> Tally:
+    """Count a batch; `known` says when the executions that began before it were due. Raises `PoisonEvent`."""
+    tally = Tally()
+    for entry in entries:
+        _count(tally, known, entry)
+    return tally
+
+
+def _count(tally: Tally, known: Mapping[UUID, datetime], entry: Entry) -> None:
+    match entry.fact:
+        case ExecutionStarted(occurrence=occurrence):
+            # A backfill is due in the past by intention: that is not lateness.
+            if occurrence.kind != "backfill":
+                tally.opened[entry.stream] = occurrence.due_at
+        case AttemptFailed(attempt=attempt):
+            tally.totals["attempts", "failed"] += 1
+            _settle(tally, known, entry.stream, attempt)
+        case ExecutionSucceeded(attempt=attempt):
+            tally.totals["attempts", "succeeded"] += 1
+            _finish(tally, known, entry, "succeeded", attempt)
+        case ExecutionFailed(attempt=attempt):
+            tally.totals["attempts", "lost" if attempt is None else "failed"] += 1
+            _finish(tally, known, entry, "failed", attempt)
+        case ExecutionTakenOver():
+            tally.totals["attempts", "lost"] += 1
+            _settle(tally, known, entry.stream, None)
+        case ExecutionSkipped():
+            tally.totals["executions", "skipped"] += 1
+            _settle(tally, known, entry.stream, None)
+        case ExecutionCancelled():
+            tally.totals["executions", "cancelled"] += 1
+            _settle(tally, known, entry.stream, None)
+        case AttemptStarted() | IdempotencyKeyUsed():
+            pass
+        case TaskCreated() | TaskUpdated() | TaskCancelled() | TaskCompleted():
+            pass
+        case _:
+            raise unknown(entry)
+
+
+def _finish(
+    tally: Tally, known: Mapping[UUID, datetime], entry: Entry, outcome: str, attempt: Attempt | None
+) -> None:
+    tally.totals["executions", outcome] += 1
+    at: datetime = entry.fact.at  # type: ignore[attr-defined]  # both callers hold a fact of the domain
+    tally.minutes[at.replace(second=0, microsecond=0)] += 1
+    if attempt is not None:
+        tally.observe(DURATION, attempt.duration_ms * 1_000)
+    _settle(tally, known, entry.stream, attempt)
+
+
+def _settle(
+    tally: Tally, known: Mapping[UUID, datetime], execution_id: UUID, attempt: Attempt | None
+) -> None:
+    """The first attempt is over: it was late by what lies between its due instant and its start."""
+    due_at = tally.opened.pop(execution_id, None)
+    if due_at is None and execution_id in known and execution_id not in tally.closed:
+        due_at = known[execution_id]
+        tally.closed.add(execution_id)
+    if due_at is not None and attempt is not None and attempt.number == 1:
+        tally.observe(LATENESS, max(0, (attempt.started_at - due_at) // _MICROSECOND))
+
+
+class Statistics:
+    """The projection."""
+
+    name: ClassVar[str] = "statistics"
+    version: ClassVar[int] = 1
+    tables: ClassVar[tuple[str, ...]] = ("statistics", "statistics_minutes", "statistics_open")
+
+    @property
+    def ddl(self) -> bytes:
+        """See `Projection.ddl`."""
+        return statement("statistics.ddl")
+
+    def key(self, entry: Entry) -> UUID:
+        """The execution."""
+        return entry.stream
+
+    async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+        """See `Projection.apply`."""
+        tally = fold(await _load(connection, continued(entries)), entries)
+        await _write(connection, tally)
+
+
+async def _load(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, datetime]:
+    if not ids:
+        return {}
+    async with connection.cursor(binary=True) as cursor:
+        await cursor.execute(statement("load_open_executions"), {"ids": ids})
+        return dict(await cursor.fetchall())
+
+
+async def _write(connection: AsyncConnection, tally: Tally) -> None:
+    if tally.totals:
+        metrics, labels = zip(*tally.totals, strict=True)
+        await _execute(
+            connection, "add_statistics", metric=metrics, label=labels, total=tally.totals.values()
+        )
+    if tally.minutes:
+        await _execute(
+            connection, "add_finished_minutes", minute=tally.minutes, finished=tally.minutes.values()
+        )
+    if tally.opened:
+        await _execute(connection, "open_executions", execution_id=tally.opened, due_at=tally.opened.values())
+    if tally.closed:
+        await _execute(connection, "close_executions", ids=tally.closed)
+
+
+async def _execute(connection: AsyncConnection, name: str, **arrays: Iterable[Any]) -> None:
+    parameters = {column: list(values) for column, values in arrays.items()}
+    await connection.execute(statement(name), parameters)

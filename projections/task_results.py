@@ -1,0 +1,228 @@
+"""`task_results`: the occurrence ledger, a row an occurrence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, ClassVar, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain.facts import (
+    Answered,
+    Attempt,
+    AttemptFailed,
+    AttemptStarted,
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionSkipped,
+    ExecutionStarted,
+    ExecutionSucceeded,
+    ExecutionTakenOver,
+    IdempotencyKeyUsed,
+    TaskCancelled,
+    TaskCompleted,
+    TaskCreated,
+    TaskUpdated,
+    Unanswered,
+)
+from projections.projection import Entry, beginning_missing, continued, unknown
+from projections.result_rows import ResultRow, load_results, write_results
+from projections.state_counts import StateCounts, count_change, write_counts
+from projections.statements import statement
+from projections.views import AttemptView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from psycopg import AsyncConnection
+
+    from domain.facts import Answer
+    from projections.views import ResultStatus
+
+
+class ResultChanges(Struct, frozen=True):
+    """What a batch comes to: the last state of every row that it changed, and the moves between statuses."""
+
+    rows: dict[UUID, ResultRow]
+    counts: StateCounts
+
+
+def fold(known: Mapping[UUID, ResultRow], entries: Iterable[Entry]) -> ResultChanges:
+    """Apply a batch to the rows it continues. Raises `PoisonEvent`."""
+    changed: dict[UUID, ResultRow] = {}
+    counts: StateCounts = Counter()
+    for entry in entries:
+        before = changed.get(entry.stream) or known.get(entry.stream)
+        after = evolve(before, entry)
+        if after is not None:
+            changed[entry.stream] = after
+            count_change(counts, before, after)
+    return ResultChanges(changed, counts)
+
+
+def evolve(row: ResultRow | None, entry: Entry) -> ResultRow | None:
+    """The row after a fact; None for a fact that is not about an occurrence."""
+    match entry.fact:
+        case ExecutionStarted() as fact:
+            return _started(entry, fact)
+        case ExecutionSkipped() as fact:
+            return _skipped(row or _opened(entry, fact), fact, entry.position)
+        case TaskCreated() | TaskUpdated() | TaskCancelled() | TaskCompleted() | IdempotencyKeyUsed():
+            return None
+        case _ if row is None:
+            raise beginning_missing(entry)
+        case _:
+            return replace(_continued(row, entry), position=entry.position)
+
+
+def _continued(row: ResultRow, entry: Entry) -> ResultRow:
+    match entry.fact:
+        case AttemptStarted() as fact:
+            return _claimed(row, fact)
+        case ExecutionTakenOver(lost_by=node) as fact:
+            return _claimed(_lost(row, node), fact)
+        case AttemptFailed(attempt=attempt, retry_at=retry_at):
+            return replace(_tried(row, attempt), lease_until=None, retry_at=retry_at)
+        case ExecutionSucceeded(attempt=attempt):
+            return _over(replace(_tried(row, attempt), error_message=None), "succeeded", success=True)
+        case ExecutionFailed(attempt=attempt, reason=reason):
+            tried = _lost(row, row.node) if attempt is None else _tried(row, attempt)
+            return _over(tried, "failed", success=False, reason=reason)
+        case ExecutionCancelled(reason=reason):
+            return _over(_unsent(row), "cancelled", reason=reason)
+        case _:
+            raise unknown(entry)
+
+
+def _opened(entry: Entry, fact: ExecutionStarted | ExecutionSkipped) -> ResultRow:
+    occurrence = fact.occurrence
+    return ResultRow(
+        id=entry.stream,
+        task_id=occurrence.task_id,
+        namespace=occurrence.namespace,
+        task_name=occurrence.task_name,
+        task_version=occurrence.task_version,
+        kind=occurrence.kind,
+        due_at=occurrence.due_at,
+        status="running",
+        created_at=fact.at,
+        position=entry.position,
+    )
+
+
+def _started(entry: Entry, fact: ExecutionStarted) -> ResultRow:
+    opened = _opened(entry, fact)
+    return replace(opened, attempts=1, run_at=fact.at, node=fact.node, lease_until=fact.lease_until)
+
+
+def _claimed(row: ResultRow, fact: AttemptStarted | ExecutionTakenOver) -> ResultRow:
+    return replace(
+        row,
+        task_version=fact.task_version,
+        attempts=fact.number,
+        run_at=fact.at,
+        node=fact.node,
+        lease_until=fact.lease_until,
+        retry_at=None,
+    )
+
+
+def _tried(row: ResultRow, attempt: Attempt) -> ResultRow:
+    answer = attempt.answer
+    answered = answer if isinstance(answer, Answered) else None
+    return replace(
+        _logged(row, _view(attempt)),
+        run_at=attempt.started_at,
+        response_headers=None if answered is None else answered.headers,
+        response_body=None if answered is None else answered.body,
+        response_truncated=None if answered is None else answered.truncated,
+    )
+
+
+def _view(attempt: Attempt) -> AttemptView:
+    status_code, error = _answer(attempt.answer)
+    return AttemptView(
+        number=attempt.number,
+        started_at=attempt.started_at,
+        duration_ms=attempt.duration_ms,
+        status_code=status_code,
+        error_message=error,
+    )
+
+
+def _answer(answer: Answer) -> tuple[int | None, str | None]:
+    match answer:
+        case Answered(status_code=status_code) if 200 <= status_code < 300:
+            return status_code, None
+        case Answered(status_code=status_code):
+            return status_code, f"the server answered with status {status_code}"
+        case Unanswered(error=error):
+            return None, error
+        case _:
+            assert_never(answer)
+
+
+def _lost(row: ResultRow, node: str | None) -> ResultRow:
+    """The claimed attempt will never be told of, unless it was told of already."""
+    if row.attempt_log and row.attempt_log[-1].number >= row.attempts:
+        return row
+    view = AttemptView(
+        number=row.attempts,
+        started_at=None,
+        duration_ms=None,
+        status_code=None,
+        error_message=f"outcome unknown: node {node} stopped before it was recorded",
+    )
+    return replace(_logged(row, view), response_headers=None, response_body=None, response_truncated=None)
+
+
+def _logged(row: ResultRow, view: AttemptView) -> ResultRow:
+    return replace(
+        row,
+        attempts=view.number,
+        attempt_log=(*row.attempt_log, view),
+        status_code=view.status_code,
+        duration_ms=view.duration_ms,
+        error_message=view.error_message,
+    )
+
+
+def _unsent(row: ResultRow) -> ResultRow:
+    """A claimed attempt that was dropped before its call was sent does not count as a call."""
+    sent = [view.started_at for view in row.attempt_log if view.started_at is not None]
+    return replace(row, attempts=len(row.attempt_log), run_at=sent[-1] if sent else None)
+
+
+def _skipped(row: ResultRow, fact: ExecutionSkipped, position: int) -> ResultRow:
+    return replace(_over(_unsent(row), "skipped", reason=fact.reason), position=position)
+
+
+def _over(
+    row: ResultRow, status: ResultStatus, *, success: bool | None = None, reason: str | None = None
+) -> ResultRow:
+    return replace(row, status=status, success=success, reason=reason, lease_until=None, retry_at=None)
+
+
+class TaskResults:
+    """The projection."""
+
+    name: ClassVar[str] = "task_results"
+    version: ClassVar[int] = 1
+    tables: ClassVar[tuple[str, ...]] = ("task_results", "result_counts")
+
+    @property
+    def ddl(self) -> bytes:
+        """See `Projection.ddl`."""
+        return statement("task_results.ddl")
+
+    def key(self, entry: Entry) -> UUID:
+        """The execution."""
+        return entry.stream
+
+    async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+        """See `Projection.apply`."""
+        changes = fold(await load_results(connection, continued(entries)), entries)
+        await write_results(connection, changes.rows.values())
+        await write_counts(connection, "count_result_states", changes.counts)

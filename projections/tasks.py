@@ -1,0 +1,153 @@
+"""`tasks`: every task as it stands, and when it is due next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain.facts import (
+    AttemptFailed,
+    AttemptStarted,
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionSkipped,
+    ExecutionStarted,
+    ExecutionSucceeded,
+    ExecutionTakenOver,
+    IdempotencyKeyUsed,
+    TaskCancelled,
+    TaskCompleted,
+    TaskCreated,
+    TaskUpdated,
+)
+from projections.projection import Entry, beginning_missing, unknown
+from projections.state_counts import StateCounts, count_change, write_counts
+from projections.statements import statement
+from projections.task_rows import TaskRow, load_tasks, write_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from psycopg import AsyncConnection
+
+    from projections.views import TaskStatus
+
+
+class TaskChanges(Struct, frozen=True):
+    """What a batch comes to: the last state of every row that it changed, and the moves between statuses."""
+
+    rows: dict[UUID, TaskRow]
+    counts: StateCounts
+
+
+def task_of(entry: Entry) -> UUID | None:
+    """The task whose row a fact may change; None for a fact that changes none."""
+    match entry.fact:
+        case TaskCreated() | TaskUpdated() | TaskCancelled() | TaskCompleted():
+            return entry.stream
+        case ExecutionStarted(occurrence=occurrence) | ExecutionSkipped(occurrence=occurrence):
+            # Runs that nobody planned have no place in the schedule, so they move none.
+            return occurrence.task_id if occurrence.kind == "scheduled" else None
+        case AttemptFailed() | AttemptStarted() | ExecutionTakenOver() | IdempotencyKeyUsed():
+            return None
+        case ExecutionSucceeded() | ExecutionFailed() | ExecutionCancelled():
+            return None
+        case _:
+            raise unknown(entry)
+
+
+def fold(known: Mapping[UUID, TaskRow], entries: Iterable[Entry]) -> TaskChanges:
+    """Apply a batch to the rows it continues. Raises `PoisonEvent`."""
+    changed: dict[UUID, TaskRow] = {}
+    counts: StateCounts = Counter()
+    for entry in entries:
+        task_id = task_of(entry)
+        if task_id is None:
+            continue
+        before = changed.get(task_id) or known.get(task_id)
+        after = evolve(before, entry)
+        if after is not before:
+            changed[task_id] = after
+            count_change(counts, before, after)
+    return TaskChanges(changed, counts)
+
+
+def evolve(row: TaskRow | None, entry: Entry) -> TaskRow:
+    """The row after a fact about its task; the same row when the fact changes nothing."""
+    if isinstance(entry.fact, TaskCreated):
+        return _created(entry, entry.fact)
+    if row is None:
+        raise beginning_missing(entry)
+    match entry.fact:
+        case TaskUpdated(definition=definition, next_run_at=next_run):
+            place = next_run or row.next_run
+            return _moved(row, entry, "scheduled", definition=definition, next_run=place)
+        case TaskCancelled():
+            return _moved(row, entry, "cancelled", next_run=None)
+        case TaskCompleted(outcome=outcome):
+            return _moved(row, entry, "completed" if outcome == "succeeded" else "failed", next_run=None)
+        case ExecutionStarted() | ExecutionSkipped() as fact:
+            if row.status == "scheduled" and row.version == fact.occurrence.task_version:
+                return replace(row, next_run=fact.next_run_at, position=entry.position)
+            return row
+        case _:
+            raise unknown(entry)
+
+
+def _created(entry: Entry, fact: TaskCreated) -> TaskRow:
+    return TaskRow(
+        id=entry.stream,
+        namespace=fact.namespace,
+        status="scheduled",
+        created_at=fact.at,
+        updated_at=fact.at,
+        next_run=fact.next_run_at,
+        version=entry.version,
+        position=entry.position,
+        definition=fact.definition,
+    )
+
+
+def _moved(row: TaskRow, entry: Entry, status: TaskStatus, **changes: Any) -> TaskRow:
+    at = entry.fact.at  # type: ignore[attr-defined]  # every case that calls this holds a fact of the domain
+    return replace(
+        row, status=status, updated_at=at, version=entry.version, position=entry.position, **changes
+    )
+
+
+class Tasks:
+    """The projection."""
+
+    name: ClassVar[str] = "tasks"
+    version: ClassVar[int] = 1
+    tables: ClassVar[tuple[str, ...]] = ("tasks", "task_counts")
+
+    @property
+    def ddl(self) -> bytes:
+        """See `Projection.ddl`."""
+        return statement("tasks.ddl")
+
+    def key(self, entry: Entry) -> UUID:
+        """The task, for facts about its executions too."""
+        match entry.fact:
+            case ExecutionStarted(occurrence=occurrence) | ExecutionSkipped(occurrence=occurrence):
+                return occurrence.task_id
+            case _:
+                return entry.stream
+
+    async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+        """See `Projection.apply`."""
+        changes = fold(await load_tasks(connection, _earlier(entries)), entries)
+        await write_tasks(connection, changes.rows.values())
+        await write_counts(connection, "count_task_states", changes.counts)
+
+
+def _earlier(entries: Sequence[Entry]) -> list[UUID]:
+    """The tasks of a batch that were created before it."""
+    created = {entry.stream for entry in entries if isinstance(entry.fact, TaskCreated)}
+    touched = {task_id for entry in entries if (task_id := task_of(entry)) is not None}
+    return list(touched - created)

@@ -1,0 +1,325 @@
+"""A database that comes and goes: nothing is lost, nothing is stored twice, and everybody gets an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from application.ports import LogUnavailable
+from infrastructure.database import pool, with_liveness
+from infrastructure.event_store import Appender, PostgresEventLog
+from infrastructure.migrator import migrate, migrate_down
+from tests.support.groups import claim, created, group, places, updated
+from tests.support.proxy import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from application.ports import Group, Recorded
+
+DEADLINE_SECONDS = 30
+
+
+@pytest.fixture
+async def proxy(database: str) -> AsyncIterator[Proxy]:
+    async with Proxy(database) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def appender(proxy: Proxy) -> AsyncIterator[Appender]:
+    async with Appender(proxy.dsn) as appender:
+        yield appender
+
+
+async def stored(database: str) -> list[Recorded]:
+    """What the log holds, asked past the proxy."""
+    async with pool(database, 1) as connections, Appender(database) as appender:
+        return list(await PostgresEventLog(connections, appender).read_after(0, 10_000))
+
+
+def marker(new: Group) -> bytes:
+    """Bytes of the call that appends the group."""
+    return str(new.meta.command_id).encode()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("patience", ["prompt", "patient", "gathered"])
+async def test_a_cut_after_the_commit_answers_the_true_position_and_stores_once(
+    database: str, proxy: Proxy, appender: Appender, patience: str
+) -> None:
+    new = group(uuid4(), 1, created(), updated())
+    sprung = proxy.cut_after_commit(marker(new))
+    position = await appender.append(new, patience=patience)  # type: ignore[arg-type]
+    assert sprung.is_set()
+    events = await stored(database)
+    assert places(events) == [(new.facts[0].stream, 1), (new.facts[0].stream, 2)]
+    assert position == events[-1].position
+
+
+async def test_a_cut_before_the_server_hears_stores_once(
+    database: str, proxy: Proxy, appender: Appender
+) -> None:
+    new = group(uuid4(), 1)
+    sprung = proxy.cut_before_server_hears(marker(new))
+    position = await appender.append(new)
+    assert sprung.is_set()
+    assert [event.position for event in await stored(database)] == [position]
+
+
+async def test_one_cut_after_the_other_stores_once(database: str, proxy: Proxy, appender: Appender) -> None:
+    new = group(uuid4(), 1)
+    cuts = [cut(marker(new)) for cut in (proxy.cut_before_server_hears, proxy.cut_after_commit)]
+    position = await appender.append(new, patience="patient")
+    assert all(cut.is_set() for cut in cuts)
+    assert [event.position for event in await stored(database)] == [position]
+
+
+async def test_a_cut_batch_is_told_apart_group_by_group(
+    database: str, proxy: Proxy, appender: Appender
+) -> None:
+    taken, streams = uuid4(), [uuid4() for _ in range(20)]
+    assert await appender.append(group(taken, 1)) is not None
+    groups = [group(stream, 1) for stream in streams]
+    sprung = proxy.cut_after_commit(marker(groups[7]))
+    *positions, refused = await asyncio.gather(
+        *(appender.append(new) for new in groups), appender.append(group(taken, 1))
+    )
+    assert sprung.is_set()
+    assert refused is None
+    events = await stored(database)
+    assert places(events) == [(stream, 1) for stream in (taken, *streams)]
+    assert positions == [event.position for event in events[1:]]
+
+
+async def test_the_version_that_another_process_took_meanwhile_is_refused(
+    database: str, proxy: Proxy, appender: Appender
+) -> None:
+    stream = uuid4()
+    mine, theirs = group(stream, 1, created("mine")), group(stream, 1, created("theirs"))
+    sprung = proxy.cut_before_server_hears(marker(mine))
+    proxy_refuses = asyncio.create_task(refuse_when(proxy, sprung))
+    waiting = asyncio.create_task(appender.append(mine, patience="patient"))
+    await proxy_refuses
+    async with Appender(database) as other:
+        assert await other.append(theirs) is not None
+    proxy.accept()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        assert await waiting is None
+    assert [event.fact for event in await stored(database)] == [created("theirs")]
+
+
+async def test_a_stored_claim_is_known_again_although_its_guard_has_moved_on(
+    database: str, proxy: Proxy, appender: Appender
+) -> None:
+    task = uuid4()
+    await appender.append(group(task, 1))
+    mine = claim(uuid4(), task, 1)
+    sprung = proxy.cut_after_commit(marker(mine))
+    refusing = asyncio.create_task(refuse_when(proxy, sprung))
+    waiting = asyncio.create_task(appender.append(mine, patience="patient"))
+    await refusing
+    async with Appender(database) as other:
+        assert await other.append(group(task, 2, updated())) is not None
+    proxy.accept()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        position = await waiting
+    [event] = [event for event in await stored(database) if event.meta == mine.meta]
+    assert position == event.position
+
+
+async def refuse_when(proxy: Proxy, sprung: asyncio.Event) -> None:
+    await sprung.wait()
+    proxy.refuse()
+
+
+async def test_a_prompt_append_gives_up_in_time_and_works_again_when_the_database_is_back(
+    database: str, proxy: Proxy, appender: Appender
+) -> None:
+    before, during, after = (group(uuid4(), 1) for _ in range(3))
+    await appender.append(before)
+    proxy.refuse()
+    began = monotonic()
+    with pytest.raises(LogUnavailable):
+        await appender.append(during)
+    assert monotonic() - began < 5.5
+    proxy.accept()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        assert await appender.append(after) is not None
+    assert [event.meta for event in await stored(database)] == [before.meta, after.meta]
+
+
+async def test_patient_appends_wait_for_the_database(database: str, proxy: Proxy, appender: Appender) -> None:
+    proxy.refuse()
+    groups = [group(uuid4(), 1) for _ in range(50)]
+    waiting = [
+        asyncio.create_task(appender.append(new, patience="patient" if place % 2 else "gathered"))
+        for place, new in enumerate(groups)
+    ]
+    await until(lambda: proxy.refused >= 3)
+    assert not any(task.done() for task in waiting)
+    proxy.accept()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        positions = await asyncio.gather(*waiting)
+    events = await stored(database)
+    assert positions == [event.position for event in events]
+    assert [event.meta for event in events] == [new.meta for new in groups]
+
+
+async def test_a_server_that_hangs_holds_prompt_appends_no_longer_than_an_outage(
+    database: str, proxy: Proxy, appender: Appender
+) -> None:
+    before, during, after = (group(uuid4(), 1) for _ in range(3))
+    await appender.append(before)
+    proxy.freeze()
+    began = monotonic()
+    with pytest.raises(LogUnavailable):
+        await appender.append(during)
+    assert monotonic() - began < 5.5
+    proxy.thaw()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        assert await appender.append(after) is not None
+    metas = [event.meta for event in await stored(database)]
+    assert metas.count(during.meta) <= 1
+    assert [meta for meta in metas if meta != during.meta] == [before.meta, after.meta]
+
+
+async def test_reads_say_that_the_database_is_away_and_work_again_when_it_is_back(
+    proxy: Proxy, appender: Appender
+) -> None:
+    stream = uuid4()
+    await appender.append(group(stream, 1))
+    async with pool(proxy.dsn, 4) as connections:
+        log = PostgresEventLog(connections, appender)
+        assert places(await log.read_stream(stream)) == [(stream, 1)]
+        proxy.refuse()
+        for _ in range(4):
+            with pytest.raises(LogUnavailable):
+                await log.read_after(0, 10)
+        proxy.accept()
+        began = monotonic()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await readable(log, stream)
+        # The pool's own pace of reconnecting would by now have grown to a quarter of a minute.
+        assert monotonic() - began < 5
+
+
+async def readable(log: PostgresEventLog, stream: UUID) -> None:
+    while True:
+        try:
+            await log.read_stream(stream)
+        except LogUnavailable:
+            continue
+        return
+
+
+async def test_an_appender_comes_up_while_the_database_is_away(database: str, proxy: Proxy) -> None:
+    proxy.refuse()
+    async with Appender(proxy.dsn) as appender:
+        waiting = asyncio.create_task(appender.append(group(uuid4(), 1), patience="patient"))
+        await until(lambda: proxy.refused >= 2)
+        proxy.accept()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            position = await waiting
+    assert [event.position for event in await stored(database)] == [position]
+
+
+@pytest.mark.parametrize("patience", ["patient", "gathered"])
+async def test_an_appender_that_stops_answers_everybody_who_waits(proxy: Proxy, patience: str) -> None:
+    proxy.refuse()
+    async with Appender(proxy.dsn) as appender:
+        waiting = [
+            asyncio.create_task(appender.append(group(uuid4(), 1), patience=patience))  # type: ignore[arg-type]
+            for _ in range(5)
+        ]
+        await until(lambda: proxy.refused >= 1)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(answer, LogUnavailable) for answer in answers)
+    with pytest.raises(LogUnavailable):
+        await appender.append(group(uuid4(), 1), patience="patient")
+
+
+async def test_a_caller_that_leaves_during_an_outage_leaves_nothing_behind(
+    database: str, proxy: Proxy, appender: Appender
+) -> None:
+    proxy.refuse()
+    gone, stays = group(uuid4(), 1), group(uuid4(), 1)
+    leaving = asyncio.create_task(appender.append(gone, patience="patient"))
+    staying = asyncio.create_task(appender.append(stays, patience="patient"))
+    await until(lambda: proxy.refused >= 1)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    proxy.accept()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await staying
+    assert [event.meta for event in await stored(database)] == [stays.meta]
+
+
+async def test_a_full_disk_is_waited_out(database: str, appender: Appender) -> None:
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as admin:
+        await admin.execute(
+            "CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END $$"
+        )
+        await admin.execute("CREATE TRIGGER full_disk BEFORE INSERT ON events EXECUTE FUNCTION fill()")
+        groups = [group(uuid4(), 1) for _ in range(20)]
+        waiting = [asyncio.create_task(appender.append(new, patience="patient")) for new in groups]
+        with pytest.raises(LogUnavailable):
+            await appender.append(group(uuid4(), 1))
+        assert not any(task.done() for task in waiting)
+        await admin.execute("DROP TRIGGER full_disk ON events")
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        positions = await asyncio.gather(*waiting)
+    events = await stored(database)
+    assert positions == [event.position for event in events]
+    assert [event.meta for event in events] == [new.meta for new in groups]
+
+
+async def test_a_database_that_only_reads_is_waited_out(database: str, appender: Appender) -> None:
+    name = sql.Identifier(str(conninfo_to_dict(database)["dbname"]))
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as admin:
+        await admin.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only TO on").format(name))
+        waiting = asyncio.create_task(appender.append(group(uuid4(), 1), patience="patient"))
+        with pytest.raises(LogUnavailable):
+            await appender.append(group(uuid4(), 1))
+        assert not waiting.done()
+        await admin.execute("SET default_transaction_read_only TO off")
+        await admin.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(name))
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        position = await waiting
+    assert [event.position for event in await stored(database)] == [position]
+
+
+async def test_an_appender_outlives_a_migration_down_and_up(database: str, appender: Appender) -> None:
+    for _ in range(10):  # so that the statement is prepared on the connection
+        await appender.append(group(uuid4(), 1))
+    await asyncio.to_thread(migrate_down, database)
+    new = group(uuid4(), 1)
+    waiting = asyncio.create_task(appender.append(new, patience="patient"))
+    with pytest.raises(LogUnavailable):
+        await appender.append(group(uuid4(), 1))
+    await asyncio.to_thread(migrate, database)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        assert await waiting is not None
+    assert [event.meta for event in await stored(database)] == [new.meta]
+
+
+def test_a_dead_server_is_noticed_unless_the_dsn_says_otherwise() -> None:
+    given = conninfo_to_dict(with_liveness("host=localhost connect_timeout=17"))
+    assert given["connect_timeout"] == 17 or given["connect_timeout"] == "17"
+    assert int(given["tcp_user_timeout"] or 0) == 10_000
+    assert int(given["keepalives_idle"] or 0) > 0
+    assert with_liveness(make_conninfo(with_liveness("host=localhost"))) == with_liveness("host=localhost")

@@ -1,0 +1,132 @@
+"""An event log in memory that keeps the promises of the one in Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from application.ports import Follower, Group, LogUnavailable, Patience, Recorded
+from infrastructure.event_store.log import recorded
+from infrastructure.event_store.mapper import encode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from uuid import UUID
+
+    from infrastructure.event_store.log import Row
+
+POLL_SECONDS = 0.25
+BATCH = 1_000
+
+
+@contextlib.asynccontextmanager
+async def following(follower: Follower, position: int) -> AsyncIterator[AsyncIterator[Sequence[Recorded]]]:
+    """The batches after a position; leaving the block stops the follower at once."""
+    batches = follower.follow(position)
+    assert isinstance(batches, AsyncGenerator)
+    try:
+        yield batches
+    finally:
+        await batches.aclose()
+
+
+class MemoryLog:
+    """`EventLog` and `Follower` without a database: it stores bytes, so what cannot be stored fails here too.
+
+    While it is `away`, reads and prompt appends raise `LogUnavailable` at once and the others wait.
+    """
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
+        self._rows: list[Row] = []
+        self._heads: dict[UUID, int] = {}
+        self._back = asyncio.Event()
+        self._back.set()
+        self._wakes: set[asyncio.Event] = set()
+
+    @property
+    def recorded(self) -> list[Recorded]:
+        """Everything, in order."""
+        return self._read(0, len(self._rows))
+
+    def facts(self, stream: UUID | None = None) -> list[object]:
+        """The facts of one stream, or of all, in order."""
+        return [event.fact for event in self.recorded if stream is None or event.stream == stream]
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """An outage for the length of the block."""
+        self._back.clear()
+        try:
+            yield
+        finally:
+            self._back.set()
+
+    def plant(self, stream: UUID, version: int, topic: str, state: bytes) -> int:
+        """Store bytes as they are, for events that this release cannot read; their position."""
+        position = len(self._rows) + 1
+        self._rows.append((position, stream, version, topic, state, self._now()))
+        self._heads[stream] = version
+        for wake in self._wakes:
+            wake.set()
+        return position
+
+    async def append(self, group: Group, *, patience: Patience = "prompt") -> int | None:
+        """See `application.ports.EventLog`."""
+        states = [encode(new.fact, group.meta) for new in group.facts]
+        if patience == "prompt":
+            self._answering()
+        await self._back.wait()
+        position = None
+        if self._accepts(group):
+            for new, state in zip(group.facts, states, strict=True):
+                position = self.plant(new.stream, new.version, type(new.fact).topic, state)
+        await asyncio.sleep(0)  # whoever appends gives way to others, as he does with a database
+        return position
+
+    async def read_stream(self, stream: UUID) -> Sequence[Recorded]:
+        """See `application.ports.EventLog`."""
+        self._answering()
+        return [recorded(row) for row in self._rows if row[1] == stream]
+
+    async def read_after(self, position: int, limit: int) -> Sequence[Recorded]:
+        """See `application.ports.EventLog`."""
+        self._answering()
+        return self._read(position, limit)
+
+    async def follow(self, position: int) -> AsyncIterator[Sequence[Recorded]]:
+        """See `application.ports.Follower`. An empty batch says that all is read, once after each wait."""
+        wake = asyncio.Event()
+        self._wakes.add(wake)
+        try:
+            while True:
+                await self._back.wait()
+                wake.clear()
+                batch = self._read(position, BATCH)
+                yield batch
+                position += len(batch)
+                if len(batch) < BATCH:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(wake.wait(), POLL_SECONDS)
+        finally:
+            self._wakes.discard(wake)
+
+    def _read(self, position: int, limit: int) -> list[Recorded]:
+        return [recorded(row) for row in self._rows[position : position + limit]]
+
+    def _answering(self) -> None:
+        if not self._back.is_set():
+            raise LogUnavailable("the log is away")
+
+    def _accepts(self, group: Group) -> bool:
+        heads = dict(self._heads)
+        if any(heads.get(guard.stream, 0) != guard.version for guard in group.guards):
+            return False
+        for new in group.facts:
+            if heads.get(new.stream, 0) != new.version - 1:
+                return False
+            heads[new.stream] = new.version
+        return True

@@ -1,0 +1,54 @@
+"""A Postgres to test on: a container when an engine answers, else the embedded one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infrastructure.embedded_postgres import EmbeddedPostgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+IMAGE = "postgres:17"
+
+
+def engine_answers() -> bool:
+    """Whether a container engine answers and holds the image (nothing is pulled by a test)."""
+    docker = shutil.which("docker")
+    if docker is None or os.environ.get("TEST_POSTGRES") == "embedded":
+        return False
+    asked = subprocess.run([docker, "image", "inspect", IMAGE], capture_output=True, check=False, timeout=30)
+    return asked.returncode == 0
+
+
+@contextlib.contextmanager
+def server() -> Iterator[str]:
+    """The DSN of a superuser on a running server."""
+    with _container() if engine_answers() else _embedded() as dsn:
+        yield dsn
+
+
+@contextlib.contextmanager
+def _container() -> Iterator[str]:
+    os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+    from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415 - slow to import
+
+    with PostgresContainer(IMAGE, driver=None) as container:
+        yield container.get_connection_url()
+
+
+@contextlib.contextmanager
+def _embedded() -> Iterator[str]:
+    folder = Path(tempfile.mkdtemp(prefix="chronoledger-test-", dir="/tmp"))
+    folder.chmod(0o755)
+    try:
+        with EmbeddedPostgres(folder) as dsn:
+            yield dsn
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,117 @@
+"""What holds for every schedule, zone and instant.
+
+Two judges that share no code with ours: someone who watches the zone's clock minute by minute (the rule of
+ADR 4, word by word), and cronsim, which follows Debian's cron. Both read expressions with cronsim's parser.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from domain.cron import BadCron, check_cron
+from domain.definition import Cron
+from domain.local_time import steady_until
+from domain.schedule import next_after, occurrences_between
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
+WEEKDAYS = "SUN MON TUE WED THU FRI SAT".split()
+
+# Hour, half-hour and day-long changes; changes at midnight and on new year's eve; offsets of 45 minutes.
+ZONES = st.sampled_from(
+    "UTC Europe/Berlin America/New_York Australia/Lord_Howe Pacific/Apia Africa/Casablanca America/Havana "
+    "America/Santiago Asia/Gaza Asia/Kathmandu Pacific/Chatham Antarctica/Troll Europe/Dublin".split()
+)
+
+
+def spans(low: int, high: int) -> st.SearchStrategy[str]:
+    bounds = st.lists(st.integers(low, high), min_size=2, max_size=2, unique=True).map(sorted)
+    return bounds.map(lambda pair: f"{pair[0]}-{pair[1]}")
+
+
+def fields(low: int, high: int, *, start_with_step: bool = True) -> st.SearchStrategy[str]:
+    values = st.integers(low, high).map(str)
+    steps = st.integers(1, high).map("/{}".format)
+    stepped = st.one_of(st.just("*"), spans(low, high), *[values] * start_with_step)
+    parts = values | spans(low, high) | st.tuples(stepped, steps).map("".join)
+    return st.just("*") | st.lists(parts, min_size=1, max_size=3).map(",".join)
+
+
+MONTH_FIELDS = fields(1, 12) | st.sampled_from(MONTHS) | st.just("OCT-DEC")
+DAY_FIELDS = fields(1, 31) | st.sampled_from(["L", "15,L"])
+WEEKDAY_FIELDS = fields(0, 7, start_with_step=False) | st.sampled_from([*WEEKDAYS, "MON-FRI", "5#2", "SUN#5"])
+
+
+def accepted(expression: str) -> bool:
+    try:
+        check_cron(expression)
+    except BadCron:  # a date that never comes, or 1#2 beside a day-of-month
+        return False
+    return True
+
+
+# Every day, or most days: something must happen within the days that are watched.
+DAILY = st.tuples(fields(0, 59), fields(0, 23), st.sampled_from(["* * *", "* * 0", "*/2 * *", "L,1-30/3 * 6,7"]))
+RARE = st.tuples(fields(0, 59), fields(0, 23), DAY_FIELDS, MONTH_FIELDS, WEEKDAY_FIELDS)
+EXPRESSIONS = (DAILY | RARE).map(" ".join).filter(accepted)
+
+# cronsim looks minute by minute, and every offset since Monrovia's of 1972 is a whole number of minutes.
+ANYTIME = st.datetimes(datetime(1973, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC))
+
+
+@st.composite
+def zones_and_instants(draw: st.DrawFn) -> tuple[str, datetime]:
+    """Half of the instants lie within two days of a change of the zone's offset, if it has one that year."""
+    zone, instant = draw(ZONES), draw(ANYTIME)
+    if draw(st.booleans()):
+        instant = steady_until(instant, ZoneInfo(zone)) + draw(st.timedeltas(-2 * DAY, 2 * DAY))
+    return zone, instant
+
+
+def shows_match(sim: CronSim, local: datetime) -> bool:
+    """Whether a clock that shows this time shows a match."""
+    return (
+        local.minute in sim.minutes
+        and local.hour in sim.hours
+        and local.month in sim.months
+        and sim.match_day(local.date())
+    )
+
+
+def watch(expression: str, zone: ZoneInfo, after: datetime, until: datetime) -> Iterator[datetime]:
+    """Look at the clock every minute, from two days before, to know which times it has already shown."""
+    sim = CronSim(expression, after)
+    by_rhythm = expression.split()[0].startswith("*") or expression.split()[1].startswith("*")
+    instant = (after - 2 * DAY).replace(second=0, microsecond=0)
+    latest = instant.astimezone(zone).replace(tzinfo=None)
+    while (instant := instant + MINUTE) <= until:
+        shown = instant.astimezone(zone).replace(tzinfo=None)
+        # Fixed times: all the times that the clock has now passed for the first time, shown or left out.
+        passed = int((shown - latest) / MINUTE)
+        times = [shown] if by_rhythm else [shown - MINUTE * back for back in range(passed)]
+        latest = max(latest, shown)
+        if instant > after and any(shows_match(sim, time) for time in times):
+            yield instant
+
+
+@given(EXPRESSIONS, zones_and_instants())
+@settings(max_examples=200, deadline=None)
+def test_a_schedule_fires_when_one_who_watches_the_clock_says_so(
+    expression: str, place: tuple[str, datetime]
+) -> None:
+    zone, after = place
+    until = after + 2 * DAY
+    found = occurrences_between(Cron(cron=expression, timezone=zone), after, until)
+    assert list(found) == list(watch(expression, ZoneInfo(zone), after, until))
