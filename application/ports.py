@@ -10,7 +10,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from domain.definition import Action, Definition
-from domain.facts import AnyFact, Attempt, Occurrence
+from domain.facts import AnyFact, Attempt, ExecutionFailed, ExecutionSucceeded, Occurrence
 
 
 class Meta(Struct, frozen=True, kw_only=True):
@@ -163,7 +163,7 @@ class SchedulerObserver(Protocol):
     def indexed(self, entries: int) -> None:
         """How many tasks the due index holds."""
 
-    def finished(self, occurrence: Occurrence, attempt: Attempt, *, success: bool) -> None:
+    def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
         """An execution is over and its outcome is in the log."""
 
 

@@ -100,6 +100,12 @@ class Instruments:
             ["projection"],
             registry=self._registry,
         )
+        self._parked = Counter(
+            "chronoledger_projector_parked",
+            "Events that a projection could not apply and put aside since this service started.",
+            ["projection"],
+            registry=self._registry,
+        )
 
     def _measure_scheduler(self) -> None:
         claims = Counter(
@@ -156,6 +162,10 @@ class Instruments:
     def projected(self, projection: str, events: int) -> None:
         """A projection applied events."""
         self._projected.labels(projection).inc(events)
+
+    def parked(self, projection: str, events: int) -> None:
+        """A projection put events aside; how many lie there now is a stored figure."""
+        self._parked.labels(projection).inc(events)
 
     def claimed(self, won: int, refused: int) -> None:
         """A batch of claims came back."""

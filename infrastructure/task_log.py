@@ -80,7 +80,7 @@ class TaskLog:
         """How many executions are missing in the file."""
         return self._dropped
 
-    def record(  # noqa: PLR0913 - the specification's keys
+    def record(
         self,
         *,
         at: datetime,

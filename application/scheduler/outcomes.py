@@ -48,9 +48,7 @@ class Outcomes:
             case AttemptFailed():
                 await self._wait_for_retry(job, running, fact)
             case ExecutionSucceeded() | ExecutionFailed():
-                if await self.close(job, fact):
-                    success = isinstance(fact, ExecutionSucceeded)
-                    self._observer.finished(running.occurrence, attempt, success=success)
+                await self.close(job, fact)
             case _:
                 assert_never(fact)
 
@@ -76,6 +74,7 @@ class Outcomes:
                 if execution is None or execution.version != job.execution.version:
                     return False
                 completion = _completion(task, job, fact)
+            self._observer.finished(job.execution.occurrence, fact)
             return True
         finally:
             self._work.done(job)

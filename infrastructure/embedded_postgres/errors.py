@@ -1,10 +1,11 @@
 """Why the embedded PostgreSQL does not serve: one line each, and what to change."""
 
 import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-DISK_FULL = "No space left on device"
+_DISK_FULL = ("No space left on device", "Check free disk space")
 
 _ADVICE = {
     errno.ENOSPC: "free some space on that disk, or choose another DATA_DIR",
@@ -60,7 +61,7 @@ class StartFailed(EmbeddedPostgresError):
 
 def failure(data_dir: Path, reason: str, log_tail: Sequence[str]) -> EmbeddedPostgresError:
     """Name the disk where PostgreSQL's last words say that it is full, else hand those words on."""
-    if any(DISK_FULL in line for line in log_tail):
-        full = OSError(errno.ENOSPC, DISK_FULL)
+    if any(words in line for line in log_tail for words in _DISK_FULL):
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return DataDirectoryUnusable.because(data_dir, full, "this process")
     return StartFailed(reason, log_tail)

@@ -93,7 +93,7 @@ def _is_postgres(command: str) -> bool:
 
 
 def _recorded_on(pid: int, arguments: list[str], cluster: Path) -> bool | None:
-    """Both sides must say so: a server in another container may show the same path and mean another directory."""
+    """Both sides must say so: in another container the same path is another directory."""
     try:
         recorded = (cluster / "postmaster.pid").read_text().split("\n", 1)[0]
         named = Path(arguments[arguments.index("-D") + 1]).samefile(cluster)

@@ -39,7 +39,7 @@ class AiohttpCaller:
     `transport` takes the place of the network, in tests.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a setting of its own, by name
+    def __init__(
         self,
         *,
         clock: Clock,

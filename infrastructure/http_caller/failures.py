@@ -27,9 +27,9 @@ def timed_out(timeout_seconds: float, progress: Progress) -> Unanswered:
 def unanswered(error: BaseException, url: httpx.URL, progress: Progress) -> Unanswered | None:
     """What an error of the transport means; None for one that no network explains: it is our own."""
     cause = cause_of(error)
-    if isinstance(cause, aiohttp.InvalidURL):
+    if isinstance(cause, aiohttp.InvalidURL | UnicodeError):  # the latter for a label that DNS cannot hold
         return Unanswered(
-            error=f"{url.raw_host.decode()} is no host that can be called; correct action.url",
+            error=f"{url.netloc.decode()} is no address that can be called; correct action.url",
             retryable=False,
         )
     sentence = explained(cause, url, progress)
@@ -55,9 +55,8 @@ def explained(cause: BaseException, url: httpx.URL, progress: Progress) -> str |
         case aiohttp.ClientConnectorDNSError():
             return f"the host name {url.raw_host.decode()} cannot be resolved"
         case aiohttp.ClientConnectorCertificateError(certificate_error=reason):
-            return (
-                f"the TLS certificate of {where} is not valid: {getattr(reason, 'verify_message', 'refused')}"
-            )
+            complaint = getattr(reason, "verify_message", "it was refused").rstrip(".")
+            return f"the TLS certificate of {where} is not valid: {complaint}"
         case aiohttp.ClientConnectorSSLError(os_error=reason):
             return f"no TLS connection to {where}: {in_words(reason)}"
         case aiohttp.ClientConnectorError(os_error=reason):
@@ -69,9 +68,8 @@ def explained(cause: BaseException, url: httpx.URL, progress: Progress) -> str |
         case aiohttp.ServerDisconnectedError():
             return f"{where} closed the connection before it answered"
         case OSError():
-            return (
-                f"the connection to {where} broke while waiting for {progress.stage.value}: {in_words(cause)}"
-            )
+            wait = progress.stage.value
+            return f"the connection to {where} broke while waiting for {wait}: {in_words(cause)}"
         case httpx.TransportError() | aiohttp.ClientError():
             return f"the call to {where} failed: {type(cause).__name__}"
         case _:

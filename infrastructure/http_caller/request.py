@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 import msgspec
 
-from infrastructure.http_caller.text import charset_of
+from infrastructure.http_caller.text import codec_of, named_charset
 
 if TYPE_CHECKING:
     from domain.definition import Action
@@ -104,9 +104,9 @@ def parsed(url: str) -> httpx.URL:
     """The URL, if it can be called. Raises `Unsendable`."""
     try:
         result = httpx.URL(url)
-    except (httpx.InvalidURL, ValueError):
+    except httpx.InvalidURL:
         raise Unsendable("the URL cannot be parsed; correct action.url") from None
-    if result.scheme not in ("http", "https") or not result.host:
+    if result.scheme not in ("http", "https") or not result.raw_host:
         raise Unsendable("the URL is not an absolute http or https URL; correct action.url")
     return result
 
@@ -137,10 +137,11 @@ def body(payload: Any, content_type: str | None) -> tuple[bytes | None, str | No
         return None, None
     if not isinstance(payload, str) or content_type is None:
         return msgspec.json.encode(payload), "application/json"
-    charset = charset_of(content_type)
+    charset = named_charset(content_type) or "utf-8"
+    codec = codec_of(charset)
+    if codec is None:
+        raise Unsendable(f"Content-Type names the charset {charset}, which is not known; use utf-8")
     try:
-        return payload.encode(charset), None
+        return payload.encode(codec), None
     except UnicodeEncodeError:
-        raise Unsendable(
-            f"the payload has characters that {charset} lacks; change the charset in Content-Type"
-        ) from None
+        raise Unsendable(f"the payload has characters that {charset} lacks; use utf-8") from None

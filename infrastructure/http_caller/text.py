@@ -9,7 +9,12 @@ import re
 from encodings.aliases import aliases
 
 # Codecs that are no charsets (compressors among them), that make lone surrogates, or that are slow.
-NOT_CHARSETS = {
+NOT_CHARSETS = frozenset(
+    {"aliases", "charmap", "idna", "mbcs", "oem", "punycode", "rot_13", "undefined"}
+    | {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "uu_codec", "zlib_codec"}
+    | {"raw_unicode_escape", "unicode_escape", "utf_7"}
+)
+CHARSETS = {
     "aliases",
     "base64_codec",
     "bz2_codec",
@@ -32,27 +37,31 @@ CHARSETS = {module.name for module in pkgutil.iter_modules(encodings.__path__)} 
 CHARSET_PARAMETER = re.compile(r""";\s*charset\s*=\s*["']?([\w.:-]{1,40})""", re.IGNORECASE | re.ASCII)
 
 
-def charset_of(content_type: str | None) -> str:
-    """The charset that a Content-Type names, if Python has it; else utf-8.
+def named_charset(content_type: str | None) -> str | None:
+    """The charset that a Content-Type names, as it is written there."""
+    named = CHARSET_PARAMETER.search(content_type or "")
+    return None if named is None else named[1]
+
+
+def codec_of(charset: str) -> str | None:
+    """Python's codec for a charset; None when it has none.
 
     Looked up in a fixed set: `codecs.lookup` remembers every name that it is asked for, known or not.
     """
-    named = CHARSET_PARAMETER.search(content_type or "")
-    if named is None:
-        return "utf-8"
-    name = encodings.normalize_encoding(named[1]).lower()
+    name = encodings.normalize_encoding(charset).lower()
     name = aliases.get(name, name)
-    return name if name in CHARSETS else "utf-8"
+    return name if name in CHARSETS else None
 
 
 def decoded(body: bytes, content_type: str | None, *, cut: bool) -> str:
     """A body as text that any store takes: what is no character becomes U+FFFD, and so does NUL.
 
+    In the charset that its Content-Type names, where Python has it; else in UTF-8.
     `cut`: the body was cut, so an unfinished character at its end is left out, not replaced.
     """
-    decoder = codecs.getincrementaldecoder(charset_of(content_type))(errors="replace")
+    codec = codec_of(named_charset(content_type) or "utf-8") or "utf-8"
     try:
-        text = decoder.decode(body, final=not cut)
+        text = codecs.getincrementaldecoder(codec)(errors="replace").decode(body, final=not cut)
     except UnicodeError:  # utf-16 and utf-32 insist on a byte order mark
         text = codecs.getincrementaldecoder("utf-8")(errors="replace").decode(body, final=not cut)
     return text.replace("\0", "\ufffd")

@@ -13,7 +13,7 @@ from interfaces.http.contract import Contract
 from interfaces.http.envelope import Envelope
 from interfaces.http.openapi import openapi_document
 from interfaces.http.pages import page_handlers
-from interfaces.http.problem_answers import ProblemAnswers
+from interfaces.http.problem_answers import ProblemAnswers, allow
 from interfaces.http.routes import documented_routes
 from interfaces.http.service import ops_metrics, root_health
 from interfaces.http.swagger_ui import swagger_handlers
@@ -61,7 +61,8 @@ def _application(
         openapi_config=None,
         logging_config=None,
     )
-    app.asgi_handler = Envelope(app.asgi_handler, observer, debug=options.debug)
+    allowed = {route.path_format: allow(route.methods) for route in app.routes}
+    app.asgi_handler = Envelope(app.asgi_handler, observer, allowed, debug=options.debug)
     return app
 
 

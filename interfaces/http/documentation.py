@@ -10,7 +10,7 @@ from litestar.openapi.spec import Example
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from interfaces.http.health import HealthReport
-from interfaces.http.problems import BY_SLUG, ProblemType
+from interfaces.http.problems import BAD_REQUEST, INTERNAL_ERROR, INVALID_PARAMETER, ProblemType
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
@@ -88,13 +88,14 @@ UNHEALTHY = {
 }
 
 
-def problems(*statuses: int) -> dict[int, ResponseSpec]:
-    """The problems that a route may answer with, by status; any may fail (500)."""
-    return {status: _problems_of(status) for status in sorted({*statuses, 500})}
+def problems(*kinds: ProblemType) -> dict[int, ResponseSpec]:
+    """The problems that a route may answer with, by status; any route may be asked wrongly, and may fail."""
+    every = [BAD_REQUEST, INVALID_PARAMETER, *kinds, INTERNAL_ERROR]
+    statuses = sorted({kind.status for kind in every})
+    return {status: _answer([kind for kind in every if kind.status == status]) for status in statuses}
 
 
-def _problems_of(status: int) -> ResponseSpec:
-    kinds = [kind for kind in BY_SLUG.values() if kind.status == status]
+def _answer(kinds: list[ProblemType]) -> ResponseSpec:
     return ResponseSpec(
         Problem,
         generate_examples=False,

@@ -13,10 +13,20 @@ from uuid import uuid4
 
 import structlog
 from litestar.datastructures import Headers, MutableScopeHeaders
-from litestar.enums import ScopeType
+from litestar.enums import HttpMethod, ScopeType
 
 if TYPE_CHECKING:
-    from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+    from collections.abc import Mapping
+
+    from litestar.types import (
+        ASGIApp,
+        HTTPResponseStartEvent,
+        HTTPScope,
+        Message,
+        Receive,
+        Scope,
+        Send,
+    )
 
     from interfaces.http.dependencies import RequestObserver
 
@@ -41,80 +51,81 @@ _ONE_YEAR = "max-age=31536000"
 class Envelope:
     """Wraps an ASGI application; websockets and lifespan pass untouched."""
 
-    def __init__(self, app: ASGIApp, observer: RequestObserver, *, debug: bool) -> None:
-        """`debug` False adds Strict-Transport-Security whatever the scheme, for a proxy that ends TLS."""
+    def __init__(
+        self, app: ASGIApp, observer: RequestObserver, allowed: Mapping[str, str], *, debug: bool
+    ) -> None:
+        """`allowed` tells the methods of each route: Litestar answers OPTIONS with those of one handler only.
+
+        `debug` False adds Strict-Transport-Security whatever the scheme, for a proxy that ends TLS.
+        """
         self._app = app
         self._observer = observer
+        self._allowed = allowed
         self._debug = debug
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == ScopeType.HTTP:
-            await _Exchange(scope, self._observer, secure=_secure(scope, debug=self._debug)).run(
-                self._app, receive, send
-            )
-        else:
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
-
-
-def _secure(scope: HTTPScope, *, debug: bool) -> bool:
-    return not debug or scope["scheme"] == "https"
-
-
-class _Exchange:
-    """One request and its answer."""
-
-    def __init__(self, scope: HTTPScope, observer: RequestObserver, *, secure: bool) -> None:
-        self._scope = scope
-        self._observer = observer
-        self._method: str = scope["method"]
-        self._secure = secure
-        self._status = 500
-        self._started = time.perf_counter()
-        self._request_id = _request_id(scope)
-
-    async def run(self, app: ASGIApp, receive: Receive, send: Send) -> None:
-        self._scope["state"]["correlation_id"] = self._request_id
-        if self._method == "HEAD":
-            # RFC 9110: HEAD is GET without the content; routes need not know.
-            self._scope["method"] = "GET"
-
-        async def enveloped(message: Message) -> None:
-            await send(self._dressed(message))
-
-        with structlog.contextvars.bound_contextvars(request_id=self._request_id):
+            return
+        exchange = _Exchange(scope, secure=not self._debug or scope["scheme"] == "https")
+        with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
             try:
-                await app(self._scope, receive, enveloped)
+                await self._app(exchange.scope, receive, self._dressing(exchange, send))
             finally:
-                self._account()
+                self._account(exchange)
 
-    def _dressed(self, message: Message) -> Message:
-        if message["type"] == "http.response.start":
-            self._status = message["status"]
-            headers = MutableScopeHeaders.from_message(message)
-            for name, value in _HEADERS.items():
-                headers.setdefault(name, value)
-            if self._secure:
-                headers["Strict-Transport-Security"] = _ONE_YEAR
-            headers["X-Request-ID"] = self._request_id
-        elif message["type"] == "http.response.body" and self._method == "HEAD":
-            return {"type": "http.response.body", "body": b"", "more_body": message["more_body"]}
-        return message
+    def _dressing(self, exchange: _Exchange, send: Send) -> Send:
+        async def dressed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._dress(exchange, message)
+            elif message["type"] == "http.response.body" and exchange.method == "HEAD":
+                message = {"type": "http.response.body", "body": b"", "more_body": message["more_body"]}
+            await send(message)
 
-    def _account(self) -> None:
-        seconds = time.perf_counter() - self._started
-        method = self._method if self._method in _METHODS else "other"
-        route = self._scope.get("path_template") or "unmatched"
-        self._observer.observe(method, route, self._status, seconds)
+        return dressed
+
+    def _dress(self, exchange: _Exchange, message: HTTPResponseStartEvent) -> None:
+        exchange.status = message["status"]
+        headers = MutableScopeHeaders.from_message(message)
+        for name, value in _HEADERS.items():
+            headers.setdefault(name, value)
+        headers["X-Request-ID"] = exchange.request_id
+        if exchange.secure:
+            headers["Strict-Transport-Security"] = _ONE_YEAR
+        if exchange.method == "OPTIONS" and "allow" in headers:
+            headers["Allow"] = self._allowed[exchange.route]
+
+    def _account(self, exchange: _Exchange) -> None:
+        seconds = time.perf_counter() - exchange.started
+        method = exchange.method if exchange.method in _METHODS else "other"
+        self._observer.observe(method, exchange.route, exchange.status, seconds)
         _log.debug(
             "http_request",
             method=method,
-            route=route,
-            status=self._status,
+            route=exchange.route,
+            status=exchange.status,
             duration_ms=round(seconds * 1000, 3),
         )
 
 
-def _request_id(scope: HTTPScope) -> str:
-    sent = Headers.from_scope(scope).get("x-request-id", "")
-    return sent if _SANE_ID.fullmatch(sent) else uuid4().hex
+class _Exchange:
+    """One request and what became of it."""
+
+    def __init__(self, scope: HTTPScope, *, secure: bool) -> None:
+        self.scope = scope
+        self.secure = secure
+        self.method: str = scope["method"]
+        self.status = 500
+        self.started = time.perf_counter()
+        sent = Headers.from_scope(scope).get("x-request-id", "")
+        self.request_id = sent if _SANE_ID.fullmatch(sent) else uuid4().hex
+        scope["state"]["correlation_id"] = self.request_id
+        if self.method == "HEAD":
+            # RFC 9110: HEAD is GET without the content; routes need not know.
+            scope["method"] = HttpMethod.GET
+
+    @property
+    def route(self) -> str:
+        """The template of the path; known once the request was routed."""
+        return self.scope.get("path_template") or "unmatched"

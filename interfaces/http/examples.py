@@ -42,3 +42,79 @@ TASK_EXAMPLES: dict[str, Any] = {
         },
     },
 }
+
+_TASK = {
+    "id": "01940f3e-8a00-7c3d-9b51-2f6a7c1d0e42",
+    "namespace": "default",
+    "name": "Website Health Check",
+    "trigger": {"type": "one-off", "datetime": "2030-01-01T12:00:00Z", "timezone": "UTC"},
+    "action": {
+        "method": "GET",
+        "url": "https://api.example.com/health",
+        "headers": {"User-Agent": "TaskScheduler/1.0"},
+        "payload": None,
+        "timeout_seconds": 30,
+    },
+    "retry": {"max_attempts": 3, "initial_delay_seconds": 1, "multiplier": 2, "max_delay_seconds": 300},
+    "status": "completed",
+    "next_run": None,
+    "created_at": "2029-12-31T09:15:27.431Z",
+    "updated_at": "2030-01-01T12:00:00.263Z",
+    "version": 2,
+}
+_RESULT = {
+    "id": "9b76c9d1-f800-8a3e-a4b7-1c05de98f7a3",
+    "task_id": _TASK["id"],
+    "task_name": _TASK["name"],
+    "namespace": "default",
+    "kind": "scheduled",
+    "due_at": "2030-01-01T12:00:00Z",
+    "run_at": "2030-01-01T12:00:00.001Z",
+    "status": "succeeded",
+    "reason": None,
+    "success": True,
+    "status_code": 200,
+    "response_headers": {"content-type": "application/json"},
+    "response_body": '{"status": "up"}',
+    "response_truncated": False,
+    "error_message": None,
+    "duration_ms": 250,
+    "attempts": 1,
+    "attempt_log": [
+        {
+            "number": 1,
+            "started_at": "2030-01-01T12:00:00.001Z",
+            "duration_ms": 250,
+            "status_code": 200,
+            "error_message": None,
+        }
+    ],
+    "retry_at": None,
+    "node": "scheduler-1",
+    "created_at": "2030-01-01T11:59:59.985Z",
+}
+_PAGE = {"total": 1, "page": 1, "limit": 50, "next_cursor": None}
+
+SCHEMA_EXAMPLES: dict[str, Any] = {
+    "Task": _TASK,
+    "TaskPage": {"items": [_TASK], **_PAGE},
+    "Result": _RESULT,
+    "ResultPage": {"items": [_RESULT], **_PAGE},
+    "Metrics": {
+        "total_tasks_executed": 150,
+        "successful_tasks": 142,
+        "failed_tasks": 8,
+        "success_rate_percent": 94.67,
+        "average_execution_ms": 245.0,
+        "tasks_per_minute": 2.5,
+        "active_tasks": 12,
+    },
+    "HealthReport": {
+        "status": "healthy",
+        "checks": {
+            "database": {"status": "healthy", "detail": "The database answers."},
+            "projectors": {"status": "healthy", "detail": "0 events behind the log."},
+            "scheduler": {"status": "healthy", "detail": "The last heartbeat is 1 second old."},
+        },
+    },
+}

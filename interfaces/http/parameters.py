@@ -85,7 +85,7 @@ class Freshness(Struct, frozen=True, kw_only=True):
     min_position: Annotated[
         int | None,
         QueryParameter(
-            ge=0,
+            gt=-1,  # `ge=0` counts as unset in Litestar
             le=HIGHEST_POSITION,
             description="Wait until the read models have passed this position of the log: a whole number, "
             "the `X-Event-Position` of a write.",

@@ -33,6 +33,8 @@ from interfaces.http.refusals import (
 from projections.reader import BadCursor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from interfaces.http.contract import Contract
 
 _log = structlog.get_logger(__name__)
@@ -72,10 +74,7 @@ class ProblemAnswers:
         if any(item.get("key") == "data" for item in found):
             return MalformedBody("The request has no body: send one JSON object.")
         return InvalidParameters(
-            [
-                self._contract.wrong(request, str(item.get("source", "")), item.get("key", ""))
-                for item in found
-            ]
+            [self._contract.wrong(request, item.get("source", ""), item.get("key", "")) for item in found]
         )
 
 
@@ -85,8 +84,7 @@ def _detail(kind: ProblemType, error: Exception, request: Request[Any, Any, Any]
     if kind is NOT_FOUND:
         return f"There is nothing at {shown(request.scope['path'])}. {kind.advice}"
     if kind is METHOD_NOT_ALLOWED and isinstance(error, HTTPException):
-        allowed = (error.headers or {}).get("allow", "")
-        return f"{shown(request.method)} is not allowed here: use one of {allowed}."
+        return f"{shown(request.method)} is not allowed here: use one of {_allowed(error)}."
     if kind is BODY_TOO_LARGE:
         limit = request.route_handler.resolve_request_max_body_size()
         return f"The body has more than {limit} bytes. {kind.advice}"
@@ -113,5 +111,15 @@ def _headers(kind: ProblemType, error: Exception) -> dict[str, str]:
     if kind.slug in RETRY_AFTER_SECONDS:
         return {"Retry-After": str(RETRY_AFTER_SECONDS[kind.slug])}
     if kind is METHOD_NOT_ALLOWED and isinstance(error, HTTPException):
-        return {"Allow": (error.headers or {}).get("allow", "")}
+        return {"Allow": _allowed(error)}
     return {}
+
+
+def allow(methods: Iterable[str]) -> str:
+    """The value of an Allow header: Litestar does not know that HEAD is answered wherever there is a GET."""
+    known = set(methods)
+    return ", ".join(sorted(known | {"HEAD"} if "GET" in known else known))
+
+
+def _allowed(error: HTTPException) -> str:
+    return allow((error.headers or {}).get("allow", "").split(", "))

@@ -21,7 +21,7 @@ class InvalidParameters(Exception):
     """Parameters of the path, the query or the headers are wrong: (name, what to change) of each."""
 
     def __init__(self, wrong: Sequence[tuple[str, str]]) -> None:
-        super().__init__("; ".join(f"{name}: {detail}" for name, detail in wrong))
+        super().__init__(" ".join(f"{name}: {detail}" for name, detail in wrong))
         self.wrong = tuple(wrong)
 
 

@@ -6,23 +6,24 @@ from datetime import UTC, datetime
 from typing import Any
 
 from litestar import MediaType, Request, Response, get
-from litestar.di import NamedDependency
 
 from interfaces.http import documentation as doc
 from interfaces.http.answers import Metrics
 from interfaces.http.api import Api
 from interfaces.http.dependencies import Exposition, Health
 from interfaces.http.health import HealthReport
+from interfaces.http.injection import Injected
 from interfaces.http.parameters import Freshness
+from interfaces.http.problems import DATABASE_UNAVAILABLE, NOT_YET_VISIBLE
 
 
-async def _health(health: NamedDependency[Health]) -> Response[HealthReport]:
+async def _health(health: Injected[Health]) -> Response[HealthReport]:
     """200 when everything works, else 503 with the failing part."""
     report = await health.report()
     return Response(report, status_code=200 if report.status == "healthy" else 503)
 
 
-async def _figures(api: NamedDependency[Api], freshness: NamedDependency[Freshness]) -> Metrics:
+async def _figures(api: Injected[Api], freshness: Injected[Freshness]) -> Metrics:
     """Counted over what is stored, so they survive a restart and are the same at every process."""
     await api.reach(freshness)
     return Metrics.of_figures(await api.parts.queries.figures(datetime.now(UTC)))
@@ -35,7 +36,7 @@ def _health_at(path: str, operation_id: str) -> Any:
         summary="Health",
         description="Whether the database answers, the projectors keep up and a scheduler is alive.",
         response_description="Everything works.",
-        responses=doc.UNHEALTHY | doc.problems(400),
+        responses=doc.UNHEALTHY | doc.problems(),
         tags=["service"],
     )(_health)
 
@@ -48,7 +49,7 @@ api_metrics = get(
     operation_id="getApiMetrics",
     summary="Metrics as JSON",
     response_description="The figures.",
-    responses=doc.problems(400, 503),
+    responses=doc.problems(DATABASE_UNAVAILABLE, NOT_YET_VISIBLE),
     tags=["service"],
 )(_figures)
 
@@ -60,13 +61,13 @@ api_metrics = get(
     description="Prometheus' text format; the figures of `/api/v1/metrics` when `Accept` prefers JSON.",
     media_type=MediaType.TEXT,
     response_description="The metrics.",
-    responses=doc.problems(400, 503),
+    responses=doc.problems(DATABASE_UNAVAILABLE, NOT_YET_VISIBLE),
     tags=["service"],
 )
 async def root_metrics(
     request: Request[Any, Any, Any],
-    api: NamedDependency[Api],
-    exposition: NamedDependency[Exposition],
+    api: Injected[Api],
+    exposition: Injected[Exposition],
 ) -> Response[Any]:
     """Both readers are served at the same place."""
     if (
@@ -79,11 +80,12 @@ async def root_metrics(
 
 
 @get("/metrics", media_type=MediaType.TEXT)
-async def ops_metrics(exposition: NamedDependency[Exposition]) -> Response[Any]:
+async def ops_metrics(exposition: Injected[Exposition]) -> Response[Any]:
     """The metrics of a process that serves no API."""
     return await _exposed(exposition)
 
 
 async def _exposed(exposition: Exposition) -> Response[Any]:
     text, content_type = await exposition.render()
-    return Response(text, media_type=content_type)
+    # Litestar names the charset of every text by itself.
+    return Response(text, media_type=content_type.removesuffix("; charset=utf-8"))

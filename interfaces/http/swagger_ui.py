@@ -47,8 +47,8 @@ _START = """window.onload = () => {
 """
 # By name, so no path ever reaches the disk.
 _ASSETS = {
-    "swagger-ui.css": "text/css; charset=utf-8",
-    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "swagger-ui.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
     "favicon-32x32.png": "image/png",
 }
 
@@ -74,7 +74,7 @@ async def swagger_page() -> Response[str]:
 @get("/swagger/start.js", include_in_schema=False)
 async def swagger_start() -> Response[str]:
     """What starts Swagger UI on our document."""
-    return Response(_START, media_type="text/javascript; charset=utf-8")
+    return Response(_START, media_type="text/javascript")
 
 
 @get("/swagger/assets/{name:str}", include_in_schema=False)

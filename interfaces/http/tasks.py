@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Request, Response, delete, get, post, put
-from litestar.di import NamedDependency, Provide
+from litestar import Controller, Request, Response, delete, get, post, put
+from litestar.di import Provide
 from litestar.params import JSONBody
 
 from domain.errors import TaskNotFound
@@ -13,6 +13,7 @@ from interfaces.http import documentation as doc
 from interfaces.http.answers import ResultPage, Task, TaskPage
 from interfaces.http.api import Api, command_request
 from interfaces.http.bodies import TaskDefinition
+from interfaces.http.injection import Injected
 from interfaces.http.json_body import TaskBody, digest
 from interfaces.http.parameters import (
     NAMESPACE,
@@ -24,138 +25,162 @@ from interfaces.http.parameters import (
     TaskSelection,
     paging,
 )
-
-
-@post(
-    "/",
-    operation_id="createTask",
-    summary="Create a task",
-    description="Answers once lists show the task, or after two seconds; the task is stored either way.",
-    dto=TaskBody,
-    return_dto=None,
-    dependencies={"creation": Provide(Creation, sync_to_thread=False)},
-    response_headers=[doc.LOCATION, doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
-    response_description="The task as it was accepted.",
-    responses=doc.problems(400, 413, 415, 422, 503),
+from interfaces.http.problems import (
+    BODY_TOO_LARGE,
+    DATABASE_UNAVAILABLE,
+    IDEMPOTENCY_KEY_REUSED,
+    INVALID_TASK,
+    MALFORMED_JSON,
+    NOT_YET_VISIBLE,
+    TASK_ALREADY_OVER,
+    TASK_NOT_FOUND,
+    UNSUPPORTED_MEDIA_TYPE,
+    VERSION_MISMATCH,
 )
-async def create_task(
-    request: Request[Any, Any, Any],
-    data: JSONBody[TaskDefinition],
-    api: NamedDependency[Api],
-    creation: NamedDependency[Creation],
-) -> Response[Task]:
-    """Accept a new task."""
-    definition = data.to_domain(api.options.default_timezone)
-    asked = command_request(request, creation.idempotency_key, digest(await request.body()))
-    accepted = await api.parts.commands.create(definition, asked)
-    return await api.written(accepted, creation.prefer, 201)
+
+_BODY = (MALFORMED_JSON, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_TASK)
 
 
-@get(
-    "/",
-    operation_id="listTasks",
-    summary="List tasks",
-    dependencies={"selection": Provide(TaskSelection, sync_to_thread=False)},
-    response_description="The tasks that match, page by page.",
-    responses=doc.problems(400, 503),
-)
-async def list_tasks(
-    api: NamedDependency[Api],
-    selection: NamedDependency[TaskSelection],
-    freshness: NamedDependency[Freshness],
-) -> TaskPage:
-    """Tasks by status, kind of trigger, name and age."""
-    query = selection.query()
-    await api.reach(freshness)
-    return TaskPage.of_listing(await api.parts.queries.tasks(query, paging(selection)))
+class TaskController(Controller):
+    """What is to be called, and when."""
 
+    path = "/tasks"
+    tags = ("tasks",)
 
-@get(
-    "/{id:str}",
-    operation_id="getTask",
-    summary="Read a task",
-    response_headers=[doc.ETAG],
-    response_description="The task as it stands.",
-    responses=doc.problems(400, 404, 503),
-)
-async def get_task(
-    api: NamedDependency[Api], task_id: TaskId, freshness: NamedDependency[Freshness]
-) -> Response[Task]:
-    """One task; its ETag is what If-Match takes."""
-    await api.reach(freshness)
-    view = await api.parts.queries.task(NAMESPACE, task_id)
-    if view is None:
-        raise TaskNotFound(task_id)
-    return Response(Task.of_view(view), headers={"ETag": f'"{view.version}"'})
-
-
-@put(
-    "/{id:str}",
-    operation_id="replaceTask",
-    summary="Replace a task's definition",
-    description="What is left out gets its default again. The next run is computed anew; an unchanged "
-    "trigger keeps its place. A task that is over cannot change.",
-    dto=TaskBody,
-    return_dto=None,
-    dependencies={"change": Provide(Change, sync_to_thread=False)},
-    response_headers=[doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
-    response_description="The task as it is from now on.",
-    responses=doc.problems(400, 404, 409, 412, 413, 415, 422, 503),
-)
-async def replace_task(
-    request: Request[Any, Any, Any],
-    data: JSONBody[TaskDefinition],
-    api: NamedDependency[Api],
-    task_id: TaskId,
-    change: NamedDependency[Change],
-) -> Response[Task]:
-    """Replace the whole definition."""
-    definition = data.to_domain(api.options.default_timezone)
-    accepted = await api.parts.commands.update(
-        task_id, definition, command_request(request), if_match=change.version()
+    @post(
+        "/",
+        operation_id="createTask",
+        summary="Create a task",
+        description="Answers once lists show the task, or after two seconds; the task is stored either way.",
+        dto=TaskBody,
+        return_dto=None,
+        dependencies={"creation": Provide(Creation, sync_to_thread=False)},
+        response_headers=[doc.LOCATION, doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
+        response_description="The task as it was accepted.",
+        responses=doc.problems(*_BODY, IDEMPOTENCY_KEY_REUSED, DATABASE_UNAVAILABLE),
     )
-    return await api.written(accepted, change.prefer, 200)
+    async def create_task(
+        self,
+        request: Request[Any, Any, Any],
+        data: JSONBody[TaskDefinition],
+        api: Injected[Api],
+        creation: Injected[Creation],
+    ) -> Response[Task]:
+        """Accept a new task."""
+        definition = data.to_domain(api.options.default_timezone)
+        asked = command_request(request, creation.idempotency_key, digest(await request.body()))
+        accepted = await api.parts.commands.create(definition, asked)
+        return await api.written(accepted, creation.prefer, 201)
 
+    @get(
+        "/",
+        operation_id="listTasks",
+        summary="List tasks",
+        dependencies={"selection": Provide(TaskSelection, sync_to_thread=False)},
+        response_description="The tasks that match, page by page.",
+        responses=doc.problems(DATABASE_UNAVAILABLE, NOT_YET_VISIBLE),
+    )
+    async def list_tasks(
+        self,
+        api: Injected[Api],
+        selection: Injected[TaskSelection],
+        freshness: Injected[Freshness],
+    ) -> TaskPage:
+        """Tasks by status, kind of trigger, name and age."""
+        query = selection.query()
+        await api.reach(freshness)
+        return TaskPage.of_listing(await api.parts.queries.tasks(query, paging(selection)))
 
-@delete(
-    "/{id:str}",
-    operation_id="cancelTask",
-    summary="Cancel a task",
-    description="No further occurrence starts; what was done stays readable. Cancelling twice is no error.",
-    status_code=200,
-    dependencies={"change": Provide(Change, sync_to_thread=False)},
-    response_headers=[doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
-    response_description="The cancelled task.",
-    responses=doc.problems(400, 404, 409, 412, 503),
-)
-async def cancel_task(
-    request: Request[Any, Any, Any],
-    api: NamedDependency[Api],
-    task_id: TaskId,
-    change: NamedDependency[Change],
-) -> Response[Task]:
-    """Stop the task for good."""
-    accepted = await api.parts.commands.cancel(task_id, command_request(request), if_match=change.version())
-    return await api.written(accepted, change.prefer, 200)
+    @get(
+        "/{id:str}",
+        operation_id="getTask",
+        summary="Read a task",
+        response_headers=[doc.ETAG],
+        response_description="The task as it stands.",
+        responses=doc.problems(TASK_NOT_FOUND, DATABASE_UNAVAILABLE, NOT_YET_VISIBLE),
+    )
+    async def get_task(
+        self, api: Injected[Api], task_id: TaskId, freshness: Injected[Freshness]
+    ) -> Response[Task]:
+        """One task; its ETag is what If-Match takes."""
+        await api.reach(freshness)
+        view = await api.parts.queries.task(NAMESPACE, task_id)
+        if view is None:
+            raise TaskNotFound(task_id)
+        return Response(Task.of_view(view), headers={"ETag": f'"{view.version}"'})
 
+    @put(
+        "/{id:str}",
+        operation_id="replaceTask",
+        summary="Replace a task's definition",
+        description="What is left out gets its default again. The next run is computed anew; an unchanged "
+        "trigger keeps its place. A task that is over cannot change.",
+        dto=TaskBody,
+        return_dto=None,
+        dependencies={"change": Provide(Change, sync_to_thread=False)},
+        response_headers=[doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
+        response_description="The task as it is from now on.",
+        responses=doc.problems(
+            *_BODY, TASK_NOT_FOUND, TASK_ALREADY_OVER, VERSION_MISMATCH, DATABASE_UNAVAILABLE
+        ),
+    )
+    async def replace_task(
+        self,
+        request: Request[Any, Any, Any],
+        data: JSONBody[TaskDefinition],
+        api: Injected[Api],
+        task_id: TaskId,
+        change: Injected[Change],
+    ) -> Response[Task]:
+        """Replace the whole definition."""
+        definition = data.to_domain(api.options.default_timezone)
+        accepted = await api.parts.commands.update(
+            task_id, definition, command_request(request), if_match=change.version()
+        )
+        return await api.written(accepted, change.prefer, 200)
 
-@get(
-    "/{id:str}/results",
-    operation_id="listTaskResults",
-    summary="List a task's results",
-    dependencies={"selection": Provide(ResultSelection, sync_to_thread=False)},
-    response_description="The task's occurrences that match, page by page.",
-    responses=doc.problems(400, 404, 503),
-)
-async def list_task_results(
-    api: NamedDependency[Api],
-    task_id: TaskId,
-    selection: NamedDependency[ResultSelection],
-    freshness: NamedDependency[Freshness],
-) -> ResultPage:
-    """One row an occurrence: what happened, or why nothing did."""
-    query = selection.query(task_id)
-    await api.reach(freshness)
-    if await api.parts.queries.task(NAMESPACE, task_id) is None:
-        raise TaskNotFound(task_id)
-    return ResultPage.of_listing(await api.parts.queries.results(query, paging(selection)))
+    @delete(
+        "/{id:str}",
+        operation_id="cancelTask",
+        summary="Cancel a task",
+        description="No further occurrence starts; what was done stays readable. Twice is no error.",
+        status_code=200,
+        dependencies={"change": Provide(Change, sync_to_thread=False)},
+        response_headers=[doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
+        response_description="The cancelled task.",
+        responses=doc.problems(TASK_NOT_FOUND, TASK_ALREADY_OVER, VERSION_MISMATCH, DATABASE_UNAVAILABLE),
+    )
+    async def cancel_task(
+        self,
+        request: Request[Any, Any, Any],
+        api: Injected[Api],
+        task_id: TaskId,
+        change: Injected[Change],
+    ) -> Response[Task]:
+        """Stop the task for good."""
+        accepted = await api.parts.commands.cancel(
+            task_id, command_request(request), if_match=change.version()
+        )
+        return await api.written(accepted, change.prefer, 200)
+
+    @get(
+        "/{id:str}/results",
+        operation_id="listTaskResults",
+        summary="List a task's results",
+        dependencies={"selection": Provide(ResultSelection, sync_to_thread=False)},
+        response_description="The task's occurrences that match, page by page.",
+        responses=doc.problems(TASK_NOT_FOUND, DATABASE_UNAVAILABLE, NOT_YET_VISIBLE),
+    )
+    async def list_task_results(
+        self,
+        api: Injected[Api],
+        task_id: TaskId,
+        selection: Injected[ResultSelection],
+        freshness: Injected[Freshness],
+    ) -> ResultPage:
+        """One row an occurrence: what happened, or why nothing did."""
+        query = selection.query(task_id)
+        await api.reach(freshness)
+        if await api.parts.queries.task(NAMESPACE, task_id) is None:
+            raise TaskNotFound(task_id)
+        return ResultPage.of_listing(await api.parts.queries.results(query, paging(selection)))

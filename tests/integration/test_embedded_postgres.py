@@ -1,5 +1,6 @@
 """The life of a server of our own: it keeps what was committed and ends with its supervisor."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -113,7 +114,7 @@ def test_kill_9_of_the_server_is_told_and_a_restart_ends_even_a_busy_orphan(data
     dsn = server.start()
     try:
         insert(dsn, 50)
-        with psycopg.connect(dsn) as busy:
+        with contextlib.closing(psycopg.connect(dsn)) as busy:
             busy.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 1000000000000)")
             state = f"SELECT state FROM pg_stat_activity WHERE pid = {busy.info.backend_pid}"
             eventually(lambda: value(dsn, state) == "active")

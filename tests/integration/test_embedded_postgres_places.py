@@ -255,20 +255,27 @@ def test_a_data_directory_that_is_a_file_is_refused(data_dir: Path) -> None:
 
 
 @AS_ROOT
-@pytest.mark.parametrize("size", ["4m", "44m"])
-def test_a_disk_without_room_for_the_cluster_is_called_full(folder: Path, size: str) -> None:
-    """Too small for initdb, then for the database."""
-    with small_disk(folder / "disk", size) as disk:
-        with pytest.raises(DataDirectoryUnusable, match="No space left on device; free some space"):
-            embedded(disk / "data").start()
-        subprocess.run(["mount", "-o", "remount,size=200m", disk], check=True)
-        with embedded(disk / "data") as dsn:
-            insert(dsn)
+def test_a_disk_without_room_is_called_full_wherever_that_shows_and_room_is_all_it_takes(
+    folder: Path,
+) -> None:
+    """First initdb finds no room, then the server, then the making of the database."""
+    refusals = []
+    with small_disk(folder / "disk", megabytes=8) as disk:
+        for megabytes in range(34, 100):
+            try:
+                with embedded(disk / "data") as dsn:
+                    insert(dsn)
+                break
+            except DataDirectoryUnusable as refusal:
+                refusals.append(str(refusal))
+            subprocess.run(["mount", "-o", f"remount,size={megabytes}m", disk], check=True)
+    assert len(refusals) > 2
+    assert all("No space left on device; free some space" in refusal for refusal in refusals)
 
 
 @AS_ROOT
 def test_a_disk_that_has_become_full_is_called_full_and_keeps_its_rows(folder: Path) -> None:
-    with small_disk(folder / "disk", "200m") as disk:
+    with small_disk(folder / "disk", megabytes=200) as disk:
         with embedded(disk / "data") as dsn:
             insert(dsn)
         with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
@@ -282,10 +289,10 @@ def test_a_disk_that_has_become_full_is_called_full_and_keeps_its_rows(folder: P
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
+def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", folder],
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=755", "tmpfs", folder],
         capture_output=True,
         check=False,
     )
@@ -294,7 +301,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_a_server_that_refuses_its_settings_is_quoted_and_lets_go_of_the_directory(data_dir: Path) -> None:

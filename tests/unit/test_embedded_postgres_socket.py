@@ -50,8 +50,11 @@ def test_a_refused_system_call_says_what_and_what_to_change() -> None:
     )
 
 
-def test_last_words_about_a_full_disk_become_a_word_about_the_disk() -> None:
-    told = failure(Path("/data"), "initdb failed", ['could not write file "x": No space left on device'])
+@pytest.mark.parametrize(
+    "said", ['could not write file "x": No space left on device', "HINT:  Check free disk space."]
+)
+def test_last_words_about_a_full_disk_become_a_word_about_the_disk(said: str) -> None:
+    told = failure(Path("/data"), "initdb failed", [said])
     assert isinstance(told, DataDirectoryUnusable)
     assert "free some space" in str(told)
 

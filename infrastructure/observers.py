@@ -1,0 +1,46 @@
+"""Who hears of the scheduler's work: the metrics and the task log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from domain.facts import Answered, ExecutionSucceeded
+
+if TYPE_CHECKING:
+    from domain.facts import ExecutionFailed, Occurrence
+    from infrastructure.metrics import Instruments
+    from infrastructure.task_log import TaskLog
+
+
+class ObservedScheduler:
+    """`application.ports.SchedulerObserver`."""
+
+    def __init__(self, instruments: Instruments, task_log: TaskLog) -> None:
+        self._task_log = task_log
+        self.claimed = instruments.claimed
+        self.in_flight = instruments.in_flight
+        self.indexed = instruments.indexed
+
+    def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
+        """One line in the task log; it tells of the last attempt, where its outcome is known."""
+        attempt = outcome.attempt
+        answer = attempt.answer if attempt else None
+        self._task_log.record(
+            at=outcome.at,
+            task_id=occurrence.task_id,
+            task_name=occurrence.task_name,
+            execution_time=attempt.started_at if attempt else occurrence.due_at,
+            duration_ms=attempt.duration_ms if attempt else None,
+            status_code=answer.status_code if isinstance(answer, Answered) else None,
+            success=isinstance(outcome, ExecutionSucceeded),
+        )
+
+
+class ObservedProjector:
+    """`infrastructure.projector.ports.ProjectorObserver`."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        self.projected = instruments.projected
+
+    def parked(self, projection: str, events: int) -> None:
+        """Nothing to count: parked events are reported from where they are stored."""

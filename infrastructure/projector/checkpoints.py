@@ -1,0 +1,59 @@
+"""How far the projections have come; and the lock without which nobody writes to their tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from infrastructure.projector.statements import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from psycopg import AsyncConnection
+
+    from infrastructure.projector.ports import Projection
+
+
+class Checkpoint(NamedTuple):
+    """A projection's place in the log."""
+
+    version: int
+    position: int
+    has_parked: bool
+
+
+class CheckpointMoved(Exception):
+    """Somebody else applied a batch meanwhile; read the checkpoints again."""
+
+
+async def lock_checkpoints(
+    connection: AsyncConnection, projections: Iterable[Projection]
+) -> dict[str, Checkpoint]:
+    """Read checkpoints and keep others from the projections' tables until the transaction ends."""
+    names = [projection.name for projection in projections]
+    cursor = await connection.execute(statement("lock_checkpoints"), {"names": names})
+    return {name: Checkpoint(*rest) for name, *rest in await cursor.fetchall()}
+
+
+async def read_positions(connection: AsyncConnection, projections: Iterable[Projection]) -> dict[str, int]:
+    """Where projections stand, without a lock."""
+    names = [projection.name for projection in projections]
+    cursor = await connection.execute(statement("read_checkpoints"), {"names": names})
+    return dict(await cursor.fetchall())
+
+
+async def move_checkpoints(
+    connection: AsyncConnection, projections: Sequence[Projection], expected: int, position: int
+) -> None:
+    """Move on from the expected position. Raises `CheckpointMoved` when one of them is not there."""
+    names = [projection.name for projection in projections]
+    parameters = {"names": names, "expected": expected, "position": position}
+    cursor = await connection.execute(statement("move_checkpoints"), parameters)
+    if cursor.rowcount != len(names):
+        raise CheckpointMoved
+
+
+async def set_checkpoint(connection: AsyncConnection, projection: Projection, position: int) -> None:
+    """Write a projection's checkpoint, whatever was there."""
+    parameters = {"name": projection.name, "version": projection.version, "position": position}
+    await connection.execute(statement("set_checkpoint"), parameters)

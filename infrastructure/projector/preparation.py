@@ -1,0 +1,71 @@
+"""Tables and checkpoints, before the first batch: what is there, what is missing, what is out of date."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from infrastructure.projector.checkpoints import Checkpoint, lock_checkpoints, set_checkpoint
+from infrastructure.projector.statements import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from psycopg import AsyncConnection
+
+    from infrastructure.projector.ports import Projection
+
+
+class LaterRelease(Exception):
+    """A read model was written by a later release; run that one, or rebuild with this one."""
+
+    def __init__(self, projection: Projection, found: int) -> None:
+        super().__init__(
+            f"the read model {projection.name} has version {found}, this release knows {projection.version}; "
+            f"run the later release, or `chronoledger rebuild {projection.name}`"
+        )
+
+
+class Prepared(NamedTuple):
+    """`current` can go on from their checkpoints; `outdated` have to be rebuilt."""
+
+    current: list[Projection]
+    outdated: list[Projection]
+
+
+async def prepare(connection: AsyncConnection, projections: Sequence[Projection]) -> Prepared:
+    """Create the tables of projections that never ran here, and tell which others have to be rebuilt.
+
+    Safe to call from any number of processes at once. Raises `LaterRelease`.
+    """
+    async with connection.transaction():
+        await connection.execute(statement("lock_preparation"))
+        checkpoints = await lock_checkpoints(connection, projections)
+        existing = await _existing(connection, projections)
+        prepared = Prepared([], [])
+        for projection in projections:
+            checkpoint = checkpoints.get(projection.name)
+            if checkpoint is None and existing.isdisjoint(projection.tables):
+                await _create(connection, projection)
+                prepared.current.append(projection)
+            elif checkpoint is not None and _is_current(projection, checkpoint, existing):
+                prepared.current.append(projection)
+            else:
+                prepared.outdated.append(projection)
+        return prepared
+
+
+def _is_current(projection: Projection, checkpoint: Checkpoint, existing: set[str]) -> bool:
+    if checkpoint.version > projection.version:
+        raise LaterRelease(projection, checkpoint.version)
+    return checkpoint.version == projection.version and existing.issuperset(projection.tables)
+
+
+async def _create(connection: AsyncConnection, projection: Projection) -> None:
+    await connection.execute(projection.ddl)
+    await set_checkpoint(connection, projection, 0)
+
+
+async def _existing(connection: AsyncConnection, projections: Iterable[Projection]) -> set[str]:
+    names = [table for projection in projections for table in projection.tables]
+    cursor = await connection.execute(statement("existing_tables"), {"names": names})
+    return {name for (name,) in await cursor.fetchall()}

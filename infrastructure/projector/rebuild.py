@@ -1,0 +1,156 @@
+"""Rebuilding read models from the whole log, beside the live ones, and swapping them in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+from psycopg import AsyncConnection, errors, sql
+
+from infrastructure.database import with_liveness
+from infrastructure.event_store.log import read_after
+from infrastructure.projector.batch import Batch, apply_batch
+from infrastructure.projector.checkpoints import lock_checkpoints, set_checkpoint
+from infrastructure.projector.statements import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from infrastructure.projector.ports import Projection
+
+SCHEMA = sql.Identifier("rebuilding")
+BATCH_EVENTS = 1_000
+SWAP_ATTEMPTS = 20
+_LOCK_TIMEOUT = b"SET LOCAL lock_timeout = '3s'"
+
+log = structlog.get_logger(__name__)
+
+
+class RebuildRunning(Exception):
+    """Another rebuild is running on this database; wait until it is done."""
+
+    def __init__(self) -> None:
+        super().__init__("another rebuild is running on this database; wait until it is done")
+
+
+class TablesInUse(Exception):
+    """Some other session keeps the old tables locked, so the new ones cannot take their place."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the new tables are ready, but long-running transactions keep the old ones locked; end those "
+            "(see pg_stat_activity) and rebuild again"
+        )
+
+
+class Rebuilt(NamedTuple):
+    """The log position that the new tables reflect, and how many events could not be applied to them."""
+
+    position: int
+    parked: int
+
+
+async def rebuild(dsn: str, projections: Sequence[Projection]) -> Rebuilt:
+    """Fold the whole log into new tables in a schema of their own, then put them in the place of the old.
+
+    The live tables can be read, and the projector goes on with them, until the swap: one transaction that
+    holds the projector for as long as the last few events take. What a crash leaves behind, the next rebuild
+    drops. `dsn` must reach Postgres directly. Raises `RebuildRunning`, `TablesInUse` and `psycopg.Error`.
+    """
+    async with await AsyncConnection.connect(with_liveness(dsn), autocommit=True) as connection:
+        cursor = await connection.execute(statement("take_rebuild"))
+        if await cursor.fetchone() != (True,):
+            raise RebuildRunning
+        return await _Rebuild(connection, projections, await _live_schema(connection)).run()
+
+
+async def _live_schema(connection: AsyncConnection) -> sql.Identifier:
+    cursor = await connection.execute(statement("live_schema"))
+    [(name,)] = await cursor.fetchall()
+    return sql.Identifier(name)
+
+
+class _Rebuild:
+    def __init__(
+        self, connection: AsyncConnection, projections: Sequence[Projection], live: sql.Identifier
+    ) -> None:
+        self._connection = connection
+        self._projections = projections
+        self._live = live
+        self._position = 0
+        self._parked = 0
+
+    async def run(self) -> Rebuilt:
+        await self._begin()
+        await self._catch_up()
+        await self._do("ANALYZE {}", sql.SQL(", ").join(map(sql.Identifier, self._tables())))
+        for _ in range(SWAP_ATTEMPTS):
+            await self._catch_up()
+            position, parked = self._position, self._parked
+            try:
+                await self._swap()
+            except (errors.LockNotAvailable, errors.DeadlockDetected):
+                self._position, self._parked = position, parked
+                continue
+            log.info("read models rebuilt", position=self._position, parked=self._parked)
+            return Rebuilt(self._position, self._parked)
+        raise TablesInUse
+
+    def _tables(self) -> list[str]:
+        return [table for projection in self._projections for table in projection.tables]
+
+    async def _begin(self) -> None:
+        """Empty tables, with checkpoints and parked events of their own, first in the search path."""
+        async with self._connection.transaction():
+            await self._do("DROP SCHEMA IF EXISTS {} CASCADE", SCHEMA)
+            await self._do("CREATE SCHEMA {}", SCHEMA)
+            for name in ("projection_checkpoints", "parked_events"):
+                table = sql.Identifier(name)
+                await self._do(
+                    "CREATE TABLE {}.{} (LIKE {}.{} INCLUDING ALL)", SCHEMA, table, self._live, table
+                )
+            await self._do("SET search_path TO {}, {}", SCHEMA, self._live)
+            for projection in self._projections:
+                await self._connection.execute(projection.ddl)
+                await set_checkpoint(self._connection, projection, 0)
+
+    async def _catch_up(self) -> None:
+        while entries := await read_after(self._connection, self._position, BATCH_EVENTS):
+            parked = await apply_batch(self._connection, Batch(self._projections, entries, self._position))
+            self._position = entries[-1].position
+            self._parked += len(parked)
+            if len(entries) < BATCH_EVENTS:
+                return
+
+    async def _swap(self) -> None:
+        async with self._connection.transaction():
+            await self._connection.execute(_LOCK_TIMEOUT)
+            await self._hold_projector()
+            await self._catch_up()
+            for table in map(sql.Identifier, self._tables()):
+                await self._do("DROP TABLE IF EXISTS {}.{}", self._live, table)
+                await self._do("ALTER TABLE {}.{} SET SCHEMA {}", SCHEMA, table, self._live)
+            await self._take_over_books()
+            await self._do("DROP SCHEMA {} CASCADE", SCHEMA)
+
+    async def _hold_projector(self) -> None:
+        """From here to the commit no batch is applied: each begins by locking these rows."""
+        await self._connection.execute(statement("lock_preparation"))
+        await self._do("SET LOCAL search_path TO {}", self._live)
+        for projection in self._projections:
+            parameters = {"name": projection.name, "version": projection.version}
+            await self._connection.execute(statement("ensure_checkpoint"), parameters)
+        await lock_checkpoints(self._connection, self._projections)
+        await self._do("SET LOCAL search_path TO {}, {}", SCHEMA, self._live)
+
+    async def _take_over_books(self) -> None:
+        names = {"names": [projection.name for projection in self._projections]}
+        await self._do("SET LOCAL search_path TO {}", self._live)
+        for projection in self._projections:
+            await set_checkpoint(self._connection, projection, self._position)
+        await self._connection.execute(statement("forget_parked"), names)
+        await self._do("INSERT INTO parked_events SELECT * FROM {}.parked_events", SCHEMA)
+
+    async def _do(self, text: str, *parts: sql.Composable) -> None:
+        """Run a statement about schemas and tables, whose names no parameter can carry."""
+        await self._connection.execute(sql.SQL(text).format(*parts))

@@ -1,0 +1,76 @@
+"""Trying parked events again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+
+from infrastructure.event_store.log import read_after
+from infrastructure.projector.checkpoints import lock_checkpoints
+from infrastructure.projector.parking import Sieve, store_parked
+from infrastructure.projector.statements import statement
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from psycopg import AsyncConnection
+    from psycopg_pool import AsyncConnectionPool
+
+    from infrastructure.projector.ports import Projection
+
+_PAGE = 200
+
+log = structlog.get_logger(__name__)
+
+
+class Replayed(NamedTuple):
+    """How many parked events are applied now, and how many still cannot be."""
+
+    applied: int
+    parked: int
+
+
+async def replay_parked(pool: AsyncConnectionPool, projection: Projection) -> Replayed:
+    """Apply a projection's parked events in the order of the log, after their cause is mended.
+
+    Events with the same key (the same task, or the same execution) were held back behind the first one that
+    failed, so each key continues exactly where it stopped, and the rows come out as if nothing had happened.
+    What a key cannot vouch for is an event so broken that its key could not be read: it was parked under its
+    stream alone. A rebuild is right in every case. Raises `psycopg.Error`.
+    """
+    held: dict[UUID, int] = {}
+    applied = parked = 0
+    after = 0
+    while True:
+        async with pool.connection() as connection, connection.transaction():
+            await lock_checkpoints(connection, [projection])
+            positions = await _parked_after(connection, projection, after)
+            for position in positions:
+                if await _retry(connection, projection, held, position):
+                    applied += 1
+                else:
+                    parked += 1
+        if not positions:
+            log.info("parked events replayed", projection=projection.name, applied=applied, parked=parked)
+            return Replayed(applied, parked)
+        after = positions[-1]
+
+
+async def _parked_after(connection: AsyncConnection, projection: Projection, after: int) -> list[int]:
+    parameters = {"projection": projection.name, "after": after, "limit": _PAGE}
+    cursor = await connection.execute(statement("parked_positions"), parameters)
+    return [position for (position,) in await cursor.fetchall()]
+
+
+async def _retry(
+    connection: AsyncConnection, projection: Projection, held: dict[UUID, int], position: int
+) -> bool:
+    sieve = Sieve(connection, projection, held)
+    await sieve.apply(await read_after(connection, position - 1, 1))
+    if sieve.parked:
+        await store_parked(connection, projection, sieve.parked)
+        return False
+    parameters = {"projection": projection.name, "position": position}
+    await connection.execute(statement("unpark_event"), parameters)
+    return True

@@ -1,0 +1,2 @@
+-- Where the read models live.
+SELECT current_schema()

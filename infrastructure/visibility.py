@@ -1,0 +1,73 @@
+"""How far the read models have come, told by the projector's notifications."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from itertools import count
+from typing import TYPE_CHECKING
+
+import structlog
+from psycopg import AsyncConnection
+from psycopg_pool import PoolTimeout
+
+from infrastructure.event_store.outage import AWAY, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+LISTEN = "LISTEN projected"
+POLL_SECONDS = 0.25
+BACKOFF_SECONDS = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+class Visibility:
+    """Follows the least checkpoint of the read models; any number may wait for a position."""
+
+    def __init__(self, dsn: str, checkpoint: Callable[[], Awaitable[int]]) -> None:
+        """`dsn` must reach Postgres directly; `checkpoint` reads the least position of the read models."""
+        self._dsn = dsn
+        self._checkpoint = checkpoint
+        self._position = -1
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._serial = count()
+
+    async def wait_for(self, position: int, timeout_seconds: float) -> bool:
+        """Whether the read models passed a position of the log within the time given."""
+        if position <= self._position:
+            return True
+        passed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (position, next(self._serial), passed))
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await passed
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Follow for ever, through outages."""
+        while True:
+            try:
+                await self._follow()
+            except (*AWAY, PoolTimeout) as error:
+                log.warning("lost the projector's notifications", error=first_line(error))
+                await asyncio.sleep(BACKOFF_SECONDS)
+
+    async def _follow(self) -> None:
+        async with await AsyncConnection.connect(self._dsn, autocommit=True) as connection:
+            await connection.execute(LISTEN)
+            while True:
+                # The notification names one projection's position; what counts is the least of all.
+                self._passed(await self._checkpoint())
+                async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+                    pass
+
+    def _passed(self, position: int) -> None:
+        self._position = position
+        while self._waiting and self._waiting[0][0] <= position:
+            _, _, passed = heapq.heappop(self._waiting)
+            if not passed.done():
+                passed.set_result(None)

@@ -1,0 +1,68 @@
+"""The vital signs that `/health` judges, read in one query."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+from msgspec import Struct
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from infrastructure.event_store.outage import first_line
+
+if TYPE_CHECKING:
+    from psycopg_pool import AsyncConnectionPool
+
+# The age of the oldest event that some projection has not applied yet, and of the youngest beat of a role.
+READ = """
+SELECT
+    (SELECT max(notification_id) FROM events) AS head,
+    (SELECT min(position) FROM projection_checkpoints) AS projected,
+    (SELECT extract(epoch FROM clock_timestamp() - recorded_at)::float8 FROM events
+     WHERE notification_id > coalesce((SELECT min(position) FROM projection_checkpoints), 0)
+     ORDER BY notification_id LIMIT 1) AS oldest_unprojected_seconds,
+    (SELECT extract(epoch FROM clock_timestamp() - max(heartbeat_at))::float8 FROM nodes
+     WHERE role = 'projector') AS projector_beat_seconds,
+    (SELECT extract(epoch FROM clock_timestamp() - max(heartbeat_at))::float8 FROM nodes
+     WHERE role = 'scheduler') AS scheduler_beat_seconds,
+    (SELECT count(*) FROM parked_events) AS parked
+"""
+
+
+class VitalSigns(Struct, frozen=True, kw_only=True):
+    """Positions in the log, and ages in seconds; None: there is none."""
+
+    head: int
+    projected: int
+    oldest_unprojected_seconds: float | None
+    projector_beat_seconds: float | None
+    scheduler_beat_seconds: float | None
+    parked: int
+
+
+class DatabaseAway(Exception):
+    """The database does not answer."""
+
+
+class Vitals:
+    """Reads the vital signs through a pool."""
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+
+    async def read(self) -> VitalSigns:
+        """The signs now. Raises `DatabaseAway`."""
+        try:
+            async with self._pool.connection(timeout=2.0) as connection:
+                row = await (await connection.execute(READ)).fetchone()
+        except (psycopg.Error, PoolTimeout, PoolClosed, OSError) as error:
+            raise DatabaseAway(first_line(error)) from error
+        assert row is not None
+        return VitalSigns(
+            head=row[0] or 0,
+            projected=row[1] or 0,
+            oldest_unprojected_seconds=row[2],
+            projector_beat_seconds=row[3],
+            scheduler_beat_seconds=row[4],
+            parked=row[5],
+        )

@@ -1,0 +1,46 @@
+"""The composition root: the one place where ports meet what makes them real."""
+
+from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from infrastructure.logs import configure
+from infrastructure.metrics import forget_process, prepare_multiprocess
+from infrastructure.migrator import events_stored, migrate_down
+from infrastructure.projector.rebuild import RebuildRunning, TablesInUse
+from infrastructure.settings import Settings, WrongSetting, in_force, load
+from interfaces.bootstrap.database import DatabaseUnusable, database, embedded, prepare_database
+from interfaces.bootstrap.jobs import rebuild, replay, seed
+from interfaces.bootstrap.services import api, background, projector, scheduler
+from projections.catalogue import UnknownProjection
+
+# What a user can put right: their messages are sentences for the terminal.
+USER_ERRORS = (
+    WrongSetting,
+    EmbeddedPostgresError,
+    DatabaseUnusable,
+    UnknownProjection,
+    RebuildRunning,
+    TablesInUse,
+)
+
+__all__ = [
+    "USER_ERRORS",
+    "EmbeddedPostgres",
+    "Settings",
+    "WrongSetting",
+    "api",
+    "background",
+    "configure",
+    "database",
+    "embedded",
+    "events_stored",
+    "forget_process",
+    "in_force",
+    "load",
+    "migrate_down",
+    "prepare_database",
+    "prepare_multiprocess",
+    "projector",
+    "rebuild",
+    "replay",
+    "scheduler",
+    "seed",
+]

@@ -1,0 +1,63 @@
+"""The scheduler's port to the read models."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from application.ports import DueTask, LogUnavailable, Unfinished
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from application.ports import Place
+    from projections.due import DueReader
+
+
+class DueTasksOfReadModels:
+    """`application.ports.DueTasks` over the projections' queries."""
+
+    def __init__(self, reader: DueReader) -> None:
+        self._reader = reader
+
+    async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueTask]]:
+        """See `application.ports.DueTasks`."""
+        with _as_unavailable():
+            position, rows = await self._reader.page(after, until, limit)
+        return position, [
+            DueTask(
+                task_id=row.task_id,
+                version=row.version,
+                namespace=row.namespace,
+                definition=row.definition,
+                due_at=row.due_at,
+            )
+            for row in rows
+        ]
+
+    async def unfinished(self, limit: int) -> Sequence[Unfinished]:
+        """See `application.ports.DueTasks`."""
+        with _as_unavailable():
+            rows = await self._reader.unfinished(limit)
+        return [
+            Unfinished(
+                execution_id=row.execution_id,
+                node=row.node,
+                lease_until=row.lease_until,
+                retry_at=row.retry_at,
+            )
+            for row in rows
+        ]
+
+
+@contextlib.contextmanager
+def _as_unavailable() -> Iterator[None]:
+    # A missing table is one that a rebuild is about to bring back.
+    try:
+        yield
+    except (psycopg.Error, PoolTimeout, PoolClosed) as error:
+        raise LogUnavailable(str(error)) from error

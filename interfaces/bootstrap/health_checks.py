@@ -1,0 +1,70 @@
+"""Judging the vital signs: what is healthy, and the sentence that tells where to look when it is not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from interfaces.http.health import HealthCheck, HealthReport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from infrastructure.vitals import Vitals, VitalSigns
+
+# Beats come every second, projections every few milliseconds: ten seconds are no hiccup.
+MAX_BEAT_SECONDS = 10.0
+MAX_LAG_SECONDS = 10.0
+
+type Part = Literal["projectors", "scheduler"]
+ALL_PARTS: tuple[Part, ...] = ("projectors", "scheduler")
+
+
+class HealthChecks:
+    """`interfaces.http.dependencies.Health` over the vital signs."""
+
+    def __init__(self, source: Vitals, parts: Sequence[Part] = ALL_PARTS) -> None:
+        """`parts` are judged besides the database."""
+        self._source = source
+        self._parts = parts
+
+    async def report(self) -> HealthReport:
+        """What works and what does not; never raises."""
+        try:
+            signs = await self._source.read()
+        except Exception as error:
+            return HealthReport.of_checks({"database": _bad(f"The database does not answer: {error}")})
+        checks = {"database": _good("The database answers.")}
+        judges = {"projectors": _projectors, "scheduler": _scheduler}
+        return HealthReport.of_checks(checks | {part: judges[part](signs) for part in self._parts})
+
+
+def _projectors(signs: VitalSigns) -> HealthCheck:
+    lag = f"{max(0, signs.head - signs.projected)} events behind"
+    if not _beats(signs.projector_beat_seconds):
+        return _bad(f"No projector is running ({lag}); start `chronoledger projector` and read its log.")
+    if (signs.oldest_unprojected_seconds or 0) > MAX_LAG_SECONDS:
+        return _bad(f"The projector is {lag} for {signs.oldest_unprojected_seconds:.0f} s; read its log.")
+    parked = (
+        f"; {signs.parked} events are parked: `chronoledger replay` tries them again" if signs.parked else ""
+    )
+    return _good(f"The projector is {lag}{parked}.")
+
+
+def _scheduler(signs: VitalSigns) -> HealthCheck:
+    beat = signs.scheduler_beat_seconds
+    if not _beats(beat):
+        seen = "none was ever seen" if beat is None else f"the last heartbeat was {beat:.0f} s ago"
+        return _bad(f"No scheduler is running ({seen}); start `chronoledger scheduler` and read its log.")
+    return _good(f"The last heartbeat was {beat:.0f} s ago.")
+
+
+def _beats(seconds: float | None) -> bool:
+    return seconds is not None and seconds <= MAX_BEAT_SECONDS
+
+
+def _good(detail: str) -> HealthCheck:
+    return HealthCheck(status="healthy", detail=detail)
+
+
+def _bad(detail: str) -> HealthCheck:
+    return HealthCheck(status="unhealthy", detail=detail)

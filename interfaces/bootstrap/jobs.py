@@ -1,0 +1,91 @@
+"""One-shot jobs on a database."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from uuid_utils.compat import uuid7
+
+from application.tasks import Request, TaskCommands
+from domain.definition import DEFAULT_NAMESPACE, Action, Cron, Definition, OneOff
+from infrastructure.clock import SystemClock
+from infrastructure.database import pool, with_liveness
+from infrastructure.event_store import Appender, PostgresEventLog
+from infrastructure.projector.rebuild import rebuild as rebuild_tables
+from infrastructure.projector.replay import replay_parked
+from projections.catalogue import named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from infrastructure.settings import Settings
+
+
+async def rebuild(settings: Settings, names: Iterable[str]) -> str:
+    """Build read models anew (all for no names) and say what came out.
+
+    Raises `UnknownProjection`, `RebuildRunning` and `TablesInUse`.
+    """
+    projections = named(names)
+    done = await rebuild_tables(with_liveness(settings.direct_dsn()), projections)
+    parked = f"; {done.parked} events could not be applied and are parked" if done.parked else ""
+    return f"rebuilt {', '.join(one.name for one in projections)} up to event {done.position}{parked}"
+
+
+async def replay(settings: Settings, name: str) -> str:
+    """Apply a read model's parked events again and say how that went. Raises `UnknownProjection`."""
+    [projection] = named([name])
+    async with pool(with_liveness(settings.dsn()), 2) as connections:
+        done = await replay_parked(connections, projection)
+    return f"{done.applied} parked events of {name} applied, {done.parked} still parked"
+
+
+async def seed(settings: Settings) -> Sequence[str]:
+    """Create the example tasks that are not there yet and name them all with their ids."""
+    dsn = with_liveness(settings.dsn())
+    clock = SystemClock()
+    async with pool(dsn, 2) as connections, Appender(dsn) as appender:
+        commands = TaskCommands(PostgresEventLog(connections, appender), clock, uuid7)
+        made = []
+        for definition in _examples(settings, clock):
+            key = f"seed {definition.name}"
+            request = Request(
+                namespace=DEFAULT_NAMESPACE,
+                actor="seed",
+                correlation_id="seed",
+                idempotency_key=key,
+                digest=hashlib.sha256(key.encode()).hexdigest(),
+            )
+            accepted = await commands.create(definition, request)
+            made.append(f"{accepted.task_id}  {definition.name}")
+        return made
+
+
+def _examples(settings: Settings, clock: SystemClock) -> list[Definition]:
+    """Calls of the service's own pages, so that they succeed anywhere without the internet."""
+    own = f"http://127.0.0.1:{settings.port}"
+    soon = clock.now() + timedelta(seconds=30)
+    return [
+        Definition(
+            name="Example: health check every minute",
+            trigger=Cron(cron="* * * * *"),
+            action=Action(method="GET", url=f"{own}/health"),
+        ),
+        Definition(
+            name="Example: daily report at nine in Berlin",
+            trigger=Cron(cron="0 9 * * *", timezone="Europe/Berlin"),
+            action=Action(method="GET", url=f"{own}/api/v1/metrics"),
+        ),
+        Definition(
+            name="Example: weekdays at six, a payload",
+            trigger=Cron(cron="0 18 * * 1-5"),
+            action=Action(method="POST", url=f"{own}/health", payload={"report_type": "daily"}),
+        ),
+        Definition(
+            name="Example: once, half a minute after the seed",
+            trigger=OneOff(datetime=soon),
+            action=Action(method="GET", url=f"{own}/api/v1/tasks"),
+        ),
+    ]

@@ -1,0 +1,87 @@
+"""What every process shows of itself: metrics, health, and how HTTP behaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from infrastructure import metrics
+from infrastructure.nodes import PostgresNodes
+from infrastructure.stored_figures import StoredFigures, stored_figures
+from infrastructure.vitals import Vitals
+from interfaces.bootstrap.health_checks import HealthChecks
+from interfaces.http.app import create_ops_app
+from interfaces.http.dependencies import HttpOptions, OpsDependencies
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+    from psycopg_pool import AsyncConnectionPool
+
+    from infrastructure.metrics import Instruments
+    from infrastructure.settings import Settings
+    from interfaces.bootstrap.health_checks import Part
+    from projections.reader import ReadModels
+
+
+class StoredExposition:
+    """`interfaces.http.dependencies.Exposition`: what processes measured, and what the read models count."""
+
+    def __init__(
+        self, instruments: Instruments, queries: ReadModels, connections: AsyncConnectionPool
+    ) -> None:
+        self._instruments = instruments
+        self._queries = queries
+        self._nodes = PostgresNodes(connections, "scheduler")
+
+    async def render(self) -> tuple[bytes, str]:
+        """See `interfaces.http.dependencies.Exposition`."""
+        stored = await self._queries.stored_figures()
+        nodes = len(await self._nodes.beats())
+        families = stored_figures(
+            StoredFigures(
+                executions=stored.executions,
+                attempts=stored.attempts,
+                duration_buckets=stored.duration_buckets,
+                duration_sum=stored.duration_sum,
+                lateness_buckets=stored.lateness_buckets,
+                lateness_sum=stored.lateness_sum,
+                tasks=stored.tasks,
+                log_position=stored.log_position,
+                projections=stored.projections,
+                nodes=nodes,
+            )
+        )
+        return self._instruments.exposition(families), metrics.CONTENT_TYPE
+
+
+class ProcessExposition:
+    """The same for a process without the API: only what it measured itself."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
+
+    async def render(self) -> tuple[bytes, str]:
+        """See `interfaces.http.dependencies.Exposition`."""
+        return self._instruments.exposition(), metrics.CONTENT_TYPE
+
+
+def ops_app(
+    settings: Settings, instruments: Instruments, connections: AsyncConnectionPool, parts: tuple[Part, ...]
+) -> Litestar:
+    """The pages of a process that serves no API."""
+    dependencies = OpsDependencies(
+        health=HealthChecks(Vitals(connections), parts),
+        exposition=ProcessExposition(instruments),
+        observer=instruments,
+    )
+    return create_ops_app(dependencies, options(settings))
+
+
+def options(settings: Settings) -> HttpOptions:
+    """How HTTP behaves under the settings."""
+    return HttpOptions(
+        cors_allowed_origins=settings.cors_allowed_origins,
+        max_body_bytes=settings.max_request_body_bytes,
+        default_timezone=settings.default_timezone,
+        debug=settings.app_mode == "debug",
+        visibility_timeout_seconds=settings.visibility_timeout_seconds,
+    )

@@ -1,0 +1,160 @@
+"""The three roles, each with everything that it needs started and, at the end, closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import random
+from datetime import timedelta
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+from uuid_utils.compat import uuid7
+
+from application.ports import LogUnavailable
+from application.scheduler.context import Context
+from application.scheduler.node import Node
+from application.scheduler.scheduler import Scheduler
+from application.tasks import TaskCommands
+from infrastructure.clock import SystemClock
+from infrastructure.database import pool, with_liveness
+from infrastructure.event_store import Appender, PostgresEventLog, PostgresFollower
+from infrastructure.http_caller import AiohttpCaller
+from infrastructure.metrics import Instruments
+from infrastructure.nodes import PostgresNodes
+from infrastructure.observers import ObservedProjector, ObservedScheduler
+from infrastructure.projector.runner import Projector
+from infrastructure.task_log import TaskLog
+from infrastructure.visibility import Visibility
+from infrastructure.vitals import Vitals
+from interfaces.bootstrap.due_tasks import DueTasksOfReadModels
+from interfaces.bootstrap.health_checks import HealthChecks
+from interfaces.bootstrap.pages import StoredExposition, ops_app, options
+from interfaces.http.app import create_app
+from interfaces.http.dependencies import Dependencies
+from projections.catalogue import PROJECTIONS
+from projections.due import DueReader
+from projections.reader import ReadModels
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from typing import Any
+
+    from litestar import Litestar
+
+    from infrastructure.settings import Settings
+
+    type Work = Callable[[], Coroutine[Any, Any, None]]
+
+BEAT_SECONDS = 1.0
+
+
+@contextlib.asynccontextmanager
+async def api(settings: Settings) -> AsyncIterator[Litestar]:
+    """The REST API, with everything behind it started."""
+    instruments = Instruments()
+    clock = SystemClock()
+    async with (
+        pool(with_liveness(settings.dsn()), settings.db_max_connections) as connections,
+        Appender(with_liveness(settings.dsn()), instruments) as appender,
+    ):
+        queries = ReadModels(connections)
+        visibility = Visibility(with_liveness(settings.direct_dsn()), queries.checkpoint)
+        async with background(visibility.run()):
+            yield create_app(
+                Dependencies(
+                    commands=TaskCommands(PostgresEventLog(connections, appender), clock, uuid7),
+                    queries=queries,
+                    visibility=visibility,
+                    health=HealthChecks(Vitals(connections)),
+                    exposition=StoredExposition(instruments, queries, connections),
+                    observer=instruments,
+                ),
+                options(settings),
+            )
+
+
+@contextlib.asynccontextmanager
+async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
+    """The scheduler's `run`, and the pages of its process."""
+    instruments = Instruments()
+    clock = SystemClock()
+    task_log = TaskLog(settings.log_dir, on_dropped=instruments.log_dropped)
+    dsn = with_liveness(settings.dsn())
+    async with (
+        pool(dsn, settings.db_max_connections) as connections,
+        Appender(dsn, instruments) as appender,
+        AiohttpCaller(
+            clock=clock,
+            max_concurrency=settings.max_concurrency,
+            max_per_host=settings.max_concurrency_per_host,
+            max_body_bytes=settings.max_response_body_bytes,
+        ) as caller,
+    ):
+        context = Context(
+            log=PostgresEventLog(connections, appender),
+            clock=clock,
+            caller=caller,
+            observer=ObservedScheduler(instruments, task_log),
+            # A new run is a new node: what the last one left unfinished is taken over like anybody's.
+            node=Node(
+                name=f"{settings.node_name}.{token_hex(4)}", margin=timedelta(seconds=settings.lease_seconds)
+            ),
+            chance=random.random,
+        )
+        engine = Scheduler(
+            context,
+            DueTasksOfReadModels(DueReader(connections)),
+            PostgresFollower(with_liveness(settings.direct_dsn())),
+            PostgresNodes(connections, "scheduler"),
+            concurrency=settings.max_concurrency,
+            grace=timedelta(seconds=settings.shutdown_grace_seconds),
+        )
+        _settle_memory()
+        try:
+            yield engine.run, ops_app(settings, instruments, connections, ("scheduler",))
+        finally:
+            await asyncio.to_thread(task_log.close)
+
+
+@contextlib.asynccontextmanager
+async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
+    """The projector's `run`, and the pages of its process."""
+    instruments = Instruments()
+    async with pool(with_liveness(settings.dsn()), settings.db_max_connections) as connections:
+        engine = Projector(
+            connections, with_liveness(settings.direct_dsn()), PROJECTIONS, ObservedProjector(instruments)
+        )
+        nodes = PostgresNodes(connections, "projector")
+        name = f"{settings.node_name}.{token_hex(4)}"
+        async with background(_beat(nodes, name)):
+            yield engine.run, ops_app(settings, instruments, connections, ("projectors",))
+        with contextlib.suppress(LogUnavailable):
+            await nodes.leave(name)
+
+
+@contextlib.asynccontextmanager
+async def background(work: Awaitable[None]) -> AsyncIterator[None]:
+    """Something that runs beside the body and ends with it."""
+    running = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+async def _beat(nodes: PostgresNodes, name: str) -> None:
+    while True:
+        with contextlib.suppress(LogUnavailable):
+            await nodes.beat(name)
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+def _settle_memory() -> None:
+    """What is loaded by now stays: collecting it again and again would pause the scheduler for 40-80 ms."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

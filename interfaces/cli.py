@@ -1,0 +1,147 @@
+"""The command line: one command a role, and the one-shot jobs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from interfaces import bootstrap
+from interfaces.listening import AddressUnusable
+from interfaces.roles import run, run_role
+from interfaces.serve import serve
+
+if TYPE_CHECKING:
+    from interfaces.bootstrap import Settings
+
+DOTENV = Path(".env")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="chronoledger", prog_name="chronoledger")
+def cli() -> None:
+    """Chronoledger calls URLs on time and keeps books of it.
+
+    Configuration comes from the environment and from .env; `chronoledger config` shows what is in force.
+    """
+
+
+@cli.command("serve")
+def serve_command() -> None:
+    """Run everything on this machine, with an embedded Postgres unless a database is configured."""
+    sys.exit(serve(_settings("serve")))
+
+
+def _role_command(role: str, summary: str) -> None:
+    @cli.command(role, help=summary)
+    @click.option("--child", is_flag=True, hidden=True)
+    def role_command(*, child: bool) -> None:
+        settings = _settings(role)
+        if not child:
+            bootstrap.prepare_database(settings)
+        sys.exit(run_role(settings, role, child=child))  # type: ignore[arg-type]
+
+
+_role_command("api", "Run the REST API alone.")
+_role_command("projector", "Run the projector alone: it keeps the read models.")
+_role_command("scheduler", "Run the scheduler alone: it makes the calls.")
+
+
+@cli.command("migrate")
+@click.option("--down", is_flag=True, help="Roll everything back: all data is deleted.")
+@click.option("--yes", is_flag=True, help="Do not ask before data is deleted.")
+def migrate_command(*, down: bool, yes: bool) -> None:
+    """Apply the database migrations that are missing."""
+    with bootstrap.database(_settings("migrate")) as settings:
+        if not down:
+            _name("applied", bootstrap.prepare_database(settings))
+            return
+        stored = bootstrap.events_stored(settings.direct_dsn())
+        if stored and not yes:
+            click.confirm(
+                f"This deletes {stored} events and all that was built from them. Go on?", abort=True
+            )
+        _name("rolled back", bootstrap.migrate_down(settings.direct_dsn()))
+
+
+@cli.command("rebuild")
+@click.argument("projections", nargs=-1)
+def rebuild_command(projections: tuple[str, ...]) -> None:
+    """Build read models anew from the log, beside the live ones, and swap them in; all of them by default."""
+    with bootstrap.database(_settings("rebuild")) as settings:
+        bootstrap.prepare_database(settings)
+        click.echo(run(bootstrap.rebuild(settings, projections)))
+
+
+@cli.command("replay")
+@click.argument("projection")
+def replay_command(projection: str) -> None:
+    """Try the parked events of a projection again."""
+    with bootstrap.database(_settings("replay")) as settings:
+        click.echo(run(bootstrap.replay(settings, projection)))
+
+
+@cli.command("config")
+def config_command() -> None:
+    """Show the configuration in force, secrets masked, and where each value comes from."""
+    settings = _settings("config", logs=False)
+    rows = bootstrap.in_force(settings)
+    width = max(len(f"{name}={value}") for name, value, _ in rows)
+    for name, value, source in rows:
+        click.echo(f"{f'{name}={value}'.ljust(width)}  # {source}")
+    for warning in settings.warnings:
+        click.echo(f"# {warning}")
+
+
+@cli.command("seed")
+def seed_command() -> None:
+    """Create a handful of example tasks; running it again changes nothing."""
+    with bootstrap.database(_settings("seed")) as settings:
+        bootstrap.prepare_database(settings)
+        for name in run(bootstrap.seed(settings)):
+            click.echo(name)
+
+
+@cli.command("openapi")
+@click.option(
+    "--write", "folder", type=click.Path(path_type=Path, file_okay=False), help="Write the files here."
+)
+def openapi_command(folder: Path | None) -> None:
+    """Print the OpenAPI document as YAML, or write it and the Postman collection to a folder."""
+    from interfaces import openapi_files  # noqa: PLC0415 - only this command pays for it
+
+    if folder is None:
+        click.echo(openapi_files.swagger_yaml(), nl=False)
+        return
+    for path in openapi_files.write(folder):
+        click.echo(path)
+
+
+def _settings(role: str, *, logs: bool = True) -> Settings:
+    settings = bootstrap.load(os.environ, DOTENV)
+    if logs:
+        bootstrap.configure(settings, role)
+    return settings
+
+
+def _name(verb: str, migrations: list[str]) -> None:
+    for migration in migrations:
+        click.echo(f"{verb} {migration}")
+    if not migrations:
+        click.echo("nothing to do")
+
+
+def main() -> None:
+    """Run a command; what the user can put right is told in plain lines on stderr."""
+    try:
+        cli()
+    except (*bootstrap.USER_ERRORS, AddressUnusable) as error:
+        click.echo(str(error), err=True)
+        sys.exit(2 if isinstance(error, bootstrap.WrongSetting) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Makes of Litestar's OpenAPI document one that says what is meant, once, in a fixed order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from interfaces.http.documentation import PROBLEM_MEDIA_TYPE
+from interfaces.http.examples import SCHEMA_EXAMPLES, TASK_EXAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Sent bodies may hold nothing else; the same shapes in answers say the same.
+_CLOSED = ("TaskDefinition", "OneOffTrigger", "CronTrigger", "HttpAction", "Retry")
+_TRIGGERS = {"one-off": "OneOffTrigger", "cron": "CronTrigger"}
+_METHODS = ("post", "get", "put", "delete")
+_RETRY_AFTER = {"schema": {"type": "integer"}, "description": "Seconds after which to try again."}
+_NOISE = {"deprecated": False, "allowEmptyValue": False, "allowReserved": False}
+
+
+def tidied(document: dict[str, Any]) -> dict[str, Any]:
+    """The document, ready to be published."""
+    document = _plain(document)
+    shared: dict[str, Any] = {}
+    for operation in _operations(document):
+        _tidy_parameters(operation)
+        _tidy_answers(operation, shared)
+        for media in operation.get("requestBody", {}).get("content", {}).values():
+            media["examples"] = TASK_EXAMPLES
+    _add_json_metrics(document["paths"]["/metrics"]["get"])
+    schemas = document["components"]["schemas"]
+    _tidy_schemas(schemas)
+    return {
+        "openapi": document["openapi"],
+        "info": document["info"],
+        "servers": document["servers"],
+        "tags": document["tags"],
+        "paths": _in_order(document),
+        "components": {"schemas": schemas, "responses": dict(sorted(shared.items()))},
+    }
+
+
+def _in_order(document: dict[str, Any]) -> dict[str, Any]:
+    """By tag, as the tags stand, then by path; Litestar's order is that of names in Python."""
+    tags = [tag["name"] for tag in document["tags"]]
+
+    def place(path: str) -> tuple[int, str]:
+        [first, *_] = document["paths"][path].values()
+        return tags.index(first["tags"][0]), path
+
+    return {
+        path: {
+            method: document["paths"][path][method]
+            for method in _METHODS
+            if method in document["paths"][path]
+        }
+        for path in sorted(document["paths"], key=place)
+    }
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for operations in document["paths"].values():
+        yield from operations.values()
+
+
+def _plain(node: Any) -> Any:
+    """Without defaults spelt out, choices of one, and whole numbers written as 1.0."""
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    if isinstance(node, float) and node.is_integer():
+        return int(node)
+    if not isinstance(node, dict):
+        return node
+    plain = {key: _plain(value) for key, value in node.items() if key not in _NOISE or value != _NOISE[key]}
+    return plain | plain.pop("oneOf")[0] if len(plain.get("oneOf", ())) == 1 else plain
+
+
+def _tidy_parameters(operation: dict[str, Any]) -> None:
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = _sent(parameter["schema"])
+
+
+def _sent(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter that is there: to leave it out is not to send null."""
+    sent = {key: value for key, value in schema.items() if key not in {"description", "oneOf"}}
+    if isinstance(sent.get("type"), list):
+        sent["type"] = next(kind for kind in sent["type"] if kind != "null")
+    if "enum" in sent:
+        sent["enum"] = [value for value in sent["enum"] if value is not None]
+    choices = [choice for choice in schema.get("oneOf", ()) if choice.get("type") != "null"]
+    return sent | choices[0] if choices else sent
+
+
+def _tidy_answers(operation: dict[str, Any], shared: dict[str, Any]) -> None:
+    """Sort headers (Litestar keeps them in a set), and name each answer that is a problem, to refer to it."""
+    for status, answer in operation["responses"].items():
+        if headers := answer.pop("headers", None):
+            answer["headers"] = {name: _header(headers[name]) for name in sorted(headers)}
+        if status == "503" and PROBLEM_MEDIA_TYPE in answer["content"]:
+            answer["headers"] = {"Retry-After": _RETRY_AFTER}
+        examples: dict[str, Any] = {}
+        for media in answer.get("content", {}).values():
+            examples |= media.get("examples", {})
+            for example in media.get("examples", {}).values():
+                example.pop("id", None)  # Litestar's, not OpenAPI's
+        if examples:
+            name = "Or".join(_pascal(slug) for slug in examples)
+            shared[name] = answer
+            operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
+
+
+def _header(header: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in header.items() if key != "required"}
+
+
+def _pascal(slug: str) -> str:
+    return "".join(word.capitalize() for word in slug.split("-"))
+
+
+def _add_json_metrics(operation: dict[str, Any]) -> None:
+    # Litestar documents one media type an answer; this route chooses between two.
+    content = operation["responses"]["200"]["content"]
+    content["application/json"] = {"schema": {"$ref": "#/components/schemas/Metrics"}}
+
+
+def _tidy_schemas(schemas: dict[str, Any]) -> None:
+    for name in _CLOSED:
+        schemas[name]["additionalProperties"] = False
+    mapping = {kind: f"#/components/schemas/{name}" for kind, name in _TRIGGERS.items()}
+    for name in ("Task", "TaskDefinition"):
+        schemas[name]["properties"]["trigger"]["discriminator"] = {"propertyName": "type", "mapping": mapping}
+    for name, example in SCHEMA_EXAMPLES.items():
+        schemas[name]["examples"] = [example]

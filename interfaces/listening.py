@@ -1,0 +1,71 @@
+"""Serving an ASGI application on a socket, and giving the socket up in good order."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from litestar import Litestar
+
+BACKLOG = 2_048
+
+
+class AddressUnusable(Exception):
+    """The service cannot listen where it was told to."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        advice = (
+            "stop what listens there, or set PORT to another one"
+            if error.errno == errno.EADDRINUSE
+            else "set HOST and PORT to an address of this machine that you may use"
+        )
+        super().__init__(f"Cannot listen on {host}:{port} ({error.strerror or error}); {advice}.")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes any free one. Raises `AddressUnusable`."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise AddressUnusable(host, port, error) from error
+
+
+def address(listening: socket.socket) -> str:
+    """The URL of what a socket serves."""
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+class Server(uvicorn.Server):
+    """Leaves signals to the process that it runs in."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing to capture."""
+        yield
+
+
+def server(app: Litestar, grace_seconds: float) -> Server:
+    """A server for `serve(sockets=[...])`; set `should_exit` to have it finish within the grace."""
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=True,
+        timeout_graceful_shutdown=max(1, int(grace_seconds)),
+        h11_max_incomplete_event_size=65_536,
+    )
+    return Server(config)

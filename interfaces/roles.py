@@ -1,0 +1,138 @@
+"""Running one role in this process until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+import uvloop
+
+from interfaces import bootstrap
+from interfaces.listening import address, listen, server
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Coroutine
+    from typing import Any, Literal
+
+    from litestar import Litestar
+
+    from interfaces.bootstrap import Settings
+
+    type Role = Literal["api", "projector", "scheduler"]
+
+# After the parent is gone the database may be too: waiting for it any longer would keep a ghost around.
+ORPHAN_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+def run[T](main: Coroutine[Any, Any, T]) -> T:
+    """Run an asynchronous main on uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+def run_role(settings: Settings, role: Role, *, child: bool) -> int:
+    """Run a role to its end; a `child` serves no pages of its own and ends with its parent.
+
+    Raises `AddressUnusable`.
+    """
+    if role == "api":
+        return run(_api(settings, listen(settings.host, settings.port)))
+    listening = None if child else listen(settings.host, settings.port)
+    return run(_worker(settings, role, listening))
+
+
+async def _api(settings: Settings, listening: socket.socket) -> int:
+    stop = stop_event()
+    async with bootstrap.api(settings) as app:
+        await serve_until(app, listening, stop, settings.shutdown_grace_seconds)
+    return 0
+
+
+async def _worker(settings: Settings, role: Role, listening: socket.socket | None) -> int:
+    stop = stop_event()
+    if listening is None:
+        _stop_with_parent(stop)
+    engine = bootstrap.scheduler(settings) if role == "scheduler" else bootstrap.projector(settings)
+    async with engine as (work, app):
+        pages = asyncio.create_task(_pages(app, listening, stop, settings))
+        failed = await _work_until(work(), stop)
+        stop.set()
+        await pages
+    return 1 if failed else 0
+
+
+async def _pages(
+    app: Litestar, listening: socket.socket | None, stop: asyncio.Event, settings: Settings
+) -> None:
+    if listening is not None:
+        await serve_until(app, listening, stop, settings.shutdown_grace_seconds)
+
+
+async def _work_until(work: Awaitable[None], stop: asyncio.Event) -> bool:
+    """Whether the work failed before it was told to stop."""
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    working.cancel()
+    try:
+        await working
+    except asyncio.CancelledError:
+        return False
+    except Exception:
+        log.exception("the work ended with an error")
+    return True
+
+
+async def serve_until(app: Litestar, listening: socket.socket, stop: asyncio.Event, grace: float) -> None:
+    """Serve requests until told to stop, then let those under way finish within the grace (seconds)."""
+    web = server(app, grace)
+    serving = asyncio.create_task(web.serve(sockets=[listening]))
+    log.info("serving", url=address(listening))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    web.should_exit = True
+    await serving
+    stop.set()
+
+
+def stop_event() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT; a second signal ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        log.info("stopping", signal=number.name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    return stop
+
+
+def _stop_with_parent(stop: asyncio.Event) -> None:
+    """The parent holds the other end of stdin: its end is the end of this process, however it came."""
+    loop = asyncio.get_running_loop()
+    stdin = sys.stdin.fileno()
+
+    def on_readable() -> None:
+        with contextlib.suppress(BlockingIOError):
+            if os.read(stdin, 1024):
+                return
+            loop.remove_reader(stdin)
+            stop.set()
+            loop.call_later(ORPHAN_SECONDS, os._exit, 1)
+
+    os.set_blocking(stdin, False)
+    loop.add_reader(stdin, on_readable)

@@ -1,0 +1,1 @@
+"""Rebuilding: the same rows, byte for byte, beside whatever else goes on."""

@@ -1,0 +1,225 @@
+"""The API over a log in memory: the real commands, and read models that fold the log on every question."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+import httpx
+import uuid_utils.compat
+from psycopg import OperationalError
+
+from application.streams import fold_task
+from application.tasks import TaskCommands
+from domain.facts import TaskCreated
+from interfaces.http.app import create_app
+from interfaces.http.dependencies import Dependencies, HttpOptions
+from interfaces.http.health import HealthCheck, HealthReport
+from projections.reader import BadCursor
+from projections.views import Figures, Listing, ResultView, TaskView
+from tests.support.log import MemoryLog
+from tests.support.views import task_view
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from litestar import Litestar
+
+    from projections.views import Paging, ResultQuery, TaskQuery
+
+
+class SettableClock:
+    """Real time, moved by as much as a test says."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        """The instant."""
+        return datetime.now(UTC) + self.ahead
+
+    async def sleep_until(self, instant: datetime) -> None:
+        """Commands never wait."""
+        raise NotImplementedError(instant)
+
+
+@dataclass
+class MemoryReadModels:
+    """`Queries` without a database; `away` makes it answer as one that is not there."""
+
+    log: MemoryLog
+    results_known: list[ResultView] = field(default_factory=list)
+    away: bool = False
+    asked: list[object] = field(default_factory=list)
+
+    async def task(self, namespace: str, task_id: UUID) -> TaskView | None:
+        """See `Queries`."""
+        found = [view for view in self._tasks(namespace) if view.id == task_id]
+        return found[0] if found else None
+
+    async def tasks(self, query: TaskQuery, paging: Paging) -> Listing[TaskView]:
+        """See `Queries`."""
+        self.asked.append((query, paging))
+        matching = [
+            view
+            for view in self._tasks(query.namespace)
+            if query.status in {None, view.status}
+            and (query.name is None or query.name.lower() in view.name.lower())
+        ]
+        return _page(matching, paging)
+
+    async def results(self, query: ResultQuery, paging: Paging) -> Listing[ResultView]:
+        """See `Queries`."""
+        self._answering()
+        self.asked.append((query, paging))
+        return _page([view for view in self.results_known if query.success in {None, view.success}], paging)
+
+    async def result(self, namespace: str, result_id: UUID) -> ResultView | None:
+        """See `Queries`."""
+        self._answering()
+        found = [view for view in self.results_known if (view.namespace, view.id) == (namespace, result_id)]
+        return found[0] if found else None
+
+    async def figures(self, now: datetime) -> Figures:
+        """See `Queries`."""
+        active = sum(view.status == "scheduled" for view in self._tasks("default"))
+        return Figures(
+            total_tasks_executed=0,
+            successful_tasks=0,
+            failed_tasks=0,
+            success_rate_percent=0.0,
+            average_execution_ms=0.0,
+            tasks_per_minute=0.0,
+            active_tasks=active,
+        )
+
+    def _tasks(self, namespace: str) -> list[TaskView]:
+        self._answering()
+        events = self.log.recorded
+        streams = dict.fromkeys(event.stream for event in events if isinstance(event.fact, TaskCreated))
+        folded = [
+            fold_task(stream, [event for event in events if event.stream == stream]) for stream in streams
+        ]
+        return [task_view(task) for task in folded if task is not None and task.namespace == namespace]
+
+    def _answering(self) -> None:
+        if self.away:
+            raise OperationalError("connection refused: host=secret-host password=secret")
+
+
+def _page[V](matching: list[V], paging: Paging) -> Listing[V]:
+    if paging.cursor is not None:
+        raise BadCursor
+    start = (paging.page - 1) * paging.limit
+    items = matching[start : start + paging.limit]
+    return Listing(items=items, total=len(matching), page=paging.page, limit=paging.limit)
+
+
+@dataclass
+class SettableVisibility:
+    """`Visibility` that is as far as a test says."""
+
+    reached: bool = True
+    asked: list[tuple[int, float]] = field(default_factory=list)
+
+    async def wait_for(self, position: int, timeout_seconds: float) -> bool:
+        """See `Visibility`."""
+        self.asked.append((position, timeout_seconds))
+        return self.reached
+
+
+@dataclass
+class SettableHealth:
+    """`Health` of a service whose parts are as a test says."""
+
+    failing: set[str] = field(default_factory=set)
+
+    async def report(self) -> HealthReport:
+        """See `Health`."""
+        parts = ("database", "projectors", "scheduler")
+        return HealthReport.of_checks(
+            {
+                part: HealthCheck(
+                    status="unhealthy" if part in self.failing else "healthy", detail=f"The {part}."
+                )
+                for part in parts
+            }
+        )
+
+
+class OneMetric:
+    """`Exposition` of one line."""
+
+    async def render(self) -> tuple[bytes, str]:
+        """See `Exposition`."""
+        return b"chronoledger_one 1\n", "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass
+class RequestLog:
+    """`RequestObserver` that remembers."""
+
+    seen: list[tuple[str, str, int]] = field(default_factory=list)
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """See `RequestObserver`."""
+        assert seconds >= 0
+        self.seen.append((method, route, status))
+
+
+@dataclass
+class HttpService:
+    """The application, what it stands on, and a client."""
+
+    log: MemoryLog
+    queries: MemoryReadModels
+    visibility: SettableVisibility
+    health: SettableHealth
+    observer: RequestLog
+    clock: SettableClock
+    app: Litestar
+    client: httpx.AsyncClient
+
+    async def create(self, **changes: Any) -> dict[str, Any]:
+        """A created task's JSON."""
+        answer = await self.client.post("/api/v1/tasks", json=task_json(**changes))
+        assert answer.status_code == 201, answer.text
+        created: dict[str, Any] = answer.json()
+        return created
+
+
+def task_json(**changes: Any) -> dict[str, Any]:
+    """A valid definition, with members replaced; None leaves one out."""
+    body = {
+        "name": "Daily Report",
+        "trigger": {"type": "cron", "cron": "0 9 * * *"},
+        "action": {"method": "POST", "url": "https://api.example.com/reports", "payload": {"kind": "daily"}},
+    }
+    return {name: value for name, value in (body | changes).items() if value is not None}
+
+
+@contextlib.asynccontextmanager
+async def http_service(**options: Any) -> AsyncIterator[HttpService]:
+    """A new service, with `HttpOptions` of a test's own."""
+    log, clock = MemoryLog(), SettableClock()
+    queries, visibility, health, observer = (
+        MemoryReadModels(log),
+        SettableVisibility(),
+        SettableHealth(),
+        RequestLog(),
+    )
+    dependencies = Dependencies(
+        commands=TaskCommands(log, clock, uuid_utils.compat.uuid7),
+        queries=queries,
+        visibility=visibility,
+        health=health,
+        exposition=OneMetric(),
+        observer=observer,
+    )
+    app = create_app(dependencies, HttpOptions(**options))
+    transport = httpx.ASGITransport(app=cast("Any", app), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        yield HttpService(log, queries, visibility, health, observer, clock, app, client)

@@ -1,0 +1,294 @@
+"""Logs of a busy and unlucky month: plausible in order, nasty in their values, and repeatable."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from application.ports import Meta, NewFact, Recorded
+from domain.definition import Action, Cron, Definition, OneOff, RetryPolicy
+from domain.facts import (
+    Answer,
+    Answered,
+    AnyFact,
+    Attempt,
+    AttemptFailed,
+    AttemptStarted,
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionSkipped,
+    ExecutionStarted,
+    ExecutionSucceeded,
+    ExecutionTakenOver,
+    IdempotencyKeyUsed,
+    Occurrence,
+    OccurrenceKind,
+    Outcome,
+    TaskCancelled,
+    TaskCompleted,
+    TaskCreated,
+    TaskUpdated,
+    Unanswered,
+)
+from infrastructure.event_store.mapper import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from psycopg import AsyncConnection
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+META = Meta(actor="test", correlation_id="test", command_id=UUID(int=0))
+
+_TEXTS = ("plain", "nul \0 and \\u0000 \\\0", "Ünïcode ✓ 🕰", "quotes \" ' \\ {x}", "%_", "", "a\nb")
+_PAYLOADS: tuple[Any, ...] = (
+    None,
+    "text",
+    {"n": 2**200, "f": 1e308, "tiny": 5e-324, "\0": ["\0", "\\u0000", None, True]},
+    [[[[]]]],
+    0,
+)
+
+
+class _Task(Struct):
+    id: UUID
+    version: int
+    status: str
+    definition: Definition
+    next_run: datetime | None
+
+
+class _Run(Struct):
+    id: UUID
+    task: _Task
+    occurrence: Occurrence
+    version: int
+    attempts: int
+    waiting: bool = False
+
+
+class RandomLog:
+    """Makes facts one after the other; the same seed makes the same log."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._now = NOON
+        self._tasks: list[_Task] = []
+        self._runs: list[_Run] = []
+        self.facts: list[NewFact] = []
+
+    def grow(self, events: int) -> list[NewFact]:
+        """At least so many further facts."""
+        start = len(self.facts)
+        while len(self.facts) - start < events:
+            self._now += timedelta(microseconds=self._random.choice((0, 1, 999, 1_000_000, 47_000_000)))
+            self._step()
+        return self.facts[start:]
+
+    def _step(self) -> None:
+        live = [task for task in self._tasks if task.status == "scheduled"]
+        roll = self._random.random()
+        if not live or roll < 0.15:
+            self._create()
+        elif roll < 0.2:
+            self._update(self._random.choice(live))
+        elif roll < 0.22:
+            self._cancel(self._random.choice(live))
+        elif roll < 0.55 or not self._runs:
+            self._occur(self._random.choice(live))
+        else:
+            self._progress(self._random.choice(self._runs))
+
+    def _add(self, stream: UUID, version: int, fact: AnyFact) -> None:
+        self.facts.append(NewFact(stream, version, fact))
+
+    def _uuid(self) -> UUID:
+        return UUID(int=self._random.getrandbits(128))
+
+    def _text(self) -> str:
+        return self._random.choice(_TEXTS)
+
+    def _later(self, seconds: float) -> datetime:
+        return self._now + timedelta(seconds=self._random.uniform(0, seconds))
+
+    def _definition(self) -> Definition:
+        pick = self._random.choice
+        trigger = pick(
+            (OneOff(datetime=self._later(1e5)), Cron(cron="*/5 * * * *", timezone="Europe/Berlin"))
+        )
+        action = Action(
+            method=pick(("GET", "POST", "OPTIONS")),
+            url=f"http://127.0.0.1/{self._random.randrange(10)}",
+            headers={"X-Text": self._text(), "Accept": "*/*"} if pick((True, False)) else {},
+            payload=pick(_PAYLOADS),
+            timeout_seconds=pick((0.1, 30.0, 1 / 3)),
+        )
+        return Definition(
+            name=self._text() or "name", trigger=trigger, action=action, retry=RetryPolicy(multiplier=1.1)
+        )
+
+    def _create(self) -> None:
+        task = _Task(self._uuid(), 1, "scheduled", self._definition(), self._later(1e5))
+        self._tasks.append(task)
+        namespace = self._random.choice(("default", "other"))
+        assert task.next_run is not None
+        fact = TaskCreated(
+            at=self._now, namespace=namespace, definition=task.definition, next_run_at=task.next_run
+        )
+        self._add(task.id, 1, fact)
+        if self._random.random() < 0.2:
+            key = IdempotencyKeyUsed(
+                at=self._now, key=self._text(), namespace=namespace, task_id=task.id, digest="d"
+            )
+            self._add(self._uuid(), 1, key)
+
+    def _update(self, task: _Task) -> None:
+        task.version += 1
+        task.definition = self._definition()
+        place = self._random.choice((None, self._later(1e5)))
+        self._add(
+            task.id, task.version, TaskUpdated(at=self._now, definition=task.definition, next_run_at=place)
+        )
+
+    def _cancel(self, task: _Task) -> None:
+        task.version += 1
+        task.status = "cancelled"
+        self._add(task.id, task.version, TaskCancelled(at=self._now))
+
+    def _occur(self, task: _Task) -> None:
+        kinds: tuple[OccurrenceKind, ...] = ("scheduled", "scheduled", "scheduled", "manual", "backfill")
+        occurrence = Occurrence(
+            task_id=task.id,
+            task_version=task.version,
+            task_name=task.definition.name,
+            namespace="default",
+            due_at=self._now - timedelta(milliseconds=self._random.randrange(-1, 90_000)),
+            kind=self._random.choice(kinds),
+        )
+        run = _Run(self._uuid(), task, occurrence, 1, 1)
+        following = self._later(1e4) if isinstance(task.definition.trigger, Cron) else None
+        if self._random.random() < 0.15:
+            skipped = ExecutionSkipped(
+                at=self._now, occurrence=occurrence, reason="missed", next_run_at=following
+            )
+            self._add(run.id, 1, skipped)
+            return
+        self._runs.append(run)
+        started = ExecutionStarted(
+            at=self._now,
+            occurrence=occurrence,
+            node="node-1",
+            lease_until=self._now + timedelta(seconds=60),
+            next_run_at=following,
+        )
+        self._add(run.id, 1, started)
+
+    def _progress(self, run: _Run) -> None:
+        run.version += 1
+        common: dict[str, Any] = {"at": self._now, "task_id": run.task.id}
+        claim: dict[str, Any] = {
+            "task_version": run.task.version,
+            "node": "node-2",
+            "lease_until": self._now + timedelta(seconds=60),
+        }
+        roll = self._random.random()
+        if run.waiting and roll < 0.8:
+            run.attempts, run.waiting = run.attempts + 1, False
+            self._add(run.id, run.version, AttemptStarted(**common, **claim, number=run.attempts))
+        elif run.waiting or roll < 0.05:
+            self._end(run, ExecutionCancelled(**common, reason="the task is cancelled"))
+        elif roll < 0.1:
+            self._add(run.id, run.version, AttemptStarted(**common, **claim, number=run.attempts))
+        elif roll < 0.2:
+            run.attempts += 1
+            lost = ExecutionTakenOver(**common, **claim, number=run.attempts, lost_by="node-1")
+            self._add(run.id, run.version, lost)
+        elif roll < 0.4:
+            run.waiting = True
+            failed = AttemptFailed(**common, attempt=self._attempt(run, ok=False), retry_at=self._later(60))
+            self._add(run.id, run.version, failed)
+        elif roll < 0.5:
+            skipped = ExecutionSkipped(
+                at=self._now, occurrence=run.occurrence, reason="overtaken", next_run_at=None
+            )
+            self._end(run, skipped)
+        elif roll < 0.65:
+            attempt = self._attempt(run, ok=False) if roll < 0.6 else None
+            self._end(run, ExecutionFailed(**common, attempt=attempt, reason="no attempt is left"))
+        else:
+            self._end(run, ExecutionSucceeded(**common, attempt=self._attempt(run, ok=True)))
+
+    def _attempt(self, run: _Run, *, ok: bool) -> Attempt:
+        pick = self._random.choice
+        answer: Answer = Answered(
+            status_code=pick((200, 204)) if ok else pick((404, 500, 503)),
+            headers={"content-type": "text/plain", "x": self._text()},
+            body=self._text() * pick((1, 50)),
+            truncated=pick((True, False)),
+        )
+        if not ok and pick((True, False)):
+            answer = Unanswered(error=f"connection refused {self._text()}")
+        started_at = run.occurrence.due_at + timedelta(microseconds=self._random.randrange(-500, 10_000_000))
+        return Attempt(
+            number=run.attempts,
+            started_at=started_at,
+            duration_ms=self._random.randrange(400_000),
+            answer=answer,
+        )
+
+    def _end(self, run: _Run, fact: AnyFact) -> None:
+        self._runs.remove(run)
+        self._add(run.id, run.version, fact)
+        task = run.task
+        over = isinstance(fact, ExecutionSucceeded | ExecutionFailed)
+        if over and task.status == "scheduled" and isinstance(task.definition.trigger, OneOff):
+            task.version += 1
+            task.status = "completed"
+            outcome: Outcome = "succeeded" if isinstance(fact, ExecutionSucceeded) else "failed"
+            self._add(
+                task.id, task.version, TaskCompleted(at=self._now, outcome=outcome, execution_id=run.id)
+            )
+
+
+def recorded(facts: Sequence[NewFact], first_position: int = 1) -> list[Recorded]:
+    """Facts as the log would hold them."""
+    return [
+        Recorded(
+            position=position,
+            stream=new.stream,
+            version=new.version,
+            fact=new.fact,
+            meta=META,
+            recorded_at=NOON,
+        )
+        for position, new in enumerate(facts, first_position)
+    ]
+
+
+APPEND = (
+    b"SELECT max(last_position) FROM append_events("
+    b"%s::int[], %s::uuid[], %s::bigint[], %s::text[], %s::bytea[], '{}', '{}', '{}')"
+)
+
+
+async def append(connection: AsyncConnection, facts: Sequence[NewFact]) -> int:
+    """Append facts as one group; answers the position of the last."""
+    cursor = await connection.execute(
+        APPEND,
+        (
+            [0] * len(facts),
+            [new.stream for new in facts],
+            [new.version for new in facts],
+            [type(new.fact).topic for new in facts],
+            [encode(new.fact, META) for new in facts],
+        ),
+        binary=True,
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    assert row[0] is not None, "the log refused the facts"
+    return int(row[0])

@@ -1,0 +1,206 @@
+import asyncio
+import gc
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from infrastructure import clock as clock_module
+from infrastructure.clock import SystemClock
+
+type Run = Callable[[Coroutine[None, None, None]], None]
+
+NEVER = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs to the end within a deadline that says nothing about punctuality."""
+    factory = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}[request.param]
+
+    def run_with_deadline(main: Coroutine[None, None, None]) -> None:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(asyncio.wait_for(main, 30))
+
+    return run_with_deadline
+
+
+@pytest.fixture(params=["best alarm", "loop alarm"])
+def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SystemClock:
+    """With what this Python has, and with what every Python has."""
+    if request.param == "loop alarm":
+        monkeypatch.setattr(clock_module, "_new_alarm", clock_module._LoopAlarm)
+    return SystemClock()
+
+
+def sleepers(clock: SystemClock) -> int:
+    return sum(len(on_loop._heap) for on_loop in clock._sleepers.values())
+
+
+def test_now_is_utc(clock: SystemClock) -> None:
+    assert clock.now().tzinfo is UTC
+    assert abs(clock.now().timestamp() - time.time()) < 60
+
+
+def test_nobody_wakes_early_and_all_wake(clock: SystemClock, run: Run) -> None:
+    async def sleep(instant: datetime) -> None:
+        await clock.sleep_until(instant)
+        assert clock.now() >= instant
+
+    async def main() -> None:
+        start = clock.now()
+        offsets = [random.uniform(-0.01, 0.1) for _ in range(200)]
+        await asyncio.gather(*(sleep(start + timedelta(seconds=offset)) for offset in offsets))
+        for _ in range(20):
+            await sleep(clock.now() + timedelta(microseconds=random.randrange(3_000)))
+
+    run(main())
+    assert sleepers(clock) == 0
+
+
+def test_the_first_to_be_due_wakes_first_whoever_came_first(clock: SystemClock, run: Run) -> None:
+    woken: list[int] = []
+
+    async def sleep(instant: datetime, number: int) -> None:
+        await clock.sleep_until(instant)
+        woken.append(number)
+
+    async def main() -> None:
+        start = clock.now() + timedelta(milliseconds=100)
+        numbers = list(range(20))
+        random.shuffle(numbers)
+        await asyncio.gather(
+            *(sleep(start + timedelta(microseconds=number // 2), number // 2) for number in numbers)
+        )
+
+    run(main())
+    assert woken == sorted(woken)
+    assert len(woken) == 20
+
+
+def test_a_new_sleeper_who_is_due_sooner_does_not_wait_for_the_others(clock: SystemClock, run: Run) -> None:
+    async def main() -> None:
+        late = asyncio.create_task(clock.sleep_until(clock.now() + timedelta(hours=1)))
+        await asyncio.sleep(0)
+        await clock.sleep_until(clock.now() + timedelta(milliseconds=20))
+        assert not late.done()
+        late.cancel()
+
+    run(main())
+
+
+def test_a_cancelled_sleeper_is_forgotten_and_the_others_still_wake(clock: SystemClock, run: Run) -> None:
+    async def main() -> None:
+        instant = clock.now() + timedelta(milliseconds=50)
+        others = [asyncio.create_task(clock.sleep_until(instant)) for _ in range(3)]
+        first = [
+            asyncio.create_task(clock.sleep_until(instant - timedelta(milliseconds=n))) for n in range(1, 40)
+        ]
+        last = [asyncio.create_task(clock.sleep_until(NEVER)) for _ in range(100)]
+        await asyncio.sleep(0)
+        for task in (*first, *last):
+            task.cancel()
+        results = await asyncio.gather(*first, *last, return_exceptions=True)
+        assert all(isinstance(result, asyncio.CancelledError) for result in results)
+        assert sleepers(clock) == len(others)
+        await asyncio.gather(*others)
+        assert clock.now() >= instant
+
+    run(main())
+    assert sleepers(clock) == 0
+
+
+def test_cancelling_one_who_was_just_woken_harms_nobody(clock: SystemClock, run: Run) -> None:
+    async def main() -> None:
+        instant = clock.now() + timedelta(milliseconds=20)
+        tasks: list[asyncio.Task[None]] = []
+
+        async def sleep_and_cancel_the_others() -> None:
+            await clock.sleep_until(instant)
+            for task in tasks[1:]:
+                task.cancel()
+
+        tasks.append(asyncio.create_task(sleep_and_cancel_the_others()))
+        tasks.extend(asyncio.create_task(clock.sleep_until(instant)) for _ in range(5))
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await clock.sleep_until(clock.now() + timedelta(milliseconds=5))
+
+    run(main())
+    assert sleepers(clock) == 0
+
+
+def test_one_who_is_always_late_starves_nobody(clock: SystemClock, run: Run) -> None:
+    async def main() -> None:
+        turn = asyncio.Event()
+        asyncio.get_running_loop().call_soon(turn.set)
+        while not turn.is_set():
+            await clock.sleep_until(clock.now() - timedelta(seconds=1))
+
+    run(main())
+
+
+def test_the_end_of_the_calendar_can_be_waited_for(clock: SystemClock, run: Run) -> None:
+    async def main() -> None:
+        task = asyncio.create_task(clock.sleep_until(NEVER))
+        await clock.sleep_until(clock.now() + timedelta(milliseconds=20))
+        assert not task.done()
+        task.cancel()
+
+    run(main())
+
+
+def test_an_instant_without_a_zone_is_refused(clock: SystemClock, run: Run) -> None:
+    async def main() -> None:
+        with pytest.raises(TypeError, match="offset-naive"):
+            await clock.sleep_until(datetime(2030, 1, 1))  # noqa: DTZ001 - the mistake itself
+
+    run(main())
+
+
+def test_without_a_timerfd_a_clock_that_is_set_forward_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    monkeypatch.setattr(clock_module, "_new_alarm", clock_module._LoopAlarm)
+    monkeypatch.setattr(clock_module, "_LOOK_NS", 10_000_000)
+    real, ahead_ns = time.time_ns, 0
+    monkeypatch.setattr(time, "time_ns", lambda: real() + ahead_ns)
+    clock = SystemClock()
+
+    async def main() -> None:
+        nonlocal ahead_ns
+        task = asyncio.create_task(clock.sleep_until(clock.now() + timedelta(hours=1)))
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        ahead_ns = 2 * 3_600 * 10**9
+        await task
+
+    run(main())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts files under /proc")
+def test_no_file_stays_open_when_its_loop_is_gone(clock: SystemClock, run: Run) -> None:
+    async def main() -> None:
+        await clock.sleep_until(clock.now() + timedelta(milliseconds=1))
+
+    def open_files() -> list[str]:
+        gc.collect()
+        files = Path("/proc/self/fd")
+        return sorted(link for fd in files.iterdir() if "timerfd" in (link := _target(fd)))
+
+    before = open_files()
+    for _ in range(3):
+        run(main())
+    assert open_files() == before
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except FileNotFoundError:  # the directory's own descriptor
+        return ""
