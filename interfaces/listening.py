@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,14 @@ class AddressUnusable(Exception):
             if error.errno == errno.EADDRINUSE
             else "set HOST and PORT to an address of this machine that you may use"
         )
-        super().__init__(f"Cannot listen on {host}:{port} ({error.strerror or error}); {advice}.")
+        super().__init__(f"Cannot listen on {host}:{port} ({_reason(error)}); {advice}.")
+
+
+def _reason(error: OSError) -> str:
+    # A resolver's error has a number of its own, which the system's table would misread.
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return error.strerror or str(error)
+    return os.strerror(error.errno).lower()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -33,10 +33,15 @@ def write(folder: Path) -> list[Path]:
     return paths
 
 
+def swagger_yaml() -> str:
+    """The OpenAPI document as YAML."""
+    return openapi_yaml()
+
+
 def rendered() -> dict[str, str]:
     """The files by name: the same text as long as the API is the same."""
     collection = json.dumps(postman_collection(openapi_document()), indent=2, ensure_ascii=False)
-    return {"swagger.yaml": openapi_yaml(), "postman_collection.json": f"{collection}\n"}
+    return {"swagger.yaml": swagger_yaml(), "postman_collection.json": f"{collection}\n"}
 
 
 def postman_collection(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -63,7 +63,10 @@ class Scheduler:
             self._feed.run(), self._claimer.run(), self._retries.run(), self._takeover.run()
         )
         try:
-            await asyncio.gather(calls, claims)
+            # Not gather: when this is cancelled, the calls under way must not be.
+            ended, _ = await asyncio.wait((calls, claims), return_when=asyncio.FIRST_COMPLETED)
+            for one in ended:
+                one.result()
         finally:
             await _cancelled(claims)
             await self._drain()

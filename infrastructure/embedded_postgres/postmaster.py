@@ -19,7 +19,8 @@ from infrastructure.embedded_postgres.server_log import ServerLog
 READY_SECONDS = 60.0
 # Replaying a gigabyte of log on a slow disk takes minutes; giving up would only begin it anew, for ever.
 RECOVERED_SECONDS = 1800.0
-_RECOVERING = "the database system is starting up"
+# "… starting up", "… not yet accepting connections", "… in recovery mode": these pass.
+_RECOVERING = "FATAL: the database system is "
 _STOPPING = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0))
 
 
@@ -99,20 +100,22 @@ def wait_until_ready(
 ) -> None:
     """Return at the first connection that is accepted.
 
-    Raises what `failed` makes of the reason: at once when the process ends, after `ready_seconds` when it
-    does not answer, after `recovered_seconds` when it answers that it still recovers.
+    Raises what `failed` makes of the reason: at once when the process ends or answers with an error, after
+    `ready_seconds` when it does not answer, after `recovered_seconds` when it answers that it still recovers.
     """
     started = time.monotonic()
     while True:
         try:
             psycopg.connect(dsn, connect_timeout=5).close()
         except psycopg.OperationalError as error:
-            refusal = str(error)
+            refusal = " ".join(str(error).split())
         else:
             return
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = process.wait(0.01)
             raise failed(f"it ended with {code}")
+        if "FATAL:" in refusal and _RECOVERING not in refusal:
+            raise failed(f"it accepts nobody ({refusal})")
         allowed = recovered_seconds if _RECOVERING in refusal else ready_seconds
         if time.monotonic() - started > allowed:
             raise failed(f"it was not ready after {allowed:.0f} seconds ({refusal})")

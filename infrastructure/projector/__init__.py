@@ -2,7 +2,7 @@
 
 from infrastructure.projector.ports import Projection, ProjectorObserver
 from infrastructure.projector.preparation import LaterRelease, Prepared, prepare
-from infrastructure.projector.rebuild import RebuildRunning, Rebuilt, TablesInUse, rebuild
+from infrastructure.projector.rebuilding import RebuildRunning, Rebuilt, TablesInUse, rebuild
 from infrastructure.projector.replay import Replayed, replay_parked
 from infrastructure.projector.runner import Projector, TablesMissing
 

@@ -9,11 +9,12 @@ import psycopg
 import structlog
 
 from infrastructure.event_store.log import read_after
+from infrastructure.event_store.outage import first_line
 from infrastructure.projector.batch import Batch, apply_batch
 from infrastructure.projector.checkpoints import CheckpointMoved, read_positions
 from infrastructure.projector.ownership import Session, owned
 from infrastructure.projector.preparation import LaterRelease, prepare
-from infrastructure.projector.rebuild import RebuildRunning, TablesInUse, rebuild
+from infrastructure.projector.rebuilding import RebuildRunning, TablesInUse, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,8 @@ BATCH_EVENTS = 1_000
 # Small batches, not events, are what projecting costs: under load one batch every 20 ms, in peace at once.
 CADENCE_SECONDS = 0.02
 FIRST_BACKOFF_SECONDS = 0.1
+# A server that neither answers nor hangs up is given up on; a batch takes a fraction of a second.
+BATCH_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -115,7 +118,7 @@ class Projector:
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
-            async with self._turn:
+            async with self._turn, asyncio.timeout(BATCH_SECONDS):
                 more = await self._pull()
             self._backoff.over()
             if not more:
@@ -174,7 +177,7 @@ class _Backoff:
 
     async def wait(self, error: BaseException) -> None:
         if self._failures == 0:
-            log.warning("projector waits", error=str(error).partition("\n")[0] or type(error).__name__)
+            log.warning("projector waits", error=first_line(error))
         delay = min(self._longest_seconds, FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures, 10))
         self._failures += 1
         await asyncio.sleep(delay)

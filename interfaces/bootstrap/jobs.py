@@ -79,9 +79,9 @@ def _examples(settings: Settings, clock: SystemClock) -> list[Definition]:
             action=Action(method="GET", url=f"{own}/api/v1/metrics"),
         ),
         Definition(
-            name="Example: weekdays at six, a payload",
+            name="Example: weekdays at six, with a header",
             trigger=Cron(cron="0 18 * * 1-5"),
-            action=Action(method="POST", url=f"{own}/health", payload={"report_type": "daily"}),
+            action=Action(method="GET", url=f"{own}/api/v1/results", headers={"X-Example": "yes"}),
         ),
         Definition(
             name="Example: once, half a minute after the seed",

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from application.ports import LogUnavailable
 from infrastructure import metrics
 from infrastructure.nodes import PostgresNodes
 from infrastructure.stored_figures import StoredFigures, stored_figures
@@ -14,6 +18,7 @@ from interfaces.http.dependencies import HttpOptions, OpsDependencies
 
 if TYPE_CHECKING:
     from litestar import Litestar
+    from prometheus_client.core import Metric
     from psycopg_pool import AsyncConnectionPool
 
     from infrastructure.metrics import Instruments
@@ -33,10 +38,17 @@ class StoredExposition:
         self._nodes = PostgresNodes(connections, "scheduler")
 
     async def render(self) -> tuple[bytes, str]:
-        """See `interfaces.http.dependencies.Exposition`."""
+        """See `interfaces.http.dependencies.Exposition`. Without the database: what processes measured."""
+        try:
+            families = await self._stored()
+        except (psycopg.Error, PoolTimeout, LogUnavailable):
+            families = []
+        return self._instruments.exposition(families), metrics.CONTENT_TYPE
+
+    async def _stored(self) -> list[Metric]:
         stored = await self._queries.stored_figures()
         nodes = len(await self._nodes.beats())
-        families = stored_figures(
+        return stored_figures(
             StoredFigures(
                 executions=stored.executions,
                 attempts=stored.attempts,
@@ -50,7 +62,6 @@ class StoredExposition:
                 nodes=nodes,
             )
         )
-        return self._instruments.exposition(families), metrics.CONTENT_TYPE
 
 
 class ProcessExposition:

@@ -6,6 +6,7 @@ from typing import Any
 
 from litestar import MediaType, Response, get
 from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
 
 from interfaces.http.openapi import openapi_document, openapi_yaml
 from interfaces.http.problems import BY_SLUG
@@ -38,7 +39,7 @@ async def list_problems() -> list[dict[str, Any]]:
 
 
 @get("/problems/{slug:str}", include_in_schema=False, media_type=MediaType.TEXT)
-async def explain_problem(slug: str) -> str:
+async def explain_problem(slug: FromPath[str]) -> str:
     """What the `type` of a problem leads to."""
     kind = BY_SLUG.get(slug)
     if kind is None:

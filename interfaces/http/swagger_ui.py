@@ -10,6 +10,7 @@ from typing import Any
 
 from litestar import MediaType, Request, Response, get
 from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
 from litestar.response import Redirect
 from msgspec import Struct
 
@@ -78,7 +79,7 @@ async def swagger_start() -> Response[str]:
 
 
 @get("/swagger/assets/{name:str}", include_in_schema=False)
-async def swagger_asset(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+async def swagger_asset(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
     """A file of Swagger UI; browsers keep it and ask again only whether it is still the same."""
     if name not in _ASSETS:
         raise NotFoundException

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from domain.definition import Action
 from domain.facts import Answered, Unanswered
 from infrastructure.http_caller import AiohttpCaller
+from infrastructure.http_caller.request import RequestFactory
 from tests.support.receiver import Receiver, raw
 
 if TYPE_CHECKING:
@@ -187,15 +188,17 @@ async def test_overlapping_attempts_of_one_action_keep_their_own_marks(
     assert [mark["x-chronoledger-attempt"] for mark in marks] == [str(n) for n in range(1, 21)]
 
 
-async def test_another_definition_of_the_same_url_sends_its_own_request(
-    caller: HttpCaller, receiver: Receiver
-) -> None:
-    for number in range(2_000):  # more than are kept, each collected before the next may take its address
-        action = get(receiver.url("/echo"), headers={"X-Number": str(number)})
-        if number % 100 == 0:
-            assert (await echoed(caller, action))["headers"]["x-number"] == str(number)
-        else:
-            await caller.call(Action(method="GET", url="nowhere"), EXECUTION, 1)
+def test_an_action_is_never_taken_for_another_one_that_had_its_place_in_memory() -> None:
+    factory = RequestFactory("Chronoledger/test", size=2)
+    for number in range(200):
+        action = get("http://example.test/", headers={"X-Number": str(number)})
+        assert factory.request(action, EXECUTION, 1).headers["x-number"] == str(number)
+
+
+def test_the_request_of_an_action_is_built_once() -> None:
+    factory = RequestFactory("Chronoledger/test", size=2)
+    action = get("http://example.test/")
+    assert factory.request(action, EXECUTION, 1).url is factory.request(action, uuid4(), 2).url
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +96,32 @@ def test_kill_9_of_the_supervisor_ends_the_server_and_loses_no_committed_row(
     eventually(lambda: is_gone(postmaster))
     with embedded(data_dir) as dsn:
         assert kept(dsn) == 200
+
+
+def test_kill_9_of_server_and_supervisor_amid_commits_loses_none_that_was_confirmed(data_dir: Path) -> None:
+    supervisor = Supervisor(data_dir)
+    dsn = supervisor.dsn()
+    insert(dsn)
+    confirmed = [1]
+
+    def commit_until_the_end() -> None:
+        with (
+            contextlib.suppress(psycopg.OperationalError),
+            psycopg.connect(dsn, autocommit=True) as connection,
+        ):
+            while True:
+                connection.execute("INSERT INTO kept DEFAULT VALUES")
+                confirmed[0] += 1
+
+    writer = threading.Thread(target=commit_until_the_end)
+    writer.start()
+    eventually(lambda: confirmed[0] > 100)
+    os.kill(postmaster_of(data_dir / "postgres"), signal.SIGKILL)
+    supervisor.kill()
+    with embedded(data_dir) as again:
+        writer.join()
+        assert kept(again) - confirmed[0] in {0, 1}  # the last one may be committed and not confirmed
+    assert "database system was not properly shut down" in (data_dir / "postgres.log").read_text()
 
 
 def test_a_server_that_outlived_its_supervisor_is_stopped_before_the_next_start(data_dir: Path) -> None:

@@ -19,7 +19,6 @@ from infrastructure.embedded_postgres import (
     DataDirectoryUnusable,
     StartFailed,
 )
-from infrastructure.embedded_postgres.errors import failure
 from infrastructure.embedded_postgres.postmaster import wait_until_ready
 from tests.support.supervisor import (
     NOBODY,
@@ -356,16 +355,25 @@ def test_it_is_not_started_twice(data_dir: Path) -> None:
 def test_a_server_that_recovers_is_waited_for_beyond_the_time_to_answer(folder: Path) -> None:
     """Giving up on a recovery would only begin it anew."""
     with answering(folder, STARTING_UP, STARTING_UP, STARTING_UP, WELCOME) as (process, dsn):
-        wait_until_ready(process, dsn, lambda reason: failure(folder, reason, []), ready_seconds=0)
+        wait_until_ready(process, dsn, StartFailed, ready_seconds=0)
 
 
 def test_a_server_that_says_nothing_is_given_up_and_one_that_ends_is_at_once(folder: Path) -> None:
     with answering(folder) as (process, dsn):
-        with pytest.raises(StartFailed, match="not ready after 0 seconds"):
-            wait_until_ready(process, dsn, lambda reason: failure(folder, reason, []), ready_seconds=0)
+        with pytest.raises(StartFailed, match="not ready after 0 seconds") as refused:
+            wait_until_ready(process, dsn, StartFailed, ready_seconds=0)
+        assert len(str(refused.value).splitlines()) == 1
         process.kill()
         with pytest.raises(StartFailed, match="it ended with -9"):
-            wait_until_ready(process, dsn, lambda reason: failure(folder, reason, []))
+            wait_until_ready(process, dsn, StartFailed)
+
+
+def test_a_server_that_answers_with_an_error_is_not_asked_again(folder: Path) -> None:
+    with (
+        answering(folder, NO_ROOM) as (process, dsn),
+        pytest.raises(StartFailed, match="init file: No space"),
+    ):
+        wait_until_ready(process, dsn, StartFailed)
 
 
 def message(kind: bytes, body: bytes) -> bytes:
@@ -374,6 +382,7 @@ def message(kind: bytes, body: bytes) -> bytes:
 
 
 STARTING_UP = message(b"E", b"SFATAL\0C57P03\0Mthe database system is starting up\0\0")
+NO_ROOM = message(b"E", b"SFATAL\0C53100\0Mcould not write init file: No space left on device\0\0")
 WELCOME = message(b"R", bytes(4)) + message(b"Z", b"I")
 
 

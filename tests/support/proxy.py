@@ -22,11 +22,16 @@ type Writers = tuple[asyncio.StreamWriter, asyncio.StreamWriter]
 
 @dataclass(eq=False)
 class Trap:
-    """Cuts one connection once its client has sent `marker`; `sprung` tells that it happened."""
+    """Cuts one connection once its client has sent `text`; `sprung` tells that it happened."""
 
-    marker: bytes
+    text: str
     after_commit: bool
     sprung: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def is_in(self, sent: bytes) -> bool:
+        """Whether the text was sent, as it is or as the hexadecimal digits of a text-format bytea."""
+        plain = self.text.encode()
+        return plain in sent or plain.hex().encode() in sent
 
 
 class Proxy:
@@ -85,13 +90,13 @@ class Proxy:
         """Pass on what was held back."""
         self._flowing.set()
 
-    def cut_before_server_hears(self, marker: bytes) -> asyncio.Event:
-        """Lose the next connection that sends `marker`, before the server has the whole of that message."""
-        return self._set(Trap(marker, after_commit=False))
+    def cut_before_server_hears(self, text: str) -> asyncio.Event:
+        """Lose the next connection that sends `text`, before the server has the whole of that message."""
+        return self._set(Trap(text, after_commit=False))
 
-    def cut_after_commit(self, marker: bytes) -> asyncio.Event:
-        """Lose the next connection that sends `marker`, when the server has committed and before it says so."""
-        return self._set(Trap(marker, after_commit=True))
+    def cut_after_commit(self, text: str) -> asyncio.Event:
+        """Lose the next connection that sends `text`, when the server has committed and before it says so."""
+        return self._set(Trap(text, after_commit=True))
 
     def _set(self, trap: Trap) -> asyncio.Event:
         self._traps.append(trap)
@@ -149,7 +154,7 @@ class _Conversation:
         while data := await reader.read(CHUNK):
             await self._flowing.wait()
             held += data
-            trap = next((trap for trap in self._traps if trap.marker in held), None)
+            trap = next((trap for trap in self._traps if trap.is_in(held)), None)
             if trap is not None:
                 self._traps.remove(trap)
                 if not trap.after_commit:

@@ -42,12 +42,20 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exchange:
-    """The request being answered, and the socket to answer on."""
+    """The request being answered, its path's argument, and the connection to answer on."""
 
-    def __init__(self, call: Call, argument: str, receiver: Receiver, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self,
+        call: Call,
+        argument: str,
+        receiver: Receiver,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         self.call = call
         self.argument = argument
         self.receiver = receiver
+        self.reader = reader
         self.writer = writer
 
     async def send(self, data: bytes) -> None:
@@ -73,7 +81,8 @@ class Exchange:
 
     async def wait_until_gone(self) -> None:
         """Say nothing more; return when the peer has closed the connection."""
-        await self.writer.wait_closed()
+        while await self.reader.read(CHUNK):
+            pass
 
 
 type Script = Callable[[Exchange], Awaitable[bool | None]]
@@ -299,7 +308,7 @@ class Receiver:
             await self._record(call)
             name, _, argument = urlsplit(call.path).path.lstrip("/").partition("/")
             script = self._scripts.get(name, SCRIPTS["status"])
-            keep = bool(await script(Exchange(call, argument or "404", self, writer)))
+            keep = bool(await script(Exchange(call, argument or "404", self, reader, writer)))
 
     async def _read(self, head: bytes, connection: int, reader: asyncio.StreamReader) -> Call:
         request_line, *lines = head.decode("latin-1").split("\r\n")[:-2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 SCHEMA = sql.Identifier("rebuilding")
 BATCH_EVENTS = 1_000
-SWAP_ATTEMPTS = 20
-_LOCK_TIMEOUT = b"SET LOCAL lock_timeout = '3s'"
+# One attempt at the swap waits so long at most: whoever wants to read the old tables waits behind it.
+LOCK_WAIT_SECONDS = 3.0
 
 log = structlog.get_logger(__name__)
 
@@ -50,18 +51,18 @@ class Rebuilt(NamedTuple):
     parked: int
 
 
-async def rebuild(dsn: str, projections: Sequence[Projection]) -> Rebuilt:
+async def rebuild(dsn: str, projections: Sequence[Projection], *, patience_seconds: float = 120.0) -> Rebuilt:
     """Fold the whole log into new tables in a schema of their own, then put them in the place of the old.
 
     The live tables can be read, and the projector goes on with them, until the swap: one transaction that
     holds the projector for as long as the last few events take. What a crash leaves behind, the next rebuild
-    drops. `dsn` must reach Postgres directly. Raises `RebuildRunning`, `TablesInUse` and `psycopg.Error`.
+    drops. `patience_seconds` is how long to try when others keep the old tables locked. `dsn` must reach Postgres directly. Raises `RebuildRunning`, `TablesInUse` and `psycopg.Error`.
     """
     async with await AsyncConnection.connect(with_liveness(dsn), autocommit=True) as connection:
         cursor = await connection.execute(statement("take_rebuild"))
         if await cursor.fetchone() != (True,):
             raise RebuildRunning
-        return await _Rebuild(connection, projections, await _live_schema(connection)).run()
+        return await _Rebuild(connection, projections, await _live_schema(connection)).run(patience_seconds)
 
 
 async def _live_schema(connection: AsyncConnection) -> sql.Identifier:
@@ -80,21 +81,16 @@ class _Rebuild:
         self._position = 0
         self._parked = 0
 
-    async def run(self) -> Rebuilt:
+    async def run(self, patience_seconds: float) -> Rebuilt:
         await self._begin()
         await self._catch_up()
         await self._do("ANALYZE {}", sql.SQL(", ").join(map(sql.Identifier, self._tables())))
-        for _ in range(SWAP_ATTEMPTS):
-            await self._catch_up()
-            position, parked = self._position, self._parked
-            try:
-                await self._swap()
-            except (errors.LockNotAvailable, errors.DeadlockDetected):
-                self._position, self._parked = position, parked
-                continue
-            log.info("read models rebuilt", position=self._position, parked=self._parked)
-            return Rebuilt(self._position, self._parked)
-        raise TablesInUse
+        deadline = monotonic() + patience_seconds
+        while not await self._swapped(min(LOCK_WAIT_SECONDS, patience_seconds)):
+            if monotonic() > deadline:
+                raise TablesInUse
+        log.info("read models rebuilt", position=self._position, parked=self._parked)
+        return Rebuilt(self._position, self._parked)
 
     def _tables(self) -> list[str]:
         return [table for projection in self._projections for table in projection.tables]
@@ -122,9 +118,20 @@ class _Rebuild:
             if len(entries) < BATCH_EVENTS:
                 return
 
-    async def _swap(self) -> None:
+    async def _swapped(self, wait_seconds: float) -> bool:
+        await self._catch_up()
+        position, parked = self._position, self._parked
+        try:
+            await self._swap(wait_seconds)
+        except (errors.LockNotAvailable, errors.DeadlockDetected):
+            self._position, self._parked = position, parked
+            return False
+        return True
+
+    async def _swap(self, wait_seconds: float) -> None:
         async with self._connection.transaction():
-            await self._connection.execute(_LOCK_TIMEOUT)
+            limit = {"milliseconds": round(wait_seconds * 1_000)}
+            await self._connection.execute(statement("limit_lock_wait"), limit)
             await self._hold_projector()
             await self._catch_up()
             for table in map(sql.Identifier, self._tables()):

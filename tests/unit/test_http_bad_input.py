@@ -1,0 +1,301 @@
+"""Bad input: the right status, a problem that says what to change, and nothing stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.support.http_service import HttpService, http_service, task_json
+
+JSON = {"Content-Type": "application/json"}
+UNKNOWN = str(uuid4())
+DEEP = "[" * 5_000 + "]" * 5_000
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[HttpService]:
+    async with http_service(max_body_bytes=100_000) as running:
+        yield running
+
+
+def action(**changes: Any) -> dict[str, Any]:
+    return {"action": {"method": "GET", "url": "http://localhost/"} | changes}
+
+
+def cron(expression: str, **more: str) -> dict[str, Any]:
+    return {"trigger": {"type": "cron", "cron": expression, **more}}
+
+
+def one_off(instant: object, **more: str) -> dict[str, Any]:
+    return {"trigger": {"type": "one-off", "datetime": instant, **more}}
+
+
+WRONG_DEFINITIONS = {
+    "unknown field": ({"nam": "x"}, "/nam", 'did you mean "name"'),
+    "unknown field of a trigger": (cron("* * * * *", datetime="x"), "/trigger/datetime", "of a cron trigger"),
+    "unknown field of an action": (action(header={}), "/action/header", 'did you mean "headers"'),
+    "unknown field of retries": ({"retry": {"attempts": 1}}, "/retry/attempts", "max_attempts"),
+    "read-only field": ({"version": 3}, "/version", "leave it out"),
+    "missing name": ({"name": None}, "/name", "missing"),
+    "missing url": ({"action": {"method": "GET"}}, "/action/url", "such as"),
+    "missing type": ({"trigger": {"cron": "* * * * *"}}, "/trigger/type", '"one-off" or "cron"'),
+    "wrong type": ({"name": 7}, "/name", "This is a whole number: give a string"),
+    "number as a string": ({"retry": {"max_attempts": "3"}}, "/retry/max_attempts", "give a whole number"),
+    "trigger of another type": ({"trigger": "daily"}, "/trigger", "give an object"),
+    "unknown kind of trigger": ({"trigger": {"type": "daily"}}, "/trigger/type", '"one-off" or "cron"'),
+    "header that is no string": (action(headers={"A": "x", "X/Y": 1}), "/action/headers/X~1Y", "a string"),
+    "no instant": (one_off("tomorrow"), "/trigger/datetime", "2030-01-01T12:00:00Z"),
+    "number as an instant": (one_off(1893456000), "/trigger/datetime", "2030-01-01T12:00:00Z"),
+    "instant before years": (one_off("0001-01-01T00:00:00+14:00"), "/trigger/datetime", ""),
+    "one-off long ago": (one_off("2020-01-01T12:00:00Z"), "/trigger/datetime", ""),
+    "bad cron": (cron("61 * * * *"), "/trigger/cron", "minute"),
+    "cron that never fires": (cron("0 0 31 2 *"), "/trigger/cron", "never"),
+    "cron of six fields": (cron("0 0 * * * *"), "/trigger/cron", "5 fields"),
+    "unknown time zone": (cron("* * * * *", timezone="Europe/Berlinn"), "/trigger/timezone", "Europe/Berlin"),
+    "empty time zone": (cron("* * * * *", timezone=""), "/trigger/timezone", ""),
+    "path as a time zone": (cron("* * * * *", timezone="../etc/passwd"), "/trigger/timezone", ""),
+    "url that is not http": (action(url="ftp://localhost/"), "/action/url", "http"),
+    "line break in a header": (action(headers={"X-A": "b\r\nc: d"}), "/action/headers/X-A", ""),
+    "name over 255": ({"name": "x" * 256}, "/name", "255"),
+    "blank name": ({"name": "   "}, "/name", ""),
+    "NUL in a name": ({"name": "a\u0000b"}, "/name", ""),
+    "CONNECT": (action(method="CONNECT"), "/action/method", ""),
+    "timeout of 0": (action(timeout_seconds=0), "/action/timeout_seconds", ""),
+    "no attempts": ({"retry": {"max_attempts": 0}}, "/retry/max_attempts", ""),
+    "payload nested without end": (
+        action(payload=json.loads("[" * 200 + "]" * 200)),
+        "/action/payload",
+        "flatten",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "pointer", "told"), WRONG_DEFINITIONS.values(), ids=WRONG_DEFINITIONS)
+async def test_a_wrong_definition_is_refused_naming_the_field(
+    service: HttpService, changes: dict[str, Any], pointer: str, told: str
+) -> None:
+    answer = await service.client.post("/api/v1/tasks", json=task_json(**changes))
+    problem = answer.json()
+    assert answer.status_code == 422, problem
+    assert problem["type"] == "/problems/invalid-task"
+    assert pointer in [error["pointer"] for error in problem["errors"]]
+    assert told in problem["detail"]
+    assert_a_problem(answer)
+    assert service.log.facts() == []
+
+
+@pytest.mark.parametrize(("changes", "pointer", "told"), WRONG_DEFINITIONS.values(), ids=WRONG_DEFINITIONS)
+async def test_a_wrong_replacement_changes_nothing(
+    service: HttpService, changes: dict[str, Any], pointer: str, told: str
+) -> None:
+    task = await service.create()
+    answer = await service.client.put(f"/api/v1/tasks/{task['id']}", json=task_json(**changes))
+    assert answer.status_code == 422
+    assert pointer in [error["pointer"] for error in answer.json()["errors"]]
+    assert told in answer.json()["detail"]
+    assert len(service.log.facts()) == 1
+
+
+VALID = json.dumps(task_json()).encode()
+WRONG_BODIES = {
+    "no JSON": (b"{", JSON, 400, "malformed-json", "not JSON"),
+    "no body": (b"", JSON, 400, "malformed-json", "has no body"),
+    "not UTF-8": (b'{"name": "\xff"}', JSON, 400, "malformed-json", "not JSON"),
+    "half a surrogate pair": (b'{"name": "\\ud800"}', JSON, 400, "malformed-json", "not JSON"),
+    "NaN": (VALID.replace(b'"daily"', b"NaN"), JSON, 400, "malformed-json", "not JSON"),
+    "nested without end": (DEEP.encode(), JSON, 422, "invalid-task", "give an object"),
+    "payload nested without end": (
+        VALID.replace(b'"daily"', b"[" * 40_000 + b"]" * 40_000),
+        JSON,
+        400,
+        "malformed-json",
+        "flatten",
+    ),
+    "an array": (b"[]", JSON, 422, "invalid-task", "This is an array: give an object"),
+    "null": (b"null", JSON, 422, "invalid-task", "This is null: give an object"),
+    "a number too long": (VALID.replace(b'"daily"', b"9" * 5_000), JSON, 422, "invalid-task", "too large"),
+    "a number too large": (VALID.replace(b'"daily"', b"1e999"), JSON, 422, "invalid-task", "too large"),
+    "over the limit": (b" " * 100_001, JSON, 413, "body-too-large", "100000 bytes"),
+    "a form": (
+        VALID,
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        415,
+        "unsupported-media-type",
+        "Send Content-Type: application/json",
+    ),
+    "undeclared": (VALID, {}, 415, "unsupported-media-type", "Send Content-Type: application/json"),
+    "text": (VALID, {"Content-Type": "text/plain"}, 415, "unsupported-media-type", "application/json"),
+    "another charset": (
+        VALID,
+        {"Content-Type": "application/json; charset=utf-16"},
+        415,
+        "unsupported-media-type",
+        "UTF-8",
+    ),
+    "compressed": (
+        VALID,
+        JSON | {"Content-Encoding": "gzip"},
+        415,
+        "unsupported-media-type",
+        "Content-Encoding",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "slug", "told"), WRONG_BODIES.values(), ids=WRONG_BODIES
+)
+async def test_a_wrong_body_is_refused(
+    service: HttpService, body: bytes, headers: dict[str, str], status: int, slug: str, told: str
+) -> None:
+    answer = await service.client.post("/api/v1/tasks", content=body, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["type"] == f"/problems/{slug}"
+    assert told in answer.json()["detail"]
+    assert_a_problem(answer)
+    assert service.log.facts() == []
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "application/JSON; charset=UTF-8", "application/vnd.task+json"],
+)
+async def test_every_name_of_json_is_understood(service: HttpService, content_type: str) -> None:
+    answer = await service.client.post("/api/v1/tasks", content=VALID, headers={"Content-Type": content_type})
+    assert answer.status_code == 201, answer.text
+
+
+WRONG_PARAMETERS = {
+    "limit of 0": ("/api/v1/tasks?limit=0", "limit", "from 1 to 200"),
+    "limit over 200": ("/api/v1/results?limit=201", "limit", "from 1 to 200"),
+    "limit that is no number": ("/api/v1/tasks?limit=ten", "limit", "from 1 to 200"),
+    "page of 0": ("/api/v1/tasks?page=0", "page", "from 1"),
+    "page beyond counting": (f"/api/v1/tasks?page={10**30}", "page", "from 1"),
+    "page of very many digits": (f"/api/v1/tasks?page={'9' * 5_000}", "page", "from 1"),
+    "unknown status": ("/api/v1/tasks?status=running", "status", "scheduled, completed, failed or cancelled"),
+    "unknown sort": ("/api/v1/tasks?sort=version", "sort", "created_at, updated_at, next_run or name"),
+    "unknown parameter": ("/api/v1/tasks?statu=failed", "statu", 'did you mean "status"?'),
+    "parameter twice": ("/api/v1/tasks?limit=1&limit=2", "limit", "Give it once"),
+    "parameter where there are none": ("/health?verbose=1", "verbose", "leave it out"),
+    "NUL in a name": ("/api/v1/tasks?name=a%00b", "name", "contains this"),
+    "name over 255": (f"/api/v1/tasks?name={'x' * 256}", "name", "at most 255"),
+    "bad cursor": ("/api/v1/tasks?cursor=abc", "cursor", "next_cursor"),
+    "cursor of other characters": ("/api/v1/tasks?cursor=%2F..", "cursor", "next_cursor"),
+    "no instant": ("/api/v1/results?from=yesterday", "from", "2030-01-01T12:00:00Z"),
+    "instant without offset": ("/api/v1/results?to=2026-01-01T00:00:00", "to", "with its offset"),
+    "instant before years": (
+        "/api/v1/tasks?created_from=0001-01-01T00:00:00%2B14:00",
+        "created_from",
+        "offset",
+    ),
+    "success of another kind": ("/api/v1/results?success=maybe", "success", "true"),
+    "status code of four digits": ("/api/v1/results?status_code=2000", "status_code", "100 to 999"),
+    "bad id in the query": ("/api/v1/results?task_id=7", "task_id", "a UUID"),
+    "bad id of a task": ("/api/v1/tasks/7", "id", "a UUID"),
+    "bad id of a result": ("/api/v1/results/x%00y", "id", "a UUID"),
+    "bad id of a task with results": ("/api/v1/tasks/7/results", "id", "a UUID"),
+    "position before the log": ("/api/v1/tasks?min_position=-1", "min_position", "X-Event-Position"),
+    "position beyond counting": (f"/api/v1/tasks?min_position={2**63}", "min_position", "X-Event-Position"),
+}
+
+
+@pytest.mark.parametrize(("path", "parameter", "told"), WRONG_PARAMETERS.values(), ids=WRONG_PARAMETERS)
+async def test_a_wrong_parameter_is_refused_by_its_name(
+    service: HttpService, path: str, parameter: str, told: str
+) -> None:
+    answer = await service.client.get(path)
+    problem = answer.json()
+    assert answer.status_code == 400, problem
+    assert problem["type"] == "/problems/invalid-parameter"
+    assert [error["parameter"] for error in problem["errors"]] == [parameter]
+    assert told in problem["errors"][0]["detail"]
+    assert_a_problem(answer)
+
+
+async def test_every_wrong_parameter_is_told_at_once(service: HttpService) -> None:
+    answer = await service.client.get("/api/v1/results?limit=0&success=maybe&status=done")
+    assert {error["parameter"] for error in answer.json()["errors"]} == {"limit", "success", "status"}
+
+
+@pytest.mark.parametrize("if_match", ["3", 'W/"3"', '"3", "4"', '"x"', "", '"' + "9" * 30 + '"'])
+async def test_a_malformed_if_match_is_refused(service: HttpService, if_match: str) -> None:
+    task = await service.create()
+    answer = await service.client.delete(f"/api/v1/tasks/{task['id']}", headers={"If-Match": if_match})
+    assert answer.status_code == 400
+    assert [error["parameter"] for error in answer.json()["errors"]] == ["If-Match"]
+    assert '`"3"` with the quotes' in answer.json()["detail"]
+    assert len(service.log.facts()) == 1
+
+
+@pytest.mark.parametrize("key", ["", "two words", "x" * 256, "schlüssel".encode("latin-1")])
+async def test_a_malformed_idempotency_key_is_refused(service: HttpService, key: str | bytes) -> None:
+    answer = await service.client.post("/api/v1/tasks", json=task_json(), headers={"Idempotency-Key": key})
+    assert answer.status_code == 400
+    assert [error["parameter"] for error in answer.json()["errors"]] == ["Idempotency-Key"]
+    assert service.log.facts() == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "slug"),
+    [
+        ("GET", f"/api/v1/tasks/{UNKNOWN}", "task-not-found"),
+        ("DELETE", f"/api/v1/tasks/{UNKNOWN}", "task-not-found"),
+        ("GET", f"/api/v1/results/{UNKNOWN}", "result-not-found"),
+        ("GET", "/api/v2/tasks", "not-found"),
+        ("GET", "/problems/no-such", "not-found"),
+        ("GET", "/swagger/assets/..%2f__init__.py", "not-found"),
+        ("GET", "/swagger/assets/oauth2-redirect.html", "not-found"),
+    ],
+)
+async def test_what_is_not_there_is_not_found(
+    service: HttpService, method: str, path: str, slug: str
+) -> None:
+    answer = await service.client.request(method, path)
+    assert answer.status_code == 404
+    assert answer.json()["type"] == f"/problems/{slug}"
+    assert_a_problem(answer)
+
+
+async def test_an_update_of_an_unknown_task_is_not_found(service: HttpService) -> None:
+    answer = await service.client.put(f"/api/v1/tasks/{UNKNOWN}", json=task_json())
+    assert answer.status_code == 404
+
+
+async def test_a_cancelled_task_no_longer_changes(service: HttpService) -> None:
+    task = await service.create()
+    path = f"/api/v1/tasks/{task['id']}"
+    await service.client.delete(path)
+    answer = await service.client.put(path, json=task_json(name="Too late"))
+    assert answer.status_code == 409
+    assert answer.json()["type"] == "/problems/task-already-over"
+    assert "create a new task" in answer.json()["detail"]
+    assert_a_problem(answer)
+    assert len(service.log.facts()) == 2
+
+
+async def test_a_refused_method_tells_which_are_allowed(service: HttpService) -> None:
+    answer = await service.client.patch(f"/api/v1/tasks/{UNKNOWN}")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PUT"
+    assert "DELETE, GET, HEAD, OPTIONS, PUT" in answer.json()["detail"]
+    assert_a_problem(answer)
+
+
+async def test_a_malformed_host_is_refused(service: HttpService) -> None:
+    answer = await service.client.get("/health", headers={"Host": "a b"})
+    assert answer.status_code == 400
+    assert answer.json()["type"] == "/problems/bad-request"
+
+
+def assert_a_problem(answer: Any) -> None:
+    problem = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["status"] == answer.status_code
+    assert problem["instance"] == answer.request.url.raw_path.split(b"?")[0].decode().replace("%2f", "/")
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert problem["title"]
+    assert problem["detail"]

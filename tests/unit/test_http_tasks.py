@@ -1,0 +1,291 @@
+"""The API of tasks and results: what a well-meant request gets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from domain.facts import IdempotencyKeyUsed, TaskCancelled, TaskCreated, TaskUpdated
+from tests.support.http_service import HttpService, http_service, task_json
+from tests.support.views import RESULT_ID, result_view
+
+RETRY = {"max_attempts": 5, "initial_delay_seconds": 2.0, "multiplier": 3.0, "max_delay_seconds": 60.0}
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[HttpService]:
+    async with http_service(default_timezone="Europe/Berlin") as running:
+        yield running
+
+
+async def test_a_created_task_is_answered_with_its_place_and_its_version(service: HttpService) -> None:
+    answer = await service.client.post("/api/v1/tasks", json=task_json())
+    task = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["location"] == f"/api/v1/tasks/{task['id']}"
+    assert answer.headers["etag"] == '"1"'
+    assert answer.headers["x-event-position"] == "1"
+    assert task["status"] == "scheduled"
+    assert task["namespace"] == "default"
+    assert task["version"] == 1
+    assert (await service.client.get(answer.headers["location"])).json() == task
+
+
+async def test_what_is_left_out_gets_its_default(service: HttpService) -> None:
+    task = await service.create(action={"method": "GET", "url": "http://localhost/"})
+    assert task["trigger"] == {"type": "cron", "cron": "0 9 * * *", "timezone": "Europe/Berlin"}
+    assert task["action"] == {
+        "method": "GET",
+        "url": "http://localhost/",
+        "headers": {},
+        "payload": None,
+        "timeout_seconds": 30.0,
+    }
+    assert task["retry"] == {
+        "max_attempts": 3,
+        "initial_delay_seconds": 1.0,
+        "multiplier": 2.0,
+        "max_delay_seconds": 300.0,
+    }
+
+
+async def test_a_whole_definition_comes_back_as_it_was_sent(service: HttpService) -> None:
+    due = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
+    sent = {
+        "name": "Everything",
+        "trigger": {
+            "type": "one-off",
+            "datetime": due.isoformat().replace("+00:00", "Z"),
+            "timezone": "Asia/Tokyo",
+        },
+        "action": {
+            "method": "PUT",
+            "url": "https://api.example.com/x?y=1",
+            "headers": {"Authorization": "Bearer secret", "X-Trace": "a"},
+            "payload": {"nested": [1, 2.5, None, True, "é\u0000"]},
+            "timeout_seconds": 2.5,
+        },
+        "retry": RETRY,
+    }
+    answer = await service.client.post("/api/v1/tasks", json=sent)
+    task = answer.json()
+    assert {name: task[name] for name in sent} == sent
+    assert task["next_run"] == sent["trigger"]["datetime"]  # type: ignore[index]
+
+
+async def test_a_put_replaces_the_whole_definition(service: HttpService) -> None:
+    task = await service.create(retry=RETRY)
+    answer = await service.client.put(f"/api/v1/tasks/{task['id']}", json=task_json(name="Renamed"))
+    assert answer.status_code == 200
+    assert answer.headers["etag"] == '"2"'
+    assert answer.json()["name"] == "Renamed"
+    assert answer.json()["retry"]["max_attempts"] == 3
+    assert [type(fact) for fact in service.log.facts()] == [TaskCreated, TaskUpdated]
+
+
+async def test_a_delete_cancels_and_the_task_stays_readable(service: HttpService) -> None:
+    task = await service.create()
+    path = f"/api/v1/tasks/{task['id']}"
+    answer = await service.client.delete(path)
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "cancelled"
+    assert answer.json()["next_run"] is None
+    assert (await service.client.get(path)).json()["status"] == "cancelled"
+
+
+async def test_cancelling_twice_changes_nothing_more(service: HttpService) -> None:
+    task = await service.create()
+    path = f"/api/v1/tasks/{task['id']}"
+    first, second = await service.client.delete(path), await service.client.delete(path)
+    assert second.status_code == 200
+    assert second.json() == first.json()
+    assert [type(fact) for fact in service.log.facts()] == [TaskCreated, TaskCancelled]
+
+
+@pytest.mark.parametrize("if_match", ['"1"', "*"])
+async def test_a_change_of_the_right_version_is_made(service: HttpService, if_match: str) -> None:
+    task = await service.create()
+    answer = await service.client.delete(f"/api/v1/tasks/{task['id']}", headers={"If-Match": if_match})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_a_change_of_another_version_is_refused(service: HttpService, method: str) -> None:
+    task = await service.create()
+    body = task_json(name="Lost update") if method == "PUT" else None
+    answer = await service.client.request(
+        method, f"/api/v1/tasks/{task['id']}", json=body, headers={"If-Match": '"7"'}
+    )
+    assert answer.status_code == 412
+    assert answer.json()["type"] == "/problems/version-mismatch"
+    assert "version 1, not 7" in answer.json()["detail"]
+    assert len(service.log.facts()) == 1
+
+
+async def test_the_same_key_and_json_create_one_task(service: HttpService) -> None:
+    headers = {"Idempotency-Key": "order-17", "Content-Type": "application/json"}
+    first = await service.client.post("/api/v1/tasks", json=task_json(), headers=headers)
+    respaced = first.request.content.replace(b'":', b'" : ')
+    again = await service.client.post("/api/v1/tasks", content=respaced, headers=headers)
+    assert again.status_code == 201
+    assert again.json()["id"] == first.json()["id"]
+    assert again.headers["location"] == first.headers["location"]
+    assert [type(fact) for fact in service.log.facts()] == [TaskCreated, IdempotencyKeyUsed]
+
+
+async def test_the_same_key_with_other_json_is_refused(service: HttpService) -> None:
+    headers = {"Idempotency-Key": "order-17"}
+    await service.client.post("/api/v1/tasks", json=task_json(), headers=headers)
+    answer = await service.client.post("/api/v1/tasks", json=task_json(name="Another"), headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["type"] == "/problems/idempotency-key-reused"
+    assert len(service.log.facts()) == 2
+
+
+async def test_a_write_waits_until_lists_show_it(service: HttpService) -> None:
+    await service.create()
+    assert service.visibility.asked == [(1, 2.0)]
+
+
+async def test_a_write_is_answered_from_the_log_when_lists_are_late(service: HttpService) -> None:
+    service.visibility.reached = False
+    late = await service.client.post("/api/v1/tasks", json=task_json())
+    service.visibility.reached = True
+    shown = await service.client.get(late.headers["location"])
+    assert late.status_code == 201
+    assert late.json() == shown.json()
+
+
+async def test_a_stored_write_is_confirmed_although_it_cannot_be_read_back(service: HttpService) -> None:
+    service.queries.away = True
+    answer = await service.client.post("/api/v1/tasks", json=task_json())
+    assert answer.status_code == 201
+    assert answer.json()["name"] == "Daily Report"
+
+
+async def test_respond_async_does_not_wait(service: HttpService) -> None:
+    hurried = {"Prefer": "wait=5, respond-async"}
+    created = await service.client.post("/api/v1/tasks", json=task_json(), headers=hurried)
+    path = created.headers["location"]
+    changed = await service.client.put(path, json=task_json(name="Renamed"), headers=hurried)
+    cancelled = await service.client.delete(path, headers=hurried)
+    assert [answer.status_code for answer in (created, changed, cancelled)] == [201, 200, 200]
+    assert {answer.headers["preference-applied"] for answer in (created, changed, cancelled)} == {
+        "respond-async"
+    }
+    assert service.visibility.asked == []
+    assert cancelled.json() == (await service.client.get(path)).json()
+
+
+async def test_the_next_run_of_an_unread_cron_task_is_after_its_change(service: HttpService) -> None:
+    task = await service.create(trigger={"type": "cron", "cron": "* * * * *"})
+    service.clock.ahead = timedelta(hours=5)
+    answer = await service.client.put(
+        f"/api/v1/tasks/{task['id']}",
+        json=task_json(name="Renamed", trigger={"type": "cron", "cron": "* * * * *"}),
+        headers={"Prefer": "respond-async"},
+    )
+    assert answer.json()["next_run"] > answer.json()["updated_at"] > task["next_run"]
+
+
+async def test_events_carry_the_id_of_the_request(service: HttpService) -> None:
+    await service.client.post("/api/v1/tasks", json=task_json(), headers={"X-Request-ID": "trace-7"})
+    [event] = service.log.recorded
+    assert event.meta.correlation_id == "trace-7"
+    assert event.meta.actor == "api"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/tasks",
+        "/api/v1/results",
+        f"/api/v1/results/{RESULT_ID}",
+        "/api/v1/metrics",
+        "/api/v1/tasks/{id}",
+        "/api/v1/tasks/{id}/results",
+    ],
+)
+async def test_a_read_waits_for_the_position_asked_for(service: HttpService, path: str) -> None:
+    task = await service.create()
+    service.queries.results_known.append(result_view())
+    service.visibility.asked.clear()
+    path = path.replace("{id}", task["id"])
+    assert (await service.client.get(path, params={"min_position": 1})).status_code == 200
+    assert service.visibility.asked == [(1, 2.0)]
+    service.visibility.reached = False
+    late = await service.client.get(path, params={"min_position": 99})
+    assert late.status_code == 503
+    assert late.json()["type"] == "/problems/not-yet-visible"
+    assert late.headers["retry-after"] == "1"
+
+
+async def test_lists_pass_on_every_filter(service: HttpService) -> None:
+    answer = await service.client.get(
+        "/api/v1/tasks?status=scheduled&trigger_type=cron&name=a%25b&created_from=2026-01-01T00:00:00Z"
+        "&created_to=2026-02-01T00:00:00%2B02:00&limit=20&page=3&sort=-next_run"
+    )
+    assert answer.status_code == 200
+    [(query, paging)] = service.queries.asked  # type: ignore[misc]
+    assert (query.status, query.trigger_type, query.name) == ("scheduled", "cron", "a%b")
+    assert query.created_from == datetime(2026, 1, 1, tzinfo=UTC)
+    assert query.created_to == datetime(2026, 1, 31, 22, tzinfo=UTC)
+    assert (paging.limit, paging.page, paging.sort, paging.cursor) == (20, 3, "-next_run", None)
+
+
+async def test_lists_of_results_pass_on_every_filter(service: HttpService) -> None:
+    task_id = uuid4()
+    answer = await service.client.get(
+        f"/api/v1/results?success=false&status=failed&task_id={task_id}&status_code=503"
+        "&from=2026-01-01T00:00:00+02:00&to=2026-02-01T00:00:00Z&sort=duration_ms"
+    )
+    assert answer.status_code == 200
+    [(query, paging)] = service.queries.asked  # type: ignore[misc]
+    assert (query.success, query.status, query.task_id, query.status_code) == (False, "failed", task_id, 503)
+    assert query.due_from == datetime(2025, 12, 31, 22, tzinfo=UTC)
+    assert query.due_to == datetime(2026, 2, 1, tzinfo=UTC)
+    assert paging.sort == "duration_ms"
+
+
+async def test_a_page_tells_how_many_there_are(service: HttpService) -> None:
+    for number in range(3):
+        await service.create(name=f"Task {number}")
+    answer = await service.client.get("/api/v1/tasks?limit=2&page=2")
+    page = answer.json()
+    assert [task["name"] for task in page.pop("items")] == ["Task 2"]
+    assert page == {"total": 3, "page": 2, "limit": 2, "next_cursor": None}
+
+
+async def test_results_of_a_task_are_asked_for_by_its_id(service: HttpService) -> None:
+    task = await service.create()
+    await service.client.get(f"/api/v1/tasks/{task['id']}/results")
+    [(query, _)] = service.queries.asked  # type: ignore[misc]
+    assert str(query.task_id) == task["id"]
+
+
+async def test_results_of_an_unknown_task_are_not_found(service: HttpService) -> None:
+    answer = await service.client.get(f"/api/v1/tasks/{uuid4()}/results")
+    assert answer.status_code == 404
+    assert answer.json()["type"] == "/problems/task-not-found"
+
+
+async def test_a_result_tells_the_whole_story(service: HttpService) -> None:
+    service.queries.results_known.append(result_view(response_headers={"x-a": "1"}, attempts=1))
+    answer = await service.client.get(f"/api/v1/results/{RESULT_ID}")
+    result: dict[str, Any] = answer.json()
+    assert result["id"] == str(RESULT_ID)
+    assert (result["status"], result["success"], result["status_code"]) == ("succeeded", True, 200)
+    assert result["response_headers"] == {"x-a": "1"}
+    assert result["attempt_log"] == [
+        {
+            "number": 1,
+            "started_at": "2030-01-01T12:00:00Z",
+            "duration_ms": 12,
+            "status_code": 200,
+            "error_message": None,
+        }
+    ]

@@ -1,0 +1,118 @@
+"""What must hold however the log is cut into batches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from projections import statistics, task_results, tasks
+from tests.support.random_log import RandomLog, recorded
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from application.ports import Recorded
+    from projections.result_rows import ResultRow
+    from projections.task_rows import TaskRow
+
+SEEDS = st.integers(0, 2**32)
+CUTS = st.lists(st.integers(1, 40), min_size=1, max_size=10)
+
+
+def in_batches(log: list[Recorded], sizes: list[int]) -> list[list[Recorded]]:
+    batches: list[list[Recorded]] = []
+    place = 0
+    while place < len(log):
+        size = sizes[len(batches) % len(sizes)]
+        batches.append(log[place : place + size])
+        place += size
+    return batches
+
+
+def folded_tasks(batches: list[list[Recorded]]) -> tuple[dict[UUID, TaskRow], Counter[tuple[str, str]]]:
+    rows: dict[UUID, TaskRow] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    for batch in batches:
+        known = {task_id: replace(row, definition=None) for task_id, row in rows.items()}
+        changes = tasks.fold(known, batch)
+        for task_id, row in changes.rows.items():
+            kept = row.definition or rows[task_id].definition
+            rows[task_id] = replace(row, definition=kept)
+        counts.update(changes.counts)
+    return rows, counts
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, CUTS)
+def test_tasks_do_not_depend_on_the_batches(seed: int, sizes: list[int]) -> None:
+    log = recorded(RandomLog(seed).grow(150))
+    whole, cut = folded_tasks([log]), folded_tasks(in_batches(log, sizes))
+    assert whole == cut
+    assert whole[1].keys() == cut[1].keys()
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, CUTS)
+def test_results_do_not_depend_on_the_batches(seed: int, sizes: list[int]) -> None:
+    log = recorded(RandomLog(seed).grow(150))
+    rows: dict[UUID, ResultRow] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    for batch in in_batches(log, sizes):
+        changes = task_results.fold(rows, batch)
+        rows |= changes.rows
+        counts.update(changes.counts)
+    whole = task_results.fold({}, log)
+    assert (whole.rows, whole.counts) == (rows, counts)
+    assert whole.counts.keys() == counts.keys()
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, CUTS)
+def test_statistics_do_not_depend_on_the_batches(seed: int, sizes: list[int]) -> None:
+    log = recorded(RandomLog(seed).grow(150))
+    totals: Counter[tuple[str, str]] = Counter()
+    minutes: Counter[datetime] = Counter()
+    opened: dict[UUID, datetime] = {}
+    for batch in in_batches(log, sizes):
+        tally = statistics.fold(opened, batch)
+        totals.update(tally.totals)
+        minutes.update(tally.minutes)
+        opened |= tally.opened
+        for execution_id in tally.closed:
+            del opened[execution_id]
+    whole = statistics.fold({}, log)
+    assert (whole.totals, whole.minutes, whole.opened) == (totals, minutes, opened)
+    assert whole.totals.keys() == totals.keys()
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS)
+def test_the_counts_are_those_of_the_rows(seed: int) -> None:
+    log = recorded(RandomLog(seed).grow(150))
+    rows, counts = folded_tasks([log])
+    assert +counts == Counter((row.namespace, row.status) for row in rows.values())
+    results = task_results.fold({}, log)
+    assert +results.counts == Counter((row.namespace, row.status) for row in results.rows.values())
+    outcomes = Counter(row.status for row in results.rows.values() if row.status != "running")
+    totals = statistics.fold({}, log).totals
+    assert outcomes == Counter(
+        {outcome: total for (metric, outcome), total in totals.items() if metric == "executions"}
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS)
+def test_the_answer_shown_is_that_of_the_last_attempt(seed: int) -> None:
+    rows = task_results.fold({}, recorded(RandomLog(seed).grow(150))).rows
+    for row in rows.values():
+        last = row.attempt_log[-1] if row.attempt_log else None
+        assert (row.status_code, row.duration_ms) == (
+            (last.status_code, last.duration_ms) if last else (None, None)
+        )
+        assert (row.success is None) == (row.status not in ("succeeded", "failed"))
+        assert (row.lease_until is None and row.retry_at is None) == (row.status != "running")
