@@ -1,5 +1,5 @@
 # `make` alone lists the targets. Each target sets up what it needs: all it takes is make, git and Python 3.12+.
-# Overridable: PYTHON, ARGS (more words for pytest), RACE_REPEAT, DOCS_PORT, DOCKER, COMPOSE, IMAGE.
+# Overridable: PYTHON, ARGS (more words for pytest), RACE_REPEAT, YES, DOCS_PORT, DOCKER, COMPOSE, IMAGE.
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -60,8 +60,8 @@ benchmark: dev ## Measure appends, projections and executions a second
 .PHONY: migrate migrate-down seed
 migrate: runtime ## Apply the pending database migrations
 	$(BIN)/chronoledger migrate
-migrate-down: runtime ## Take the database migrations back
-	$(BIN)/chronoledger migrate --down
+migrate-down: runtime ## Take the migrations back and delete all data (asks first, unless YES=1)
+	$(BIN)/chronoledger migrate --down $(if $(YES),--yes)
 seed: runtime ## Fill the database with example tasks
 	$(BIN)/chronoledger seed
 

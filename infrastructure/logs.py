@@ -23,6 +23,8 @@ _FIRST = ("timestamp", "level", "event", "role", "logger")
 
 # Loggers whose lines hold request targets or header values; `/metrics` counts what they would tell.
 _QUIET = ("uvicorn.access", "httpx", "httpcore", "hpack")
+# Loggers that tell of every step of what this service reports in one line of its own.
+_CHATTY = ("uvicorn.error", "yoyo")
 
 
 class _Console(logging.StreamHandler):  # type: ignore[type-arg]
@@ -85,7 +87,7 @@ def _replace_handlers(console: logging.Handler, level: int) -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):  # uvicorn's own set-up would print twice
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
-    for name in _QUIET:
+    for name in (*_QUIET, *_CHATTY):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 

@@ -27,6 +27,15 @@ def open_socket_directory(home: Path, account: Account, port: int, can_enter: Ca
     raise StartFailed("no directory is short enough for its socket and open to it: set TMPDIR to such a one")
 
 
+def remove_stale_sockets(directory: Path) -> None:
+    """Remove what a killed server left in the directory of a settled cluster.
+
+    Its lock file would keep the next server out for as long as any process at all has the old pid.
+    """
+    for left in directory.glob(".s.PGSQL.*"):
+        left.unlink()
+
+
 def candidates(home: Path, uid: int) -> Iterator[Path]:
     """Name the directories that may hold the socket, the best first."""
     yield home / "run"

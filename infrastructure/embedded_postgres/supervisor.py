@@ -22,7 +22,7 @@ from infrastructure.embedded_postgres.lock import DirectoryLock
 from infrastructure.embedded_postgres.postmaster import Postmaster
 from infrastructure.embedded_postgres.readable_copy import readable_copy
 from infrastructure.embedded_postgres.server_log import ServerLog
-from infrastructure.embedded_postgres.socket_directory import open_socket_directory
+from infrastructure.embedded_postgres.socket_directory import open_socket_directory, remove_stale_sockets
 
 
 class EmbeddedPostgres:
@@ -110,6 +110,7 @@ class EmbeddedPostgres:
     def _serve(self, cluster: Path, socket_directory: Path, binaries: Binaries, launcher: Launcher) -> str:
         remove_half_made(cluster.parent, HALF_MADE)
         settle(cluster)
+        remove_stale_sockets(socket_directory)
         ensure_cluster(cluster, binaries, launcher)
         self._postmaster = Postmaster(cluster, socket_directory, self._port, self._log)
         self._postmaster.start(binaries, launcher)

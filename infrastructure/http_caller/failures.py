@@ -11,7 +11,7 @@ import httpx
 from aiohttp import http_exceptions
 
 from domain.facts import Unanswered
-from infrastructure.http_caller.progress import Progress, Severed
+from infrastructure.http_caller.progress import Progress, Severed, Stage
 
 PARSERS_OWN_WORDS = re.compile(r"[A-Z][A-Za-z ,/-]+")
 
@@ -27,7 +27,8 @@ def timed_out(timeout_seconds: float, progress: Progress) -> Unanswered:
 def unanswered(error: BaseException, url: httpx.URL, progress: Progress) -> Unanswered | None:
     """What an error of the transport means; None for one that no network explains: it is our own."""
     cause = cause_of(error)
-    if isinstance(cause, aiohttp.InvalidURL | UnicodeError):  # the latter for a label that DNS cannot hold
+    unresolvable = isinstance(cause, UnicodeError) and progress.stage is Stage.CONNECTION  # too long a label
+    if unresolvable or isinstance(cause, aiohttp.InvalidURL):
         return Unanswered(
             error=f"{url.netloc.decode()} is no address that can be called; correct action.url",
             retryable=False,

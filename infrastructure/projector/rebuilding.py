@@ -56,7 +56,8 @@ async def rebuild(dsn: str, projections: Sequence[Projection], *, patience_secon
 
     The live tables can be read, and the projector goes on with them, until the swap: one transaction that
     holds the projector for as long as the last few events take. What a crash leaves behind, the next rebuild
-    drops. `patience_seconds` is how long to try when others keep the old tables locked. `dsn` must reach Postgres directly. Raises `RebuildRunning`, `TablesInUse` and `psycopg.Error`.
+    drops. `patience_seconds` is how long to try when others keep the old tables locked. `dsn` must reach
+    Postgres directly. Raises `RebuildRunning`, `TablesInUse` and `psycopg.Error`.
     """
     async with await AsyncConnection.connect(with_liveness(dsn), autocommit=True) as connection:
         cursor = await connection.execute(statement("take_rebuild"))

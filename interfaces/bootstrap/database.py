@@ -69,7 +69,7 @@ def prepare_database(settings: Settings) -> list[str]:
     deadline = time.monotonic() + STARTUP_SECONDS
     while True:
         try:
-            return migrate(with_liveness(settings.direct_dsn()))
+            applied = migrate(with_liveness(settings.direct_dsn()))
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
                 where = masked_conninfo(settings.direct_dsn())
@@ -78,4 +78,8 @@ def prepare_database(settings: Settings) -> list[str]:
                     f"or DB_HOST, DB_PORT, DB_USER, DB_PASSWORD and DB_NAME. In force: {where}"
                 ) from error
             log.warning("waiting for the database", error=first_line(error))
+        else:
+            if applied:
+                log.info("migrations applied", migrations=applied)
+            return applied
         time.sleep(STARTUP_POLL_SECONDS)

@@ -13,7 +13,7 @@ from domain.definition import DEFAULT_NAMESPACE, Action, Cron, Definition, OneOf
 from infrastructure.clock import SystemClock
 from infrastructure.database import pool, with_liveness
 from infrastructure.event_store import Appender, PostgresEventLog
-from infrastructure.projector.rebuild import rebuild as rebuild_tables
+from infrastructure.projector.rebuilding import rebuild as rebuild_tables
 from infrastructure.projector.replay import replay_parked
 from projections.catalogue import named
 

@@ -9,7 +9,7 @@ from domain.wording import shown
 from interfaces.http.refusals import InvalidParameters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from litestar import Request
 
@@ -25,13 +25,17 @@ class Contract:
         }
 
     async def check_query(self, request: Request[Any, Any, Any]) -> None:
-        """Raises `InvalidParameters` naming every query parameter that is unknown or given twice."""
-        known = self._named(request, "query")
-        if known is None:
+        """Raises `InvalidParameters` naming every query parameter that is unknown, given twice, or `null`."""
+        parameters = self._of(request)
+        if parameters is None:
             return
-        given = [name for name, _ in request.query_params.multi_items()]
-        wrong = [(name, _unknown(name, known)) for name in dict.fromkeys(given) if name not in known]
-        wrong += [(name, "Give it once.") for name in known if given.count(name) > 1]
+        known = {item["name"]: item for item in parameters if item["in"] == "query"}
+        given = request.query_params.dict()
+        wrong = [(name, _unknown(name, list(known))) for name in given if name not in known]
+        wrong += [(name, "Give it once.") for name in known if len(given.get(name, ())) > 1]
+        wrong += [
+            _will_not_do(item, "null") for item in known.values() if _null(item, given.get(item["name"], ()))
+        ]
         if wrong:
             raise InvalidParameters(wrong)
 
@@ -41,14 +45,8 @@ class Contract:
             if parameter["in"] == place and (
                 place == "path" or _as_argument(parameter["name"]) == key.rstrip("_")
             ):
-                value = _given(request, parameter)
-                description = parameter.get("description", "See the OpenAPI document.")
-                return parameter["name"], f"{shown(value)} will not do. {description}"
+                return _will_not_do(parameter, _given(request, parameter))
         return key, "It cannot be read: see the OpenAPI document."
-
-    def _named(self, request: Request[Any, Any, Any], place: str) -> list[str] | None:
-        parameters = self._of(request)
-        return None if parameters is None else [item["name"] for item in parameters if item["in"] == place]
 
     def _of(self, request: Request[Any, Any, Any]) -> list[dict[str, Any]] | None:
         return self._parameters.get((request.method, request.scope.get("path_template", "")))
@@ -65,6 +63,17 @@ def _given(request: Request[Any, Any, Any], parameter: Mapping[str, Any]) -> Any
         "header": request.headers,
     }
     return places[parameter["in"]].get(parameter["name"], "")
+
+
+def _will_not_do(parameter: Mapping[str, Any], value: Any) -> tuple[str, str]:
+    return parameter["name"], f"{shown(value)} will not do. {parameter['description']}"
+
+
+def _null(parameter: Mapping[str, Any], values: Sequence[str]) -> bool:
+    # msgspec takes the word for None, as if the parameter had been left out; only free text may be that word.
+    schema = parameter["schema"]
+    free_text = schema["type"] == "string" and not {"enum", "format"} & set(schema)
+    return not free_text and "null" in (value.lower() for value in values)
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -52,6 +52,7 @@ class Creation(Struct, frozen=True, kw_only=True):
         str | None,
         HeaderParameter(
             name="Idempotency-Key",
+            min_length=1,
             pattern=r"^[!-~]{1,255}$",
             description="Makes repeating this request safe: the same key with the same JSON answers with the "
             "task of the first time. 1 to 255 visible ASCII characters without blanks.",
@@ -67,6 +68,7 @@ class Change(Struct, frozen=True, kw_only=True):
         str | None,
         HeaderParameter(
             name="If-Match",
+            min_length=1,
             pattern=r'^(\*|"[0-9]{1,18}")$',
             description="Refuse the change (412) unless the task is at this version: its ETag, such as "
             '`"3"` with the quotes, or `*` for any.',

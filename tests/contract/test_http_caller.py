@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import sys
 import zlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -193,6 +194,25 @@ def test_an_action_is_never_taken_for_another_one_that_had_its_place_in_memory()
     for number in range(200):
         action = get("http://example.test/", headers={"X-Number": str(number)})
         assert factory.request(action, EXECUTION, 1).headers["x-number"] == str(number)
+
+
+def test_the_actions_that_were_not_used_for_long_are_let_go() -> None:
+    factory = RequestFactory("Chronoledger/test", size=2)
+    used, unused = get("http://example.test/"), get("http://example.test/")
+    references = sys.getrefcount(unused)
+    factory.request(used, EXECUTION, 1)
+    factory.request(unused, EXECUTION, 1)
+    factory.request(used, EXECUTION, 2)
+    factory.request(get("http://example.test/"), EXECUTION, 1)
+    assert sys.getrefcount(used) > sys.getrefcount(unused) == references
+
+
+def test_a_large_request_is_not_kept() -> None:
+    factory = RequestFactory("Chronoledger/test", size=2)
+    action = post("http://example.test/", "x" * 20_000)
+    references = sys.getrefcount(action)
+    factory.request(action, EXECUTION, 1)
+    assert sys.getrefcount(action) == references
 
 
 def test_the_request_of_an_action_is_built_once() -> None:

@@ -155,25 +155,28 @@ def test_kill_9_of_the_server_is_told_and_a_restart_ends_even_a_busy_orphan(data
 
 
 @pytest.mark.parametrize(("name", "inside"), [("sleep", True), ("postgres", False)])
-def test_a_foreign_process_that_has_the_pid_of_a_stale_file_survives(
+def test_a_foreign_process_that_has_the_pid_of_a_killed_server_survives_and_is_no_obstacle(
     folder: Path, data_dir: Path, name: str, *, inside: bool
 ) -> None:
     """Neither a working directory in the cluster nor the name of the server makes a process ours."""
-    with embedded(data_dir):
-        lines = (data_dir / "postgres" / "postmaster.pid").read_text().splitlines()
+    server = embedded(data_dir)
+    insert(server.start())
+    os.kill(postmaster_of(data_dir / "postgres"), signal.SIGKILL)
+    eventually(lambda: server.poll() is not None)
+    server.stop()
     owner = (data_dir / "postgres").stat().st_uid
     foreign = subprocess.Popen(
         [name, "60"],
         executable=shutil.which("sleep"),
         cwd=data_dir / "postgres" if inside else folder,
-        user=owner
-        if os.geteuid() == 0
-        else None,  # of the same account, as whom it passes for a live postmaster
+        user=owner if os.geteuid() == 0 else None,  # of the same account, as whom it passes for a live server
     )
     try:
-        (data_dir / "postgres" / "postmaster.pid").write_text("\n".join([str(foreign.pid), *lines[1:]]))
+        for stale in (data_dir / "postgres" / "postmaster.pid", data_dir / "run" / ".s.PGSQL.5432.lock"):
+            _, *rest = stale.read_text().splitlines()
+            stale.write_text("\n".join([str(foreign.pid), *rest]))
         with embedded(data_dir) as dsn:
-            assert value(dsn, "SELECT 1") == "1"
+            assert kept(dsn) == 1
         assert foreign.poll() is None
     finally:
         foreign.kill()

@@ -118,7 +118,7 @@ async def test_the_second_of_two_rebuilds_is_refused(database: str) -> None:
 
 async def test_what_a_crash_left_behind_is_no_obstacle(database: str) -> None:
     async with await connect(database) as connection:
-        await filled(connection, 2_000)
+        await filled(connection, 4_000)
         before = await contents(connection)
         rebuilding = asyncio.create_task(rebuild(database, PROJECTIONS))
 

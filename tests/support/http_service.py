@@ -53,7 +53,8 @@ class MemoryReadModels:
     log: MemoryLog
     results_known: list[ResultView] = field(default_factory=list)
     away: bool = False
-    asked: list[object] = field(default_factory=list)
+    asked_tasks: list[tuple[TaskQuery, Paging]] = field(default_factory=list)
+    asked_results: list[tuple[ResultQuery, Paging]] = field(default_factory=list)
 
     async def task(self, namespace: str, task_id: UUID) -> TaskView | None:
         """See `Queries`."""
@@ -62,7 +63,7 @@ class MemoryReadModels:
 
     async def tasks(self, query: TaskQuery, paging: Paging) -> Listing[TaskView]:
         """See `Queries`."""
-        self.asked.append((query, paging))
+        self.asked_tasks.append((query, paging))
         matching = [
             view
             for view in self._tasks(query.namespace)
@@ -74,7 +75,7 @@ class MemoryReadModels:
     async def results(self, query: ResultQuery, paging: Paging) -> Listing[ResultView]:
         """See `Queries`."""
         self._answering()
-        self.asked.append((query, paging))
+        self.asked_results.append((query, paging))
         return _page([view for view in self.results_known if query.success in {None, view.success}], paging)
 
     async def result(self, namespace: str, result_id: UUID) -> ResultView | None:

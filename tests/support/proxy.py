@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -22,11 +22,16 @@ type Writers = tuple[asyncio.StreamWriter, asyncio.StreamWriter]
 
 @dataclass(eq=False)
 class Trap:
-    """Cuts one connection once its client has sent `text`; `sprung` tells that it happened."""
+    """Catches one connection once its client has sent `text`; `sprung` tells that it happened."""
 
     text: str
-    after_commit: bool
+    moment: Literal["hold", "before", "after"]
     sprung: asyncio.Event = field(default_factory=asyncio.Event)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def release(self) -> None:
+        """Let go what is held."""
+        self.released.set()
 
     def is_in(self, sent: bytes) -> bool:
         """Whether the text was sent, as it is or as the hexadecimal digits of a text-format bytea."""
@@ -92,15 +97,19 @@ class Proxy:
 
     def cut_before_server_hears(self, text: str) -> asyncio.Event:
         """Lose the next connection that sends `text`, before the server has the whole of that message."""
-        return self._set(Trap(text, after_commit=False))
+        return self._set(Trap(text, "before")).sprung
 
     def cut_after_commit(self, text: str) -> asyncio.Event:
         """Lose the next connection that sends `text`, when the server has committed and before it says so."""
-        return self._set(Trap(text, after_commit=True))
+        return self._set(Trap(text, "after")).sprung
 
-    def _set(self, trap: Trap) -> asyncio.Event:
+    def hold(self, text: str) -> Trap:
+        """Keep the next message with `text` from the server until it is released."""
+        return self._set(Trap(text, "hold"))
+
+    def _set(self, trap: Trap) -> Trap:
         self._traps.append(trap)
-        return trap.sprung
+        return trap
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._refusing:
@@ -157,10 +166,14 @@ class _Conversation:
             trap = next((trap for trap in self._traps if trap.is_in(held)), None)
             if trap is not None:
                 self._traps.remove(trap)
-                if not trap.after_commit:
+                if trap.moment == "before":
                     self._spring(trap)
                     return
-                self._caught = trap
+                if trap.moment == "hold":
+                    trap.sprung.set()
+                    await trap.released.wait()
+                else:
+                    self._caught = trap
             writer.write(data)
             held = held[-CHUNK:]
             await writer.drain()

@@ -61,8 +61,8 @@ async def test_plain_http_in_debug_mode_does_not_ask_for_tls() -> None:
 async def test_a_sane_request_id_is_kept_and_any_other_replaced(service: HttpService) -> None:
     kept = await service.client.get("/health", headers={"X-Request-ID": "0194f2b1-c6d8/7"})
     assert kept.headers["x-request-id"] == "0194f2b1-c6d8/7"
-    for insane in ("", "two words", "x" * 129, "<script>", "é".encode("latin-1")):
-        made = await service.client.get("/nowhere", headers={"X-Request-ID": insane})
+    for insane in (b"", b"two words", b"x" * 129, b"<script>", b"\xe9"):
+        made = await service.client.get("/nowhere", headers=[(b"X-Request-ID", insane)])
         assert re.fullmatch("[0-9a-f]{32}", made.headers["x-request-id"])
         assert made.json()["request_id"] == made.headers["x-request-id"]
 

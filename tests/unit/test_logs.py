@@ -84,11 +84,11 @@ def test_what_is_below_the_level_is_not_logged_by_either(lines: Lines) -> None:
 def test_the_standard_librarys_loggers_come_out_the_same(lines: Lines) -> None:
     logging.getLogger("uvicorn").addHandler(logging.StreamHandler(sys.stderr))
     configure()
-    logging.getLogger("uvicorn.error").info("Started server process [%d]", 7, extra={"color_message": "x"})
+    logging.getLogger("uvicorn.error").warning("Started server process [%d]", 7, extra={"color_message": "x"})
     (line,) = lines()
     del line["timestamp"]
     assert line == {
-        "level": "INFO",
+        "level": "WARN",
         "event": "Started server process [7]",
         "role": "scheduler",
         "logger": "uvicorn.error",

@@ -1,0 +1,81 @@
+"""The API as it runs: the roles api and projector of the composition root, on a socket, in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+from interfaces import bootstrap
+from interfaces.listening import address, listen, server
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DEADLINE_SECONDS = 30.0
+
+
+@contextlib.contextmanager
+def running_api(dsn: str, folder: Path, **variables: str) -> Iterator[str]:
+    """The URL of a service on a migrated database; `variables` are its environment."""
+    environ = {"DATABASE_URL": dsn, "LOG_DIR": str(folder), "DATA_DIR": str(folder)} | variables
+    settings = bootstrap.load(environ)
+    listening = listen("127.0.0.1", 0)
+    service = _Service(settings, listening)
+    service.start()
+    try:
+        yield address(listening)
+    finally:
+        service.end()
+
+
+class _Service(threading.Thread):
+    """Ends with an error of its own when the roles do not start or stop in time."""
+
+    def __init__(self, settings: bootstrap.Settings, listening: socket.socket) -> None:
+        super().__init__(name="running-api")
+        self._settings = settings
+        self._listening = listening
+        self._started = threading.Event()
+        self._stop: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._error: BaseException | None = None
+
+    def start(self) -> None:
+        super().start()
+        assert self._started.wait(DEADLINE_SECONDS), "the service did not start"
+        if self._error:
+            raise self._error
+
+    def end(self) -> None:
+        assert self._loop
+        assert self._stop
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self.join(DEADLINE_SECONDS)
+        assert not self.is_alive(), "the service did not stop"
+        if self._error:
+            raise self._error
+
+    def run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:
+            self._error = error
+            self._started.set()
+
+    async def _main(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with (
+            bootstrap.projector(self._settings) as (project, _),
+            bootstrap.background(project()),
+            bootstrap.api(self._settings) as app,
+        ):
+            web = server(app, grace_seconds=1)
+            serving = asyncio.create_task(web.serve(sockets=[self._listening]))
+            self._started.set()
+            await self._stop.wait()
+            web.should_exit = True
+            await serving
