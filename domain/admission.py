@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from msgspec.structs import replace
 
-from domain.action_admission import action_errors, normal_action
+from domain.admission_action import action_errors, normal_action
 from domain.cron import BadCron, NeverFires, check_cron
 from domain.definition import Cron, Definition, OneOff, RetryPolicy, Trigger
 from domain.errors import FieldError, Inadmissible
@@ -24,16 +24,16 @@ LATEST_YEAR = 9998
 LATE_BY = timedelta(seconds=60)
 """How far in the past a new one-off may lie: clocks differ, and requests take time. It is due at once."""
 
-# Control characters, lone surrogates, line and paragraph separators: they break logs and cannot all be stored.
+# Control characters, lone surrogates, line and paragraph separators: they break logs, or cannot be stored.
 _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 
 
 def admit(definition: Definition, now: datetime, *, current: Trigger | None = None) -> Definition:
     """The definition in normal form, or `Inadmissible` with all its errors.
 
-    Normal form: a one-off's instant in UTC, cut to milliseconds (without an offset it is read as local time of
-    its zone, as `local_time.real_time` does); single blanks in a cron; the method in upper case; header values
-    without surrounding blanks. Admitting it again changes nothing.
+    Normal form: a one-off's instant in UTC, cut to milliseconds (without an offset it is read as local time
+    of its zone, as `local_time.real_time` does); single blanks in a cron; the method in upper case; header
+    values without surrounding blanks. Admitting it again changes nothing.
 
     `current` is the trigger of the task that the definition replaces: left as it is, it may lie in the past.
     """
@@ -115,16 +115,19 @@ def _whole_milliseconds(instant: datetime) -> datetime:
 
 
 def _retry_errors(retry: RetryPolicy) -> Iterator[FieldError]:
-    longest = max(retry.initial_delay_seconds, 0)
+    initial, longest = retry.initial_delay_seconds, retry.max_delay_seconds
     limits = (
         ("max_attempts", retry.max_attempts, 1, 100),
-        ("initial_delay_seconds", retry.initial_delay_seconds, 0, 86_400),
+        ("initial_delay_seconds", initial, 0, 86_400),
         ("multiplier", retry.multiplier, 1, 10),
-        ("max_delay_seconds", retry.max_delay_seconds, 0, 604_800),
+        ("max_delay_seconds", longest, 0, 604_800),
     )
-    for name, value, lowest, highest in limits:
-        if not lowest <= value <= highest:
-            detail = f"{name} {shown(value)} is out of range; give {lowest} to {highest}."
+    for name, value, least, most in limits:
+        if not least <= value <= most:
+            detail = f"{name} {shown(value)} is out of range; give {least} to {most}."
             yield FieldError(pointer=pointer("retry", name), detail=detail)
-    if retry.max_delay_seconds < retry.initial_delay_seconds <= 86_400 :
-        pass
+    if 0 <= longest < initial <= 86_400:
+        detail = (
+            f"max_delay_seconds {shown(longest)} is less than initial_delay_seconds; give at least {initial}."
+        )
+        yield FieldError(pointer=pointer("retry", "max_delay_seconds"), detail=detail)

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 from psycopg import sql
 
+from projections.plain import plain_text
 from projections.statements import statement
 
 
@@ -117,8 +118,8 @@ def _storable(last: datetime | str | int | None) -> datetime | str | int | None:
             return last.astimezone(UTC)
         case int() if not -1 <= last <= 2_147_483_647:
             raise BadCursor
-        case str() if "\0" in last:
-            raise BadCursor
+        case str():
+            return plain_text(last)  # the column holds that copy, and is what the rows are sorted by
         case _:
             return last
 

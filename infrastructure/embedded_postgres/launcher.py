@@ -53,8 +53,8 @@ class Launcher:
             group=self.account.gid if drop else None,
             extra_groups=[] if drop else None,
             # Nothing else can set PDEATHSIG in the child *after* setuid, which clears it; a wrapper would
-            # have to be executable for the account, and Python often is not. It is safe here: start() runs on
-            # the main thread before the service has others, and the child only makes system calls.
+            # have to be executable for the account, and Python often is not. It is safe here: the
+            # service has one thread at its start, and the child imports nothing and only makes system calls.
             preexec_fn=_tied_to_parent(ends_by, directory),  # noqa: PLW1509
         )
 

@@ -69,7 +69,7 @@ def reachable_home(
     _open_home(home, account, can_enter)
     (data_dir / POINTER).write_text(f"{home}\n")
     because = f"{account.name} cannot enter the data directory"
-    _log.info("postgres_elsewhere", data_dir=str(data_dir), cluster=str(home / "postgres"), because=because)
+    _log.info("cluster is elsewhere", data_dir=str(data_dir), cluster=str(home / "postgres"), because=because)
     return home
 
 

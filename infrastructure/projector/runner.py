@@ -73,27 +73,29 @@ class Projector:
         self._turn = asyncio.Lock()  # a batch and a change of what is projected never meet
         self._backoff = _Backoff()
         self.owns = False
+        """Whether this process is the one that projects now."""
 
     async def run(self) -> None:
         """Project for ever."""
         while True:
             try:
                 async with owned(self._direct_dsn) as session:
-                    self.owns = True
-                    await self._work(session)
+                    await self._own(session)
             except* _WAITED_OUT as errors:
                 await self._backoff.wait(errors.exceptions[0])
-            finally:
-                self.owns = False
 
-    async def _work(self, session: Session) -> None:
-        outdated = await self._prepare()
-        if outdated and self._settled:
-            # Who dropped them under a running projector may be about to rebuild: do not get in the way.
-            raise TablesMissing(outdated)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._renew(outdated))
-            await self._follow(session)
+    async def _own(self, session: Session) -> None:
+        self.owns = True
+        try:
+            outdated = await self._prepare()
+            if outdated and self._settled:
+                # Who dropped them under a running projector may be about to rebuild: do not get in the way.
+                raise TablesMissing(outdated)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._renew(outdated))
+                await self._follow(session)
+        finally:
+            self.owns = False
 
     async def _prepare(self) -> list[Projection]:
         async with self._pool.connection() as connection:

@@ -4,7 +4,7 @@ from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresE
 from infrastructure.logs import configure
 from infrastructure.metrics import forget_process, prepare_multiprocess
 from infrastructure.migrator import events_stored, migrate_down
-from infrastructure.projector.rebuilding import RebuildRunning, TablesInUse
+from infrastructure.projector import RebuildRunning, TablesInUse
 from infrastructure.settings import Settings, WrongSetting, in_force, load
 from interfaces.bootstrap.database import DatabaseUnusable, database, embedded, prepare_database
 from interfaces.bootstrap.jobs import rebuild, replay, seed

@@ -13,8 +13,8 @@ from domain.definition import DEFAULT_NAMESPACE, Action, Cron, Definition, OneOf
 from infrastructure.clock import SystemClock
 from infrastructure.database import pool, with_liveness
 from infrastructure.event_store import Appender, PostgresEventLog
-from infrastructure.projector.rebuilding import rebuild as rebuild_tables
-from infrastructure.projector.replay import replay_parked
+from infrastructure.projector import rebuild as rebuild_tables
+from infrastructure.projector import replay_parked
 from projections.catalogue import named
 
 if TYPE_CHECKING:

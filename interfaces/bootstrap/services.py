@@ -24,7 +24,7 @@ from infrastructure.http_caller import AiohttpCaller
 from infrastructure.metrics import Instruments
 from infrastructure.nodes import PostgresNodes
 from infrastructure.observers import ObservedProjector, ObservedScheduler
-from infrastructure.projector.runner import Projector
+from infrastructure.projector import Projector
 from infrastructure.task_log import TaskLog
 from infrastructure.visibility import Visibility
 from infrastructure.vitals import Vitals

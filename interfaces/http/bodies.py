@@ -57,15 +57,19 @@ class HttpAction(Struct, kw_only=True, forbid_unknown_fields=True):
     """The HTTP request to send."""
 
     method: Annotated[
-        str, Meta(description="Any method of RFC 9110 but CONNECT and TRACE, or PATCH.", examples=["POST"])
+        str, Meta(description="GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.", examples=["POST"])
     ]
     url: Annotated[
-        str, Meta(description="Absolute, http or https.", examples=["https://api.example.com/health"])
+        str,
+        Meta(
+            description="Absolute, http or https, at most 2,048 characters.",
+            examples=["https://api.example.com/health"],
+        ),
     ]
     headers: Annotated[
         dict[str, str],
         Meta(
-            description="Sent with the request, and shown as they are to whoever may read the task.",
+            description="At most 100. Sent with the request, and shown as they are to whoever may read the task.",
             examples=[{"X-API-Key": "your-api-key"}],
         ),
     ] = {}
@@ -77,7 +81,9 @@ class HttpAction(Struct, kw_only=True, forbid_unknown_fields=True):
             examples=[{"report_type": "daily"}],
         ),
     ] = None
-    timeout_seconds: Annotated[float, Meta(description="Bounds one attempt.", examples=[30])] = 30.0
+    timeout_seconds: Annotated[
+        float, Meta(description="Bounds one attempt: more than 0, at most 3,600.", examples=[30])
+    ] = 30.0
 
     def to_domain(self) -> Action:
         """The action, not yet checked."""
@@ -93,10 +99,14 @@ class HttpAction(Struct, kw_only=True, forbid_unknown_fields=True):
 class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
     """How often to try: connection errors, timeouts, 408, 425, 429 and 5xx are retried, others are not."""
 
-    max_attempts: Annotated[int, Meta(description="Counts the first one; 1 never retries.")] = 3
-    initial_delay_seconds: Annotated[float, Meta(description="Before the second attempt.")] = 1.0
-    multiplier: Annotated[float, Meta(description="Each delay is this many times the one before it.")] = 2.0
-    max_delay_seconds: Annotated[float, Meta(description="No delay is longer.")] = 300.0
+    max_attempts: Annotated[int, Meta(description="1 to 100; counts the first one, so 1 never retries.")] = 3
+    initial_delay_seconds: Annotated[float, Meta(description="Before the second attempt: 0 to 86,400.")] = 1.0
+    multiplier: Annotated[
+        float, Meta(description="Each delay is this many times the one before it: 1 to 10.")
+    ] = 2.0
+    max_delay_seconds: Annotated[
+        float, Meta(description="No delay is longer: at least the first, at most 604,800.")
+    ] = 300.0
 
     def to_domain(self) -> RetryPolicy:
         """The policy, not yet checked."""

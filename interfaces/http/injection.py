@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
@@ -10,4 +10,4 @@ from litestar.params import SkipValidation
 T = TypeVar("T")
 
 # Given by the application itself, or validated where it was made: not to be validated again on every request.
-Injected = Annotated[NamedDependency[SkipValidation[T]], "given"]
+Injected = NamedDependency[SkipValidation[T]]

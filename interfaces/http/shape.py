@@ -48,6 +48,7 @@ _KINDS = {
     "object": "an object",
     "array": "an array",
     "null": "null",
+    "datetime": "an instant",
 }
 
 _SENTENCE = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>[^`]*)`)?", re.DOTALL)

@@ -28,7 +28,6 @@ from tests.support.supervisor import (
 )
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root changes accounts")
-SYSTEM_15 = Path("/usr/lib/postgresql/15/bin")
 
 
 @pytest.fixture

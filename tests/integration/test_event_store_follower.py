@@ -98,11 +98,9 @@ async def test_a_notification_wakes_the_follower(database: str, appender: Append
     async with following(PostgresFollower(database), 0) as batches:
         assert places(await anext(batches)) == []
         for _ in range(20):
-            assert await take(batches, 1) == await append_soon(appender)
-
-
-async def append_soon(appender: Appender) -> list[tuple[UUID, int]]:
-    return await append(appender, 1)
+            waiting = asyncio.create_task(take(batches, 1))
+            expected = await append(appender, 1)
+            assert await waiting == expected
 
 
 async def test_a_lost_notification_is_made_good_by_the_poll(database: str, admin: psycopg.Connection) -> None:

@@ -1,86 +1,38 @@
-"""What servers can do to a caller: it stays bounded in time and memory, and calls no one twice in secret."""
+"""What servers can do to a caller: it stays bounded in time and memory, and says what happened."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import shutil
-import signal
-import socket
-import ssl
-import subprocess
-import sys
 import tracemalloc
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
 
-from domain.definition import Action
 from domain.facts import Answered, Unanswered
-from infrastructure.http_caller import AiohttpCaller, transport
-from tests.support.receiver import Exchange, Receiver, raw
+from infrastructure.http_caller import AiohttpCaller
+from tests.support.attempts import StoppedClock, failure, outcome, until
+from tests.support.receiver import Receiver
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
+    from application.ports import HttpCaller
     from domain.facts import Answer
 
-ROOT = Path(__file__).parents[2]
-EXECUTION = UUID("0190d3a1-0000-8000-8000-000000000001")
 MIB = 1024 * 1024
-DEADLINE_SECONDS = 30
-
-
-class SystemClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    async def sleep_until(self, instant: datetime) -> None:
-        raise NotImplementedError
 
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver(scripts={"torn": torn}) as server:
+    async with Receiver() as server:
         yield server
 
 
 @pytest.fixture
-async def caller() -> AsyncIterator[AiohttpCaller]:
-    async with AiohttpCaller(clock=SystemClock()) as http_caller:
+async def caller() -> AsyncIterator[HttpCaller]:
+    async with AiohttpCaller(clock=StoppedClock()) as http_caller:
         yield http_caller
-
-
-torn = raw(b"HTTP/1.1 200 OK\r\nContent-Le")
-
-
-async def outcome(
-    caller: AiohttpCaller, url: str, *, timeout: float = DEADLINE_SECONDS, **fields: Any
-) -> Answer:
-    """One attempt, which must not outlive its timeout by much."""
-    given: dict[str, Any] = {"method": "GET", "url": url, "timeout_seconds": timeout} | fields
-    action = Action(**given)
-    async with asyncio.timeout(timeout + DEADLINE_SECONDS):
-        return (await caller.call(action, EXECUTION, 1)).answer
-
-
-async def failure(caller: AiohttpCaller, url: str, **fields: Any) -> Unanswered:
-    answer = await outcome(caller, url, **fields)
-    assert isinstance(answer, Unanswered), answer
-    assert answer.retryable
-    return answer
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, up to a deadline."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("path", ["/big/104857600", "/endless"])
@@ -156,192 +108,6 @@ async def test_cancellation_propagates_and_closes_the_connection(
     await until(lambda: receiver.open_connections == 0)
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
-@pytest.mark.parametrize("path", ["/close", "/reset", "/torn"])
-async def test_a_request_that_may_have_been_received_is_not_repeated(
-    caller: AiohttpCaller, receiver: Receiver, path: str, method: str
-) -> None:
-    await failure(caller, receiver.url(path), method=method, payload={"a": 1})
-    assert len(receiver.calls) == 1
-
-
-@pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_connection_that_died_while_idle_fails_no_attempt(
-    caller: AiohttpCaller, receiver: Receiver, method: str
-) -> None:
-    for number in range(1, 6):
-        answer = await outcome(caller, receiver.url("/stale"), method=method, payload=[number])
-        assert isinstance(answer, Answered)
-    assert [call.body for call in receiver.calls] == ["[1]", "[2]", "[3]", "[4]", "[5]"]
-
-
-async def test_a_request_is_repeated_once_at_most_and_with_the_same_marks(
-    caller: AiohttpCaller, receiver: Receiver
-) -> None:
-    await outcome(caller, receiver.url("/ok"))
-    await failure(caller, receiver.url("/close"), method="POST", payload={})
-    first, second = receiver.calls_to("/close")
-    assert (first.connection, second.connection) == (1, 2)
-    for mark in ("idempotency-key", "x-chronoledger-attempt"):
-        assert first.headers[mark] == second.headers[mark]
-
-
-async def test_an_answer_that_began_is_never_followed_by_a_repetition(
-    caller: AiohttpCaller, receiver: Receiver
-) -> None:
-    await outcome(caller, receiver.url("/ok"))
-    await failure(caller, receiver.url("/torn"))
-    assert len(receiver.calls_to("/torn")) == 1
-
-
-async def test_connections_are_reused(caller: AiohttpCaller, receiver: Receiver) -> None:
-    for _ in range(5):
-        await outcome(caller, receiver.url("/ok"))
-    assert receiver.connections == 1
-
-
-async def test_what_a_server_says_unasked_answers_no_later_request(caller: AiohttpCaller) -> None:
-    idle, said = asyncio.Event(), asyncio.Event()
-
-    async def talkative(exchange: Exchange) -> bool:
-        await exchange.answer(200)
-        await idle.wait()
-        await exchange.answer(200, b"unasked")
-        said.set()
-        return True
-
-    async with Receiver(scripts={"talkative": talkative}) as receiver:
-        await outcome(caller, receiver.url("/talkative"))
-        idle.set()
-        await said.wait()
-        for _ in range(10):  # rounds of the loop, in which the idle connection reads
-            await asyncio.sleep(0)
-        answer = await outcome(caller, receiver.url("/ok"))
-    assert isinstance(answer, Answered)
-    assert answer.body == '{"ok":true}'
-
-
-async def test_a_slow_host_leaves_room_for_others(receiver: Receiver) -> None:
-    async with (
-        Receiver() as other,
-        AiohttpCaller(clock=SystemClock(), max_concurrency=4, max_per_host=2) as caller,
-    ):
-        holding = [asyncio.create_task(outcome(caller, receiver.url("/hang"))) for _ in range(2)]
-        await receiver.wait_for(2)
-        waiting = [failure(caller, receiver.url("/hang"), timeout=0.3) for _ in range(4)]
-        failures, answer = await asyncio.gather(asyncio.gather(*waiting), outcome(caller, other.url("/ok")))
-        assert isinstance(answer, Answered)
-        for failed in failures:
-            assert "within 0.3 s (waiting for a free connection: too many calls are under way" in failed.error
-        assert len(receiver.calls) == 2
-        for task in holding:
-            task.cancel()
-        await asyncio.gather(*holding, return_exceptions=True)
-
-
-async def test_no_more_calls_are_on_the_wire_than_allowed() -> None:
-    under_way, crowds = 0, set()
-
-    async def count(exchange: Exchange) -> bool:
-        nonlocal under_way
-        under_way += 1
-        crowds.add(under_way)
-        await asyncio.sleep(0.02)
-        under_way -= 1
-        await exchange.answer(200)
-        return True
-
-    async with (
-        Receiver(scripts={"count": count}) as one,
-        Receiver(scripts={"count": count}) as two,
-        AiohttpCaller(clock=SystemClock(), max_concurrency=3, max_per_host=2) as caller,
-    ):
-        urls = [one.url("/count"), two.url("/count")] * 6
-        answers = await asyncio.gather(*(outcome(caller, url) for url in urls))
-    assert all(isinstance(answer, Answered) for answer in answers)
-    assert max(crowds) == 3
-
-
-async def test_a_refused_connection_says_so(caller: AiohttpCaller) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
-        port = closed_soon.getsockname()[1]
-    error = (await failure(caller, f"http://127.0.0.1:{port}/")).error
-    assert error == f"cannot connect to 127.0.0.1:{port}: connection refused"
-
-
-async def test_a_name_that_does_not_resolve_says_so(
-    caller: AiohttpCaller, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def unknown(*_: object, **__: object) -> None:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
-    error = (await failure(caller, "http://nowhere.test:8080/path?token=x")).error
-    assert error == "the host name nowhere.test cannot be resolved"
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files in /proc")
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="TCP_USER_TIMEOUT is Linux's")
-async def test_a_server_that_reads_nothing_keeps_no_socket_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "UNSENT_GIVEN_UP_SECONDS", 1)
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
-        async with AiohttpCaller(clock=SystemClock()) as caller:
-            before = len(os.listdir("/proc/self/fd"))
-            await failure(caller, url, timeout=0.5, method="POST", payload="x" * 20 * MIB)
-            await until(lambda: len(os.listdir("/proc/self/fd")) <= before)
-
-
-@pytest.fixture
-def localhost(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
-    """A self-signed certificate for the name localhost, and a server's context with it."""
-    if shutil.which("openssl") is None:
-        pytest.skip("the openssl command makes the certificate")
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            *["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
-            *["-keyout", str(key), "-out", str(certificate), "-days", "2"],
-            *["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    return certificate, context
-
-
-async def test_tls_certificates_are_verified(
-    localhost: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    certificate, context = localhost
-    async with Receiver(tls=context) as server:
-        named = server.url("/ok").replace("127.0.0.1", "localhost")
-        async with AiohttpCaller(clock=SystemClock()) as caller:
-            error = (await failure(caller, named)).error
-            assert (
-                error
-                == f"the TLS certificate of localhost:{server.port} is not valid: self-signed certificate"
-            )
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        async with AiohttpCaller(clock=SystemClock()) as caller:
-            assert isinstance(await outcome(caller, named), Answered)
-            assert "mismatch" in (await failure(caller, server.url("/ok"))).error
-        assert [call.path for call in server.calls] == ["/ok"]
-
-
-async def test_a_port_that_speaks_no_tls_says_so(caller: AiohttpCaller) -> None:
-    async def plain(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        writer.close()
-
-    async with await asyncio.start_server(plain, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        error = (await failure(caller, f"https://127.0.0.1:{port}/")).error
-    assert error == f"no TLS connection to 127.0.0.1:{port}: wrong version number"
-
-
 def test_uvloop_changes_nothing() -> None:
     paths = {
         "/ok": "Answered",
@@ -361,36 +127,9 @@ def test_uvloop_changes_nothing() -> None:
     }
 
     async def outcomes() -> dict[str, Answer]:
-        async with Receiver() as receiver, AiohttpCaller(clock=SystemClock()) as caller:
+        async with Receiver() as receiver, AiohttpCaller(clock=StoppedClock()) as caller:
             return {path: await outcome(caller, receiver.url(path), timeout=1) for path in paths}
 
     for path, answer in uvloop.run(outcomes()).items():
         told = answer.error if isinstance(answer, Unanswered) else type(answer).__name__
         assert paths[path] in told
-
-
-async def test_a_receiver_of_its_own_process_counts_what_arrived(
-    caller: AiohttpCaller, tmp_path: Path
-) -> None:
-    log = tmp_path / "calls.jsonl"
-    process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", "tests.support.receiver", "--port", "0", "--log", str(log)],
-        stdout=asyncio.subprocess.PIPE,
-        cwd=ROOT,
-    )
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            port = int(await process.stdout.readline())
-        key = uuid4()
-        statuses = [
-            (await caller.call(Action(method="GET", url=f"http://127.0.0.1:{port}/flaky/2"), key, n)).answer
-            for n in (1, 2, 3)
-        ]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        await process.wait()
-    assert [answer.status_code for answer in statuses if isinstance(answer, Answered)] == [503, 503, 200]
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [line["headers"]["x-chronoledger-attempt"] for line in lines] == ["1", "2", "3"]
-    assert {line["headers"]["idempotency-key"] for line in lines} == {str(key)}

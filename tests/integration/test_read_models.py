@@ -353,7 +353,7 @@ async def test_the_stored_figures_agree_with_the_rows(
     await project(connection)
     stored = await models.stored_figures()
     cursor = await connection.execute("SELECT status, count(*) FROM task_results GROUP BY 1")
-    ledger = dict(await cursor.fetchall())
+    ledger: dict[str, int] = dict(await cursor.fetchall())
     assert stored.executions == {name: ledger[name] for name in stored.executions}
     cursor = await connection.execute("SELECT status, count(*) FROM tasks GROUP BY 1")
     assert stored.tasks == dict(await cursor.fetchall())

@@ -7,8 +7,7 @@ ADR 4, word by word), and cronsim, which follows Debian's cron. Both read expres
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from itertools import islice, pairwise
+from itertools import islice, pairwise, takewhile
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -115,3 +114,88 @@ def test_a_schedule_fires_when_one_who_watches_the_clock_says_so(
     until = after + 2 * DAY
     found = occurrences_between(Cron(cron=expression, timezone=zone), after, until)
     assert list(found) == list(watch(expression, ZoneInfo(zone), after, until))
+
+
+# cronsim's aware clock starts a day at its midnight and walks by whole hours: it goes astray, unlike the one
+# who watches, where midnight may not exist (Santiago, Havana, Gaza, Apia, Kathmandu) or half hours do (Lord
+# Howe). Its naive clock, for fixed times, has neither trouble.
+STEADY_MIDNIGHTS = {
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Africa/Casablanca",
+    "Pacific/Chatham",
+    "Antarctica/Troll",
+    "Europe/Dublin",
+}
+
+
+def cronsim(expression: str, zone: str, after: datetime) -> Iterator[datetime]:
+    """cronsim's answers, less those that it repeats or that are past.
+
+    It fires once for each time that a gap leaves out, all at the same instant, and forgets which pass of a
+    repeated hour it starts in.
+    """
+    latest = after
+    for local in CronSim(expression, after.astimezone(ZoneInfo(zone))):
+        if (instant := local.astimezone(UTC)) > latest:
+            yield instant
+            latest = instant
+
+
+@given(EXPRESSIONS, zones_and_instants())
+@settings(max_examples=200, deadline=None)
+def test_a_schedule_agrees_with_cronsim(expression: str, place: tuple[str, datetime]) -> None:
+    zone, after = place
+    by_rhythm = any(field.startswith("*") for field in expression.split()[:2])
+    assume(zone in STEADY_MIDNIGHTS or not by_rhythm)
+    until = after + 400 * DAY
+    theirs = takewhile(lambda instant: instant <= until, cronsim(expression, zone, after))
+    ours = occurrences_between(Cron(cron=expression, timezone=zone), after, until)
+    assert list(islice(ours, 50)) == list(islice(theirs, 50))
+
+
+@given(EXPRESSIONS, zones_and_instants())
+@settings(deadline=None)
+def test_occurrences_follow_one_another_on_whole_minutes(
+    expression: str, place: tuple[str, datetime]
+) -> None:
+    zone, after = place
+    trigger = Cron(cron=expression, timezone=zone)
+    found = list(islice(occurrences_between(trigger, after, after + 400 * DAY), 30))
+    assert all(earlier < later for earlier, later in pairwise([after, *found]))
+    assert all(instant.tzinfo is UTC and instant.second == instant.microsecond == 0 for instant in found)
+
+
+@given(EXPRESSIONS, zones_and_instants())
+@settings(deadline=None)
+def test_occurrences_are_what_asking_for_the_next_one_again_and_again_gives(
+    expression: str, place: tuple[str, datetime]
+) -> None:
+    zone, after = place
+    trigger = Cron(cron=expression, timezone=zone)
+    asked, instant = [], next_after(trigger, after)
+    while instant is not None and len(asked) < 20:
+        asked.append(instant)
+        instant = next_after(trigger, instant)
+    assert list(occurrences_between(trigger, after, asked[-1])) == asked
+
+
+@given(EXPRESSIONS, zones_and_instants(), st.timedeltas(timedelta(), DAY))
+@settings(deadline=None)
+def test_nothing_lies_between_an_instant_and_the_next_occurrence(
+    expression: str, place: tuple[str, datetime], earlier: timedelta
+) -> None:
+    zone, after = place
+    trigger = Cron(cron=expression, timezone=zone)
+    first = next_after(trigger, after - earlier)
+    assert first is not None
+    assert first <= after or first == next_after(trigger, after)
+
+
+@given(st.datetimes(), ZONES, st.sampled_from(["* * * * *", "30 2 * * *", "0 0 29 2 *"]))
+@settings(deadline=None)
+def test_the_ends_of_the_calendar_end_the_schedule(instant: datetime, zone: str, expression: str) -> None:
+    found = next_after(Cron(cron=expression, timezone=zone), instant.replace(tzinfo=UTC))
+    assert found is None or found > instant.replace(tzinfo=UTC)
+    assert found is not None or not 2 < instant.year < 9990

@@ -1,4 +1,4 @@
-"""Which calls are admitted: what is stored is sent as it stands, so nothing may need repair when it is due."""
+"""Which calls are admitted: what is stored is sent as it stands, so nothing may need repair later."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+from domain.admission_headers import header_errors
+from domain.admission_url import url_advice
 from domain.definition import Action
 from domain.errors import FieldError
-from domain.header_admission import header_errors
-from domain.url_admission import url_advice
 from domain.wording import pointer, shown
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def action_errors(action: Action) -> Iterator[FieldError]:
     if advice := _payload_advice(action):
         yield FieldError(pointer=pointer("action", "payload"), detail=advice)
     if not 0 < action.timeout_seconds <= LONGEST_TIMEOUT_SECONDS:
-        detail = f"The timeout {shown(action.timeout_seconds)} is out of range; give more than 0 and at most 3600 seconds."
+        given = shown(action.timeout_seconds)
+        detail = f"The timeout {given} is out of range; give more than 0 and at most 3600 seconds."
         yield FieldError(pointer=pointer("action", "timeout_seconds"), detail=detail)
 
 

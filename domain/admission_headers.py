@@ -1,4 +1,4 @@
-"""Which request headers are admitted. A value may be a secret: no sentence shows it."""
+"""Which request headers are admitted. A value may be a secret: only a wrong character of it is shown."""
 
 from __future__ import annotations
 
@@ -38,10 +38,14 @@ def header_errors(headers: Mapping[str, str]) -> Iterator[FieldError]:
     """What is wrong with the headers, one error a name."""
     where = pointer("action", "headers")
     if len(headers) > MOST_HEADERS:
-        yield FieldError(pointer=where, detail=f"There are {len(headers)} headers; give at most {MOST_HEADERS}.")
+        yield FieldError(
+            pointer=where, detail=f"There are {len(headers)} headers; give at most {MOST_HEADERS}."
+        )
         return
     if sum(len(name) + len(value) for name, value in headers.items()) > LONGEST_TOGETHER:
-        yield FieldError(pointer=where, detail="The headers have more than 32,768 characters together; shorten them.")
+        yield FieldError(
+            pointer=where, detail="The headers have more than 32,768 characters together; shorten them."
+        )
     spellings = Counter(name.lower() for name in headers)
     for name, value in headers.items():
         repeated = spellings[name.lower()] > 1
@@ -55,7 +59,7 @@ def _name_advice(name: str, *, repeated: bool) -> str | None:
     if name.lower() == "idempotency-key":
         return "Idempotency-Key is set for each execution, to its id; leave it out."
     if name.lower() in _SET_BY_THE_CALL or name.lower().startswith("proxy-"):
-        return f"{name} belongs to the connection and is set when the call is made; leave it out."
+        return f"{shown(name)} belongs to the connection and is set when the call is made; leave it out."
     if repeated:
         return f"{shown(name)} is given more than once, in different case; give one header with all values."
     return None

@@ -1,0 +1,240 @@
+"""What an attempt sends: the user's request, marked, and never another one's."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from domain.definition import Action
+from infrastructure.http_caller import AiohttpCaller
+from infrastructure.http_caller.request import RequestFactory
+from tests.support.attempts import EXECUTION, StoppedClock, answered, get, post, unanswered
+from tests.support.receiver import Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from application.ports import HttpCaller
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver() as server:
+        yield server
+
+
+@pytest.fixture
+async def caller() -> AsyncIterator[HttpCaller]:
+    async with AiohttpCaller(clock=StoppedClock(), user_agent="Chronoledger/test") as http_caller:
+        yield http_caller
+
+
+async def echoed(caller: HttpCaller, action: Action, number: int = 1) -> dict[str, Any]:
+    """The request as the receiver's /echo saw it."""
+    return dict(json.loads(answered(await caller.call(action, EXECUTION, number)).body))
+
+
+async def sent_bytes(action: Action) -> bytes:
+    """The request's content, seen at the transport: the receiver's echo is text."""
+    seen: list[bytes] = []
+
+    def record(request: httpx.Request) -> httpx.Response:
+        seen.append(request.content)
+        return httpx.Response(200)
+
+    async with AiohttpCaller(clock=StoppedClock(), transport=httpx.MockTransport(record)) as mocked:
+        answered(await mocked.call(action, EXECUTION, 1))
+    return seen[0]
+
+
+async def test_cookies_are_not_kept(caller: HttpCaller, receiver: Receiver) -> None:
+    first = answered(await caller.call(get(receiver.url("/redirect")), EXECUTION, 1))
+    assert first.headers["set-cookie"] == "seen=1"
+    assert "cookie" not in (await echoed(caller, get(receiver.url("/echo"))))["headers"]
+
+
+async def test_an_attempt_says_which_it_is(caller: HttpCaller, receiver: Receiver) -> None:
+    request = await echoed(caller, get(receiver.url("/echo"), headers={"X-Own": "mine"}), number=2)
+    assert request["headers"] == {
+        "host": f"127.0.0.1:{receiver.port}",
+        "x-own": "mine",
+        "user-agent": "Chronoledger/test",
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "idempotency-key": str(EXECUTION),
+        "x-chronoledger-attempt": "2",
+    }
+
+
+async def test_the_users_headers_win_over_the_defaults_but_not_over_the_marks(
+    caller: HttpCaller, receiver: Receiver
+) -> None:
+    own = {
+        "user-agent": "mine",
+        "ACCEPT": "text/plain",
+        "Accept-Encoding": "gzip",
+        "Host": "elsewhere.example",
+        "idempotency-KEY": "mine",
+        "Content-Length": "99",
+    }
+    headers = (await echoed(caller, get(receiver.url("/echo"), headers=own)))["headers"]
+    assert headers["user-agent"] == "mine"
+    assert headers["accept"] == "text/plain"
+    assert headers["accept-encoding"] == "gzip"
+    assert headers["host"] == "elsewhere.example"
+    assert headers["idempotency-key"] == str(EXECUTION)
+    assert "content-length" not in headers
+
+
+async def test_overlapping_attempts_of_one_action_keep_their_own_marks(
+    caller: HttpCaller, receiver: Receiver
+) -> None:
+    action = get(receiver.url("/echo"))
+    executions = [uuid4() for _ in range(20)]
+    attempts = await asyncio.gather(*(caller.call(action, one, n) for n, one in enumerate(executions, 1)))
+    marks = [json.loads(answered(attempt).body)["headers"] for attempt in attempts]
+    assert [mark["idempotency-key"] for mark in marks] == [str(one) for one in executions]
+    assert [mark["x-chronoledger-attempt"] for mark in marks] == [str(n) for n in range(1, 21)]
+
+
+def test_an_action_is_never_taken_for_another_one_that_had_its_place_in_memory() -> None:
+    factory = RequestFactory("Chronoledger/test", size=2)
+    for number in range(200):
+        action = get("http://example.test/", headers={"X-Number": str(number)})
+        assert factory.request(action, EXECUTION, 1).headers["x-number"] == str(number)
+
+
+def test_the_actions_that_were_not_used_for_long_are_let_go() -> None:
+    factory = RequestFactory("Chronoledger/test", size=2)
+    used, unused = get("http://example.test/"), get("http://example.test/")
+    references = sys.getrefcount(unused)
+    factory.request(used, EXECUTION, 1)
+    factory.request(unused, EXECUTION, 1)
+    factory.request(used, EXECUTION, 2)
+    factory.request(get("http://example.test/"), EXECUTION, 1)
+    assert sys.getrefcount(used) > sys.getrefcount(unused) == references
+
+
+def test_a_large_request_is_not_kept() -> None:
+    factory = RequestFactory("Chronoledger/test", size=2)
+    action = post("http://example.test/", "x" * 20_000)
+    references = sys.getrefcount(action)
+    factory.request(action, EXECUTION, 1)
+    assert sys.getrefcount(action) == references
+
+
+def test_the_request_of_an_action_is_built_once() -> None:
+    factory = RequestFactory("Chronoledger/test", size=2)
+    action = get("http://example.test/")
+    assert factory.request(action, EXECUTION, 1).url is factory.request(action, uuid4(), 2).url
+
+
+@pytest.mark.parametrize(
+    ("payload", "body"),
+    [
+        ({"a": [1, None, "ü"]}, '{"a":[1,null,"ü"]}'),
+        ([], "[]"),
+        (False, "false"),
+        (0, "0"),
+        ("plain", '"plain"'),
+        ("", '""'),
+    ],
+)
+async def test_a_payload_is_sent_as_compact_json(
+    caller: HttpCaller, receiver: Receiver, payload: Any, body: str
+) -> None:
+    request = await echoed(caller, post(receiver.url("/echo"), payload))
+    assert request["body"] == body
+    assert request["headers"]["content-type"] == "application/json"
+    assert request["headers"]["content-length"] == str(len(body.encode()))
+
+
+async def test_json_under_a_content_type_of_its_own_keeps_it(caller: HttpCaller, receiver: Receiver) -> None:
+    action = post(receiver.url("/echo"), {"a": 1}, content_type="application/vnd.api+json")
+    request = await echoed(caller, action)
+    assert (request["body"], request["headers"]["content-type"]) == ('{"a":1}', "application/vnd.api+json")
+
+
+async def test_a_string_with_a_content_type_of_its_own_is_sent_as_it_is(
+    caller: HttpCaller, receiver: Receiver
+) -> None:
+    request = await echoed(caller, post(receiver.url("/echo"), "a=ü&b", content_type="text/plain"))
+    assert (request["body"], request["headers"]["content-type"]) == ("a=ü&b", "text/plain")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "sent"),
+    [
+        ("text/plain", "ü€"),
+        ("text/plain; charset=UTF-8", "ü€"),
+        ('text/plain; format=flowed;charset="iso-8859-15"', "ü€"),
+        ("text/plain; charset=windows-1252", "ü€"),
+    ],
+)
+async def test_a_string_is_written_in_the_charset_that_its_content_type_names(
+    content_type: str, sent: str
+) -> None:
+    charset = content_type.partition("charset=")[2].strip('"') or "utf-8"
+    content = await sent_bytes(post("http://example.test/", sent, content_type=content_type))
+    assert content == sent.encode(charset)
+
+
+async def test_no_payload_means_no_body_and_no_content_type(caller: HttpCaller, receiver: Receiver) -> None:
+    request = await echoed(caller, post(receiver.url("/echo"), None))
+    assert request["body"] == ""
+    assert request["headers"]["content-length"] == "0"
+    assert "content-type" not in request["headers"]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
+async def test_any_method_is_sent_with_its_body(caller: HttpCaller, receiver: Receiver, method: str) -> None:
+    request = await echoed(caller, Action(method=method, url=receiver.url("/echo"), payload={"a": 1}))
+    assert (request["method"], request["body"]) == (method, '{"a":1}')
+
+
+async def test_path_and_query_arrive_as_they_were_written(caller: HttpCaller, receiver: Receiver) -> None:
+    target = "/echo/a%2Fb/%C3%BC;v=1?q=a%20b+c%2B&sig=x%3D%3D&empty=&q=2"
+    assert (await echoed(caller, get(receiver.url(f"{target}#fragment"))))["path"] == target
+
+
+async def test_credentials_in_the_url_become_basic_authorization(
+    caller: HttpCaller, receiver: Receiver
+) -> None:
+    url = receiver.url("/echo").replace("//", "//us%40er:p%C3%A4ss@")
+    request = await echoed(caller, get(url))
+    assert request["headers"]["authorization"] == "Basic " + base64.b64encode("us@er:päss".encode()).decode()
+    assert request["path"] == "/echo"
+    own = await echoed(caller, get(url, headers={"Authorization": "Bearer mine"}))
+    assert own["headers"]["authorization"] == "Bearer mine"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda _: get("nowhere"), "action.url"),
+        (lambda _: get("ftp://example.test/"), "action.url"),
+        (lambda _: get("http:///path"), "action.url"),
+        (lambda _: get("http://[::1/"), "action.url"),
+        (lambda _: get("http://127.1:8000/"), "action.url"),
+        (lambda _: get("http://example.test:99999/"), "action.url"),
+        (lambda _: get("http://a..b/"), "action.url"),
+        (lambda url: get(url, headers={"two words": "x"}), "action.headers"),
+        (lambda url: get(url, headers={"X-Split": "a\r\nX-Other: b"}), "X-Split"),
+        (lambda url: post(url, "x", content_type="text/plain; charset=klingon"), "klingon"),
+        (lambda url: post(url, "€", content_type="text/plain; charset=latin-1"), "latin-1"),
+    ],
+)
+async def test_what_cannot_be_sent_says_what_to_change_and_is_not_retried(
+    caller: HttpCaller, receiver: Receiver, make: Callable[[str], Action], words: str
+) -> None:
+    failure = unanswered(await caller.call(make(receiver.url("/ok")), EXECUTION, 1))
+    assert words in failure.error
+    assert not failure.retryable
+    assert receiver.calls == []

@@ -1,0 +1,74 @@
+"""Making attempts in tests, and saying what is expected of them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from domain.definition import Action
+from domain.facts import Answered, Unanswered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from application.ports import HttpCaller
+    from domain.facts import Answer, Attempt
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+EXECUTION = UUID("0190d3a1-0000-8000-8000-000000000001")
+DEADLINE_SECONDS = 30
+
+
+class StoppedClock:
+    """It is always noon."""
+
+    def now(self) -> datetime:
+        return NOON
+
+    async def sleep_until(self, instant: datetime) -> None:
+        raise NotImplementedError
+
+
+def get(url: str, **fields: Any) -> Action:
+    return Action(method="GET", url=url, **fields)
+
+
+def post(url: str, payload: Any, **headers: str) -> Action:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Action(method="POST", url=url, payload=payload, headers=named)
+
+
+def answered(attempt: Attempt) -> Answered:
+    assert isinstance(attempt.answer, Answered), attempt.answer
+    return attempt.answer
+
+
+def unanswered(attempt: Attempt) -> Unanswered:
+    assert isinstance(attempt.answer, Unanswered), attempt.answer
+    return attempt.answer
+
+
+async def outcome(
+    caller: HttpCaller, url: str, *, timeout: float = DEADLINE_SECONDS, **fields: Any
+) -> Answer:
+    """One attempt, which must not outlive its timeout by much."""
+    given: dict[str, Any] = {"method": "GET", "url": url, "timeout_seconds": timeout} | fields
+    action = Action(**given)
+    async with asyncio.timeout(timeout + DEADLINE_SECONDS):
+        return (await caller.call(action, EXECUTION, 1)).answer
+
+
+async def failure(caller: HttpCaller, url: str, **fields: Any) -> Unanswered:
+    answer = await outcome(caller, url, **fields)
+    assert isinstance(answer, Unanswered), answer
+    assert answer.retryable
+    return answer
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, up to a deadline."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.01)
