@@ -69,7 +69,7 @@ class HttpAction(Struct, kw_only=True, forbid_unknown_fields=True):
     headers: Annotated[
         dict[str, str],
         Meta(
-            description="At most 100. Sent with the request, and shown as they are to whoever may read the task.",
+            description="At most 100. Shown as they are to whoever may read the task.",
             examples=[{"X-API-Key": "your-api-key"}],
         ),
     ] = {}

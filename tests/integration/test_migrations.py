@@ -13,7 +13,8 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from yoyo.backends.base import DatabaseBackend
+from yoyo import internalmigrations  # type: ignore[import-untyped]
+from yoyo.backends.base import DatabaseBackend  # type: ignore[import-untyped]
 
 from infrastructure.event_store import Appender
 from infrastructure.migrator import events_stored, migrate, migrate_down
@@ -114,25 +115,19 @@ def test_processes_that_migrate_at_once_all_succeed_and_apply_once(empty_databas
     assert migrate_down(empty_database) == applied[-1][::-1]
 
 
+def die(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _die_when_marking(dsn: str, direction: str) -> None:
     """Be killed between a migration's last statement and its mark."""
-
-    def die(*_: object, **__: object) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
     DatabaseBackend.mark_one = DatabaseBackend.unmark_one = die
     migrate(dsn) if direction == "up" else migrate_down(dsn)
 
 
 def _die_when_locking(dsn: str, _: str) -> None:
     """Be killed while yoyo makes its own tables, and holds its own lock."""
-
-    def die(*_: object, **__: object) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    DatabaseBackend.list_tables = lambda _: []
-    DatabaseBackend.is_applied = die
-    DatabaseBackend._delete_lock_row = die
+    internalmigrations.upgrade = die
     migrate(dsn)
 
 

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 from uuid import UUID
 
 import httpx
@@ -200,6 +201,17 @@ def task_json(**changes: Any) -> dict[str, Any]:
         "action": {"method": "POST", "url": "https://api.example.com/reports", "payload": {"kind": "daily"}},
     }
     return {name: value for name, value in (body | changes).items() if value is not None}
+
+
+def assert_a_problem(answer: httpx.Response) -> None:
+    """The members that every problem has, and that they are true."""
+    problem = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["status"] == answer.status_code
+    assert unquote(problem["instance"]) == answer.request.url.path
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert problem["title"]
+    assert problem["detail"]
 
 
 @contextlib.asynccontextmanager

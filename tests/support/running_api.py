@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING
+
+import httpx
 
 from interfaces import bootstrap
 from interfaces.listening import address, listen, server
@@ -27,9 +30,17 @@ def running_api(dsn: str, folder: Path, **variables: str) -> Iterator[str]:
     service = _Service(settings, listening)
     service.start()
     try:
+        _await_read_models(address(listening))
         yield address(listening)
     finally:
         service.end()
+
+
+def _await_read_models(url: str) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while httpx.get(f"{url}/api/v1/tasks").status_code != 200:
+        assert time.monotonic() < deadline, "the projector did not make the read models"
+        time.sleep(0.02)
 
 
 class _Service(threading.Thread):

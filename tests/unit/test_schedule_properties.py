@@ -106,7 +106,7 @@ def watch(expression: str, zone: ZoneInfo, after: datetime, until: datetime) -> 
 
 
 @given(EXPRESSIONS, zones_and_instants())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_schedule_fires_when_one_who_watches_the_clock_says_so(
     expression: str, place: tuple[str, datetime]
 ) -> None:
@@ -178,6 +178,7 @@ def test_occurrences_are_what_asking_for_the_next_one_again_and_again_gives(
     while instant is not None and len(asked) < 20:
         asked.append(instant)
         instant = next_after(trigger, instant)
+    assume(asked)
     assert list(occurrences_between(trigger, after, asked[-1])) == asked
 
 
@@ -189,8 +190,7 @@ def test_nothing_lies_between_an_instant_and_the_next_occurrence(
     zone, after = place
     trigger = Cron(cron=expression, timezone=zone)
     first = next_after(trigger, after - earlier)
-    assert first is not None
-    assert first <= after or first == next_after(trigger, after)
+    assert first == next_after(trigger, after) or (first is not None and first <= after)
 
 
 @given(st.datetimes(), ZONES, st.sampled_from(["* * * * *", "30 2 * * *", "0 0 29 2 *"]))

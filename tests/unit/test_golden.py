@@ -1,0 +1,193 @@
+"""Stored bytes of every version of every fact that ever landed: they are read for ever.
+
+`golden/<topic>.json` is what this release writes. `golden/<topic>.<what>.json` is another shape of the same
+version, which must stay readable: when a field is added, the present file keeps its bytes under such a name.
+Bytes in these files never change; a file is one line, and its line break is not stored.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from application.ports import Meta
+from domain.definition import Action, Cron, Definition, OneOff, RetryPolicy
+from domain.facts import (
+    Answered,
+    AnyFact,
+    Attempt,
+    AttemptFailed,
+    AttemptStarted,
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionSkipped,
+    ExecutionStarted,
+    ExecutionSucceeded,
+    ExecutionTakenOver,
+    IdempotencyKeyUsed,
+    Occurrence,
+    TaskCancelled,
+    TaskCompleted,
+    TaskCreated,
+    TaskUpdated,
+    Unanswered,
+)
+from infrastructure.event_store.mapper import FACT_TYPES, Envelope, decode, encode
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+TASK = UUID("0192f0c1-7a10-7c3e-9d2b-5f4a6b7c8d9e")
+EXECUTION = UUID("8192f0c2-0d40-8a11-b2c3-d4e5f6a7b8c9")
+META = Meta(
+    actor="api",
+    correlation_id="4bf92f3577b34da6a3ce929d0e0e4736",
+    command_id=UUID("0192f0c1-7a0f-7d01-8e02-a1b2c3d4e5f6"),
+)
+DUE = datetime(2024, 11, 3, 8, 30, tzinfo=UTC)
+AT = datetime(2024, 11, 3, 8, 29, 59, 987654, tzinfo=UTC)
+LEASE = AT + timedelta(seconds=45)
+NEXT = DUE + timedelta(days=1)
+
+ONE_OFF = Definition(
+    name="Rechnung an Søren \N{EURO SIGN} 1,50 \N{ROCKET}",
+    trigger=OneOff(datetime=DUE, timezone="Europe/Copenhagen"),
+    action=Action(
+        method="POST",
+        url="https://billing.example.com/invoices?dry=false&tag=%C3%A9",
+        headers={"Authorization": "Bearer s3cr3t", "X-Trace": '"quoted" \\ and / slashed'},
+        payload={
+            "amount": 1.5,
+            "lines": [1, -2, 3.25, True, None, ""],
+            "big": 123456789012345678901234567890,
+            "nested": {"a": {"b": []}},
+            "control": "tab\tnewline\nnul\x00end",
+        },
+        timeout_seconds=12.5,
+    ),
+    retry=RetryPolicy(max_attempts=5, initial_delay_seconds=0.5, multiplier=3.0, max_delay_seconds=60.0),
+)
+NIGHTLY = Definition(
+    name="nightly report",
+    trigger=Cron(cron="30 8 * * mon-fri", timezone="America/New_York"),
+    action=Action(method="GET", url="http://reports.internal:8080/run"),
+)
+OCCURRENCE = Occurrence(
+    task_id=TASK, task_version=3, task_name="nightly report", namespace="default", due_at=DUE
+)
+SUCCESS = Attempt(
+    number=1,
+    started_at=DUE + timedelta(microseconds=412),
+    duration_ms=87,
+    answer=Answered(
+        status_code=200,
+        headers={"content-type": "application/json", "set-cookie": "a=1, b=2"},
+        body='{"ok":true,"name":"S\N{LATIN SMALL LETTER O WITH STROKE}ren"}\r\n',
+    ),
+)
+CUT = Attempt(
+    number=2,
+    started_at=DUE,
+    duration_ms=30_000,
+    answer=Answered(status_code=503, headers={}, body="\N{REPLACEMENT CHARACTER}" * 3, truncated=True),
+)
+SILENCE = Attempt(
+    number=3,
+    started_at=DUE,
+    duration_ms=5_003,
+    answer=Unanswered(error="No connection to reports.internal:8080: connection refused."),
+)
+
+STORED: dict[str, AnyFact] = {
+    "task.created.v1": TaskCreated(at=AT, namespace="default", definition=ONE_OFF, next_run_at=DUE),
+    "task.created.v1.cron": TaskCreated(at=AT, namespace="billing", definition=NIGHTLY, next_run_at=DUE),
+    "task.created.v1.defaults-left-out": TaskCreated(
+        at=AT, namespace="default", definition=NIGHTLY, next_run_at=DUE
+    ),
+    "task.updated.v1": TaskUpdated(at=AT, definition=NIGHTLY, next_run_at=NEXT),
+    "task.updated.v1.same-trigger": TaskUpdated(at=AT, definition=ONE_OFF, next_run_at=None),
+    "task.cancelled.v1": TaskCancelled(at=AT),
+    "task.completed.v1": TaskCompleted(at=AT, outcome="succeeded", execution_id=EXECUTION),
+    "task.completed.v1.failed": TaskCompleted(at=AT, outcome="failed", execution_id=EXECUTION),
+    "execution.started.v1": ExecutionStarted(
+        at=AT, occurrence=OCCURRENCE, node="worker-1-5f2c", lease_until=LEASE, next_run_at=NEXT
+    ),
+    "execution.started.v1.last": ExecutionStarted(
+        at=AT, occurrence=OCCURRENCE, node="worker-1-5f2c", lease_until=LEASE, next_run_at=None
+    ),
+    "execution.attempt_failed.v1": AttemptFailed(
+        at=AT, task_id=TASK, attempt=SILENCE, retry_at=AT + timedelta(seconds=4.25)
+    ),
+    "execution.attempt_failed.v1.answered": AttemptFailed(
+        at=AT, task_id=TASK, attempt=CUT, retry_at=AT + timedelta(seconds=4.25)
+    ),
+    "execution.attempt_started.v1": AttemptStarted(
+        at=AT, task_id=TASK, task_version=3, number=2, node="worker-2-91aa", lease_until=LEASE
+    ),
+    "execution.taken_over.v1": ExecutionTakenOver(
+        at=AT,
+        task_id=TASK,
+        task_version=3,
+        number=2,
+        node="worker-2-91aa",
+        lost_by="worker-1-5f2c",
+        lease_until=LEASE,
+    ),
+    "execution.succeeded.v1": ExecutionSucceeded(at=AT, task_id=TASK, attempt=SUCCESS),
+    "execution.failed.v1": ExecutionFailed(
+        at=AT, task_id=TASK, attempt=CUT, reason="The last of 2 attempts was answered with 503."
+    ),
+    "execution.failed.v1.unknown-outcome": ExecutionFailed(
+        at=AT, task_id=TASK, attempt=None, reason="The node was lost; whether it called is unknown."
+    ),
+    "execution.skipped.v1": ExecutionSkipped(
+        at=AT, occurrence=OCCURRENCE, reason="Missed while no scheduler ran.", next_run_at=NEXT
+    ),
+    "execution.cancelled.v1": ExecutionCancelled(
+        at=AT, task_id=TASK, reason="The task was cancelled before the next attempt."
+    ),
+    "idempotency.key_used.v1": IdempotencyKeyUsed(
+        at=AT,
+        key="order-4711/création",
+        namespace="default",
+        task_id=TASK,
+        digest="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    ),
+}
+TOPICS = [fact_type.topic for fact_type in FACT_TYPES]
+
+
+def stored_bytes(name: str) -> bytes:
+    return (GOLDEN / f"{name}.json").read_bytes().removesuffix(b"\n")
+
+
+def topic_of(name: str) -> str:
+    return next(topic for topic in TOPICS if name == topic or name.startswith(f"{topic}."))
+
+
+def test_every_file_is_expected_and_every_expected_file_is_there() -> None:
+    assert sorted(path.name for path in GOLDEN.iterdir()) == sorted(f"{name}.json" for name in STORED)
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_every_topic_has_its_file(topic: str) -> None:
+    assert topic in STORED
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_stored_bytes_are_read_as_the_fact_that_they_were(name: str) -> None:
+    assert decode(topic_of(name), stored_bytes(name)) == Envelope(META, STORED[name])
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_this_release_writes_the_bytes_of_its_file(topic: str) -> None:
+    assert encode(STORED[topic], META) == stored_bytes(topic)
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_file_is_one_line(name: str) -> None:
+    text = (GOLDEN / f"{name}.json").read_bytes()
+    assert text.endswith(b"\n")
+    assert text.count(b"\n") == 1

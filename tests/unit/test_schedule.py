@@ -1,0 +1,300 @@
+"""When triggers are due: examples with names. Local times are written as the zone's clock shows them."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import islice, pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from domain.cron import NeverFires
+from domain.definition import Cron, OneOff
+from domain.local_time import known_zones, real_time, similar_zones, steady_until
+from domain.schedule import first_due, instant_of, next_after, occurrences_between
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+BERLIN = "Europe/Berlin"
+SPRING_FORWARD = datetime(2026, 3, 29)  # 02:00 -> 03:00, +01:00 -> +02:00
+FALL_BACK = datetime(2026, 10, 25)  # 03:00 -> 02:00, +02:00 -> +01:00
+
+
+def shown_on(day: datetime, cron: str, zone: str, days: int = 1) -> list[str]:
+    """What the zone's clock shows, with its offset, whenever the schedule fires on a local day."""
+    start, end = (real_time(edge, ZoneInfo(zone)) for edge in (day, day + timedelta(days=days)))
+    trigger = Cron(cron=cron, timezone=zone)
+    tick = timedelta(microseconds=1)
+    found = occurrences_between(trigger, start - tick, end - tick)
+    return [instant.astimezone(ZoneInfo(zone)).strftime("%H:%M%z") for instant in found]
+
+
+def test_a_cron_fires_strictly_after_the_given_instant() -> None:
+    trigger = Cron(cron="0 12 * * *")
+    assert next_after(trigger, NOON) == NOON + timedelta(days=1)
+    assert next_after(trigger, NOON - timedelta(microseconds=1)) == NOON
+    assert next_after(trigger, NOON + timedelta(microseconds=1)) == NOON + timedelta(days=1)
+
+
+def test_the_answer_is_in_utc_whatever_the_zones() -> None:
+    noon_in_tokyo = NOON.astimezone(ZoneInfo("Asia/Tokyo"))
+    found = next_after(Cron(cron="0 12 * * *", timezone="America/New_York"), noon_in_tokyo)
+    assert found == datetime(2026, 6, 1, 16, tzinfo=UTC)
+    assert found.tzinfo is UTC
+
+
+def test_a_one_off_comes_next_until_its_instant() -> None:
+    trigger = OneOff(datetime=NOON)
+    assert next_after(trigger, NOON - timedelta(seconds=1)) == NOON
+    assert next_after(trigger, NOON) is None
+
+
+def test_a_new_one_off_is_due_at_its_instant_even_if_past() -> None:
+    assert first_due(OneOff(datetime=NOON), NOON + timedelta(seconds=30)) == NOON
+
+
+def test_a_new_cron_is_due_at_its_first_occurrence_after_now() -> None:
+    assert first_due(Cron(cron="@hourly"), NOON) == NOON + timedelta(hours=1)
+
+
+def test_a_cron_that_only_matches_times_that_do_not_exist_never_fires() -> None:
+    """Sundays of 25-31 March from 02:00 to 02:59, minute by minute: the hour that Berlin leaves out."""
+    trigger = Cron(cron="* 2 25-31 3 */7", timezone=BERLIN)
+    assert next_after(trigger, NOON) is None
+    with pytest.raises(NeverFires):
+        first_due(trigger, NOON)
+
+
+def test_a_one_off_without_an_offset_is_local_time() -> None:
+    assert instant_of(OneOff(datetime=datetime(2026, 7, 1, 9), timezone=BERLIN)) == datetime(
+        2026, 7, 1, 7, tzinfo=UTC
+    )
+    east = timezone(timedelta(hours=9))
+    assert instant_of(OneOff(datetime=datetime(2026, 7, 1, 9, tzinfo=east), timezone=BERLIN)) == datetime(
+        2026, 7, 1, tzinfo=UTC
+    )
+
+
+def test_a_local_time_that_a_gap_leaves_out_is_the_first_instant_after_it() -> None:
+    after_the_gap = datetime(2026, 3, 29, 1, tzinfo=UTC)
+    for minute in (0, 30, 59):
+        assert real_time(datetime(2026, 3, 29, 2, minute), ZoneInfo(BERLIN)) == after_the_gap
+    assert real_time(datetime(2026, 3, 29, 3), ZoneInfo(BERLIN)) == after_the_gap
+
+
+def test_a_local_time_that_exists_twice_is_the_first() -> None:
+    first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert real_time(datetime(2026, 10, 25, 2, 30), ZoneInfo(BERLIN)) == first
+    assert real_time(datetime(2026, 10, 25, 2, 30, fold=1), ZoneInfo(BERLIN)) == first
+
+
+def test_a_fixed_time_in_the_gap_fires_right_after_it() -> None:
+    assert shown_on(SPRING_FORWARD, "30 2 * * *", BERLIN) == ["03:00+0200"]
+
+
+def test_fixed_times_that_land_on_the_same_instant_fire_once() -> None:
+    assert shown_on(SPRING_FORWARD, "0,30 1,2,3 * * *", BERLIN) == [
+        "01:00+0100",
+        "01:30+0100",
+        "03:00+0200",  # 02:00, 02:30 and 03:00
+        "03:30+0200",
+    ]
+
+
+def test_a_fixed_time_that_exists_twice_fires_once_at_the_first() -> None:
+    assert shown_on(FALL_BACK, "30 2 * * *", BERLIN) == ["02:30+0200"]
+    assert shown_on(FALL_BACK, "0,30 1-3 * * *", BERLIN) == [
+        "01:00+0200",
+        "01:30+0200",
+        "02:00+0200",
+        "02:30+0200",
+        "03:00+0100",
+        "03:30+0100",
+    ]
+
+
+def test_within_the_second_pass_a_fixed_time_waits_for_the_next_day() -> None:
+    second_pass = datetime(2026, 10, 25, 1, 15, tzinfo=UTC)
+    assert next_after(Cron(cron="30 2 * * *", timezone=BERLIN), second_pass) == datetime(
+        2026, 10, 26, 1, 30, tzinfo=UTC
+    )
+
+
+def test_every_quarter_of_an_hour_keeps_its_rhythm_through_gap_and_repeat() -> None:
+    for day, hours in ((SPRING_FORWARD, 23), (FALL_BACK, 25)):
+        start, end = (
+            real_time(edge, ZoneInfo(BERLIN)) - timedelta(seconds=1) for edge in (day, day + timedelta(days=1))
+        )
+        found = list(occurrences_between(Cron(cron="*/15 * * * *", timezone=BERLIN), start, end))
+        assert len(found) == 4 * hours
+        assert {later - earlier for earlier, later in pairwise(found)} == {timedelta(minutes=15)}
+
+
+def test_an_hour_rhythm_follows_the_clock_it_sees() -> None:
+    assert shown_on(SPRING_FORWARD, "0 */2 * * *", BERLIN)[:3] == ["00:00+0100", "04:00+0200", "06:00+0200"]
+    assert shown_on(FALL_BACK, "0 */2 * * *", BERLIN)[:4] == [
+        "00:00+0200",
+        "02:00+0200",
+        "02:00+0100",
+        "04:00+0100",
+    ]
+
+
+def test_minutes_within_a_fixed_hour_run_in_both_passes_and_not_in_the_gap() -> None:
+    assert shown_on(FALL_BACK, "*/30 2 * * *", BERLIN) == [
+        "02:00+0200",
+        "02:30+0200",
+        "02:00+0100",
+        "02:30+0100",
+    ]
+    assert shown_on(SPRING_FORWARD, "*/30 2 * * *", BERLIN) == []
+
+
+def test_lord_howe_moves_its_clocks_by_half_an_hour() -> None:
+    zone = "Australia/Lord_Howe"
+    back, forward = datetime(2026, 4, 5), datetime(2026, 10, 4)
+    assert shown_on(back, "45 1 * * *", zone) == ["01:45+1100"]
+    assert shown_on(back, "*/15 1 * * *", zone) == [
+        "01:00+1100",
+        "01:15+1100",
+        "01:30+1100",
+        "01:45+1100",
+        "01:30+1030",
+        "01:45+1030",
+    ]
+    assert shown_on(forward, "15,45 2 * * *", zone) == ["02:30+1100", "02:45+1100"]
+
+
+def test_apia_left_out_a_whole_day() -> None:
+    """30 December 2011: its times are due at the first instant of the 31st, at UTC+14."""
+    zone, day = "Pacific/Apia", datetime(2011, 12, 29)
+    assert shown_on(day, "0 9 * * *", zone, days=3) == ["09:00-1000", "00:00+1400", "09:00+1400"]
+    assert shown_on(day, "0 */12 * * *", zone, days=3) == [
+        "00:00-1000",
+        "12:00-1000",
+        "00:00+1400",
+        "12:00+1400",
+    ]
+
+
+def test_casablanca_leaves_summer_time_for_ramadan() -> None:
+    zone = "Africa/Casablanca"
+    assert shown_on(datetime(2026, 2, 15), "30 2 * * *", zone) == ["02:30+0100"]
+    assert shown_on(datetime(2026, 2, 15), "*/30 2 * * *", zone) == [
+        "02:00+0100",
+        "02:30+0100",
+        "02:00+0000",
+        "02:30+0000",
+    ]
+    assert shown_on(datetime(2026, 3, 22), "30 2 * * *", zone) == ["03:00+0100"]
+
+
+def test_a_change_at_midnight_moves_the_first_run_of_the_day() -> None:
+    santiago = datetime(2026, 9, 6)  # 00:00 -> 01:00
+    assert shown_on(santiago, "0 0 * * *", "America/Santiago") == ["01:00-0300"]
+    assert shown_on(santiago, "0 */12 * * *", "America/Santiago") == ["12:00-0300"]
+
+
+def test_offsets_with_seconds_are_kept_to_the_second() -> None:
+    """Berlin's local mean time was 53 min 28 s ahead until it adopted +01:00 at the start of April 1893."""
+    trigger = Cron(cron="0 0 * * *", timezone=BERLIN)
+    found = occurrences_between(trigger, datetime(1893, 3, 30, tzinfo=UTC), datetime(1893, 4, 2, tzinfo=UTC))
+    assert list(found) == [
+        datetime(1893, 3, 30, 23, 6, 32, tzinfo=UTC),
+        datetime(1893, 3, 31, 23, 6, 32, tzinfo=UTC),  # 00:06:32 by the new clock: the first after the gap
+        datetime(1893, 4, 1, 23, tzinfo=UTC),
+    ]
+    rhythm = Cron(cron="* * * * *", timezone=BERLIN)
+    assert next_after(rhythm, datetime(1893, 3, 31, 23, 6, 32, tzinfo=UTC)) == datetime(
+        1893, 3, 31, 23, 7, tzinfo=UTC
+    )
+
+
+def test_both_day_fields_must_match_when_one_starts_with_a_star() -> None:
+    first_mondays = occurrences_between(Cron(cron="0 0 */40 * MON"), NOON, NOON + timedelta(days=400))
+    assert [instant.strftime("%a %d %b") for instant in first_mondays] == ["Mon 01 Feb", "Mon 01 Mar"]
+
+
+def test_either_day_field_may_match_when_none_starts_with_a_star() -> None:
+    found = occurrences_between(Cron(cron="0 0 13 * FRI"), NOON, NOON + timedelta(days=14))
+    assert [instant.strftime("%a %d") for instant in found] == ["Fri 05", "Fri 12", "Sat 13"]
+
+
+def test_the_last_day_and_the_nth_weekday_of_the_month() -> None:
+    last_days = islice(occurrences_between(Cron(cron="0 0 15,L * *"), NOON, NOON + timedelta(days=400)), 4)
+    assert [instant.strftime("%d %b") for instant in last_days] == ["15 Jun", "30 Jun", "15 Jul", "31 Jul"]
+    fridays = islice(occurrences_between(Cron(cron="0 0 * * 5#2"), NOON, NOON + timedelta(days=400)), 2)
+    assert [instant.strftime("%a %d %b") for instant in fridays] == ["Fri 12 Jun", "Fri 10 Jul"]
+
+
+def test_leap_days_are_found_over_the_year_2100() -> None:
+    assert next_after(Cron(cron="0 0 29 2 *"), datetime(2096, 3, 1, tzinfo=UTC)) == datetime(
+        2104, 2, 29, tzinfo=UTC
+    )
+    sundays = Cron(cron="0 0 29 2 */7")
+    assert next_after(sundays, datetime(2280, 3, 1, tzinfo=UTC)) == datetime(2320, 2, 29, tzinfo=UTC)
+
+
+def test_occurrences_are_found_one_at_a_time() -> None:
+    endless = occurrences_between(Cron(cron="* * * * *"), NOON, NOON + timedelta(days=3000 * 365))
+    assert list(islice(endless, 3)) == [NOON + timedelta(minutes=n) for n in (1, 2, 3)]
+
+
+def test_until_is_included_and_after_is_not() -> None:
+    hourly = Cron(cron="0 * * * *")
+    found = occurrences_between(hourly, NOON, NOON + timedelta(hours=2))
+    assert list(found) == [NOON + timedelta(hours=1), NOON + timedelta(hours=2)]
+    assert list(occurrences_between(hourly, NOON, NOON)) == []
+
+
+def test_the_end_of_the_calendar_is_the_end_of_the_schedule() -> None:
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    for zone in ("UTC", "Pacific/Kiritimati", "Pacific/Honolulu"):
+        assert next_after(Cron(cron="* * * * *", timezone=zone), last) is None
+        assert next_after(Cron(cron="0 0 * * *", timezone=zone), last) is None
+
+
+def test_threads_may_share_a_schedule() -> None:
+    """croniter keeps its position in itself: instants asked for at the same time must not mix."""
+    trigger = Cron(cron="17 3 * * *", timezone=BERLIN)
+    starts = [NOON + timedelta(days=day) for day in range(1000)]
+    expected = [next_after(trigger, start) for start in starts]
+
+    def ask(start: datetime) -> datetime:
+        return next(occurrences_between(trigger, start, start + timedelta(days=2)))
+
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(ask, starts)) == expected
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def test_a_zone_is_steady_until_it_changes_or_the_year_ends() -> None:
+    zone = ZoneInfo(BERLIN)
+    assert steady_until(datetime(2026, 1, 1, tzinfo=UTC), zone) == datetime(2026, 3, 29, 1, tzinfo=UTC)
+    assert steady_until(datetime(2026, 3, 29, 1, tzinfo=UTC), zone) == datetime(2026, 10, 25, 1, tzinfo=UTC)
+    assert steady_until(datetime(2026, 10, 25, 1, tzinfo=UTC), zone) == datetime(2027, 1, 1, tzinfo=UTC)
+
+
+def test_zones_that_depend_on_the_machine_are_unknown() -> None:
+    assert {"UTC", BERLIN, "Etc/GMT+5"} <= known_zones()
+    assert not {"localtime", "Factory", "", "posix/UTC"} & known_zones()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("europe/berlin", ["Europe/Berlin"]),
+        ("Berlin", ["Europe/Berlin"]),
+        ("new york", ["America/New_York"]),
+        ("Europe/Berlim", ["Europe/Berlin"]),
+        ("Mars/Olympus", []),
+        ("x" * 100_000, []),
+    ],
+)
+def test_a_zone_that_was_probably_meant_is_suggested(name: str, meant: list[str]) -> None:
+    assert similar_zones(name)[:1] == meant
