@@ -59,6 +59,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename=str.upper):
     visibility_timeout_seconds: Annotated[float, seconds(0, 60)] = 2.0
     node_name: Annotated[str, kinds.NODE_NAME] = ""
     chronoledger_pg_bin: Annotated[Path | None, kinds.PROGRAMS] = None
+    chronoledger_state_dir: Annotated[Path, kinds.DIRECTORY] = Path("/var/lib/chronoledger")
 
     sources: Mapping[str, Source] = {}
     warnings: tuple[str, ...] = ()

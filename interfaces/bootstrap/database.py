@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,15 @@ log = structlog.get_logger(__name__)
 @contextlib.contextmanager
 def embedded(settings: Settings) -> Iterator[tuple[EmbeddedPostgres, Settings]]:
     """The embedded Postgres, running, and the settings that lead to it. Raises `EmbeddedPostgresError`."""
-    postgres = EmbeddedPostgres(settings.data_dir, log_dir=settings.log_dir)
+    postgres = EmbeddedPostgres(
+        settings.data_dir,
+        log_dir=settings.log_dir,
+        environ={
+            **os.environ,
+            "CHRONOLEDGER_PG_BIN": str(settings.chronoledger_pg_bin or ""),
+            "CHRONOLEDGER_STATE_DIR": str(settings.chronoledger_state_dir),
+        },
+    )
     with postgres as dsn:
         (settings.data_dir / CONNINFO_FILE).write_text(dsn, encoding="utf-8")
         yield postgres, with_database(settings, dsn)

@@ -8,6 +8,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -64,18 +65,27 @@ def steady(output: str) -> str:
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[str]:
+def folder() -> Iterator[Path]:
+    """A folder that an unprivileged Postgres can reach: pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="chronoledger-tour-", dir="/tmp") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture
+def service(folder: Path) -> Iterator[str]:
     """The port of a service that runs as `make run` starts it, in a folder of its own."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     names = {"DATABASE_URL", "DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_NAME"}
     environment = {name: value for name, value in os.environ.items() if name not in names} | {"PORT": port}
-    with (tmp_path / "console.log").open("wb") as console:
+    with (folder / "console.log").open("wb") as console:
         process = subprocess.Popen(
-            [sys.executable, "-m", "interfaces.cli", "serve"], cwd=tmp_path, env=environment, stderr=console
+            [sys.executable, "-m", "interfaces.cli", "serve"], cwd=folder, env=environment, stderr=console
         )
     try:
-        _wait_until_healthy(port, process, tmp_path / "console.log")
+        _wait_until_healthy(port, process, folder / "console.log")
         yield port
     finally:
         process.terminate()
@@ -93,11 +103,11 @@ def _wait_until_healthy(port: str, process: subprocess.Popen[bytes], console: Pa
     pytest.fail(f"the service did not come up:\n{console.read_text()[-2000:]}")
 
 
-def test_the_tour_of_the_readme_gives_what_it_shows(service: str, tmp_path: Path) -> None:
+def test_the_tour_of_the_readme_gives_what_it_shows(service: str, folder: Path) -> None:
     steps = [(command.replace(PORT, service), output) for command, output in tour(README.read_text())]
     script = f"\necho {SEPARATOR}\n".join(command for command, _ in steps)
     typed = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=90
+        ["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False, timeout=90
     )
     outputs = typed.stdout.replace(service, PORT).split(f"{SEPARATOR}\n")
     shown = [steady(output) for _, output in steps]

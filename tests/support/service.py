@@ -1,4 +1,4 @@
-"""The service as a user runs it: processes of its own, started, stopped, killed and looked at from outside."""
+"""The service as a user runs it: processes, started, stopped, killed and looked at from outside."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class Service:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(lines[-TAIL_LINES:])
 
-    def _served(self, skip: int) -> str | None:
+    def _served(self, skip: int) -> str:
         assert self._process is not None
         with self.log.open("rb") as printed:
             printed.seek(skip)
@@ -193,7 +193,7 @@ class Service:
                     return str(entry["url"])
         code = self._process.poll()
         assert code is None, f"the service ended with {code}:\n{self.tail()}"
-        return None
+        return ""
 
     def _is_gone(self) -> bool:
         """Kills again what was being born."""

@@ -37,6 +37,12 @@ def test_a_cron_fires_strictly_after_the_given_instant() -> None:
     assert next_after(trigger, NOON + timedelta(microseconds=1)) == NOON + timedelta(days=1)
 
 
+def test_a_microsecond_counts_even_in_a_far_year() -> None:
+    nearly = datetime(9000, 1, 1, 0, 0, 59, 999_999, tzinfo=UTC)
+    for cron in ("* * * * *", "0-59 0-23 * * *"):
+        assert next_after(Cron(cron=cron), nearly) == datetime(9000, 1, 1, 0, 1, tzinfo=UTC)
+
+
 def test_the_answer_is_in_utc_whatever_the_zones() -> None:
     noon_in_tokyo = NOON.astimezone(ZoneInfo("Asia/Tokyo"))
     found = next_after(Cron(cron="0 12 * * *", timezone="America/New_York"), noon_in_tokyo)
@@ -124,7 +130,8 @@ def test_within_the_second_pass_a_fixed_time_waits_for_the_next_day() -> None:
 def test_every_quarter_of_an_hour_keeps_its_rhythm_through_gap_and_repeat() -> None:
     for day, hours in ((SPRING_FORWARD, 23), (FALL_BACK, 25)):
         start, end = (
-            real_time(edge, ZoneInfo(BERLIN)) - timedelta(seconds=1) for edge in (day, day + timedelta(days=1))
+            real_time(edge, ZoneInfo(BERLIN)) - timedelta(seconds=1)
+            for edge in (day, day + timedelta(days=1))
         )
         found = list(occurrences_between(Cron(cron="*/15 * * * *", timezone=BERLIN), start, end))
         assert len(found) == 4 * hours

@@ -62,7 +62,9 @@ def accepted(expression: str) -> bool:
 
 
 # Every day, or most days: something must happen within the days that are watched.
-DAILY = st.tuples(fields(0, 59), fields(0, 23), st.sampled_from(["* * *", "* * 0", "*/2 * *", "L,1-30/3 * 6,7"]))
+DAILY = st.tuples(
+    fields(0, 59), fields(0, 23), st.sampled_from(["* * *", "* * 0", "*/2 * *", "L,1-30/3 * 6,7"])
+)
 RARE = st.tuples(fields(0, 59), fields(0, 23), DAY_FIELDS, MONTH_FIELDS, WEEKDAY_FIELDS)
 EXPRESSIONS = (DAILY | RARE).map(" ".join).filter(accepted)
 

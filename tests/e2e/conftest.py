@@ -1,0 +1,46 @@
+"""A callee, folders and services; a failing test shows what the running services printed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.callee import Callee
+from tests.support.service import Service
+from tests.support.supervisor import open_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Generator[None, Any, Any]:
+    """Attach the services' logs to a failure."""
+    report = yield
+    if report.failed:
+        for service in Service.known:
+            report.sections.append((f"log of the service in {service.folder}", service.tail()))
+    return report
+
+
+@pytest.fixture(scope="session")
+def callee(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callee]:
+    """The server that tasks call."""
+    with Callee(tmp_path_factory.mktemp("callee")) as server:
+        yield server
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """An empty folder that every account can enter."""
+    with open_folder() as path:
+        yield path
+
+
+@pytest.fixture
+def service(folder: Path) -> Iterator[Service]:
+    """A service on its embedded Postgres, running."""
+    with Service(folder) as running:
+        yield running
