@@ -69,6 +69,17 @@ class LogUnavailable(Exception):
     """The database does not answer; nothing is known to be stored. Try again shortly."""
 
 
+class Unreadable(LogUnavailable):
+    """The log holds an event that this release cannot read; run the release that wrote it, or a later one.
+
+    Asking again does not help: deciding without the event would be wrong, whoever asks.
+    """
+
+    def __init__(self, position: int, error: str) -> None:
+        super().__init__(f"event {position} cannot be read: {error}")
+        self.position = position
+
+
 class EventLog(Protocol):
     """The append-only log."""
 

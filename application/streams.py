@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from application.ports import LogUnavailable, Undecodable
+from application.ports import Undecodable, Unreadable
 from domain import execution as executions
 from domain import task as tasks
-from domain.facts import ExecutionFact, ExecutionSkipped, ExecutionStarted, TaskCreated, TaskFact
+from domain.facts import (
+    AnyFact,
+    ExecutionFact,
+    ExecutionSkipped,
+    ExecutionStarted,
+    IdempotencyKeyUsed,
+    TaskCreated,
+    TaskFact,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,35 +39,44 @@ async def load_execution(log: EventLog, execution_id: UUID) -> Execution | None:
     return fold_execution(execution_id, await log.read_stream(execution_id))
 
 
-def fold_task(task_id: UUID, events: Sequence[Recorded]) -> Task | None:
-    """The task that a stream tells of; None when it tells of none.
+async def load_key_use(log: EventLog, stream: UUID) -> IdempotencyKeyUsed | None:
+    """What an idempotency key stands for; None when it is free. Raises `LogUnavailable`."""
+    uses = map(readable, await log.read_stream(stream))
+    return next((fact for fact in uses if isinstance(fact, IdempotencyKeyUsed)), None)
 
-    Raises `LogUnavailable` for an event that this release cannot read: deciding without it would be wrong.
-    """
+
+def fold_task(task_id: UUID, events: Sequence[Recorded]) -> Task | None:
+    """The task that a stream tells of; None when it tells of none. Raises `Unreadable`."""
     task: Task | None = None
-    for event in events:
-        fact = _readable(event)
-        if task is None:
-            task = tasks.begin(task_id, fact) if isinstance(fact, TaskCreated) else None
-        elif isinstance(fact, _TASK_FACTS):
+    for fact in map(readable, events):
+        if task is not None and isinstance(fact, _TASK_FACTS):
             task = tasks.evolve(task, fact)
+        elif isinstance(fact, TaskCreated):
+            task = tasks.begin(task_id, fact)
     return task
 
 
 def fold_execution(execution_id: UUID, events: Sequence[Recorded]) -> Execution | None:
-    """The execution that a stream tells of; None when it tells of none. Raises `LogUnavailable` as above."""
+    """The execution that a stream tells of; None when it tells of none. Raises `Unreadable`."""
     execution: Execution | None = None
-    for event in events:
-        fact = _readable(event)
-        if execution is None:
-            if isinstance(fact, ExecutionStarted | ExecutionSkipped):
-                execution = executions.begin(execution_id, fact)
-        elif isinstance(fact, _EXECUTION_FACTS):
+    for fact in map(readable, events):
+        if execution is not None and isinstance(fact, _EXECUTION_FACTS):
             execution = executions.evolve(execution, fact)
+        elif isinstance(fact, ExecutionStarted | ExecutionSkipped):
+            execution = executions.begin(execution_id, fact)
     return execution
 
 
-def _readable(event: Recorded) -> object:
+def last_claim(events: Sequence[Recorded]) -> ExecutionStarted | ExecutionSkipped | None:
+    """The fact of an execution's stream that gave its task the next place; None when there is none."""
+    facts = [event.fact for event in events]
+    starts = [fact for fact in facts if isinstance(fact, ExecutionStarted)]
+    skips = [fact for fact in facts if isinstance(fact, ExecutionSkipped)]
+    return next(iter([*reversed(starts), *skips]), None)
+
+
+def readable(event: Recorded) -> AnyFact:
+    """The fact of an event. Raises `Unreadable` when this release cannot read it."""
     if isinstance(event.fact, Undecodable):
-        raise LogUnavailable(f"event {event.position} cannot be read: {event.fact.error}")
+        raise Unreadable(event.position, event.fact.error)
     return event.fact

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from domain.admission import admit
 from msgspec import Struct
 
 from application.ports import Group, LogUnavailable, Meta, NewFact
-from application.streams import fold_task
+from application.streams import fold_task, load_key_use
 from domain import task as tasks
+from domain.admission import admit
 from domain.errors import IdempotencyKeyReused, TaskNotFound
 from domain.facts import IdempotencyKeyUsed, TaskCreated, TaskFact
 from domain.identity import key_stream
@@ -71,8 +71,8 @@ class TaskCommands:
         facts = (NewFact(task_id, 1, fact), *_key_fact(request, task_id, fact))
         position = await self._log.append(Group(facts=facts, meta=_meta(request)))
         if position is None:
-            # Only the idempotency key can have been taken: by the same request, sent twice at once.
-            return await self._created_before(request) or await self.create(definition, request)
+            # The idempotency key was taken meanwhile: by the same request, sent twice at once.
+            return await self.create(definition, request)
         return Accepted(task_id=task_id, version=1, position=position, state=tasks.begin(task_id, fact))
 
     async def update(
@@ -121,13 +121,12 @@ class TaskCommands:
     async def _created_before(self, request: Request) -> Accepted | None:
         if request.idempotency_key is None:
             return None
-        for event in await self._log.read_stream(key_stream(request.namespace, request.idempotency_key)):
-            if isinstance(event.fact, IdempotencyKeyUsed):
-                if event.fact.digest != request.digest:
-                    raise IdempotencyKeyReused(request.idempotency_key)
-                loaded = await self._load(event.fact.task_id, request.namespace)
-                return _accepted(loaded, changed=False, replayed=True)
-        return None
+        use = await load_key_use(self._log, key_stream(request.namespace, request.idempotency_key))
+        if use is None:
+            return None
+        if use.digest != (request.digest or ""):
+            raise IdempotencyKeyReused(request.idempotency_key)
+        return _accepted(await self._load(use.task_id, request.namespace), changed=False, replayed=True)
 
 
 def _accepted(loaded: _Loaded, *, changed: bool, replayed: bool = False) -> Accepted:

@@ -59,6 +59,8 @@ class NeverFires(BadCron):
 
 
 class _Field(Struct, frozen=True):
+    """One column: `shape` is how a part of its list is written, croniter knows which values it may have."""
+
     position: int
     name: str
     lowest: int
@@ -93,8 +95,9 @@ class _Field(Struct, frozen=True):
         if first == last:
             raise self.refusal(f"{low}-{high}", f"the range holds one value; write {low}")
         if first > last:
-            split = f"{low}-{self.highest},{self.lowest}-{high}"
-            raise self.refusal(f"{low}-{high}", f"the range runs backwards; write {split}")
+            tail = low if first >= self.highest else f"{low}-{self.highest}"
+            head = high if last == self.lowest else f"{self.lowest}-{high}"
+            raise self.refusal(f"{low}-{high}", f"the range runs backwards; write {tail},{head}")
 
     def _number(self, value: str) -> int:
         """Sunday as 7 stays 7, so that 5-7 runs forwards; croniter knows the names."""
@@ -143,7 +146,7 @@ def check_cron(expression: str) -> None:
     fields = fields_of(expression)
     if len(fields) != len(_FIELDS):
         hint = "; seconds and years are not supported" if len(fields) > len(_FIELDS) else ""
-        raise BadCron("expression", f"{shown(expression)} has {len(fields)} field(s); give {_LAYOUT}{hint}.")
+        raise BadCron("expression", f"{shown(expression)} has {len(fields)} fields; give {_LAYOUT}{hint}.")
     for field, text in zip(_FIELDS, fields, strict=True):
         field.check(text)
     if "#" in fields[4] and fields[2] != "*":
@@ -157,12 +160,15 @@ def check_cron(expression: str) -> None:
 def _check_writing(expression: str) -> None:
     if len(expression) > LONGEST_EXPRESSION:
         raise BadCron(
-            "expression", f"It has {len(expression)} characters; give at most {LONGEST_EXPRESSION}."
+            "expression",
+            f"The cron expression has {len(expression)} characters; give at most {LONGEST_EXPRESSION}.",
         )
     if not expression.strip(" \t"):
-        raise BadCron("expression", f"It is empty; give {_LAYOUT}.")
+        raise BadCron("expression", f"The cron expression is empty; give {_LAYOUT}.")
     if strange := re.search(r"[^\t\x20-\x7e]", expression):
-        raise BadCron("expression", f"It contains the character {shown(strange[0])}; give {_LAYOUT}.")
+        raise BadCron(
+            "expression", f"{shown(expression)} contains the character {shown(strange[0])}; give {_LAYOUT}."
+        )
     if expression.strip().startswith("@") and expression.strip().lower() not in ALIASES:
         raise BadCron(
             "expression", f"{shown(expression)} is unknown; give {_LAYOUT}, or {', '.join(ALIASES)}."

@@ -10,6 +10,8 @@
      │              Waiting ── task over ──────────────▶ cancelled
      └──── skip (or dropped right before the send) ────▶ skipped
 ```
+
+A skipped one starts after all when its task was moved away from its instant and back to it.
 """
 
 from __future__ import annotations
@@ -142,19 +144,27 @@ def give_up(execution: Running, now: datetime) -> ExecutionFailed | None:
 def drop(
     execution: Running | Waiting, claimed_from: Definition, task: Task, now: datetime, *, unsent: bool
 ) -> ExecutionSkipped | ExecutionCancelled | None:
-    """End an execution whose task is over, or whose `unsent` first call was rescheduled; None: it goes on."""
-    never_sent = unsent and isinstance(execution, Running) and execution.attempts == 1
-    if isinstance(task, tasks.Over):
-        reason = f"the task was {task.status} before the call was sent"
-    elif never_sent and task.definition.trigger != claimed_from.trigger:
-        reason = "the task was rescheduled before the call was sent"
-    else:
-        return None
+    """End an execution whose task is over, or whose `unsent` first call was rescheduled; None: it goes on.
+
+    A new trigger that is due at the very same instant goes on too: the occurrence is its first one.
+    """
     occurrence = execution.occurrence
-    if never_sent:
-        place = task.placed_at if isinstance(task, tasks.Scheduled) else None
-        return ExecutionSkipped(at=now, occurrence=occurrence, reason=reason, next_run_at=place)
-    return ExecutionCancelled(at=now, task_id=occurrence.task_id, reason=reason)
+    never_sent = unsent and isinstance(execution, Running) and execution.attempts == 1
+    match task:
+        case tasks.Over() if never_sent:
+            reason = f"the task was {task.status} before the call was sent"
+            return ExecutionSkipped(at=now, occurrence=occurrence, reason=reason, next_run_at=None)
+        case tasks.Over():
+            reason = f"the task was {task.status}: no further attempt is made"
+            return ExecutionCancelled(at=now, task_id=occurrence.task_id, reason=reason)
+        case tasks.Scheduled():
+            moved = task.definition.trigger != claimed_from.trigger and task.placed_at != occurrence.due_at
+            if not (never_sent and moved):
+                return None
+            reason = "the task was rescheduled before the call was sent"
+            return ExecutionSkipped(at=now, occurrence=occurrence, reason=reason, next_run_at=task.placed_at)
+        case _:
+            assert_never(task)
 
 
 def begin(execution_id: UUID, fact: ExecutionStarted | ExecutionSkipped) -> Execution:
@@ -164,12 +174,15 @@ def begin(execution_id: UUID, fact: ExecutionStarted | ExecutionSkipped) -> Exec
     return start(execution_id, fact)
 
 
-def start(execution_id: UUID, fact: ExecutionStarted) -> Running:
-    """The state after the claim of an occurrence."""
+def start(execution_id: UUID, fact: ExecutionStarted, version: int = 1) -> Running:
+    """The state after the claim of an occurrence.
+
+    It is the first fact of its stream, unless the claim of an older definition was dropped unsent before.
+    """
     return Running(
         id=execution_id,
         occurrence=fact.occurrence,
-        version=1,
+        version=version,
         attempts=1,
         node=fact.node,
         lease_until=fact.lease_until,
@@ -181,7 +194,7 @@ def evolve(execution: Execution, fact: ExecutionFact) -> Execution:
     after = replace(execution, version=execution.version + 1)
     match fact:
         case ExecutionStarted():
-            return begin(execution.id, fact)
+            return start(execution.id, fact, after.version)
         case AttemptFailed():
             return Waiting(**_known(after), retry_at=fact.retry_at)
         case AttemptStarted():

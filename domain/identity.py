@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from domain.facts import OccurrenceKind
 
 MILLISECONDS_BITS = 47
 _EPOCH_BITS_MASK = (1 << MILLISECONDS_BITS) - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def execution_id(task_id: UUID, due_at: datetime, kind: OccurrenceKind, nonce: UUID | None = None) -> UUID:
@@ -38,8 +39,7 @@ def key_stream(namespace: str, key: str) -> UUID:
 
 def milliseconds(instant: datetime) -> int:
     """Milliseconds since 1970, exactly (a float would round)."""
-    whole = int(instant.timestamp() // 1)
-    return whole * 1000 + instant.microsecond // 1000
+    return (instant - _EPOCH) // _MILLISECOND
 
 
 def _version_8(value: int) -> UUID:

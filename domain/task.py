@@ -138,7 +138,7 @@ def evolve(task: Task, fact: TaskFact) -> Task:
     after = replace(task, version=task.version + 1, updated_at=fact.at)
     match fact:
         case TaskCreated():
-            return begin(task.id, fact)
+            return replace(begin(task.id, fact), version=after.version)
         case TaskUpdated():
             return _redefined(after, fact)
         case TaskCancelled():

@@ -176,10 +176,11 @@ async def _write(connection: AsyncConnection, tally: Tally) -> None:
         await _execute(
             connection, "add_finished_minutes", minute=tally.minutes, finished=tally.minutes.values()
         )
-    if tally.opened:
-        await _execute(connection, "open_executions", execution_id=tally.opened, due_at=tally.opened.values())
+    # Closed first: an execution that was skipped may start after all, and is open again then.
     if tally.closed:
         await _execute(connection, "close_executions", ids=tally.closed)
+    if tally.opened:
+        await _execute(connection, "open_executions", execution_id=tally.opened, due_at=tally.opened.values())
 
 
 async def _execute(connection: AsyncConnection, name: str, **arrays: Iterable[Any]) -> None:

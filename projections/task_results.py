@@ -66,7 +66,7 @@ def evolve(row: ResultRow | None, entry: Entry) -> ResultRow | None:
     """The row after a fact; None for a fact that is not about an occurrence."""
     match entry.fact:
         case ExecutionStarted() as fact:
-            return _started(entry, fact)
+            return _started(row or _opened(entry, fact), entry, fact)
         case ExecutionSkipped() as fact:
             return _skipped(row or _opened(entry, fact), fact, entry.position)
         case TaskCreated() | TaskUpdated() | TaskCancelled() | TaskCompleted() | IdempotencyKeyUsed():
@@ -112,9 +112,16 @@ def _opened(entry: Entry, fact: ExecutionStarted | ExecutionSkipped) -> ResultRo
     )
 
 
-def _started(entry: Entry, fact: ExecutionStarted) -> ResultRow:
-    opened = _opened(entry, fact)
-    return replace(opened, attempts=1, run_at=fact.at, node=fact.node, lease_until=fact.lease_until)
+def _started(row: ResultRow, entry: Entry, fact: ExecutionStarted) -> ResultRow:
+    """A claim; not the first fact when an older definition's claim was dropped unsent, or skipped, before."""
+    return replace(
+        _opened(entry, fact),
+        attempts=1,
+        run_at=fact.at,
+        node=fact.node,
+        lease_until=fact.lease_until,
+        created_at=row.created_at,
+    )
 
 
 def _claimed(row: ResultRow, fact: AttemptStarted | ExecutionTakenOver) -> ResultRow:

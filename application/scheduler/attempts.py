@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING
 
+from application.scheduler.apart import apart
 from application.scheduler.waiting import first_of
 from domain import execution as executions
-from domain.execution import Running
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from application.scheduler.reclaim import Reclaim
     from application.scheduler.work import Job
     from domain.facts import Attempt, AttemptStarted
-
-# A lease must outlive the attempt that it covers by this much, or it is renewed before the call is sent.
-LEASE_MARGIN = timedelta(seconds=2)
 
 
 class Attempts:
@@ -90,7 +86,9 @@ class Attempts:
             self._in_flight += 1
             self._observer.in_flight(self._in_flight)
             try:
-                await self._attempt(job)
+                if not await apart("an attempt of execution", job.execution.id, self._attempt(job)):
+                    # Its lease runs out, and then whoever looks goes on with it.
+                    self._work.done(job)
             finally:
                 self._in_flight -= 1
                 self._observer.in_flight(self._in_flight)
@@ -104,13 +102,10 @@ class Attempts:
 
     async def _still_ours(self, job: Job) -> bool:
         """Whether to send now; a claim that its task or the clock overtook is renewed or dropped first."""
-        running = job.execution
-        timeout = timedelta(seconds=job.definition.action.timeout_seconds)
-        if job.overtaken is None and (
-            isinstance(running, Running) and running.lease_until > self._clock.now() + timeout + LEASE_MARGIN
-        ):
-            return True
-        return await self._reclaim(job, self._renewal, unsent=True)
+        while job.overtaken or not self._node.covered(job, self._clock.now()):
+            if not await self._reclaim(job, self._renewal, unsent=True):
+                return False
+        return True
 
     def _renewal(self, job: Job) -> AttemptStarted:
         now = self._clock.now()

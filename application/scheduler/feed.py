@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from application.ports import LogUnavailable
+from application.scheduler.apart import apart
 from application.scheduler.due_index import Entry
+from application.scheduler.waiting import patiently
 from application.streams import load_task
-from domain.facts import TaskCancelled, TaskUpdated
 from domain.task import Scheduled
 
 if TYPE_CHECKING:
@@ -47,11 +48,12 @@ class Feed:
         self._follower = follower
         self._claimer = claimer
         self._retries = retries
-        self._followed: int | None = None
+        self._followed = 0
+        self._cut_short = False
 
     async def run(self) -> None:
         """Feed the index for ever."""
-        position = await self._refill(None)
+        position = await self._refill()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow(position))
             group.create_task(self._refill_regularly())
@@ -62,73 +64,61 @@ class Feed:
             for event in batch:
                 await self._apply(event)
             if batch:
-                self._followed = batch[-1].position
-                self._claimer.changed.set()
-                self._observer.indexed(len(self._index))
+                self._index_changed()
 
     async def _apply(self, event: Recorded) -> None:
         for job in self._work.overtake(event):
-            if isinstance(event.fact, TaskCancelled):
-                self._retries.hurry(job)
-        if not self._index.apply(event):
-            await self._load(event)
+            if job.cancelled:
+                self._retries.add(job)
+        known = self._index.apply(event)
+        # Before anything is waited for: what a moved horizon has let pass, a page read from now on must show.
+        self._followed = event.position
+        if not known:
+            await apart("following task", event.stream, self._load(event.stream))
 
-    async def _load(self, event: Recorded) -> None:
-        """A task from beyond the horizon was moved to within: read what else is known of it."""
-        fact = event.fact
-        assert isinstance(fact, TaskUpdated)
-        while True:
-            try:
-                task = await load_task(self._log, event.stream)
-                break
-            except LogUnavailable:
-                await self._clock.sleep_until(self._clock.now() + PAUSE)
+    async def _load(self, task_id: UUID) -> None:
+        """A task of which nothing is known was given a place within the horizon: read the rest."""
+        task = await patiently(self._clock, lambda: load_task(self._log, task_id))
         if isinstance(task, Scheduled):
-            entry = Entry(event.stream, task.version, task.namespace, task.definition, None, event.position)
-            self._index.place(entry, task.placed_at)
+            self._index.put(Entry(task_id, task.version, task.namespace, task.definition, task.placed_at))
 
     async def _refill_regularly(self) -> None:
         while True:
-            await self._clock.sleep_until(self._clock.now() + (PAUSE if self._thin() else REFILL_EVERY))
-            if self._thin() or not self._cut_short():
-                await self._refill(self._followed)
+            await self._clock.sleep_until(self._clock.now() + (PAUSE if self._cut_short else REFILL_EVERY))
+            if not self._cut_short or len(self._index) < MAX_ENTRIES // 2:
+                await self._refill()
 
-    def _cut_short(self) -> bool:
-        """Whether the horizon lies nearer than the window, because so much is due."""
-        horizon = self._index.horizon
-        return horizon is not None and horizon[0] < self._clock.now() + WINDOW - REFILL_EVERY
-
-    def _thin(self) -> bool:
-        return self._cut_short() and len(self._index) < MAX_ENTRIES // 2
-
-    async def _refill(self, at_least: int | None) -> int:
+    async def _refill(self) -> int:
         """Extend the horizon page by page; the log position of the first page."""
         first: int | None = None
-        until = self._clock.now() + WINDOW
-        after = self._index.horizon
+        at_least = self._followed
+        after, until = self._index.horizon, self._clock.now() + WINDOW
         while True:
             # What the follower tells from now on is kept up to here, so nothing falls between page and log.
             self._index.horizon = (until, _LAST)
             position, rows = await self._page(after, until, at_least)
             first = position if first is None else first
             for row in rows:
-                self._index.load(row, position)
-            self._claimer.changed.set()
-            self._observer.indexed(len(self._index))
-            if len(rows) < PAGE:
-                return first
-            after = (rows[-1].due_at, rows[-1].task_id)
-            if len(self._index) >= MAX_ENTRIES:
+                self._index.load(row)
+            self._index_changed()
+            after = (rows[-1].due_at, rows[-1].task_id) if len(rows) == PAGE else None
+            self._cut_short = after is not None and len(self._index) >= MAX_ENTRIES
+            if self._cut_short:
                 self._index.horizon = after
+            if after is None or self._cut_short:
                 return first
 
+    def _index_changed(self) -> None:
+        self._claimer.index_changed()
+        self._observer.indexed(len(self._index))
+
     async def _page(
-        self, after: Place | None, until: datetime, at_least: int | None
+        self, after: Place | None, until: datetime, at_least: int
     ) -> tuple[int, Sequence[DueTask]]:
         """A page that reflects all that has been followed: an older one may show places that were left."""
         while True:
             with contextlib.suppress(LogUnavailable):
                 position, rows = await self._due_tasks.page(after, until, PAGE)
-                if at_least is None or position >= at_least:
+                if position >= at_least:
                     return position, rows
             await self._clock.sleep_until(self._clock.now() + PAUSE)

@@ -9,13 +9,17 @@ from uuid import UUID, uuid4
 from msgspec import Struct
 
 from application.ports import Group, Guard, Meta, NewFact
-from domain.execution import Lease
+from domain.execution import Lease, Running
 from domain.facts import ExecutionFact, TaskCompleted
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from application.scheduler.work import Job
+
+
+# A lease must outlive the attempt that it covers by this much, or it is renewed before the call is sent.
+SPARE = timedelta(seconds=2)
 
 
 class Node(Struct, frozen=True, kw_only=True):
@@ -28,6 +32,12 @@ class Node(Struct, frozen=True, kw_only=True):
         """A lease on one attempt of a job, from now."""
         timeout = timedelta(seconds=job.definition.action.timeout_seconds)
         return Lease(node=self.name, task_version=job.task_version, until=now + timeout + self.margin)
+
+    def covered(self, job: Job, now: datetime) -> bool:
+        """Whether the job's lease outlives an attempt that starts now; a new one always does."""
+        assert isinstance(job.execution, Running)
+        timeout = timedelta(seconds=job.definition.action.timeout_seconds)
+        return job.execution.lease_until > now + timeout + min(SPARE, self.margin / 2)
 
     def group(
         self,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 
-from application.ports import LogUnavailable
-from application.streams import load_execution, load_task
+from application.ports import Unreadable
+from application.scheduler.waiting import patiently
+from application.streams import load_task
 from domain import execution as executions
 from domain import task as tasks
 from domain.execution import Running, Waiting
@@ -14,16 +14,13 @@ from domain.facts import AttemptFailed, ExecutionFailed, ExecutionSucceeded, Tas
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from uuid import UUID
 
+    from application.ports import Group
     from application.scheduler.context import Context
     from application.scheduler.work import Job
     from domain.facts import Attempt, Outcome
 
-OUTAGE_PAUSE = timedelta(milliseconds=500)
-
 type Final = ExecutionSucceeded | ExecutionFailed
-type Completion = tuple[UUID, int, TaskCompleted]
 
 
 class Outcomes:
@@ -62,51 +59,48 @@ class Outcomes:
         job.execution = waiting
         self._retry(job)
 
-    async def close(self, job: Job, fact: Final) -> bool:
+    async def close(self, job: Job, fact: Final) -> None:
         """Record the end of an execution and, with it, of a one-off.
 
-        False: the log went on without us, because another node took the execution over.
+        Nothing is recorded when the log went on without us: another node took the execution over.
         """
         try:
-            completion = self._expected_completion(job, fact)
-            while not await self._append(job, fact, completion):
-                execution, task = await self._reload(job)
-                if execution is None or execution.version != job.execution.version:
-                    return False
-                completion = _completion(task, job, fact)
-            self._observer.finished(job.execution.occurrence, fact)
-            return True
+            if await self._closed(job, fact):
+                self._observer.finished(job.execution.occurrence, fact)
         finally:
             self._work.done(job)
 
-    async def _append(self, job: Job, fact: Final, completion: Completion | None) -> bool:
+    async def _closed(self, job: Job, fact: Final) -> bool:
+        group = self._expected_end(job, fact)
+        while await self._log.append(group, patience="gathered") is None:
+            events = await patiently(self._clock, lambda: self._log.read_stream(job.execution.id))
+            if len(events) != job.execution.version:
+                return False
+            group = await self._end_now(job, fact)
+        return True
+
+    def _expected_end(self, job: Job, fact: Final) -> Group:
+        """With the task's end if nothing has changed since the claim: the log refuses it otherwise."""
         outcome = (job.execution.id, job.execution.version + 1, fact)
-        group = self._node.group(outcome, *([completion] if completion else []))
-        return await self._log.append(group, patience="gathered") is not None
-
-    def _expected_completion(self, job: Job, fact: Final) -> Completion | None:
-        """The task's end if nothing has changed since the claim: the log refuses it otherwise."""
         if not tasks.completes(job.definition, job.execution.occurrence.due_at):
-            return None
-        completed = TaskCompleted(at=fact.at, outcome=_outcome(fact), execution_id=job.execution.id)
-        return job.task_id, job.task_version + 1, completed
+            return self._node.group(outcome)
+        end = TaskCompleted(at=fact.at, outcome=_outcome(fact), execution_id=job.execution.id)
+        return self._node.group(outcome, (job.task_id, job.task_version + 1, end))
 
-    async def _reload(self, job: Job) -> tuple[executions.Execution | None, tasks.Task | None]:
-        while True:
-            try:
-                return await load_execution(self._log, job.execution.id), await load_task(
-                    self._log, job.task_id
-                )
-            except LogUnavailable:
-                await self._clock.sleep_until(self._clock.now() + OUTAGE_PAUSE)
-
-
-def _completion(task: tasks.Task | None, job: Job, fact: Final) -> Completion | None:
-    if task is None:
-        return None
-    due_at = job.execution.occurrence.due_at
-    completed = tasks.complete(task, _outcome(fact), due_at, job.execution.id, fact.at)
-    return (job.task_id, task.version + 1, completed) if completed else None
+    async def _end_now(self, job: Job, fact: Final) -> Group:
+        """With the task's end if it ends here as it is now; the log refuses it when that changes again."""
+        outcome = (job.execution.id, job.execution.version + 1, fact)
+        try:
+            task = await patiently(self._clock, lambda: load_task(self._log, job.task_id))
+        except Unreadable:
+            task = None  # whether it ends is for others to decide; what the call brought is known
+        if task is None:
+            return self._node.group(outcome)
+        due_at = job.execution.occurrence.due_at
+        end = tasks.complete(task, _outcome(fact), due_at, job.execution.id, fact.at)
+        if end is None:
+            return self._node.group(outcome, guard=(job.task_id, task.version))
+        return self._node.group(outcome, (job.task_id, task.version + 1, end))
 
 
 def _outcome(fact: Final) -> Outcome:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from application.ports import LogUnavailable
-from application.streams import load_execution, load_task
+from application.scheduler.waiting import patiently
+from application.streams import load_task
 from domain import execution as executions
 
 if TYPE_CHECKING:
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from application.scheduler.work import Job
     from domain.facts import AttemptStarted, ExecutionTakenOver
     from domain.task import Task
-
-OUTAGE_PAUSE = timedelta(milliseconds=500)
 
 
 class Reclaim:
@@ -33,10 +30,12 @@ class Reclaim:
     ) -> bool:
         """Whether the job is claimed again; False: somebody else has it, or it has been ended here.
 
-        `unsent`: the claim that is being replaced was certainly not sent.
+        `unsent`: the claim that is being replaced was certainly not sent. Waits through any outage; raises
+        `Unreadable`.
         """
+        refused = False
         while True:
-            if job.overtaken is not None and not await self._review(job, unsent=unsent):
+            if (refused or job.overtaken) and not await self._review(job, unsent=unsent):
                 return False
             fact = decide(job)
             group = self._node.group(
@@ -47,27 +46,20 @@ class Reclaim:
                 assert not isinstance(claimed, executions.Over)
                 job.execution = claimed
                 return True
-            if not await self._review(job, unsent=unsent):
-                return False
+            refused = True
 
     async def _review(self, job: Job, *, unsent: bool) -> bool:
         """Compare with the log; False when the execution went on without us or has to end."""
-        while True:
-            try:
-                execution = await load_execution(self._log, job.execution.id)
-                task = await load_task(self._log, job.task_id)
-            except LogUnavailable:
-                await self._clock.sleep_until(self._clock.now() + OUTAGE_PAUSE)
-                continue
-            if execution is None or task is None or execution.version != job.execution.version:
-                return False
-            return await self._redefine(job, task, unsent=unsent)
+        events = await patiently(self._clock, lambda: self._log.read_stream(job.execution.id))
+        task = await patiently(self._clock, lambda: load_task(self._log, job.task_id))
+        if task is None or len(events) != job.execution.version:
+            return False
+        return await self._redefine(job, task, unsent=unsent)
 
     async def _redefine(self, job: Job, task: Task, *, unsent: bool) -> bool:
         end = executions.drop(job.execution, job.definition, task, self._clock.now(), unsent=unsent)
-        job.overtaken = None
         if end is None:
-            job.definition, job.task_version = task.definition, task.version
+            job.definition, job.task_version, job.overtaken = task.definition, task.version, False
             return True
         # Refused only when somebody else has gone on with the execution, which ends our part just as well.
         await self._log.append(

@@ -7,7 +7,8 @@ import heapq
 from itertools import count
 from typing import TYPE_CHECKING
 
-from application.scheduler.waiting import first_of
+from application.scheduler.apart import apart
+from application.scheduler.waiting import first_of, to_its_end
 from domain import execution as executions
 from domain.execution import Waiting
 
@@ -38,25 +39,21 @@ class Retries:
         self._changed = asyncio.Event()
 
     def add(self, job: Job) -> None:
-        """Claim the job's next attempt at its `retry_at`."""
-        if isinstance(job.execution, Waiting):
-            self._push(job.execution.retry_at, job)
+        """Claim the job's next attempt at its `retry_at`, or, when its task is cancelled, look at it now.
 
-    def hurry(self, job: Job) -> None:
-        """Look at a waiting job now: its task has been cancelled, and the log should say so at once."""
+        The log should say at once that it is over. To be called again for a job that is cancelled later.
+        """
         if isinstance(job.execution, Waiting):
-            self._push(self._clock.now(), job)
-
-    def _push(self, instant: datetime, job: Job) -> None:
-        heapq.heappush(self._heap, (instant, next(self._serial), job))
-        self._changed.set()
+            instant = self._clock.now() if job.cancelled else job.execution.retry_at
+            heapq.heappush(self._heap, (instant, next(self._serial), job))
+            self._changed.set()
 
     async def run(self) -> None:
         """Claim retries for ever."""
         while True:
             await self._wait()
             due = self._pop()
-            await asyncio.gather(*(self._claim(job) for job in due))
+            await to_its_end(asyncio.gather(*map(self._claim, due)))
 
     async def _wait(self) -> None:
         self._changed.clear()
@@ -70,12 +67,16 @@ class Retries:
         due: dict[int, Job] = {}
         while self._heap and self._heap[0][0] <= now and len(due) < MAX_TOGETHER:
             job = heapq.heappop(self._heap)[2]
-            # A job that was hurried stands in the heap twice.
-            if isinstance(job.execution, Waiting) and job.execution.id in self._work:
+            # A job that was cancelled while it waited stands in the heap twice.
+            if isinstance(job.execution, Waiting) and self._work.holds(job):
                 due[id(job)] = job
         return list(due.values())
 
     async def _claim(self, job: Job) -> None:
+        if not await apart("claiming a retry of execution", job.execution.id, self._start_again(job)):
+            self._work.done(job)
+
+    async def _start_again(self, job: Job) -> None:
         if await self._reclaim(job, self._next_attempt):
             job.send_at = self._clock.now()
             self._start(job)

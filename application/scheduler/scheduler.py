@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from application.ports import LogUnavailable
 from application.scheduler.attempts import Attempts
@@ -15,6 +15,7 @@ from application.scheduler.outcomes import Outcomes
 from application.scheduler.reclaim import Reclaim
 from application.scheduler.retries import Retries
 from application.scheduler.takeover import Takeover
+from application.scheduler.waiting import first_of
 
 if TYPE_CHECKING:
     from application.ports import DueTasks, Follower, Nodes
@@ -58,19 +59,19 @@ class Scheduler:
     async def run(self) -> None:
         """Schedule until cancelled; an error of any part ends all of them and is raised."""
         await self._first_beat()
-        calls = asyncio.gather(self._attempts.run(), self._beat())
-        claims = asyncio.gather(
-            self._feed.run(), self._claimer.run(), self._retries.run(), self._takeover.run()
-        )
+        calls = [asyncio.create_task(self._attempts.run()), asyncio.create_task(self._beat())]
+        claiming = (self._feed, self._claimer, self._retries, self._takeover)
+        claims = [asyncio.create_task(part.run()) for part in claiming]
         try:
-            # Not gather: when this is cancelled, the calls under way must not be.
-            ended, _ = await asyncio.wait((calls, claims), return_when=asyncio.FIRST_COMPLETED)
-            for one in ended:
-                one.result()
+            # Not gather, which would break off the calls as soon as this is cancelled.
+            ended, _ = await asyncio.wait([*calls, *claims], return_when=asyncio.FIRST_COMPLETED)
+            for part in ended:
+                part.result()
         finally:
-            await _cancelled(claims)
-            await self._drain()
-            await _cancelled(calls)
+            deadline = self._clock.now() + self._grace
+            await self._stop(claims, deadline)
+            await self._drain(deadline)
+            await self._stop(calls, deadline)
             with contextlib.suppress(LogUnavailable):
                 await self._nodes.leave(self._node.name)
 
@@ -87,14 +88,16 @@ class Scheduler:
                 await self._nodes.beat(self._node.name)
             await self._clock.sleep_until(self._clock.now() + BEAT_EVERY)
 
-    async def _drain(self) -> None:
+    async def _stop(self, parts: list[asyncio.Task[None]], deadline: datetime) -> None:
+        """Cancel; what is finishing an append may do so until the deadline."""
+        for part in parts:
+            part.cancel()
+        await first_of(asyncio.wait(parts), self._clock.sleep_until(deadline))
+        for part in parts:
+            part.cancel()
+        await asyncio.gather(*parts, return_exceptions=True)
+
+    async def _drain(self, deadline: datetime) -> None:
         """What is claimed is still sent, and what is sent is still recorded, as far as the grace allows."""
-        deadline = self._clock.now() + self._grace
         while not self._attempts.idle() and self._clock.now() < deadline:
             await self._clock.sleep_until(self._clock.now() + DRAIN_POLL)
-
-
-async def _cancelled(running: asyncio.Future[Any]) -> None:
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
-        await running

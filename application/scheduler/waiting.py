@@ -1,12 +1,19 @@
-"""Waiting for whichever comes first."""
+"""Waiting: for whichever comes first, for what must not be broken off, and for the end of an outage."""
 
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from application.ports import LogUnavailable, Unreadable
+
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from application.ports import Clock
+
+OUTAGE_PAUSE = timedelta(milliseconds=500)
 
 
 async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:
@@ -19,3 +26,30 @@ async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:
             task.cancel()
     for task in done:
         task.result()
+
+
+async def to_its_end[T](work: Awaitable[T]) -> T:
+    """Await it; when cancelled meanwhile, let it end before that. A second cancellation reaches it too.
+
+    A claim that is broken off on its way to the log may be stored all the same, and nobody would send it.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait([task])
+        finally:
+            task.cancel()
+        raise
+
+
+async def patiently[T](clock: Clock, read: Callable[[], Awaitable[T]]) -> T:
+    """Read, and again twice a second through an outage. Raises `Unreadable`."""
+    while True:
+        try:
+            return await read()
+        except Unreadable:
+            raise
+        except LogUnavailable:
+            await clock.sleep_until(clock.now() + OUTAGE_PAUSE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from domain.facts import TaskCancelled, TaskUpdated
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 class Job:
     """An execution of this node's: running (or claimed and not yet sent), or waiting for its next attempt.
 
-    `overtaken` is the newest change of its task that the log holds after the version it was claimed from.
+    `overtaken`: its task has changed since the version that it was claimed from; `cancelled`: for good.
     """
 
     execution: Running | Waiting
     definition: Definition
     task_version: int
     send_at: datetime
-    overtaken: Recorded | None = field(default=None)
+    overtaken: bool = False
+    cancelled: bool = False
 
     @property
     def task_id(self) -> UUID:
@@ -48,19 +49,23 @@ class Work:
     def __contains__(self, execution_id: UUID) -> bool:
         return execution_id in self._jobs
 
+    def holds(self, job: Job) -> bool:
+        """Whether this very job is in hand; there may be a later one for the same execution."""
+        return self._jobs.get(job.execution.id) is job
+
     def add(self, job: Job) -> None:
-        """Take a job in hand."""
-        self._jobs[job.execution.id] = job
+        """Take a job in hand; an earlier one for the same execution stays the one that is `held`."""
+        self._jobs.setdefault(job.execution.id, job)
         self._by_task.setdefault(job.task_id, set()).add(job)
 
     def done(self, job: Job) -> None:
         """Let go of a job; twice does no harm."""
-        self._jobs.pop(job.execution.id, None)
-        siblings = self._by_task.get(job.task_id)
-        if siblings is not None:
-            siblings.discard(job)
-            if not siblings:
-                del self._by_task[job.task_id]
+        if self.holds(job):
+            del self._jobs[job.execution.id]
+        siblings = self._by_task.get(job.task_id, set())
+        siblings.discard(job)
+        if not siblings:
+            self._by_task.pop(job.task_id, None)
 
     def overtake(self, event: Recorded) -> list[Job]:
         """Mark the jobs whose task has changed since they were claimed, and name them."""
@@ -68,5 +73,6 @@ class Work:
             return []
         jobs = [job for job in self._by_task.get(event.stream, ()) if job.task_version < event.version]
         for job in jobs:
-            job.overtaken = event
+            job.overtaken = True
+            job.cancelled = isinstance(event.fact, TaskCancelled)
         return jobs

@@ -10,9 +10,18 @@ from litestar.openapi.spec import Example
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from interfaces.http.health import HealthReport
-from interfaces.http.problems import BAD_REQUEST, INTERNAL_ERROR, INVALID_PARAMETER, ProblemType
+from interfaces.http.problems import (
+    BAD_REQUEST,
+    DATABASE_UNAVAILABLE,
+    INTERNAL_ERROR,
+    INVALID_PARAMETER,
+    NOT_YET_VISIBLE,
+    READ_MODELS_MISSING,
+    ProblemType,
+)
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+READING = (DATABASE_UNAVAILABLE, READ_MODELS_MISSING, NOT_YET_VISIBLE)
 
 
 class ProblemError(Struct, frozen=True, kw_only=True):

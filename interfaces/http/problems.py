@@ -29,7 +29,7 @@ from interfaces.http.refusals import (
 )
 from projections.reader import BadCursor
 
-RETRY_AFTER_SECONDS = {"database-unavailable": 2, "not-yet-visible": 1}
+RETRY_AFTER_SECONDS = {"database-unavailable": 2, "read-models-missing": 2, "not-yet-visible": 1}
 
 
 class ProblemType(Struct, frozen=True):
@@ -80,6 +80,13 @@ TASK_ALREADY_OVER = ProblemType(
     "The task is over",
     "A completed, failed or cancelled task no longer changes: create a new one.",
 )
+# Not 503: the service is well, and what was asked for may be a position that the log will never have.
+NOT_YET_VISIBLE = ProblemType(
+    425,
+    "not-yet-visible",
+    "The read models are not that far yet",
+    "Ask again after `Retry-After`, or leave `min_position` out to read what is there.",
+)
 VERSION_MISMATCH = ProblemType(
     412,
     "version-mismatch",
@@ -123,11 +130,11 @@ DATABASE_UNAVAILABLE = ProblemType(
     "The database does not answer",
     "Try again after `Retry-After`; give a POST an `Idempotency-Key`, so that repeating it is safe.",
 )
-NOT_YET_VISIBLE = ProblemType(
+READ_MODELS_MISSING = ProblemType(
     503,
-    "not-yet-visible",
-    "The read models are not that far yet",
-    "Ask again after `Retry-After`, or leave `min_position` out to read what is there.",
+    "read-models-missing",
+    "The read models are not made yet",
+    "Ask again after `Retry-After`; if that does not help, see `/health`: a projector must run.",
 )
 
 PROBLEMS: dict[type[Exception], ProblemType] = {
@@ -150,7 +157,7 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     ClientException: BAD_REQUEST,
     psycopg.OperationalError: DATABASE_UNAVAILABLE,
     psycopg.InterfaceError: DATABASE_UNAVAILABLE,
-    psycopg.errors.UndefinedTable: NOT_YET_VISIBLE,  # before the first projector has made the read models
+    psycopg.errors.UndefinedTable: READ_MODELS_MISSING,
     Exception: INTERNAL_ERROR,
 }
 BY_SLUG = {problem.slug: problem for problem in PROBLEMS.values()}

@@ -10,7 +10,7 @@ from interfaces.http.answers import Result, ResultPage
 from interfaces.http.api import Api
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import NAMESPACE, AnyTaskResultSelection, Freshness, ResultId, paging
-from interfaces.http.problems import DATABASE_UNAVAILABLE, NOT_YET_VISIBLE, RESULT_NOT_FOUND
+from interfaces.http.problems import RESULT_NOT_FOUND
 from interfaces.http.refusals import ResultNotFound
 
 
@@ -26,7 +26,7 @@ class ResultController(Controller):
         summary="List results",
         dependencies={"selection": Provide(AnyTaskResultSelection, sync_to_thread=False)},
         response_description="The occurrences that match, page by page.",
-        responses=doc.problems(DATABASE_UNAVAILABLE, NOT_YET_VISIBLE),
+        responses=doc.problems(*doc.READING),
     )
     async def list_results(
         self,
@@ -44,7 +44,7 @@ class ResultController(Controller):
         operation_id="getResult",
         summary="Read a result",
         response_description="The occurrence as it stands.",
-        responses=doc.problems(RESULT_NOT_FOUND, DATABASE_UNAVAILABLE, NOT_YET_VISIBLE),
+        responses=doc.problems(RESULT_NOT_FOUND, *doc.READING),
     )
     async def get_result(
         self, api: Injected[Api], result_id: ResultId, freshness: Injected[Freshness]

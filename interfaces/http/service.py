@@ -14,7 +14,7 @@ from interfaces.http.dependencies import Exposition, Health
 from interfaces.http.health import HealthReport
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import Freshness
-from interfaces.http.problems import DATABASE_UNAVAILABLE, NOT_YET_VISIBLE
+from interfaces.http.problems import DATABASE_UNAVAILABLE, READ_MODELS_MISSING
 
 
 async def _health(health: Injected[Health]) -> Response[HealthReport]:
@@ -49,7 +49,7 @@ api_metrics = get(
     operation_id="getApiMetrics",
     summary="Metrics as JSON",
     response_description="The figures.",
-    responses=doc.problems(DATABASE_UNAVAILABLE, NOT_YET_VISIBLE),
+    responses=doc.problems(*doc.READING),
     tags=["service"],
 )(_figures)
 
@@ -61,7 +61,7 @@ api_metrics = get(
     description="Prometheus' text format; the figures of `/api/v1/metrics` when `Accept` prefers JSON.",
     media_type=MediaType.TEXT,
     response_description="The metrics.",
-    responses=doc.problems(DATABASE_UNAVAILABLE, NOT_YET_VISIBLE),
+    responses=doc.problems(DATABASE_UNAVAILABLE, READ_MODELS_MISSING),
     tags=["service"],
 )
 async def root_metrics(

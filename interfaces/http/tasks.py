@@ -31,7 +31,6 @@ from interfaces.http.problems import (
     IDEMPOTENCY_KEY_REUSED,
     INVALID_TASK,
     MALFORMED_JSON,
-    NOT_YET_VISIBLE,
     TASK_ALREADY_OVER,
     TASK_NOT_FOUND,
     UNSUPPORTED_MEDIA_TYPE,
@@ -78,7 +77,7 @@ class TaskController(Controller):
         summary="List tasks",
         dependencies={"selection": Provide(TaskSelection, sync_to_thread=False)},
         response_description="The tasks that match, page by page.",
-        responses=doc.problems(DATABASE_UNAVAILABLE, NOT_YET_VISIBLE),
+        responses=doc.problems(*doc.READING),
     )
     async def list_tasks(
         self,
@@ -97,7 +96,7 @@ class TaskController(Controller):
         summary="Read a task",
         response_headers=[doc.ETAG],
         response_description="The task as it stands.",
-        responses=doc.problems(TASK_NOT_FOUND, DATABASE_UNAVAILABLE, NOT_YET_VISIBLE),
+        responses=doc.problems(TASK_NOT_FOUND, *doc.READING),
     )
     async def get_task(
         self, api: Injected[Api], task_id: TaskId, freshness: Injected[Freshness]
@@ -169,7 +168,7 @@ class TaskController(Controller):
         summary="List a task's results",
         dependencies={"selection": Provide(ResultSelection, sync_to_thread=False)},
         response_description="The task's occurrences that match, page by page.",
-        responses=doc.problems(TASK_NOT_FOUND, DATABASE_UNAVAILABLE, NOT_YET_VISIBLE),
+        responses=doc.problems(TASK_NOT_FOUND, *doc.READING),
     )
     async def list_task_results(
         self,

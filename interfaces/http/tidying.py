@@ -96,7 +96,7 @@ def _tidy_answers(operation: dict[str, Any], shared: dict[str, Any]) -> None:
     for status, answer in operation["responses"].items():
         if headers := answer.pop("headers", None):
             answer["headers"] = {name: _header(headers[name]) for name in sorted(headers)}
-        if status == "503" and PROBLEM_MEDIA_TYPE in answer["content"]:
+        if status in {"425", "503"} and PROBLEM_MEDIA_TYPE in answer["content"]:
             answer["headers"] = {"Retry-After": _RETRY_AFTER}
         examples: dict[str, Any] = {}
         for media in answer.get("content", {}).values():

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.callee import Callee
+from tests.e2e.client import Client, cron
 from tests.support.service import Service
 from tests.support.supervisor import open_folder
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
+
+    from tests.e2e.client import Json
 
 
 @pytest.hookimpl(wrapper=True)
@@ -32,6 +35,25 @@ def callee(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callee]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def shared_service() -> Iterator[Service]:
+    """A service on its embedded Postgres, for tests that neither stop it nor harm its database."""
+    with open_folder() as folder, Service(folder) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def client(shared_service: Service) -> Client:
+    """The API of the shared service."""
+    return Client(shared_service.url)
+
+
+@pytest.fixture(scope="session")
+def every_minute(client: Client, callee: Callee) -> Json:
+    """A cron task of the shared service."""
+    return client.create(cron(callee.url("/ok?every-minute"), "* * * * *", name="Every minute"))
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """An empty folder that every account can enter."""
@@ -40,7 +62,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def service(folder: Path) -> Iterator[Service]:
-    """A service on its embedded Postgres, running."""
-    with Service(folder) as running:
-        yield running
+def own_service(folder: Path) -> Iterator[Service]:
+    """A service on its embedded Postgres that belongs to one test."""
+    with Service(folder) as service:
+        yield service

@@ -12,15 +12,13 @@ import psycopg
 import pytest
 
 from tests.e2e.callee import executions
-from tests.e2e.client import Client, cron, one_off, soon
-from tests.support.service import Service, until
-from tests.support.supervisor import open_folder
+from tests.e2e.client import one_off, soon
+from tests.support.service import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.e2e.callee import Callee
-    from tests.e2e.client import Json
+    from tests.e2e.client import Client, Json
+    from tests.support.service import Service
 
 LOG_KEYS = [
     *("timestamp", "level", "task_id", "task_name", "execution_time"),
@@ -29,21 +27,7 @@ LOG_KEYS = [
 MINUTE = timedelta(minutes=1)
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    with open_folder() as folder, Service(folder) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(service: Service) -> Client:
-    return Client(service.url)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def every_minute(client: Client, callee: Callee) -> Json:
-    """Made first, so that its minute passes while the other tests run."""
-    return client.create(cron(callee.url("/ok?every-minute"), "* * * * *", name="Every minute"))
+pytestmark = pytest.mark.usefixtures("every_minute")  # so that its minute passes while the other tests run
 
 
 def test_a_one_off_is_called_on_time_with_all_that_it_was_given(client: Client, callee: Callee) -> None:
@@ -82,19 +66,19 @@ def test_a_result_tells_what_came_back(client: Client, callee: Callee) -> None:
 
 
 def test_the_task_log_has_one_line_an_execution_with_the_specified_keys(
-    client: Client, callee: Callee, service: Service
+    client: Client, callee: Callee, shared_service: Service
 ) -> None:
     secret = {"X-Secret": "opensesame"}
     task = client.create(
         one_off(callee.url("/status/404?log"), soon(0.5), name="To be logged", headers=secret)
     )
     client.until_over(task)
-    log = service.folder / "logs/tasks.log"
+    log = shared_service.folder / "logs/tasks.log"
     line = until(lambda: _line_of(task, log.read_text()), "the execution is in the log")
     assert list(line) == LOG_KEYS
     assert (line["task_name"], line["level"]) == ("To be logged", "ERROR")
     assert (line["status_code"], line["success"]) == (404, False)
-    assert "opensesame" not in log.read_text() + service.log.read_text()
+    assert "opensesame" not in log.read_text() + shared_service.log.read_text()
 
 
 def test_two_hundred_one_offs_of_five_seconds_are_called_once_each_and_on_time(
@@ -157,8 +141,8 @@ def test_a_cancelled_task_is_never_called(client: Client, callee: Callee) -> Non
     assert not client.results(task)
 
 
-def test_the_json_metrics_agree_with_the_table_of_results(client: Client, service: Service) -> None:
-    with psycopg.connect(service.dsn(), autocommit=True) as connection:
+def test_the_json_metrics_agree_with_the_table_of_results(client: Client, shared_service: Service) -> None:
+    with psycopg.connect(shared_service.dsn(), autocommit=True) as connection:
         shown = until(lambda: _agreeing(client, connection), "metrics and results agree")
     assert shown["failed_tasks"] >= 1
     assert shown["successful_tasks"] >= 200

@@ -130,7 +130,7 @@ def test_respond_async_and_its_position_are_read_your_own_write(client: httpx.Cl
 
 def test_a_position_that_the_log_never_had_is_not_waited_for_without_end(client: httpx.Client) -> None:
     answer = client.get("/api/v1/tasks?min_position=1000000")
-    assert answer.status_code == 503
+    assert answer.status_code == 425
     assert answer.json()["type"] == "/problems/not-yet-visible"
     assert answer.headers["retry-after"] == "1"
 

@@ -296,6 +296,40 @@ async def test_a_projection_whose_checkpoint_is_gone_is_rebuilt(database: str) -
         assert await contents(connection) == before
 
 
+async def test_a_checkpoint_that_vanishes_under_a_projector_stops_it_until_a_rebuild(database: str) -> None:
+    log = RandomLog(13)
+    async with await connect(database) as connection, pool(database, 4) as db:
+        with capture_logs() as logged:
+            async with running(Projector(db, database, PROJECTIONS)):
+                await reached(connection, await append(connection, log.grow(300)))
+                await connection.execute("DELETE FROM projection_checkpoints WHERE name = 'statistics'")
+                position = await append(connection, log.grow(300))
+                await until(lambda: said(logged, "make them again with `chronoledger rebuild"))
+                await rebuild(database, named(["statistics"]))
+                await reached(connection, position)
+        await expected(connection, database)
+
+
+async def test_a_projector_that_has_to_rebuild_lets_another_rebuild_end_first(database: str) -> None:
+    async with (
+        await connect(database) as connection,
+        await connect(database) as other,
+        pool(database, 4) as db,
+    ):
+        await append(connection, RandomLog(14).grow(300))
+        await project(connection)
+        before = await contents(connection)
+        await connection.execute("DROP TABLE tasks")
+        await other.execute("SELECT pg_advisory_lock(hashtextextended('chronoledger.rebuild', 0))")
+        with capture_logs() as logged:
+            async with running(Projector(db, database, PROJECTIONS)):
+                await until(lambda: said(logged, "another rebuild is running"))
+                assert not await has_table(connection, "tasks")
+                await other.close()
+                await until(lambda: has_table(connection, "tasks"))
+        assert await contents(connection) == before
+
+
 async def has_checkpoint(connection: AsyncConnection, name: str) -> bool:
     return name in await versions(connection)
 

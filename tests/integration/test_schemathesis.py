@@ -75,7 +75,9 @@ def test_no_request_gets_an_answer_that_is_not_documented(
     case: Case[Any], base_url: str, known_task: str
 ) -> None:
     aim_at(case, known_task)
-    case.call_and_validate(base_url=base_url, checks=CHECKS)
+    # Here no scheduler runs, so health says, as documented, that the service is not healthy.
+    expected = CHECKS[1:] if case.path.endswith("/health") else CHECKS
+    case.call_and_validate(base_url=base_url, checks=expected)
 
 
 def aim_at(case: Case[Any], known_task: str) -> None:

@@ -86,6 +86,7 @@ def started(
     next_run: datetime | None = None,
     stream: UUID = RUN,
     task: UUID = TASK,
+    version: int = 1,
 ) -> NewFact:
     fact = ExecutionStarted(
         at=after(0.01),
@@ -94,7 +95,7 @@ def started(
         lease_until=after(60),
         next_run_at=next_run,
     )
-    return NewFact(stream, 1, fact)
+    return NewFact(stream, version, fact)
 
 
 def skipped(

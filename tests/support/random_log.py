@@ -79,6 +79,7 @@ class RandomLog:
         self._now = NOON
         self._tasks: list[_Task] = []
         self._runs: list[_Run] = []
+        self._skipped: list[_Run] = []
         self.facts: list[NewFact] = []
 
     def grow(self, events: int) -> list[NewFact]:
@@ -169,13 +170,20 @@ class RandomLog:
             due_at=self._now - timedelta(milliseconds=self._random.randrange(-1, 90_000)),
             kind=self._random.choice(kinds),
         )
-        run = _Run(self._uuid(), task, occurrence, 1, 1)
+        if self._skipped and self._random.random() < 0.1:
+            # Skipped, and started after all: its task was moved away and came back to the same instant.
+            run = self._skipped.pop(self._random.randrange(len(self._skipped)))
+            run.version, run.attempts, run.waiting = run.version + 1, 1, False
+            task, occurrence = run.task, run.occurrence
+        else:
+            run = _Run(self._uuid(), task, occurrence, 1, 1)
         following = self._later(1e4) if isinstance(task.definition.trigger, Cron) else None
         if self._random.random() < 0.15:
             skipped = ExecutionSkipped(
                 at=self._now, occurrence=occurrence, reason="missed", next_run_at=following
             )
-            self._add(run.id, 1, skipped)
+            self._add(run.id, run.version, skipped)
+            self._skipped.append(run)
             return
         self._runs.append(run)
         started = ExecutionStarted(
@@ -185,7 +193,7 @@ class RandomLog:
             lease_until=self._now + timedelta(seconds=60),
             next_run_at=following,
         )
-        self._add(run.id, 1, started)
+        self._add(run.id, run.version, started)
 
     def _progress(self, run: _Run) -> None:
         run.version += 1
@@ -216,6 +224,8 @@ class RandomLog:
                 at=self._now, occurrence=run.occurrence, reason="overtaken", next_run_at=None
             )
             self._end(run, skipped)
+            if run.attempts == 1:
+                self._skipped.append(run)
         elif roll < 0.65:
             attempt = self._attempt(run, ok=False) if roll < 0.6 else None
             self._end(run, ExecutionFailed(**common, attempt=attempt, reason="no attempt is left"))

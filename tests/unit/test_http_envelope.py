@@ -182,7 +182,7 @@ async def test_a_log_that_is_away_is_told_with_a_time_to_come_back(service: Http
     assert len(service.log.facts()) == 1
 
 
-async def test_read_models_that_are_not_made_yet_are_told_as_late(
+async def test_read_models_that_are_not_made_yet_are_told_as_such(
     service: HttpService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def failing(*_: object) -> None:
@@ -190,7 +190,7 @@ async def test_read_models_that_are_not_made_yet_are_told_as_late(
 
     monkeypatch.setattr(service.queries, "tasks", failing)
     answer = await service.client.get("/api/v1/tasks")
-    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/not-yet-visible")
+    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/read-models-missing")
 
 
 async def test_a_fault_is_logged_under_the_request_id_and_not_shown(

@@ -178,6 +178,16 @@ async def test_respond_async_does_not_wait(service: HttpService) -> None:
     assert cancelled.json() == (await service.client.get(path)).json()
 
 
+async def test_the_next_run_of_an_unread_one_off_is_its_instant(service: HttpService) -> None:
+    due = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    answer = await service.client.post(
+        "/api/v1/tasks",
+        json=task_json(trigger={"type": "one-off", "datetime": due}),
+        headers={"Prefer": "respond-async"},
+    )
+    assert answer.json()["next_run"] == due
+
+
 async def test_the_next_run_of_an_unread_cron_task_is_after_its_change(service: HttpService) -> None:
     task = await service.create(trigger={"type": "cron", "cron": "* * * * *"})
     service.clock.ahead = timedelta(hours=5)
@@ -216,7 +226,7 @@ async def test_a_read_waits_for_the_position_asked_for(service: HttpService, pat
     assert service.visibility.asked == [(1, 2.0)]
     service.visibility.reached = False
     late = await service.client.get(path, params={"min_position": 99})
-    assert late.status_code == 503
+    assert late.status_code == 425
     assert late.json()["type"] == "/problems/not-yet-visible"
     assert late.headers["retry-after"] == "1"
 

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from domain.facts import ExecutionSkipped
+from infrastructure.event_store.mapper import FACT_TYPES
 from projections import statistics, task_results, tasks
 from tests.support.random_log import RandomLog, recorded
 
@@ -82,9 +84,9 @@ def test_statistics_do_not_depend_on_the_batches(seed: int, sizes: list[int]) ->
         tally = statistics.fold(opened, batch)
         totals.update(tally.totals)
         minutes.update(tally.minutes)
-        opened |= tally.opened
         for execution_id in tally.closed:
             del opened[execution_id]
+        opened |= tally.opened
     whole = statistics.fold({}, log)
     assert (whole.totals, whole.minutes, whole.opened) == (totals, minutes, opened)
     assert whole.totals.keys() == totals.keys()
@@ -99,8 +101,9 @@ def test_the_counts_are_those_of_the_rows(seed: int) -> None:
     results = task_results.fold({}, log)
     assert +results.counts == Counter((row.namespace, row.status) for row in results.rows.values())
     outcomes = Counter(row.status for row in results.rows.values() if row.status != "running")
+    outcomes["skipped"] = sum(isinstance(entry.fact, ExecutionSkipped) for entry in log)
     totals = statistics.fold({}, log).totals
-    assert outcomes == Counter(
+    assert +outcomes == Counter(
         {outcome: total for (metric, outcome), total in totals.items() if metric == "executions"}
     )
 
@@ -116,3 +119,8 @@ def test_the_answer_shown_is_that_of_the_last_attempt(seed: int) -> None:
         )
         assert (row.success is None) == (row.status not in ("succeeded", "failed"))
         assert (row.lease_until is None and row.retry_at is None) == (row.status != "running")
+
+
+def test_the_random_log_has_every_kind_of_fact() -> None:
+    kinds = {type(new.fact) for new in RandomLog(9).grow(2_000)}
+    assert kinds == set(FACT_TYPES)

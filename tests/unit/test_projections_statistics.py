@@ -79,6 +79,15 @@ def test_what_an_earlier_batch_remembered_is_settled_once() -> None:
     assert counted.totals["lateness", "1.0"] == 1
 
 
+def test_an_occurrence_that_is_dropped_and_started_again_is_open_again() -> None:
+    again = fold({RUN: NOON}, log(skipped(version=2), started(version=3)))
+    assert (again.closed, again.opened) == ({RUN}, {RUN: NOON})
+    over = fold(
+        {RUN: NOON}, log(skipped(version=2), started(version=3), succeeded(4, attempt(1, answered())))
+    )
+    assert (over.closed, over.opened, over.totals["lateness", "1.0"]) == ({RUN}, {}, 1)
+
+
 def test_a_lost_first_attempt_says_nothing_about_lateness() -> None:
     counted = tally(started(), taken_over(2, 2), succeeded(3, attempt(2, answered())))
     assert counted.totals["attempts", "lost"] == 1

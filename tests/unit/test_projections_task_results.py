@@ -132,6 +132,12 @@ def test_a_call_dropped_before_it_was_sent_is_not_an_attempt() -> None:
     assert (row.created_at, row.position) == (after(0.01), 2)
 
 
+def test_a_skipped_occurrence_may_start_after_all() -> None:
+    row = row_after(skipped(), started(version=2))
+    assert (row.status, row.reason, row.attempts, row.run_at) == ("running", None, 1, after(0.01))
+    assert (row.created_at, row.position) == (after(1), 2)
+
+
 def test_a_cancelled_retry_keeps_what_was_tried() -> None:
     row = row_after(started(), attempt_failed(2, attempt(1, answered(503))), execution_cancelled(3))
     assert (row.status, row.success, row.retry_at, row.reason) == (

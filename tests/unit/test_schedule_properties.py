@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from domain.cron import BadCron, check_cron
@@ -25,14 +25,30 @@ if TYPE_CHECKING:
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
-MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
-WEEKDAYS = "SUN MON TUE WED THU FRI SAT".split()
+local = datetime.fromisoformat
 
-# Hour, half-hour and day-long changes; changes at midnight and on new year's eve; offsets of 45 minutes.
-ZONES = st.sampled_from(
-    "UTC Europe/Berlin America/New_York Australia/Lord_Howe Pacific/Apia Africa/Casablanca America/Havana "
-    "America/Santiago Asia/Gaza Asia/Kathmandu Pacific/Chatham Antarctica/Troll Europe/Dublin".split()
-)
+# Other work on the machine must not fail a test.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+SIMPLE_ZONES = [
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Antarctica/Troll",
+    "Europe/Dublin",
+]
+# Where midnight may not exist, a whole day was left out, or clocks move by half an hour or at a quarter to.
+ODD_ZONES = [
+    "Australia/Lord_Howe",
+    "Pacific/Apia",
+    "Africa/Casablanca",
+    "America/Havana",
+    "America/Santiago",
+    "Asia/Gaza",
+    "Asia/Kathmandu",
+    "Pacific/Chatham",
+]
+ZONES = st.sampled_from(SIMPLE_ZONES + ODD_ZONES)
 
 
 def spans(low: int, high: int) -> st.SearchStrategy[str]:
@@ -48,9 +64,11 @@ def fields(low: int, high: int, *, start_with_step: bool = True) -> st.SearchStr
     return st.just("*") | st.lists(parts, min_size=1, max_size=3).map(",".join)
 
 
-MONTH_FIELDS = fields(1, 12) | st.sampled_from(MONTHS) | st.just("OCT-DEC")
+MONTH_FIELDS = fields(1, 12) | st.sampled_from(["JAN", "OCT-DEC", "FEB,AUG"])
 DAY_FIELDS = fields(1, 31) | st.sampled_from(["L", "15,L"])
-WEEKDAY_FIELDS = fields(0, 7, start_with_step=False) | st.sampled_from([*WEEKDAYS, "MON-FRI", "5#2", "SUN#5"])
+WEEKDAY_FIELDS = fields(0, 7, start_with_step=False) | st.sampled_from(
+    ["SUN", "SAT,SUN", "MON-FRI", "5#2", "SUN#5"]
+)
 
 
 def accepted(expression: str) -> bool:
@@ -69,7 +87,7 @@ RARE = st.tuples(fields(0, 59), fields(0, 23), DAY_FIELDS, MONTH_FIELDS, WEEKDAY
 EXPRESSIONS = (DAILY | RARE).map(" ".join).filter(accepted)
 
 # cronsim looks minute by minute, and every offset since Monrovia's of 1972 is a whole number of minutes.
-ANYTIME = st.datetimes(datetime(1973, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC))
+ANYTIME = st.datetimes(local("1973-01-01"), local("2099-01-01"), timezones=st.just(UTC))
 
 
 @st.composite
@@ -93,22 +111,21 @@ def shows_match(sim: CronSim, local: datetime) -> bool:
 
 def watch(expression: str, zone: ZoneInfo, after: datetime, until: datetime) -> Iterator[datetime]:
     """Look at the clock every minute, from two days before, to know which times it has already shown."""
-    sim = CronSim(expression, after)
-    by_rhythm = expression.split()[0].startswith("*") or expression.split()[1].startswith("*")
+    sim, rhythm = CronSim(expression, after), by_rhythm(expression)
     instant = (after - 2 * DAY).replace(second=0, microsecond=0)
     latest = instant.astimezone(zone).replace(tzinfo=None)
     while (instant := instant + MINUTE) <= until:
         shown = instant.astimezone(zone).replace(tzinfo=None)
         # Fixed times: all the times that the clock has now passed for the first time, shown or left out.
         passed = int((shown - latest) / MINUTE)
-        times = [shown] if by_rhythm else [shown - MINUTE * back for back in range(passed)]
+        times = [shown] if rhythm else [shown - MINUTE * back for back in range(passed)]
         latest = max(latest, shown)
         if instant > after and any(shows_match(sim, time) for time in times):
             yield instant
 
 
 @given(EXPRESSIONS, zones_and_instants())
-@settings(max_examples=120, deadline=None)
+@settings(PATIENT, max_examples=120)
 def test_a_schedule_fires_when_one_who_watches_the_clock_says_so(
     expression: str, place: tuple[str, datetime]
 ) -> None:
@@ -118,18 +135,8 @@ def test_a_schedule_fires_when_one_who_watches_the_clock_says_so(
     assert list(found) == list(watch(expression, ZoneInfo(zone), after, until))
 
 
-# cronsim's aware clock starts a day at its midnight and walks by whole hours: it goes astray, unlike the one
-# who watches, where midnight may not exist (Santiago, Havana, Gaza, Apia, Kathmandu) or half hours do (Lord
-# Howe). Its naive clock, for fixed times, has neither trouble.
-STEADY_MIDNIGHTS = {
-    "UTC",
-    "Europe/Berlin",
-    "America/New_York",
-    "Africa/Casablanca",
-    "Pacific/Chatham",
-    "Antarctica/Troll",
-    "Europe/Dublin",
-}
+def by_rhythm(expression: str) -> bool:
+    return any(field.startswith("*") for field in expression.split()[:2])
 
 
 def cronsim(expression: str, zone: str, after: datetime) -> Iterator[datetime]:
@@ -146,11 +153,12 @@ def cronsim(expression: str, zone: str, after: datetime) -> Iterator[datetime]:
 
 
 @given(EXPRESSIONS, zones_and_instants())
-@settings(max_examples=200, deadline=None)
+@settings(PATIENT, max_examples=120)
 def test_a_schedule_agrees_with_cronsim(expression: str, place: tuple[str, datetime]) -> None:
     zone, after = place
-    by_rhythm = any(field.startswith("*") for field in expression.split()[:2])
-    assume(zone in STEADY_MIDNIGHTS or not by_rhythm)
+    # For rhythms, cronsim starts a day at its midnight and walks by whole hours: it goes astray in the odd
+    # zones, unlike the one who watches. For fixed times it has neither trouble.
+    assume(zone in SIMPLE_ZONES or not by_rhythm(expression))
     until = after + 400 * DAY
     theirs = takewhile(lambda instant: instant <= until, cronsim(expression, zone, after))
     ours = occurrences_between(Cron(cron=expression, timezone=zone), after, until)
@@ -158,7 +166,7 @@ def test_a_schedule_agrees_with_cronsim(expression: str, place: tuple[str, datet
 
 
 @given(EXPRESSIONS, zones_and_instants())
-@settings(deadline=None)
+@PATIENT
 def test_occurrences_follow_one_another_on_whole_minutes(
     expression: str, place: tuple[str, datetime]
 ) -> None:
@@ -170,13 +178,14 @@ def test_occurrences_follow_one_another_on_whole_minutes(
 
 
 @given(EXPRESSIONS, zones_and_instants())
-@settings(deadline=None)
+@PATIENT
 def test_occurrences_are_what_asking_for_the_next_one_again_and_again_gives(
     expression: str, place: tuple[str, datetime]
 ) -> None:
     zone, after = place
     trigger = Cron(cron=expression, timezone=zone)
-    asked, instant = [], next_after(trigger, after)
+    asked: list[datetime] = []
+    instant = next_after(trigger, after)
     while instant is not None and len(asked) < 20:
         asked.append(instant)
         instant = next_after(trigger, instant)
@@ -185,7 +194,7 @@ def test_occurrences_are_what_asking_for_the_next_one_again_and_again_gives(
 
 
 @given(EXPRESSIONS, zones_and_instants(), st.timedeltas(timedelta(), DAY))
-@settings(deadline=None)
+@PATIENT
 def test_nothing_lies_between_an_instant_and_the_next_occurrence(
     expression: str, place: tuple[str, datetime], earlier: timedelta
 ) -> None:
@@ -196,7 +205,7 @@ def test_nothing_lies_between_an_instant_and_the_next_occurrence(
 
 
 @given(st.datetimes(), ZONES, st.sampled_from(["* * * * *", "30 2 * * *", "0 0 29 2 *"]))
-@settings(deadline=None)
+@PATIENT
 def test_the_ends_of_the_calendar_end_the_schedule(instant: datetime, zone: str, expression: str) -> None:
     found = next_after(Cron(cron=expression, timezone=zone), instant.replace(tzinfo=UTC))
     assert found is None or found > instant.replace(tzinfo=UTC)

@@ -14,6 +14,7 @@ import kubernetes_validate  # type: ignore[import-untyped]  # it ships no types
 import pytest
 import yaml
 
+from infrastructure.settings import VARIABLES
 from scripts import check_docs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,6 +152,11 @@ def test_pods_run_without_privileges_on_a_read_only_file_system() -> None:
         }
 
 
+def test_the_configmap_names_settings_that_exist() -> None:
+    (configmap,) = (document for _, document in manifests() if document["kind"] == "ConfigMap")
+    assert set(configmap["data"]) <= set(VARIABLES)
+
+
 def test_everything_a_pod_refers_to_is_defined() -> None:
     names = {(document["kind"], document["metadata"]["name"]) for _, document in manifests()}
     for deployment in deployments().values():
@@ -190,6 +196,20 @@ def test_compose_publishes_the_api_on_loopback_only(file: str) -> None:
         name: service["ports"] for name, service in load(file)["services"].items() if "ports" in service
     }
     assert published == {"api": ["127.0.0.1:${PORT:-8080}:8080"]}
+
+
+@pytest.mark.parametrize("file", COMPOSE_FILES)
+def test_compose_hands_on_every_setting_that_makes_sense_in_a_container(file: str) -> None:
+    elsewhere = {"DATABASE_URL", "DIRECT_DATABASE_URL", "DB_SSLMODE", "DB_PASSWORD", "DB_PASSWORD_FILE"}
+    of_one_machine = {
+        "NODE_NAME",
+        "DATA_DIR",
+        *(name for name in VARIABLES if name.startswith("CHRONOLEDGER_")),
+    }
+    for role in ROLES:
+        handed_on = set(load(file)["services"][role]["environment"])
+        assert handed_on >= set(VARIABLES) - elsewhere - of_one_machine
+        assert handed_on <= set(VARIABLES)
 
 
 @pytest.mark.parametrize("file", COMPOSE_FILES)

@@ -1,0 +1,56 @@
+"""Every role as a process of its own, two schedulers among them, on one database."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.e2e.callee import attempts
+from tests.e2e.client import Client, one_off, soon
+from tests.support.service import Service, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.e2e.callee import Callee
+
+ROLES = ("api", "projector", "scheduler", "scheduler")
+
+
+@pytest.mark.race
+def test_two_schedulers_call_each_of_three_hundred_tasks_once(
+    database: str, folder: Path, callee: Callee
+) -> None:
+    path = f"/slow/0.05?roles={folder.name}."  # the test is repeated with the same callee
+    with ExitStack() as stack:
+        services = [
+            stack.enter_context(_role(role, folder, number, database)) for number, role in enumerate(ROLES)
+        ]
+        until(services[0].is_healthy, "every role is there")
+        client, start = Client(services[0].url), soon(4)
+        tasks = client.create_all(
+            one_off(callee.url(f"{path}{number}."), start + timedelta(seconds=number / 150))
+            for number in range(300)
+        )
+        assert set(client.until_all_over(tasks).values()) == {"completed"}
+        calls = callee.calls(path)
+        assert len({call.path for call in calls}) == len(calls) == 300
+        assert set(attempts(calls).values()) == {1}
+        results = client.all("/results")
+        assert [result["attempts"] for result in results] == [1] * 300
+        for service in services:
+            assert httpx.get(f"{service.url}/metrics").text.startswith("# HELP")
+        assert [service.stop() for service in services] == [0] * len(ROLES)
+        assert not any(service.processes() for service in services)
+
+
+def _role(role: str, folder: Path, number: int, dsn: str) -> Service:
+    own = folder / f"{role}-{number}"
+    own.mkdir()
+    service = Service(own, role, DATABASE_URL=dsn)
+    service.start(healthy=False)
+    return service
