@@ -69,10 +69,12 @@ def fold_execution(execution_id: UUID, events: Sequence[Recorded]) -> Execution 
 
 def last_claim(events: Sequence[Recorded]) -> ExecutionStarted | ExecutionSkipped | None:
     """The fact of an execution's stream that gave its task the next place; None when there is none."""
-    facts = [event.fact for event in events]
-    starts = [fact for fact in facts if isinstance(fact, ExecutionStarted)]
-    skips = [fact for fact in facts if isinstance(fact, ExecutionSkipped)]
-    return next(iter([*reversed(starts), *skips]), None)
+    claim: ExecutionStarted | ExecutionSkipped | None = None
+    for event in events:
+        fact = event.fact
+        if isinstance(fact, ExecutionStarted) or (claim is None and isinstance(fact, ExecutionSkipped)):
+            claim = fact
+    return claim
 
 
 def readable(event: Recorded) -> AnyFact:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from application.ports import LogUnavailable
+from application.scheduler.apart import apart
 from application.scheduler.waiting import OUTAGE_PAUSE
 from application.scheduler.work import Job
 from application.streams import fold_execution, last_claim
@@ -102,7 +103,8 @@ class Bids:
             return
         self.next_look = now + OUTAGE_PAUSE
         for execution_id in list(self._doubts):
-            await self._look_for(execution_id, now)
+            if not await apart("looking for execution", execution_id, self._look_for(execution_id, now)):
+                del self._doubts[execution_id]
         if not self._doubts:
             self.next_look = None
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from application.scheduler.context import Context
     from application.scheduler.work import Job
     from domain.execution import Execution
-    from domain.facts import ExecutionSkipped, ExecutionStarted
+    from domain.facts import ExecutionSkipped, ExecutionStarted, Outcome
 
 
 class Refusals:
@@ -46,8 +46,7 @@ class Refusals:
             execution, claimed = fold_execution(execution_id, events), last_claim(events)
             if execution is not None and claimed is not None:
                 return await self._taken(bid, task, execution, claimed)
-        self._again(bid)
-        return False
+        raise RuntimeError("the log refuses the claim, though it shows the same task and no such execution")
 
     def _again(self, bid: Bid) -> None:
         """The log has moved on meanwhile: claim once more from where the task stood."""
@@ -85,7 +84,7 @@ class Refusals:
 
     async def _completed(self, task: Scheduled, execution: Over) -> bool:
         """False: a one-off should end here, but the log has moved on."""
-        outcome = "succeeded" if execution.status == "succeeded" else "failed"
+        outcome: Outcome = "succeeded" if execution.status == "succeeded" else "failed"
         due_at = execution.occurrence.due_at
         end = tasks.complete(task, outcome, due_at, execution.id, self._clock.now())
         if end is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, assert_never
 from uuid import UUID
 
 from msgspec import Meta, Struct
@@ -76,6 +76,8 @@ def _next_run(state: TaskState) -> datetime | None:
             return max(state.placed_at, next_after(definition.trigger, state.updated_at) or state.placed_at)
         case Over():
             return None
+        case _:
+            assert_never(state)
 
 
 class Attempt(Struct, frozen=True, kw_only=True):

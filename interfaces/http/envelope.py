@@ -80,7 +80,11 @@ class Envelope:
             if message["type"] == "http.response.start":
                 self._dress(exchange, message)
             elif message["type"] == "http.response.body" and exchange.method == "HEAD":
-                message = {"type": "http.response.body", "body": b"", "more_body": message["more_body"]}
+                message = {
+                    "type": "http.response.body",
+                    "body": b"",
+                    "more_body": message.get("more_body", False),
+                }
             await send(message)
 
         return dressed

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from msgspec import UNSET, UnsetType
 
 from domain.errors import Inadmissible, Refused
@@ -68,6 +68,9 @@ class ProblemAnswers:
         return Response(problem, status_code=kind.status, headers=headers, media_type=PROBLEM_MEDIA_TYPE)
 
     def _told_apart(self, request: Request[Any, Any, Any], error: Exception) -> Exception:
+        if isinstance(error, InternalServerException) and "disconnected" in error.detail:
+            # Nobody is left to read it; but it is no fault of the service, and must not be counted as one.
+            return MalformedBody("The connection ended before the body did.")
         if not isinstance(error, ValidationException):
             return error
         found = [item for item in error.extra or [] if isinstance(item, dict)]

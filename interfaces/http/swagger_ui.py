@@ -92,12 +92,13 @@ async def swagger_asset(request: Request[Any, Any, Any], name: FromPath[str]) ->
 
 @lru_cache
 def _asset(name: str) -> _Asset:
-    content = (_static_folder() / name).read_bytes()
+    content = (static_folder() / name).read_bytes()
     digest = hashlib.sha256(content).hexdigest()[:32]
     return _Asset(content=content, media_type=_ASSETS[name], etag=f'"{digest}"')
 
 
-def _static_folder() -> Path:
+def static_folder() -> Path:
+    """Where the installed files are. Raises `FileNotFoundError` when they are not installed."""
     # Found, not imported: the package's code, a server of its own kind, is of no use here.
     spec = find_spec("swagger_ui")
     if spec is None or spec.origin is None:

@@ -5,73 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
 
-from application.ports import EventLog, Follower, Group, NewFact, Undecodable
-from infrastructure.database import pool
-from infrastructure.event_store import Appender, PostgresEventLog, PostgresFollower
+from application.ports import Group, NewFact
 from tests.support.groups import cancelled, claim, created, group, meta, places, updated
-from tests.support.log import MemoryLog, following
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
-    from application.ports import Recorded
-
-DEADLINE_SECONDS = 20
-
-
-class Subject(Protocol):
-    """One implementation, and a way past its rules: `plant` stores bytes that no release of ours wrote."""
-
-    log: EventLog
-    follower: Follower
-
-    async def plant(self, stream: UUID, version: int, topic: str, state: bytes) -> None: ...
-
-
-class InMemory:
-    def __init__(self) -> None:
-        self._memory = MemoryLog()
-        self.log: EventLog = self._memory
-        self.follower: Follower = self._memory
-
-    async def plant(self, stream: UUID, version: int, topic: str, state: bytes) -> None:
-        self._memory.plant(stream, version, topic, state)
-
-
-class InPostgres:
-    def __init__(self, dsn: str, log: EventLog) -> None:
-        self._dsn = dsn
-        self.log = log
-        self.follower: Follower = PostgresFollower(dsn)
-
-    async def plant(self, stream: UUID, version: int, topic: str, state: bytes) -> None:
-        async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
-            await connection.execute(
-                "INSERT INTO events (originator_id, originator_version, topic, state)"
-                " VALUES (%s, %s, %s, %s)",
-                (stream, version, topic, state),
-            )
-
-
-@pytest.fixture(params=["memory", "postgres"])
-async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
-    if request.param == "memory":
-        yield InMemory()
-        return
-    dsn: str = request.getfixturevalue("database")
-    async with pool(dsn, 4) as connections, Appender(dsn) as appender:
-        yield InPostgres(dsn, PostgresEventLog(connections, appender))
-
-
-@pytest.fixture
-def log(subject: Subject) -> EventLog:
-    return subject.log
+    from application.ports import EventLog, Recorded
 
 
 async def everything(log: EventLog) -> Sequence[Recorded]:
@@ -281,62 +226,3 @@ async def test_every_patience_appends(log: EventLog, patience: str) -> None:
     )
     assert answers[0] is not None
     assert answers[1] is None
-
-
-UNREADABLE = {
-    "a topic of a later release": ("task.teleported.v1", b"{}"),
-    "no JSON": ("task.created.v1", b"\x00\x01"),
-    "no bytes at all": ("task.created.v1", b""),
-    "no UTF-8": ("task.cancelled.v1", b'{"meta":{"actor":"\xff"}}'),
-    "fields missing": ("task.cancelled.v1", b'{"meta":{},"fact":{}}'),
-    "a value of another type": ("task.cancelled.v1", b'{"meta":1,"fact":2}'),
-    "a date that is none": (
-        "task.cancelled.v1",
-        b'{"meta":{"actor":"","correlation_id":"","command_id":"%s"},"fact":{"at":"2030-02-30T00:00:00Z"}}'
-        % str(UUID(int=1)).encode(),
-    ),
-    "brackets without end": ("task.created.v1", b'{"meta":' + b"[" * 100_000),
-}
-
-
-@pytest.mark.parametrize("case", UNREADABLE)
-async def test_an_unreadable_event_comes_back_as_such_between_its_neighbours(
-    subject: Subject, case: str
-) -> None:
-    topic, state = UNREADABLE[case]
-    stream = uuid4()
-    await subject.log.append(group(stream, 1))
-    await subject.plant(stream, 2, topic, state)
-    await subject.log.append(group(stream, 3, cancelled()))
-    for events in (await subject.log.read_stream(stream), await everything(subject.log)):
-        assert [event.version for event in events] == [1, 2, 3]
-        assert (events[0].fact, events[2].fact) == (created(), cancelled())
-        unreadable = events[1].fact
-        assert isinstance(unreadable, Undecodable)
-        assert unreadable.topic == topic
-        assert unreadable.error
-
-
-async def test_a_follower_tells_the_past_and_then_what_comes(subject: Subject) -> None:
-    streams = [uuid4() for _ in range(10)]
-    positions = [await subject.log.append(group(stream, 1)) for stream in streams[:5]]
-    assert positions[1] is not None
-    seen: list[Recorded] = []
-    async with (
-        asyncio.timeout(DEADLINE_SECONDS),
-        following(subject.follower, positions[1]) as batches,
-    ):
-        async for batch in batches:
-            seen += batch
-            if not batch and len(seen) == 3:
-                for stream in streams[5:]:
-                    await subject.log.append(group(stream, 1))
-            if len(seen) == 8:
-                break
-    assert places(seen) == [(stream, 1) for stream in streams[2:]]
-
-
-async def test_a_follower_says_with_an_empty_batch_that_all_is_read(subject: Subject) -> None:
-    async with asyncio.timeout(DEADLINE_SECONDS), following(subject.follower, 0) as batches:
-        assert list(await anext(batches)) == []
-        assert list(await anext(batches)) == []

@@ -94,13 +94,12 @@ class Client:
         return over
 
     def until_all_over(self, tasks: Sequence[Json], *, seconds: float = 60) -> dict[str, str]:
-        """The states of one-offs, by id, once none of them is to be called any more."""
+        """The states of one-offs, by id, once the last attempt of every one is over."""
         ids = {task["id"] for task in tasks}
 
         def probe() -> dict[str, str] | None:
-            if self.get("/tasks", status="scheduled", trigger_type="one-off", limit=1)["total"]:
-                return None
-            return {task["id"]: task["status"] for task in self.all("/tasks") if task["id"] in ids}
+            states = {task["id"]: task["status"] for task in self.all("/tasks") if task["id"] in ids}
+            return states if "scheduled" not in states.values() else None
 
         states = until(probe, f"{len(ids)} one-offs are over", seconds=seconds)
         assert states is not None

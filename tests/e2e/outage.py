@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.support.proxy import Proxy
@@ -44,12 +45,12 @@ class Outage:
 @contextlib.contextmanager
 def proxied(dsn: str) -> Iterator[Outage]:
     """A proxy before a database."""
-    started: Future[tuple[Outage, Callable[[], None]]] = Future()
+    started: Future[tuple[Outage, Callable[[], object]]] = Future()
 
     async def serve() -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         async with Proxy(dsn) as proxy:
-            started.set_result((Outage(proxy, loop), lambda: loop.call_soon_threadsafe(stop.set)))
+            started.set_result((Outage(proxy, loop), partial(loop.call_soon_threadsafe, stop.set)))
             await stop.wait()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))

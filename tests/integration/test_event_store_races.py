@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from infrastructure.database import pool
-from infrastructure.event_store import Appender, PostgresEventLog, PostgresFollower
+from infrastructure.event_store import Appender, PostgresFollower
+from tests.support.appends import stored
 from tests.support.groups import cancelled, claim, created, group, places, updated
 from tests.support.log import following
 
@@ -65,11 +65,6 @@ def _roll_back(dsn: str) -> None:
             connection.rollback()
 
 
-async def all_events(dsn: str) -> list[Recorded]:
-    async with pool(dsn, 1) as connections, Appender(dsn) as appender:
-        return list(await PostgresEventLog(connections, appender).read_after(0, 100_000))
-
-
 async def join(processes: list[multiprocessing.process.BaseProcess]) -> None:
     for process in processes:
         await asyncio.to_thread(process.join, DEADLINE_SECONDS)
@@ -96,10 +91,10 @@ async def test_a_follower_sees_every_event_of_four_writers_once_and_in_order(dat
                 break
             finished = joining.done()
         await joining
-    stored = await all_events(database)
+    held = await stored(database)
     positions = [event.position for event in seen]
     assert positions == sorted(set(positions))
-    assert seen == stored
+    assert seen == held
     # Each writer's own groups alone are so many; and the rolled-back ones have left gaps between them.
     assert len(positions) > WRITERS * GROUPS_EACH / 2
     assert positions[-1] > len(positions)
@@ -137,7 +132,7 @@ async def test_two_processes_that_race_for_the_same_occurrences_win_each_once(da
     for racer in racers:
         racer.start()
     await join(racers)
-    claims = [event for event in await all_events(database) if event.stream in set(executions)]
+    claims = [event for event in await stored(database) if event.stream in set(executions)]
     assert sorted(places(claims)) == sorted((execution, 1) for execution in executions)
     nodes = {getattr(event.fact, "node", None) for event in claims}
     assert nodes == {"node-0", "node-1"}
@@ -164,7 +159,7 @@ async def test_no_claim_is_stored_after_the_change_that_it_did_not_know(database
             await change(appender, tasks[first : min(first + 50, STREAMS - SAFE)])
         await join([racer])
         await change(appender, tasks[STREAMS - SAFE :])
-    events = await all_events(database)
+    events = await stored(database)
     changed = {event.stream: event.position for event in events if event.version == 2}
     claimed = {event.stream: event.position for event in events}
     won = [

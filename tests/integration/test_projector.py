@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
-from structlog.testing import capture_logs
 
 from infrastructure.database import pool
 from infrastructure.event_store.log import read_after
-from infrastructure.migrator import migrate
-from infrastructure.projector import LaterRelease, Projector, TablesMissing, prepare, rebuild
+from infrastructure.projector import Projector, prepare, rebuild
 from infrastructure.projector.batch import Batch, apply_batch
 from infrastructure.projector.checkpoints import CheckpointMoved
-from projections.catalogue import PROJECTIONS, named
-from projections.statistics import Statistics
-from projections.task_results import TaskResults
-from projections.tasks import Tasks
+from projections.catalogue import PROJECTIONS
 from tests.support.entries import answered, attempt, created, started, succeeded
-from tests.support.projecting import connect, contents, least_position, project, reached, running, until
+from tests.support.projecting import connect, contents, least_position, reached, running, until
 from tests.support.proxy import Proxy
 from tests.support.random_log import RandomLog, append
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from psycopg import AsyncConnection
 
 PLANT = (
@@ -152,6 +145,30 @@ async def test_of_two_that_apply_the_same_batch_one_is_refused(database: str) ->
         await expected(one, database)
 
 
+@pytest.mark.race
+async def test_any_number_of_processes_may_prepare_at_once(database: str) -> None:
+    connections = [await connect(database) for _ in range(4)]
+    try:
+        prepared = await asyncio.gather(*(prepare(connection, PROJECTIONS) for connection in connections))
+        assert all(answer.current == list(PROJECTIONS) and not answer.outdated for answer in prepared)
+    finally:
+        for connection in connections:
+            await connection.close()
+
+
+async def test_steps_of_one_execution_meet_in_whatever_batch(database: str) -> None:
+    execution = UUID(int=99)
+    async with await connect(database) as connection, pool(database, 3) as db:
+        async with running(Projector(db, database, PROJECTIONS)):
+            await reached(connection, await append(connection, [created(), started(stream=execution)]))
+            done = succeeded(2, attempt(1, answered()), stream=execution)
+            await reached(connection, await append(connection, [done]))
+        cursor = await connection.execute("SELECT status, success, attempts FROM task_results")
+        assert await cursor.fetchall() == [("succeeded", True, 1)]
+        cursor = await connection.execute("SELECT count(*) FROM statistics_open")
+        assert await cursor.fetchone() == (0,)
+
+
 async def test_an_outage_is_waited_out(database: str) -> None:
     log = RandomLog(7)
     async with await connect(database) as connection, Proxy(database) as proxy, pool(proxy.dsn, 3) as db:
@@ -182,181 +199,3 @@ async def test_a_commit_whose_answer_got_lost_is_not_repeated(database: str) -> 
                 await asyncio.wait_for(sprung.wait(), 20)
                 await reached(connection, position)
         await expected(connection, database)
-
-
-async def test_a_dropped_table_is_waited_for_and_parks_nothing(database: str) -> None:
-    log = RandomLog(9)
-    async with await connect(database) as connection, pool(database, 3) as db:
-        projector = Projector(db, database, PROJECTIONS)
-        async with running(projector):
-            await reached(connection, await append(connection, log.grow(300)))
-            await connection.execute("DROP TABLE tasks, task_results")
-            position = await append(connection, log.grow(300))
-
-            async def gave_up() -> bool:
-                return not projector.owns
-
-            await until(gave_up)
-            await rebuild(database, named(["tasks", "task_results"]))
-            await reached(connection, position)
-        cursor = await connection.execute("SELECT count(*) FROM parked_events")
-        assert await cursor.fetchone() == (0,)
-        await expected(connection, database)
-
-
-async def test_tables_that_are_missing_at_the_start_are_rebuilt(database: str) -> None:
-    log = RandomLog(10)
-    async with await connect(database) as connection, pool(database, 4) as db:
-        await append(connection, log.grow(1_500))
-        await project(connection)
-        before = await contents(connection)
-        await connection.execute("DROP TABLE tasks, result_counts")
-        async with running(Projector(db, database, PROJECTIONS)):
-            await until(lambda: has_table(connection, "tasks"))
-            await until(lambda: has_table(connection, "result_counts"))
-        assert await contents(connection) == before
-
-
-async def has_table(connection: AsyncConnection, name: str) -> bool:
-    cursor = await connection.execute("SELECT to_regclass(%s) IS NOT NULL", (name,))
-    return await cursor.fetchone() == (True,)
-
-
-class NextTasks(Tasks):
-    """The same rows, said to be made in a new way."""
-
-    version: ClassVar[int] = 2
-
-
-async def versions(connection: AsyncConnection) -> dict[str, int]:
-    cursor = await connection.execute("SELECT name, version FROM projection_checkpoints")
-    return dict(await cursor.fetchall())
-
-
-async def test_a_new_version_is_rebuilt_beside_the_others(database: str) -> None:
-    log = RandomLog(11)
-    async with await connect(database) as connection, pool(database, 4) as db:
-        await append(connection, log.grow(2_000))
-        await project(connection)
-        await connection.execute("UPDATE tasks SET name = 'old way'")
-        async with running(Projector(db, database, (NextTasks(), TaskResults(), Statistics()))):
-            position = await append(connection, log.grow(500))
-            await reached(connection, position)
-
-            async def renewed() -> bool:
-                return (await versions(connection))["tasks"] == 2
-
-            await until(renewed)
-            await reached(connection, await append(connection, log.grow(100)))
-        live = await contents(connection)
-        await rebuild(database, PROJECTIONS)
-        assert await contents(connection) == live
-        assert not any("old way" in row for row in live["tasks"])
-
-
-async def test_what_a_later_release_wrote_is_left_alone(database: str) -> None:
-    async with await connect(database) as connection, pool(database, 3) as db:
-        await prepare(connection, (NextTasks(), TaskResults(), Statistics()))
-        with pytest.raises(LaterRelease, match="tasks has version 2, this release knows 1; run the later"):
-            await prepare(connection, PROJECTIONS)
-        with capture_logs() as logged:
-            async with running(Projector(db, database, PROJECTIONS)):
-                await append(connection, [created()])
-                await until(lambda: said(logged, "run the later release, or `chronoledger rebuild tasks`"))
-        assert (await contents(connection))["tasks"] == []
-        # Who says so means it: a rebuild goes back to this release's version.
-        await rebuild(database, PROJECTIONS)
-        assert (await versions(connection))["tasks"] == 1
-
-
-async def said(logged: Sequence[Mapping[str, object]], words: str) -> bool:
-    return any(words in str(entry.get("error", "")) for entry in logged)
-
-
-@pytest.mark.race
-async def test_any_number_of_processes_may_prepare_at_once(database: str) -> None:
-    connections = [await connect(database) for _ in range(4)]
-    try:
-        prepared = await asyncio.gather(*(prepare(connection, PROJECTIONS) for connection in connections))
-        assert all(answer.current == list(PROJECTIONS) and not answer.outdated for answer in prepared)
-    finally:
-        for connection in connections:
-            await connection.close()
-
-
-async def test_a_projection_whose_checkpoint_is_gone_is_rebuilt(database: str) -> None:
-    async with await connect(database) as connection, pool(database, 4) as db:
-        await append(connection, RandomLog(12).grow(500))
-        await project(connection)
-        before = await contents(connection)
-        await connection.execute("DELETE FROM projection_checkpoints WHERE name = 'statistics'")
-        assert (await prepare(connection, PROJECTIONS)).outdated == [PROJECTIONS[2]]
-        async with running(Projector(db, database, PROJECTIONS)):
-            await until(lambda: has_checkpoint(connection, "statistics"))
-        assert await contents(connection) == before
-
-
-async def test_a_checkpoint_that_vanishes_under_a_projector_stops_it_until_a_rebuild(database: str) -> None:
-    log = RandomLog(13)
-    async with await connect(database) as connection, pool(database, 4) as db:
-        with capture_logs() as logged:
-            async with running(Projector(db, database, PROJECTIONS)):
-                await reached(connection, await append(connection, log.grow(300)))
-                await connection.execute("DELETE FROM projection_checkpoints WHERE name = 'statistics'")
-                position = await append(connection, log.grow(300))
-                await until(lambda: said(logged, "make them again with `chronoledger rebuild"))
-                await rebuild(database, named(["statistics"]))
-                await reached(connection, position)
-        await expected(connection, database)
-
-
-async def test_a_projector_that_has_to_rebuild_lets_another_rebuild_end_first(database: str) -> None:
-    async with (
-        await connect(database) as connection,
-        await connect(database) as other,
-        pool(database, 4) as db,
-    ):
-        await append(connection, RandomLog(14).grow(300))
-        await project(connection)
-        before = await contents(connection)
-        await connection.execute("DROP TABLE tasks")
-        await other.execute("SELECT pg_advisory_lock(hashtextextended('chronoledger.rebuild', 0))")
-        with capture_logs() as logged:
-            async with running(Projector(db, database, PROJECTIONS)):
-                await until(lambda: said(logged, "another rebuild is running"))
-                assert not await has_table(connection, "tasks")
-                await other.close()
-                await until(lambda: has_table(connection, "tasks"))
-        assert await contents(connection) == before
-
-
-async def has_checkpoint(connection: AsyncConnection, name: str) -> bool:
-    return name in await versions(connection)
-
-
-async def test_an_unmigrated_database_is_waited_for(empty_database: str) -> None:
-    async with pool(empty_database, 3) as db:
-        with capture_logs() as logged:
-            async with running(Projector(db, empty_database, PROJECTIONS)):
-                await until(lambda: said(logged, 'relation "projection_checkpoints" does not exist'))
-                await asyncio.to_thread(migrate, empty_database)
-                async with await connect(empty_database) as connection:
-                    await reached(connection, await append(connection, [created()]))
-        assert [entry["event"] for entry in logged].count("projector waits") == 1
-
-
-def test_the_sentence_names_what_is_to_be_rebuilt() -> None:
-    assert str(TablesMissing(PROJECTIONS[:2])).endswith("`chronoledger rebuild tasks task_results`")
-
-
-async def test_steps_of_one_execution_meet_in_whatever_batch(database: str) -> None:
-    execution = UUID(int=99)
-    async with await connect(database) as connection, pool(database, 3) as db:
-        async with running(Projector(db, database, PROJECTIONS)):
-            await reached(connection, await append(connection, [created(), started(stream=execution)]))
-            done = succeeded(2, attempt(1, answered()), stream=execution)
-            await reached(connection, await append(connection, [done]))
-        cursor = await connection.execute("SELECT status, success, attempts FROM task_results")
-        assert await cursor.fetchall() == [("succeeded", True, 1)]
-        cursor = await connection.execute("SELECT count(*) FROM statistics_open")
-        assert await cursor.fetchone() == (0,)

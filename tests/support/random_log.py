@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from msgspec import Struct
 
-from application.ports import Meta, NewFact, Recorded
+from application.ports import NewFact
 from domain.definition import Action, Cron, Definition, OneOff, RetryPolicy
 from domain.facts import (
     Answer,
@@ -35,14 +35,12 @@ from domain.facts import (
     Unanswered,
 )
 from infrastructure.event_store.mapper import encode
+from tests.support.entries import META, NOON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from psycopg import AsyncConnection
-
-NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
-META = Meta(actor="test", correlation_id="test", command_id=UUID(int=0))
 
 _TEXTS = ("plain", "nul \0 and \\u0000 \\\0", "Ünïcode ✓ 🕰", "quotes \" ' \\ {x}", "%_", "", "a\nb")
 _PAYLOADS: tuple[Any, ...] = (
@@ -262,21 +260,6 @@ class RandomLog:
             self._add(
                 task.id, task.version, TaskCompleted(at=self._now, outcome=outcome, execution_id=run.id)
             )
-
-
-def recorded(facts: Sequence[NewFact], first_position: int = 1) -> list[Recorded]:
-    """Facts as the log would hold them."""
-    return [
-        Recorded(
-            position=position,
-            stream=new.stream,
-            version=new.version,
-            fact=new.fact,
-            meta=META,
-            recorded_at=NOON,
-        )
-        for position, new in enumerate(facts, first_position)
-    ]
 
 
 APPEND = (

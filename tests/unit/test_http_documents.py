@@ -15,6 +15,7 @@ import yaml
 
 from domain.definition import Action, Cron, Definition, RetryPolicy
 from interfaces import openapi_files
+from interfaces.http import swagger_ui
 from interfaces.http.bodies import TaskDefinition
 from interfaces.http.examples import TASK_EXAMPLES
 from interfaces.http.openapi import openapi_document
@@ -206,6 +207,14 @@ async def test_swagger_ui_needs_nothing_but_this_service(service: HttpService) -
     start = await service.client.get("/swagger/start.js")
     assert 'url: "../openapi.json"' in start.text
     assert "<script>" not in page.text  # the policy allows no inline script
+
+
+async def test_missing_files_of_swagger_ui_are_told_by_the_name_of_their_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(swagger_ui, "find_spec", lambda _: None)
+    with pytest.raises(FileNotFoundError, match="swagger-ui-py"):
+        swagger_ui.static_folder()
 
 
 async def test_browsers_may_keep_the_files_of_swagger_ui(service: HttpService) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.errors import Inadmissible
+from interfaces.http import shape
 from interfaces.http.bodies import TaskDefinition
 from interfaces.http.json_body import DEEPEST_NESTING, digest, read_task
 from interfaces.http.refusals import MalformedBody
@@ -82,6 +84,12 @@ def found(document: Any, pointer: str) -> Any:
     for step in pointer.split("/")[1:]:
         document = document[step.replace("~1", "/").replace("~0", "~")]
     return document
+
+
+def test_a_complaint_of_a_later_msgspec_is_passed_on() -> None:
+    error = shape.explain(msgspec.ValidationError("Odd value - at `$.action.url`"), {"action": {"url": 7}})
+    assert error.pointer == "/action/url"
+    assert "Odd value" in error.detail
 
 
 @given(anything)

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from domain.facts import ExecutionSkipped
 from infrastructure.event_store.mapper import FACT_TYPES
 from projections import statistics, task_results, tasks
-from tests.support.random_log import RandomLog, recorded
+from tests.support.entries import log as recorded
+from tests.support.random_log import RandomLog
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -52,7 +53,7 @@ def folded_tasks(batches: list[list[Recorded]]) -> tuple[dict[UUID, TaskRow], Co
 @settings(max_examples=60, deadline=None)
 @given(SEEDS, CUTS)
 def test_tasks_do_not_depend_on_the_batches(seed: int, sizes: list[int]) -> None:
-    log = recorded(RandomLog(seed).grow(150))
+    log = recorded(*RandomLog(seed).grow(150))
     whole, cut = folded_tasks([log]), folded_tasks(in_batches(log, sizes))
     assert whole == cut
     assert whole[1].keys() == cut[1].keys()
@@ -61,7 +62,7 @@ def test_tasks_do_not_depend_on_the_batches(seed: int, sizes: list[int]) -> None
 @settings(max_examples=60, deadline=None)
 @given(SEEDS, CUTS)
 def test_results_do_not_depend_on_the_batches(seed: int, sizes: list[int]) -> None:
-    log = recorded(RandomLog(seed).grow(150))
+    log = recorded(*RandomLog(seed).grow(150))
     rows: dict[UUID, ResultRow] = {}
     counts: Counter[tuple[str, str]] = Counter()
     for batch in in_batches(log, sizes):
@@ -76,7 +77,7 @@ def test_results_do_not_depend_on_the_batches(seed: int, sizes: list[int]) -> No
 @settings(max_examples=60, deadline=None)
 @given(SEEDS, CUTS)
 def test_statistics_do_not_depend_on_the_batches(seed: int, sizes: list[int]) -> None:
-    log = recorded(RandomLog(seed).grow(150))
+    log = recorded(*RandomLog(seed).grow(150))
     totals: Counter[tuple[str, str]] = Counter()
     minutes: Counter[datetime] = Counter()
     opened: dict[UUID, datetime] = {}
@@ -95,7 +96,7 @@ def test_statistics_do_not_depend_on_the_batches(seed: int, sizes: list[int]) ->
 @settings(max_examples=60, deadline=None)
 @given(SEEDS)
 def test_the_counts_are_those_of_the_rows(seed: int) -> None:
-    log = recorded(RandomLog(seed).grow(150))
+    log = recorded(*RandomLog(seed).grow(150))
     rows, counts = folded_tasks([log])
     assert +counts == Counter((row.namespace, row.status) for row in rows.values())
     results = task_results.fold({}, log)
@@ -111,7 +112,7 @@ def test_the_counts_are_those_of_the_rows(seed: int) -> None:
 @settings(max_examples=60, deadline=None)
 @given(SEEDS)
 def test_the_answer_shown_is_that_of_the_last_attempt(seed: int) -> None:
-    rows = task_results.fold({}, recorded(RandomLog(seed).grow(150))).rows
+    rows = task_results.fold({}, recorded(*RandomLog(seed).grow(150))).rows
     for row in rows.values():
         last = row.attempt_log[-1] if row.attempt_log else None
         assert (row.status_code, row.duration_ms) == (

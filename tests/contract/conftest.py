@@ -1,0 +1,32 @@
+"""The implementations that the contract suites of the log run on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from infrastructure.database import pool
+from infrastructure.event_store import Appender, PostgresEventLog
+from tests.support.event_logs import InMemory, InPostgres
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from application.ports import EventLog
+    from tests.support.event_logs import Subject
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
+    if request.param == "memory":
+        yield InMemory()
+        return
+    dsn: str = request.getfixturevalue("database")
+    async with pool(dsn, 4) as connections, Appender(dsn) as appender:
+        yield InPostgres(dsn, PostgresEventLog(connections, appender))
+
+
+@pytest.fixture
+def log(subject: Subject) -> EventLog:
+    return subject.log

@@ -1,0 +1,123 @@
+"""What the scheduler takes up from the read models."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+import pytest
+
+from application.ports import NewFact
+from infrastructure.database import pool
+from infrastructure.projector import prepare
+from projections.catalogue import PROJECTIONS
+from projections.due import DueReader
+from tests.support.entries import (
+    after,
+    attempt,
+    attempt_failed,
+    cancelled,
+    created,
+    definition,
+    failed,
+    skipped,
+    started,
+    unanswered,
+    updated,
+)
+from tests.support.projecting import connect, project
+from tests.support.random_log import append
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+
+@pytest.fixture
+async def connection(database: str) -> AsyncIterator[AsyncConnection]:
+    """A connection of the test's own."""
+    async with await connect(database) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def due(database: str) -> AsyncIterator[DueReader]:
+    """The scheduler's queries."""
+    async with pool(database, 2) as db:
+        yield DueReader(db)
+
+
+async def happened(connection: AsyncConnection, *facts: NewFact) -> int:
+    """Append facts and project them; the position of the last."""
+    position = await append(connection, facts)
+    await project(connection)
+    return position
+
+
+async def test_due_tasks_come_in_order_with_the_position_they_reflect(
+    connection: AsyncConnection, due: DueReader
+) -> None:
+    streams = sorted(uuid4() for _ in range(25))
+    position = await happened(connection, *(created(stream=stream) for stream in streams))
+    place, seen = None, []
+    while True:
+        reflected, page = await due.page(place, after(60), 10)
+        assert reflected == position
+        if not page:
+            break
+        seen += [task.task_id for task in page]
+        place = (page[-1].due_at, page[-1].task_id)
+    assert seen == streams
+    assert await due.page(None, after(59), 10) == (position, [])
+    _, [first] = await due.page(None, after(60), 1)
+    assert (first.version, first.namespace, first.definition, first.due_at) == (
+        1,
+        "default",
+        definition(),
+        after(60),
+    )
+
+
+async def test_before_anything_is_projected_nothing_is_due(
+    connection: AsyncConnection, due: DueReader
+) -> None:
+    await prepare(connection, PROJECTIONS)
+    assert await due.page(None, after(60), 10) == (0, [])
+    assert await due.unfinished(10) == []
+
+
+@pytest.mark.parametrize("facts", [(cancelled(),), (started(next_run=None),), (skipped(next_run=None),)])
+async def test_a_task_without_a_place_is_not_due(
+    connection: AsyncConnection, due: DueReader, facts: tuple[NewFact, ...]
+) -> None:
+    await happened(connection, created(), *facts)
+    assert (await due.page(None, after(1e6), 10))[1] == []
+
+
+async def test_an_update_shows_the_scheduler_what_is_new(connection: AsyncConnection, due: DueReader) -> None:
+    await happened(connection, created(), updated(next_run=after(7)))
+    _, [task] = await due.page(None, after(7), 10)
+    assert (task.version, task.definition.name, task.due_at) == (2, "renamed", after(7))
+
+
+def in_stream(stream: UUID, facts: list[NewFact]) -> list[NewFact]:
+    return [NewFact(stream, new.version, new.fact) for new in facts]
+
+
+async def test_what_is_not_over_is_found_by_who_needs_somebody_first(
+    connection: AsyncConnection, due: DueReader
+) -> None:
+    leased, waiting, over, lost = (UUID(int=number) for number in range(10, 14))
+    await happened(
+        connection,
+        created(),
+        *in_stream(leased, [started()]),
+        *in_stream(waiting, [started(), attempt_failed(2, attempt(1, unanswered()))]),
+        *in_stream(over, [started(), failed(2, None)]),
+        *in_stream(lost, [skipped()]),
+    )
+    found = await due.unfinished(10)
+    assert [execution.execution_id for execution in found] == [waiting, leased]
+    assert (found[0].retry_at, found[0].lease_until) == (after(30), None)
+    assert (found[1].node, found[1].lease_until) == ("node-1", after(60))
+    assert len(await due.unfinished(1)) == 1

@@ -1,0 +1,45 @@
+"""Watching an appender from outside."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from infrastructure.database import pool
+from infrastructure.event_store import Appender, PostgresEventLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from application.ports import Recorded
+
+DEADLINE_SECONDS = 30
+
+
+@dataclass
+class Calls:
+    """Every call of the database that was answered (groups accepted and refused, events), and the others."""
+
+    answered: list[tuple[int, int, int]] = field(default_factory=list)
+    unanswered: int = 0
+
+    def appended(self, *, accepted: int, refused: int, events: int, seconds: float) -> None:
+        assert seconds > 0
+        self.answered.append((accepted, refused, events))
+
+    def unavailable(self) -> None:
+        self.unanswered += 1
+
+
+async def stored(dsn: str) -> list[Recorded]:
+    """What the log holds."""
+    async with pool(dsn, 1) as connections, Appender(dsn) as appender:
+        return list(await PostgresEventLog(connections, appender).read_after(0, 100_000))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for it, with a deadline."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.01)

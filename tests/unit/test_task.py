@@ -1,0 +1,156 @@
+"""What is decided about tasks, and how their facts fold."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from domain import task as tasks
+from domain.cron import NeverFires
+from domain.errors import TaskAlreadyOver, VersionMismatch
+from domain.facts import TaskCancelled, TaskCompleted, TaskCreated, TaskUpdated
+from domain.task import Over, Scheduled
+from tests.support.given import (
+    MINUTE,
+    NOON,
+    RUN,
+    TASK,
+    after,
+    cancel,
+    cancelled,
+    complete,
+    completed,
+    created,
+    definition,
+    given,
+    update,
+    updated,
+)
+
+
+def test_a_cron_task_starts_at_its_first_occurrence_after_now() -> None:
+    fact = tasks.create("default", definition(cron="* * * * *"), NOON)
+    assert fact == TaskCreated(at=NOON, namespace="default", definition=definition(), next_run_at=after(60))
+
+
+def test_a_one_off_task_starts_at_its_instant_even_when_that_has_just_passed() -> None:
+    assert created(at=after(-30)).next_run_at == after(-30)
+
+
+def test_a_cron_that_never_fires_makes_no_task() -> None:
+    with pytest.raises(NeverFires):
+        created(cron="0 0 31 2 *")
+
+
+def test_a_new_task_is_scheduled_at_version_1() -> None:
+    task = given(created(at=after(5))).state
+    assert task == Scheduled(
+        id=TASK,
+        namespace="default",
+        definition=definition(at=after(5)),
+        version=1,
+        created_at=NOON,
+        updated_at=NOON,
+        placed_at=after(5),
+    )
+
+
+def test_an_update_with_another_trigger_moves_the_task() -> None:
+    expected = TaskUpdated(at=NOON, definition=definition(cron="0 * * * *"), next_run_at=after(3600))
+    given(created()).when(update(cron="0 * * * *")).decides(expected)
+
+
+def test_an_update_with_the_same_trigger_keeps_the_place() -> None:
+    expected = TaskUpdated(at=NOON, definition=definition(name="other"), next_run_at=None)
+    given(created()).when(update(name="other")).decides(expected)
+
+
+def test_an_update_with_the_same_definition_is_nothing_new() -> None:
+    given(created()).when(update()).decides_nothing()
+
+
+def test_an_update_of_a_version_that_has_changed_is_refused() -> None:
+    refusal = given(created(), updated(name="other")).when(update(name="mine", if_match=1))
+    error = refusal.refused(VersionMismatch)
+    assert str(error) == f"Task {TASK} is at version 2, not 1; read it again and repeat the change."
+
+
+def test_an_update_of_the_expected_version_is_accepted() -> None:
+    given(created(), updated(name="other")).when(update(name="mine", if_match=2)).decides(TaskUpdated)
+
+
+@pytest.mark.parametrize("end", [cancelled(), completed(), completed("failed")])
+def test_a_task_that_is_over_cannot_be_updated(end: TaskCancelled | TaskCompleted) -> None:
+    refusal = given(created(at=NOON), end).when(update(name="other")).refused(TaskAlreadyOver)
+    assert "create a new task instead" in str(refusal)
+
+
+def test_a_scheduled_task_can_be_cancelled() -> None:
+    given(created()).when(cancel()).decides(TaskCancelled(at=NOON))
+
+
+def test_cancelling_twice_is_nothing_new() -> None:
+    given(created(), cancelled()).when(cancel()).decides_nothing()
+
+
+@pytest.mark.parametrize("end", [completed(), completed("failed")])
+def test_a_one_off_that_is_through_cannot_be_cancelled(end: TaskCompleted) -> None:
+    given(created(at=NOON), end).when(cancel()).refused(TaskAlreadyOver)
+
+
+def test_a_cancellation_of_a_version_that_has_changed_is_refused() -> None:
+    given(created(), updated(name="other")).when(cancel(if_match=1)).refused(VersionMismatch)
+
+
+def test_a_one_off_is_completed_by_its_occurrence() -> None:
+    expected = TaskCompleted(at=NOON, outcome="failed", execution_id=RUN)
+    given(created(at=after(5))).when(complete(after(5), "failed")).decides(expected)
+
+
+def test_a_one_off_that_was_moved_is_not_completed_by_its_earlier_instant() -> None:
+    moved = updated(at=NOON, next_run_at=after(60))
+    task = given(created(at=after(5)), moved)
+    task.when(complete(after(5))).decides_nothing()
+
+
+def test_a_cron_task_is_never_completed() -> None:
+    given(created()).when(complete(after(60))).decides_nothing()
+
+
+def test_a_task_that_is_over_is_not_completed_again() -> None:
+    given(created(at=NOON), completed()).when(complete(NOON)).decides_nothing()
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [(cancelled(), "cancelled"), (completed(), "completed"), (completed("failed"), "failed")]
+)
+def test_the_last_fact_says_how_a_task_ended(end: TaskCancelled | TaskCompleted, status: str) -> None:
+    task = given(created(at=NOON), end).state
+    assert isinstance(task, Over)
+    assert (task.status, task.version) == (status, 2)
+
+
+def test_an_update_without_a_place_leaves_the_place_alone() -> None:
+    task = given(created(), updated(name="other", at=after(30))).state
+    assert isinstance(task, Scheduled)
+    assert (task.placed_at, task.definition.name) == (after(60), "other")
+    assert (task.created_at, task.updated_at) == (NOON, after(30))
+
+
+def test_an_update_with_a_place_moves_a_scheduled_task() -> None:
+    task = given(created(), updated(cron="0 * * * *", next_run_at=after(3600))).state
+    assert isinstance(task, Scheduled)
+    assert task.placed_at == after(3600)
+
+
+def test_what_the_log_holds_has_happened_even_after_the_end() -> None:
+    task = given(created(), cancelled(), updated(name="late", next_run_at=NOON + MINUTE)).state
+    assert isinstance(task, Over)
+    assert (task.definition.name, task.version) == ("late", 3)
+
+
+def test_a_task_that_is_created_again_keeps_counting_its_facts() -> None:
+    task = given(created(), cancelled(), created(at=NOON + timedelta(hours=1))).state
+    assert isinstance(task, Scheduled)
+    assert task.version == 3
