@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-from itertools import count
 from typing import TYPE_CHECKING
 
 import structlog
@@ -31,20 +29,21 @@ class Visibility:
         self._dsn = dsn
         self._checkpoint = checkpoint
         self._position = -1
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._serial = count()
+        self._waiting: dict[asyncio.Future[None], int] = {}
 
     async def wait_for(self, position: int, timeout_seconds: float) -> bool:
         """Whether the read models passed a position of the log within the time given."""
         if position <= self._position:
             return True
         passed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (position, next(self._serial), passed))
+        self._waiting[passed] = position
         try:
             async with asyncio.timeout(timeout_seconds):
                 await passed
         except TimeoutError:
             return False
+        finally:
+            del self._waiting[passed]
         return True
 
     async def run(self) -> None:
@@ -67,7 +66,6 @@ class Visibility:
 
     def _passed(self, position: int) -> None:
         self._position = position
-        while self._waiting and self._waiting[0][0] <= position:
-            _, _, passed = heapq.heappop(self._waiting)
-            if not passed.done():
+        for passed, wanted in self._waiting.items():
+            if wanted <= position and not passed.done():
                 passed.set_result(None)

@@ -15,7 +15,7 @@ from interfaces.http.openapi import openapi_document
 from interfaces.http.pages import page_handlers
 from interfaces.http.problem_answers import ProblemAnswers, allow
 from interfaces.http.routes import documented_routes
-from interfaces.http.service import ops_metrics, root_health
+from interfaces.http.service import liveness, ops_metrics, root_health
 from interfaces.http.swagger_ui import swagger_handlers
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def create_app(dependencies: Dependencies, options: HttpOptions) -> Litestar:
 def create_ops_app(dependencies: OpsDependencies, options: HttpOptions) -> Litestar:
     """Only `/health` and `/metrics`, for a process whose work is another one."""
     injected = {"health": dependencies.health, "exposition": dependencies.exposition}
-    return _application([root_health, ops_metrics], injected, options, dependencies.observer)
+    return _application([root_health, liveness, ops_metrics], injected, options, dependencies.observer)
 
 
 def _application(

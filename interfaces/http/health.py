@@ -9,6 +9,12 @@ from msgspec import Meta, Struct
 type HealthStatus = Literal["healthy", "unhealthy"]
 
 
+class Alive(Struct, frozen=True):
+    """The answer of a process that serves requests."""
+
+    status: Literal["alive"] = "alive"
+
+
 class HealthCheck(Struct, frozen=True, kw_only=True):
     """One part of the service, or one thing it stands on."""
 

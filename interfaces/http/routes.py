@@ -9,7 +9,7 @@ from litestar.di import Provide
 
 from interfaces.http.parameters import Freshness
 from interfaces.http.results import ResultController
-from interfaces.http.service import api_health, api_metrics, root_health, root_metrics
+from interfaces.http.service import api_health, api_metrics, liveness, root_health, root_metrics
 from interfaces.http.tasks import TaskController
 
 if TYPE_CHECKING:
@@ -27,4 +27,4 @@ def documented_routes() -> Sequence[ControllerRouterHandler]:
         route_handlers=[TaskController, ResultController, api_metrics, api_health],
         dependencies={"freshness": Provide(Freshness, sync_to_thread=False)},
     )
-    return [api, root_metrics, root_health]
+    return [api, root_metrics, root_health, liveness]

@@ -11,7 +11,7 @@ from interfaces.http import documentation as doc
 from interfaces.http.answers import Metrics
 from interfaces.http.api import Api
 from interfaces.http.dependencies import Exposition, Health
-from interfaces.http.health import HealthReport
+from interfaces.http.health import Alive, HealthReport
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import Freshness
 from interfaces.http.problems import DATABASE_UNAVAILABLE, READ_MODELS_MISSING
@@ -39,6 +39,21 @@ def _health_at(path: str, operation_id: str) -> Any:
         responses=doc.UNHEALTHY | doc.problems(),
         tags=["service"],
     )(_health)
+
+
+@get(
+    "/health/live",
+    operation_id="getLiveness",
+    summary="Liveness",
+    description="That this process serves requests, whatever it stands on: what to restart it by.",
+    media_type=MediaType.JSON,
+    response_description="It does.",
+    responses=doc.problems(),
+    tags=["service"],
+)
+async def liveness() -> Alive:
+    """Asks nothing of anybody: a restart does not mend a database."""
+    return Alive()
 
 
 api_health = _health_at("/health", "getApiHealth")

@@ -1,6 +1,6 @@
 """Given what has happened, when something is decided, then these are the facts: for tasks and executions.
 
-    given(created(cron="* * * * *"), cancelled()).when(update(name="other")).refused(TaskAlreadyOver)
+given(created(cron="* * * * *"), cancelled()).when(update(name="other")).refused(TaskAlreadyOver)
 """
 
 from __future__ import annotations

@@ -29,7 +29,6 @@ from tests.support.given import (
     completed,
     conclude,
     created,
-    definition,
     drop,
     failed,
     failed_attempt,

@@ -73,6 +73,7 @@ def test_the_document_lists_every_endpoint_of_the_specification() -> None:
         ("GET", "/api/v1/health"),
         ("GET", "/metrics"),
         ("GET", "/health"),
+        ("GET", "/health/live"),
     }
 
 

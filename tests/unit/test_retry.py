@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.definition import RetryPolicy
@@ -58,6 +58,7 @@ def test_chance_spreads_the_delay_by_a_tenth_either_way() -> None:
     assert [delay(policy, 1, chance).total_seconds() for chance in (0.0, 0.5, 1.0)] == [9.0, 10.0, 11.0]
 
 
+@settings(deadline=None)
 @given(
     policy=st.builds(
         RetryPolicy,

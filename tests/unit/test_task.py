@@ -123,7 +123,8 @@ def test_a_task_that_is_over_is_not_completed_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "status"), [(cancelled(), "cancelled"), (completed(), "completed"), (completed("failed"), "failed")]
+    ("end", "status"),
+    [(cancelled(), "cancelled"), (completed(), "completed"), (completed("failed"), "failed")],
 )
 def test_the_last_fact_says_how_a_task_ended(end: TaskCancelled | TaskCompleted, status: str) -> None:
     task = given(created(at=NOON), end).state

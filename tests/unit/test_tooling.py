@@ -136,8 +136,10 @@ def test_deployments_keep_the_specified_probes_and_limits() -> None:
             "requests": {"memory": "128Mi", "cpu": "100m"},
             "limits": {"memory": "512Mi", "cpu": "500m"},
         }
-        for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
-            assert container[probe]["httpGet"]["path"] == "/health"
+        # A restart does not mend what /health judges besides the process: the database, other roles.
+        for probe in ("livenessProbe", "startupProbe"):
+            assert container[probe]["httpGet"]["path"] == "/health/live"
+        assert container["readinessProbe"]["httpGet"]["path"] == "/health"
         assert container["ports"] == [{"name": "http", "containerPort": 8080}]
 
 
