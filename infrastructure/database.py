@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
+if TYPE_CHECKING:
+    from psycopg.abc import PQGen
+
 POOL_WAIT_SECONDS = 3.0
+# A server that hangs keeps its connections open and acknowledges what it is sent: only time tells.
+ANSWER_SECONDS = 15.0
 
 # A peer that vanished without a word is noticed within about ten seconds.
 _LIVENESS: dict[str, str | int] = {
@@ -24,10 +36,28 @@ def with_liveness(dsn: str) -> str:
     return make_conninfo(dsn, **{key: value for key, value in _LIVENESS.items() if key not in given})
 
 
+class WatchedConnection(AsyncConnection):
+    """Lost, as if the server had closed it, once the server says nothing for 15 seconds."""
+
+    async def wait[T](self, gen: PQGen[T], *args: Any, **named: Any) -> T:
+        """See `AsyncConnection.wait`."""
+        watchdog = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._hang_up)
+        try:
+            return await super().wait(gen, *args, **named)
+        finally:
+            watchdog.cancel()
+
+    def _hang_up(self) -> None:
+        # Not `close`, which would pull the descriptor away under the one who waits on it.
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+
 def pool(dsn: str, max_connections: int) -> AsyncConnectionPool:
     """A closed pool: open it with `async with`; it comes up even while the database is away."""
     return AsyncConnectionPool(
         dsn,
+        connection_class=WatchedConnection,
         min_size=1,
         max_size=max_connections,
         timeout=POOL_WAIT_SECONDS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -12,6 +13,9 @@ from infrastructure.event_store.outage import first_line
 
 if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool
+
+# Probes give up soon, and should hear the reason before they do.
+ANSWER_SECONDS = 3.0
 
 # The age of the oldest event that some projection has not applied yet, and of the youngest beat of a role.
 READ = """
@@ -51,7 +55,17 @@ class Vitals:
         self._pool = pool
 
     async def read(self) -> VitalSigns:
-        """The signs now. Raises `DatabaseAway`."""
+        """The signs now. Raises `DatabaseAway`, after three seconds at the latest."""
+        reading = asyncio.ensure_future(self._read())
+        reading.add_done_callback(_retrieved)
+        # Not asyncio.timeout: psycopg goes on waiting for a while for the query that it cancels.
+        done, _ = await asyncio.wait({reading}, timeout=ANSWER_SECONDS)
+        if not done:
+            reading.cancel()
+            raise DatabaseAway(f"nothing came within {ANSWER_SECONDS:.0f} seconds")
+        return reading.result()
+
+    async def _read(self) -> VitalSigns:
         try:
             async with self._pool.connection(timeout=2.0) as connection:
                 row = await (await connection.execute(READ)).fetchone()
@@ -66,3 +80,9 @@ class Vitals:
             scheduler_beat_seconds=row[4],
             parked=row[5],
         )
+
+
+def _retrieved(reading: asyncio.Future[VitalSigns]) -> None:
+    """Nobody may be waiting any more, and asyncio complains of errors that nobody has seen."""
+    if not reading.cancelled():
+        reading.exception()

@@ -27,9 +27,7 @@ def test_two_schedulers_call_each_of_three_hundred_tasks_once(
 ) -> None:
     path = f"/slow/0.05?roles={folder.name}."  # the test is repeated with the same callee
     with ExitStack() as stack:
-        services = [
-            stack.enter_context(_role(role, folder, number, database)) for number, role in enumerate(ROLES)
-        ]
+        services = [_role(stack, role, folder / f"{number}", database) for number, role in enumerate(ROLES)]
         until(services[0].is_healthy, "every role is there")
         client, start = Client(services[0].url), soon(4)
         tasks = client.create_all(
@@ -48,9 +46,9 @@ def test_two_schedulers_call_each_of_three_hundred_tasks_once(
         assert not any(service.processes() for service in services)
 
 
-def _role(role: str, folder: Path, number: int, dsn: str) -> Service:
-    own = folder / f"{role}-{number}"
-    own.mkdir()
-    service = Service(own, role, DATABASE_URL=dsn)
+def _role(stack: ExitStack, role: str, folder: Path, dsn: str) -> Service:
+    folder.mkdir()
+    service = Service(folder, role, DATABASE_URL=dsn)
+    stack.callback(service.close)
     service.start(healthy=False)
     return service

@@ -223,3 +223,11 @@ def test_a_dead_server_is_noticed_unless_the_dsn_says_otherwise() -> None:
     assert int(given["tcp_user_timeout"] or 0) == 10_000
     assert int(given["keepalives_idle"] or 0) > 0
     assert with_liveness(make_conninfo(with_liveness("host=localhost"))) == with_liveness("host=localhost")
+
+
+async def test_a_closed_pool_reads_nothing_and_says_so(database: str, appender: Appender) -> None:
+    async with pool(database, 1) as connections:
+        log = PostgresEventLog(connections, appender)
+        assert list(await log.read_after(0, 10)) == []
+    with pytest.raises(LogUnavailable):
+        await log.read_after(0, 10)

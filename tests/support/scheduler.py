@@ -24,13 +24,13 @@ from tests.support.given import NOON, definition
 from tests.support.log import MemoryLog
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
     from typing import Any
     from uuid import UUID
 
     from application.ports import Follower, Place, Recorded
-    from domain.definition import Action, Definition
-    from domain.facts import AnyFact, Answer, ExecutionFailed, ExecutionSucceeded, Occurrence
+    from domain.definition import Action
+    from domain.facts import Answer, AnyFact, ExecutionFailed, ExecutionSucceeded, Occurrence
 
 LEASE = timedelta(seconds=60)
 GRACE = timedelta(seconds=20)
@@ -105,12 +105,16 @@ class FakeClock:
 
 
 class FlakyLog(MemoryLog):
-    """A log that can store what is appended and lose the answer, or be too slow for a prompt append."""
+    """A log that can store what is appended and lose the answer, or refuse to take it.
+
+    `meanwhile` holds what happens, once, between the storing of the first fact of a kind and the answer.
+    """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         super().__init__(now)
         self._losing = False
         self.poison: type[AnyFact] | None = None
+        self.meanwhile: dict[type[AnyFact], Callable[[], Awaitable[object]]] = {}
 
     @contextlib.contextmanager
     def losing_answers(self) -> Iterator[None]:
@@ -126,6 +130,9 @@ class FlakyLog(MemoryLog):
         if self.poison and any(isinstance(new.fact, self.poison) for new in group.facts):
             raise ValueError("the database refuses the statement")
         position = await super().append(group, patience=patience)
+        for new in group.facts if position else ():
+            if happening := self.meanwhile.pop(type(new.fact), None):
+                await happening()
         if self._losing and patience == "prompt":
             raise LogUnavailable("the answer was lost")
         return position
@@ -177,6 +184,7 @@ class FakeFollower:
         self._log = log
         self._open = asyncio.Event()
         self._open.set()
+        self._told = 0
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -192,6 +200,15 @@ class FakeFollower:
         async for batch in self._log.follow(position):
             await self._open.wait()
             yield batch
+            self._told = batch[-1].position if batch else self._told
+
+    async def told(self) -> None:
+        """Once the scheduler has heard of all that is in the log."""
+        for _ in range(MAX_TURNS):
+            if self._told == len(self._log.recorded):
+                return
+            await asyncio.sleep(0)
+        raise AssertionError("nobody listens to the follower")
 
 
 class FakeDueTasks:
@@ -202,7 +219,7 @@ class FakeDueTasks:
         self.projected: int | None = None
         self.away = False
         self.pages = 0
-        self.meanwhile: Callable[[], Any] | None = None
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueTask]]:
         """See `application.ports.DueTasks`; what happens `meanwhile` comes after the snapshot."""
@@ -210,17 +227,13 @@ class FakeDueTasks:
         events = self._events()
         rows = tasks.fold({}, events).rows.values()
         places = sorted(
-            ((row.next_run, row.id, row) for row in rows if row.next_run is not None), key=lambda at: at[:2]
+            (row.next_run, row.id, row.version, row.namespace, row.definition)
+            for row in rows
+            if row.next_run is not None and row.definition is not None
         )
         due = [
-            DueTask(
-                task_id=row.id,
-                version=row.version,
-                namespace=row.namespace,
-                definition=row.definition,
-                due_at=due_at,
-            )
-            for due_at, task_id, row in places
+            DueTask(task_id=task_id, version=version, namespace=namespace, definition=known, due_at=due_at)
+            for due_at, task_id, version, namespace, known in places
             if due_at <= until and (after is None or (due_at, task_id) > after)
         ]
         if self.meanwhile is not None:
@@ -247,3 +260,142 @@ class FakeDueTasks:
             raise LogUnavailable("the read models are away")
         events = self._log.recorded[: self.projected]
         return [event for event in events if not isinstance(event.fact, Undecodable)]
+
+
+class FakeNodes:
+    """`Nodes` in memory; a node whose beat a test puts here itself never beats again."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.known: dict[str, datetime] = {}
+        self.away = False
+
+    async def beat(self, node: str) -> None:
+        """See `application.ports.Nodes`."""
+        self._answering()
+        self.known[node] = self._clock.now()
+
+    async def beats(self) -> Mapping[str, datetime]:
+        """See `application.ports.Nodes`."""
+        self._answering()
+        return dict(self.known)
+
+    async def leave(self, node: str) -> None:
+        """See `application.ports.Nodes`."""
+        self._answering()
+        self.known.pop(node, None)
+
+    def _answering(self) -> None:
+        if self.away:
+            raise LogUnavailable("the nodes are away")
+
+
+@dataclass
+class Observations:
+    """`SchedulerObserver` that keeps what it hears."""
+
+    claims: list[tuple[int, int]] = field(default_factory=list)
+    calls: list[int] = field(default_factory=list)
+    entries: list[int] = field(default_factory=list)
+    ends: list[tuple[Occurrence, ExecutionSucceeded | ExecutionFailed]] = field(default_factory=list)
+
+    def claimed(self, won: int, refused: int) -> None:
+        """See `application.ports.SchedulerObserver`."""
+        self.claims.append((won, refused))
+
+    def in_flight(self, calls: int) -> None:
+        """See `application.ports.SchedulerObserver`."""
+        self.calls.append(calls)
+
+    def indexed(self, entries: int) -> None:
+        """See `application.ports.SchedulerObserver`."""
+        self.entries.append(entries)
+
+    def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
+        """See `application.ports.SchedulerObserver`."""
+        self.ends.append((occurrence, outcome))
+
+
+class World:
+    """A log, a clock, a target and the users' commands; and schedulers, as many as a test runs."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.log = FlakyLog(self.clock.now)
+        self.caller = FakeCaller(self.clock)
+        self.follower = FakeFollower(self.log)
+        self.due_tasks = FakeDueTasks(self.log)
+        self.nodes = FakeNodes(self.clock)
+        self.observed = Observations()
+        self.commands = TaskCommands(self.log, self.clock, uuid7)
+
+    @property
+    def calls(self) -> list[Call]:
+        """What the target has seen."""
+        return self.caller.calls
+
+    def context(self, name: str = "node-1") -> Context:
+        """What the parts of one scheduler share."""
+        return Context(
+            log=self.log,
+            clock=self.clock,
+            caller=self.caller,
+            observer=self.observed,
+            node=Node(name=name, margin=LEASE),
+            chance=lambda: 0.5,
+        )
+
+    @contextlib.asynccontextmanager
+    async def scheduler(
+        self,
+        name: str = "node-1",
+        *,
+        concurrency: int = 10,
+        grace: timedelta = GRACE,
+        follower: Follower | None = None,
+    ) -> AsyncIterator[asyncio.Task[None]]:
+        """A scheduler that runs for the length of the block, unless it ends before; its errors are raised."""
+        engine = Scheduler(
+            self.context(name),
+            self.due_tasks,
+            follower or self.follower,
+            self.nodes,
+            concurrency=concurrency,
+            grace=grace,
+        )
+        running = asyncio.create_task(engine.run())
+        await self.clock.settle()
+        try:
+            yield running
+        finally:
+            running.cancel()
+            await self.clock.until(running.done)
+            if not running.cancelled():
+                running.result()
+
+    async def create(self, **words: Any) -> UUID:
+        """A task, by the words of `tests.support.given.definition`."""
+        return (await self.commands.create(definition(**words), REQUEST)).task_id
+
+    async def update(self, task_id: UUID, **words: Any) -> None:
+        """Another definition for a task."""
+        await self.commands.update(task_id, definition(**words), REQUEST, if_match=None)
+
+    async def cancel(self, task_id: UUID) -> None:
+        """The user's end of a task."""
+        await self.commands.cancel(task_id, REQUEST, if_match=None)
+
+    async def append(self, stream: UUID, *facts: AnyFact) -> None:
+        """Facts that others have left in the log."""
+        version = len(self.log.facts(stream)) + 1
+        new = tuple(NewFact(stream, place, fact) for place, fact in enumerate(facts, start=version))
+        meta = Meta(actor="tester", correlation_id="", command_id=uuid7())
+        assert await self.log.append(Group(facts=new, meta=meta)) is not None
+
+    def facts[F: AnyFact](self, kind: type[F]) -> list[F]:
+        """Everything of one kind that has happened, in order."""
+        return [fact for fact in self.log.facts() if isinstance(fact, kind)]
+
+    def names(self, stream: UUID) -> list[str]:
+        """What has happened to one task or execution."""
+        return [type(fact).__name__ for fact in self.log.facts(stream)]
