@@ -146,7 +146,7 @@ def drop(
 ) -> ExecutionSkipped | ExecutionCancelled | None:
     """End an execution whose task is over, or whose `unsent` first call was rescheduled; None: it goes on.
 
-    A new trigger that is due at the very same instant goes on too: the occurrence is its first one.
+    A rescheduled one goes on, too, when the new schedule includes its instant.
     """
     occurrence = execution.occurrence
     never_sent = unsent and isinstance(execution, Running) and execution.attempts == 1
@@ -158,8 +158,8 @@ def drop(
             reason = f"the task was {task.status}: no further attempt is made"
             return ExecutionCancelled(at=now, task_id=occurrence.task_id, reason=reason)
         case tasks.Scheduled():
-            moved = task.definition.trigger != claimed_from.trigger and task.placed_at != occurrence.due_at
-            if not (never_sent and moved):
+            same = task.definition.trigger == claimed_from.trigger
+            if not never_sent or same or tasks.includes(task.definition, occurrence.due_at):
                 return None
             reason = "the task was rescheduled before the call was sent"
             return ExecutionSkipped(at=now, occurrence=occurrence, reason=reason, next_run_at=task.placed_at)

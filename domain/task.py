@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, assert_never
 from uuid import UUID
 
@@ -28,7 +28,9 @@ from domain.facts import (
     TaskFact,
     TaskUpdated,
 )
-from domain.schedule import first_due
+from domain.schedule import first_due, next_after
+
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -43,9 +45,10 @@ class Known(Struct, frozen=True, kw_only=True):
 
 
 class Scheduled(Known, frozen=True, kw_only=True):
-    """Fires. `placed_at` is where the last change of the trigger put the first occurrence."""
+    """Fires. `placed_at` is where the last change of the trigger put the first occurrence, in `placed_in`."""
 
     placed_at: datetime
+    placed_in: int
 
 
 class Over(Known, frozen=True, kw_only=True):
@@ -115,9 +118,25 @@ def complete(
             assert_never(task)
 
 
+def pass_over(task: Scheduled, due_at: datetime, now: datetime) -> TaskUpdated | None:
+    """Go on from an occurrence that was claimed before the last change of the trigger put the task on it.
+
+    None: there is no further one. It takes a fact: the place of that older claim counts no more.
+    """
+    following = next_after(task.definition.trigger, due_at)
+    if following is None:
+        return None
+    return TaskUpdated(at=now, definition=task.definition, next_run_at=following)
+
+
 def completes(definition: Definition, due_at: datetime) -> bool:
     """Whether the end of the occurrence at `due_at` is the end of the task: it is its one and only."""
     return isinstance(definition.trigger, OneOff) and definition.trigger.datetime == due_at
+
+
+def includes(definition: Definition, instant: datetime) -> bool:
+    """Whether an instant is an occurrence of the definition's schedule."""
+    return next_after(definition.trigger, instant - _MILLISECOND) == instant
 
 
 def begin(task_id: UUID, fact: TaskCreated) -> Task:
@@ -130,6 +149,7 @@ def begin(task_id: UUID, fact: TaskCreated) -> Task:
         created_at=fact.at,
         updated_at=fact.at,
         placed_at=fact.next_run_at,
+        placed_in=1,
     )
 
 
@@ -138,7 +158,7 @@ def evolve(task: Task, fact: TaskFact) -> Task:
     after = replace(task, version=task.version + 1, updated_at=fact.at)
     match fact:
         case TaskCreated():
-            return replace(begin(task.id, fact), version=after.version)
+            return replace(begin(task.id, fact), version=after.version, placed_in=after.version)
         case TaskUpdated():
             return _redefined(after, fact)
         case TaskCancelled():
@@ -152,7 +172,7 @@ def evolve(task: Task, fact: TaskFact) -> Task:
 def _redefined(task: Task, fact: TaskUpdated) -> Task:
     task = replace(task, definition=fact.definition)
     if isinstance(task, Scheduled) and fact.next_run_at is not None:
-        return replace(task, placed_at=fact.next_run_at)
+        return replace(task, placed_at=fact.next_run_at, placed_in=task.version)
     return task
 
 

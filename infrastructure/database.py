@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 POOL_WAIT_SECONDS = 3.0
 # A server that hangs keeps its connections open and acknowledges what it is sent: only time tells.
-ANSWER_SECONDS = 15.0
+ANSWER_SECONDS = 10.0
 
 # A peer that vanished without a word is noticed within about ten seconds.
 _LIVENESS: dict[str, str | int] = {
@@ -37,7 +37,7 @@ def with_liveness(dsn: str) -> str:
 
 
 class WatchedConnection(AsyncConnection):
-    """Lost, as if the server had closed it, once the server says nothing for 15 seconds."""
+    """Lost, as if the server had closed it, once the server says nothing for ten seconds."""
 
     async def wait[T](self, gen: PQGen[T], *args: Any, **named: Any) -> T:
         """See `AsyncConnection.wait`."""

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 LOCK = "SELECT pg_advisory_lock(hashtextextended('chronoledger.migrations', 0))"
 
+# By the name that `infrastructure.database` gives them.
+SERVICES = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND application_name = 'chronoledger' AND pid <> pg_backend_pid()"
+)
+
 
 def migrate(dsn: str) -> list[str]:
     """Apply what is missing and name it; a second process waits and finds nothing left to do.
@@ -52,6 +58,13 @@ def events_stored(dsn: str) -> int:
         if not found or not found[0]:
             return 0
         row = connection.execute("SELECT count(*) FROM events").fetchone()
+        return int(row[0]) if row else 0
+
+
+def services_connected(dsn: str) -> int:
+    """How many connections others of this program hold to the database. Raises `psycopg.Error`."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        row = connection.execute(SERVICES).fetchone()
         return int(row[0]) if row else 0
 
 

@@ -25,6 +25,11 @@ BEAT = (
 # A node that has been silent for a day has been taken over long ago.
 FORGET = "DELETE FROM nodes WHERE role = %(role)s AND heartbeat_at < clock_timestamp() - interval '1 day'"
 BEATS = "SELECT node, heartbeat_at FROM nodes WHERE role = %(role)s"
+# As `/health` judges: a killed node's row stays for a day.
+ALIVE = (
+    "SELECT count(*) FROM nodes "
+    "WHERE role = %(role)s AND heartbeat_at > clock_timestamp() - interval '10 seconds'"
+)
 LEAVE = "DELETE FROM nodes WHERE node = %(node)s AND role = %(role)s"
 
 
@@ -46,6 +51,13 @@ class PostgresNodes:
             await connection.execute(FORGET, {"role": self._role})
             cursor = await connection.execute(BEATS, {"role": self._role})
             return dict(await cursor.fetchall())
+
+    async def alive(self) -> int:
+        """How many nodes have beaten within the last ten seconds. Raises `LogUnavailable`."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(ALIVE, {"role": self._role})
+            row = await cursor.fetchone()
+            return int(row[0]) if row else 0
 
     async def leave(self, node: str) -> None:
         """See `application.ports.Nodes`."""

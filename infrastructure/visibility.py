@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import psycopg
 import structlog
 from psycopg import AsyncConnection
-from psycopg_pool import PoolTimeout
 
-from infrastructure.event_store.outage import AWAY, first_line
+from infrastructure.event_store.outage import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,6 +29,7 @@ class Visibility:
         self._dsn = dsn
         self._checkpoint = checkpoint
         self._position = -1
+        self._away = False
         self._waiting: dict[asyncio.Future[None], int] = {}
 
     async def wait_for(self, position: int, timeout_seconds: float) -> bool:
@@ -51,8 +52,10 @@ class Visibility:
         while True:
             try:
                 await self._follow()
-            except (*AWAY, PoolTimeout) as error:
-                log.warning("lost the projector's notifications", error=first_line(error))
+            except (psycopg.Error, OSError) as error:
+                if not self._away:
+                    self._away = True
+                    log.warning("lost the projector's notifications", error=first_line(error))
                 await asyncio.sleep(BACKOFF_SECONDS)
 
     async def _follow(self) -> None:
@@ -61,6 +64,7 @@ class Visibility:
             while True:
                 # The notification names one projection's position; what counts is the least of all.
                 self._passed(await self._checkpoint())
+                self._away = False
                 async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
                     pass
 

@@ -12,6 +12,8 @@ from psycopg_pool import PoolClosed, PoolTimeout
 from infrastructure.event_store.outage import first_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from psycopg_pool import AsyncConnectionPool
 
 # Probes give up soon, and should hear the reason before they do.
@@ -29,12 +31,13 @@ SELECT
      WHERE role = 'projector') AS projector_beat_seconds,
     (SELECT extract(epoch FROM clock_timestamp() - max(heartbeat_at))::float8 FROM nodes
      WHERE role = 'scheduler') AS scheduler_beat_seconds,
-    (SELECT count(*) FROM parked_events) AS parked
+    (SELECT count(*) FROM parked_events) AS parked,
+    ARRAY(SELECT name FROM unnest(%(tables)s::text[]) AS name WHERE to_regclass(name) IS NULL) AS missing
 """
 
 
 class VitalSigns(Struct, frozen=True, kw_only=True):
-    """Positions in the log, and ages in seconds; None: there is none."""
+    """Positions in the log, ages in seconds (None: there is none), and the tables that are not there."""
 
     head: int
     projected: int
@@ -42,6 +45,7 @@ class VitalSigns(Struct, frozen=True, kw_only=True):
     projector_beat_seconds: float | None
     scheduler_beat_seconds: float | None
     parked: int
+    missing: list[str]
 
 
 class DatabaseAway(Exception):
@@ -51,8 +55,10 @@ class DatabaseAway(Exception):
 class Vitals:
     """Reads the vital signs through a pool."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: AsyncConnectionPool, tables: Sequence[str]) -> None:
+        """`tables` are those of the read models."""
         self._pool = pool
+        self._tables = list(tables)
 
     async def read(self) -> VitalSigns:
         """The signs now. Raises `DatabaseAway`, after three seconds at the latest."""
@@ -68,7 +74,7 @@ class Vitals:
     async def _read(self) -> VitalSigns:
         try:
             async with self._pool.connection(timeout=2.0) as connection:
-                row = await (await connection.execute(READ)).fetchone()
+                row = await (await connection.execute(READ, {"tables": self._tables})).fetchone()
         except (psycopg.Error, PoolTimeout, PoolClosed, OSError) as error:
             raise DatabaseAway(first_line(error)) from error
         assert row is not None
@@ -79,6 +85,7 @@ class Vitals:
             projector_beat_seconds=row[3],
             scheduler_beat_seconds=row[4],
             parked=row[5],
+            missing=row[6],
         )
 
 

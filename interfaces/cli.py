@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import structlog
 
 from interfaces import bootstrap
 from interfaces.listening import AddressUnusable
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from interfaces.bootstrap import Settings
 
 DOTENV = Path(".env")
+
+log = structlog.get_logger(__name__)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,7 +42,7 @@ def _role_command(role: str, summary: str) -> None:
     @cli.command(role, help=summary)
     @click.option("--child", is_flag=True, hidden=True)
     def role_command(*, child: bool) -> None:
-        settings = _settings(role)
+        settings = _settings(role, warn=not child)
         if not child:
             bootstrap.prepare_database(settings)
         sys.exit(run_role(settings, role, child=child))  # type: ignore[arg-type]
@@ -64,6 +67,9 @@ def migrate_command(*, down: bool, yes: bool) -> None:
             click.confirm(
                 f"This deletes {stored} events and all that was built from them. Go on?", abort=True
             )
+        if bootstrap.services_connected(settings.direct_dsn()):
+            # They would go on from a position that the new, shorter log takes long to reach.
+            raise click.ClickException("services are still connected to this database: stop them first")
         _name("rolled back", bootstrap.migrate_down(settings.direct_dsn()))
 
 
@@ -92,6 +98,8 @@ def config_command() -> None:
     width = max(len(f"{name}={value}") for name, value, _ in rows)
     for name, value, source in rows:
         click.echo(f"{f'{name}={value}'.ljust(width)}  # {source}")
+    if not settings.database_configured:
+        click.echo("# No database is configured: `chronoledger serve` brings its own, in DATA_DIR.")
     for warning in settings.warnings:
         click.echo(f"# {warning}")
 
@@ -116,14 +124,22 @@ def openapi_command(folder: Path | None) -> None:
     if folder is None:
         click.echo(openapi_files.swagger_yaml(), nl=False)
         return
-    for path in openapi_files.write(folder):
+    try:
+        written = openapi_files.write(folder)
+    except OSError as error:
+        raise click.ClickException(
+            f"{error.filename} cannot be written ({error.strerror}): choose another folder"
+        ) from None
+    for path in written:
         click.echo(path)
 
 
-def _settings(role: str, *, logs: bool = True) -> Settings:
+def _settings(role: str, *, logs: bool = True, warn: bool = True) -> Settings:
     settings = bootstrap.load(os.environ, DOTENV)
     if logs:
         bootstrap.configure(settings, role)
+    for warning in settings.warnings if logs and warn else ():
+        log.warning(warning)
     return settings
 
 

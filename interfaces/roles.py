@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # After the parent is gone the database may be too: waiting for it any longer would keep a ghost around.
 ORPHAN_SECONDS = 5.0
+# One signal may arrive as several: make and timeout pass theirs on, and a process group gets them all.
+SAME_SIGNAL_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -93,28 +95,38 @@ async def _work_until(work: Awaitable[None], stop: asyncio.Event) -> bool:
 
 
 async def serve_until(app: Litestar, listening: socket.socket, stop: asyncio.Event, grace: float) -> None:
-    """Serve requests until told to stop, then let those under way finish within the grace (seconds)."""
+    """Serve requests until told to stop, then let those under way finish within the grace (seconds).
+
+    Raises what the server ended with, if it ended untold; everything else is told to stop then.
+    """
     web = server(app, grace)
     serving = asyncio.create_task(web.serve(sockets=[listening]))
     log.info("serving", url=address(listening))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
+    told = stop.is_set()
+    stop.set()
     web.should_exit = True
     await serving
-    stop.set()
+    if not told:
+        raise RuntimeError("the web server ended by itself; the lines above say why")
 
 
 def stop_event() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT; a second signal ends the process at once."""
+    """Set by SIGTERM and SIGINT; a further signal, more than a second later, ends the process at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    impatient_from: float | None = None
 
     def on_signal(number: signal.Signals) -> None:
-        if stop.is_set():
+        nonlocal impatient_from
+        if impatient_from is None:
+            impatient_from = loop.time() + SAME_SIGNAL_SECONDS
+            log.info("stopping", signal=number.name)
+            stop.set()
+        elif loop.time() > impatient_from:
             os._exit(128 + number)
-        log.info("stopping", signal=number.name)
-        stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)

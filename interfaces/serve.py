@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 CHILD_ROLES = ("projector", "scheduler")
 POLL_SECONDS = 0.5
 RESTART_SECONDS = 1.0
+# Whoever ends as soon as it is started is started less and less often.
+LONGEST_RESTART_SECONDS = 30.0
+SETTLED_SECONDS = 60.0
 # The children's own grace comes first.
 EXTRA_GRACE_SECONDS = 5.0
 
@@ -32,14 +35,14 @@ log = structlog.get_logger(__name__)
 def serve(settings: Settings) -> int:
     """Serve until stopped; without a configured database on an embedded Postgres.
 
-    Raises `AddressUnusable`, `EmbeddedPostgresError` and `DatabaseUnusable`.
+    Raises `AddressUnusable`, `EmbeddedPostgresError`, `LogDirectoryUnusable` and `DatabaseUnusable`.
     """
     with listen(settings.host, settings.port) as listening, contextlib.ExitStack() as stack:
         postgres: EmbeddedPostgres | None = None
         if not settings.database_configured:
             postgres, settings = stack.enter_context(bootstrap.embedded(settings))
         bootstrap.prepare_database(settings)
-        bootstrap.prepare_multiprocess(settings.data_dir / "metrics" / str(listening.getsockname()[1]))
+        stack.enter_context(bootstrap.shared_metrics(settings, listening.getsockname()[1]))
         return run(_serve(settings, listening, postgres))
 
 
@@ -48,8 +51,10 @@ async def _serve(settings: Settings, listening: socket.socket, postgres: Embedde
     environment = _environment(settings)
     async with contextlib.AsyncExitStack() as stack:
         # Stopped in the opposite order: the projector sees the scheduler's last outcomes.
-        for role in CHILD_ROLES:
+        _, scheduler = [
             await stack.enter_async_context(Child(role, environment, settings.shutdown_grace_seconds))
+            for role in CHILD_ROLES
+        ]
         if postgres is not None:
             await stack.enter_async_context(bootstrap.background(_keep_alive(postgres)))
         app = await stack.enter_async_context(bootstrap.api(settings))
@@ -59,8 +64,16 @@ async def _serve(settings: Settings, listening: socket.socket, postgres: Embedde
             documentation=f"{address(listening)}/swagger/index.html",
             database="embedded" if postgres else "configured",
         )
-        await serve_until(app, listening, stop, settings.shutdown_grace_seconds)
+        await asyncio.gather(
+            serve_until(app, listening, stop, settings.shutdown_grace_seconds), _stopped_with(stop, scheduler)
+        )
     return 0
+
+
+async def _stopped_with(stop: asyncio.Event, scheduler: Child) -> None:
+    """Nothing more is claimed, however long the API's last requests take."""
+    await stop.wait()
+    await scheduler.stop()
 
 
 def _environment(settings: Settings) -> Mapping[str, str]:
@@ -77,8 +90,19 @@ async def _keep_alive(postgres: EmbeddedPostgres) -> None:
         await asyncio.sleep(POLL_SECONDS)
         if (code := postgres.poll()) is not None:
             log.error("the embedded Postgres ended by itself; starting it again", exit_code=code)
+            await _start_again(postgres)
+
+
+async def _start_again(postgres: EmbeddedPostgres) -> None:
+    while True:
+        try:
             # On this thread: the postmaster ends with the thread that started it.
             postgres.start()
+        except bootstrap.EmbeddedPostgresError as error:
+            log.error("the embedded Postgres does not start; trying again", error=str(error))  # noqa: TRY400
+            await asyncio.sleep(RESTART_SECONDS)
+        else:
+            return
 
 
 class Child:
@@ -90,6 +114,7 @@ class Child:
         self._grace_seconds = grace_seconds
         self._process: asyncio.subprocess.Process | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Child:
         await self._start()
@@ -97,16 +122,26 @@ class Child:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Have it end for good, killed when its grace is over; whoever asks waits for the same end."""
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._end())
+        await self._stopping
+
+    async def _end(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
-        await self._stop()
+        await self._terminate()
 
     async def _start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "interfaces.cli", self._role, "--child"),
+            # -P: a folder `domain` where the service was started is not this program's.
+            *("-P", "-m", "interfaces.cli", self._role, "--child"),
             stdin=asyncio.subprocess.PIPE,
             env=self._environment,
             # Ctrl-C is for the parent, which stops its children in order.
@@ -114,15 +149,26 @@ class Child:
         )
 
     async def _watch(self) -> None:
+        loop, pause = asyncio.get_running_loop(), RESTART_SECONDS
         while True:
             assert self._process is not None
+            started = loop.time()
             code = await self._process.wait()
             bootstrap.forget_process(self._process.pid)
             log.error("a child ended by itself; starting it again", child=self._role, exit_code=code)
-            await asyncio.sleep(RESTART_SECONDS)
-            await self._start()
+            pause = RESTART_SECONDS if loop.time() > started + SETTLED_SECONDS else pause
+            await self._start_again(pause)
+            pause = min(2 * pause, LONGEST_RESTART_SECONDS)
 
-    async def _stop(self) -> None:
+    async def _start_again(self, pause: float) -> None:
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                return await self._start()
+            except OSError as error:  # the machine is short of memory or of processes: that passes
+                log.error("a child does not start; trying again", child=self._role, error=str(error))  # noqa: TRY400
+
+    async def _terminate(self) -> None:
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -132,5 +178,6 @@ class Child:
                 async with asyncio.timeout(self._grace_seconds + EXTRA_GRACE_SECONDS):
                     await process.wait()
             except TimeoutError:
+                log.warning("a child did not end in time; killing it", child=self._role)
                 process.kill()
                 await process.wait()

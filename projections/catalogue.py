@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from projections.projection import Projection
 
 PROJECTIONS: tuple[Projection, ...] = (Tasks(), TaskResults(), Statistics())
+TABLES = tuple(table for projection in PROJECTIONS for table in projection.tables)
 
 
 class UnknownProjection(ValueError):

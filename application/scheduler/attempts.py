@@ -72,7 +72,7 @@ class Attempts:
             self._arrived.clear()
             if not self._timed:
                 await self._arrived.wait()
-            elif self._timed[0][0] > self._clock.now():
+            else:
                 await first_of(self._clock.sleep_until(self._timed[0][0]), self._arrived.wait())
             now = self._clock.now()
             while self._timed and self._timed[0][0] <= now:

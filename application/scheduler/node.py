@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from application.ports import Group, Guard, Meta, NewFact
 from domain.execution import Lease, Running
-from domain.facts import ExecutionFact, TaskCompleted
+from domain.facts import ExecutionFact, TaskCompleted, TaskUpdated
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -41,7 +41,7 @@ class Node(Struct, frozen=True, kw_only=True):
 
     def group(
         self,
-        *facts: tuple[UUID, int, ExecutionFact | TaskCompleted],
+        *facts: tuple[UUID, int, ExecutionFact | TaskCompleted | TaskUpdated],
         guard: tuple[UUID, int] | None = None,
     ) -> Group:
         """Facts (stream, version, fact) to append together if `guard` (stream, version) is still the head."""

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from application.streams import fold_execution, last_claim, load_task
 from domain import task as tasks
 from domain.execution import Over
-from domain.schedule import next_after
 from domain.task import Scheduled
 
 if TYPE_CHECKING:
@@ -19,7 +18,13 @@ if TYPE_CHECKING:
     from application.scheduler.context import Context
     from application.scheduler.work import Job
     from domain.execution import Execution
-    from domain.facts import ExecutionSkipped, ExecutionStarted, Outcome
+    from domain.facts import (
+        ExecutionSkipped,
+        ExecutionStarted,
+        Outcome,
+        TaskCompleted,
+        TaskUpdated,
+    )
 
 
 class Refusals:
@@ -48,30 +53,27 @@ class Refusals:
                 return await self._taken(bid, task, execution, claimed)
         raise RuntimeError("the log refuses the claim, though it shows the same task and no such execution")
 
-    def _again(self, bid: Bid) -> None:
-        """The log has moved on meanwhile: claim once more from where the task stood."""
-        self._index.settle(bid.entry, bid.due.due_at)
-
     def _task_changed(self, bid: Bid, task: Scheduled) -> None:
         if self._index.claiming(bid.entry):
-            same = task.definition.trigger == bid.due.definition.trigger
             bid.entry.version, bid.entry.definition = task.version, task.definition
-            self._index.settle(bid.entry, bid.due.due_at if same else task.placed_at)
+            moved = task.placed_in > bid.due.version
+            self._index.settle(bid.entry, task.placed_at if moved else bid.due.due_at)
 
     async def _taken(
         self, bid: Bid, task: Scheduled, execution: Execution, claimed: ExecutionStarted | ExecutionSkipped
     ) -> bool:
         """Somebody has an occurrence of the bid: go on to the place that its claim named.
 
-        A task that was moved away from an instant and back to it may stand at one that is over. What was
-        dropped unsent is claimed anew; what ran ends a one-off.
+        Unless that claim was made before the last change of the trigger put the task just there. What was
+        then dropped unsent is claimed anew; what was not, the task leaves behind.
         """
-        if bid.job is not None and _dropped_before(bid.job, execution, claimed):
+        if claimed.occurrence.task_version >= task.placed_in:
+            self._index.settle(bid.entry, claimed.next_run_at)
+            return False
+        dropped = isinstance(execution, Over) and execution.status == "skipped"
+        if dropped and bid.job is not None and bid.job.execution.id == execution.id:
             return await self._claim_anew(bid, bid.job, execution.version + 1)
-        if isinstance(execution, Over) and not await self._completed(task, execution):
-            self._again(bid)
-        else:
-            self._index.settle(bid.entry, _place_after(claimed, task))
+        await self._leave_behind(bid, task, execution)
         return False
 
     async def _claim_anew(self, bid: Bid, job: Job, version: int) -> bool:
@@ -79,31 +81,23 @@ class Refusals:
         job.execution = replace(job.execution, version=version)
         accepted = await self._bids.append(bid)
         if not accepted:
-            self._again(bid)
+            self._index.settle(bid.entry, bid.due.due_at)
         return accepted
 
-    async def _completed(self, task: Scheduled, execution: Over) -> bool:
-        """False: a one-off should end here, but the log has moved on."""
+    async def _leave_behind(self, bid: Bid, task: Scheduled, execution: Execution) -> None:
+        fact = _way_on(task, execution, self._clock.now())
+        if fact is None:  # a one-off in progress: the end of that ends it
+            self._index.settle(bid.entry, None)
+            return
+        # Refused when the task has changed again. Either way the next bid finds out where it stands now.
+        await self._log.append(self._node.group((task.id, task.version + 1, fact)))
+        self._index.settle(bid.entry, bid.due.due_at)
+
+
+def _way_on(task: Scheduled, execution: Execution, now: datetime) -> TaskCompleted | TaskUpdated | None:
+    due_at = execution.occurrence.due_at
+    if isinstance(execution, Over):
         outcome: Outcome = "succeeded" if execution.status == "succeeded" else "failed"
-        due_at = execution.occurrence.due_at
-        end = tasks.complete(task, outcome, due_at, execution.id, self._clock.now())
-        if end is None:
-            return True
-        return await self._log.append(self._node.group((task.id, task.version + 1, end))) is not None
-
-
-def _dropped_before(job: Job, execution: Execution, claimed: ExecutionStarted | ExecutionSkipped) -> bool:
-    """Whether what the job is about was claimed for an older definition of its task, and dropped unsent."""
-    return (
-        job.execution.id == execution.id
-        and isinstance(execution, Over)
-        and execution.status == "skipped"
-        and claimed.occurrence.task_version < job.task_version
-    )
-
-
-def _place_after(claimed: ExecutionStarted | ExecutionSkipped, task: Scheduled) -> datetime | None:
-    """The claim's next place; one for an older definition knew of another schedule."""
-    if claimed.occurrence.task_version >= task.version:
-        return claimed.next_run_at
-    return next_after(task.definition.trigger, claimed.occurrence.due_at)
+        if end := tasks.complete(task, outcome, due_at, execution.id, now):
+            return end
+    return tasks.pass_over(task, due_at, now)

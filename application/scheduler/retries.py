@@ -59,7 +59,7 @@ class Retries:
         self._changed.clear()
         if not self._heap:
             await self._changed.wait()
-        elif self._heap[0][0] > self._clock.now():
+        else:
             await first_of(self._clock.sleep_until(self._heap[0][0]), self._changed.wait())
 
     def _pop(self) -> list[Job]:

@@ -65,8 +65,7 @@ class Scheduler:
         try:
             # Not gather, which would break off the calls as soon as this is cancelled.
             ended, _ = await asyncio.wait([*calls, *claims], return_when=asyncio.FIRST_COMPLETED)
-            for part in ended:
-                part.result()
+            ended.pop().result()
         finally:
             deadline = self._clock.now() + self._grace
             await self._stop(claims, deadline)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from application.ports import LogUnavailable
+from application.ports import LogUnavailable, Unfinished
 from application.scheduler.apart import apart
 from application.scheduler.waiting import to_its_end
 from application.scheduler.work import Job
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from uuid import UUID
 
-    from application.ports import DueTasks, Nodes, Unfinished
+    from application.ports import DueTasks, Nodes
     from application.scheduler.context import Context
     from application.scheduler.outcomes import Outcomes
     from application.scheduler.reclaim import Reclaim
@@ -124,6 +124,17 @@ class Takeover:
             return row.retry_at + FORGOTTEN_AFTER < now
         return row.lease_until is not None and row.lease_until < now
 
+    def _still_abandoned(self, execution: Running | Waiting) -> bool:
+        """Not when another node has just taken it over. Who waits for a retry may do so beside others."""
+        return isinstance(execution, Waiting) or self._abandoned(
+            Unfinished(
+                execution_id=execution.id,
+                node=execution.node,
+                lease_until=execution.lease_until,
+                retry_at=None,
+            )
+        )
+
     async def _adopt_apart(self, execution_id: UUID) -> None:
         if not await apart("taking over execution", execution_id, self._adopt(execution_id)):
             self._hopeless.add(execution_id)
@@ -131,7 +142,7 @@ class Takeover:
     async def _adopt(self, execution_id: UUID) -> None:
         """Read the truth from the log: the row may be older than what happened since."""
         execution = await load_execution(self._log, execution_id)
-        if not isinstance(execution, Running | Waiting):
+        if not isinstance(execution, Running | Waiting) or not self._still_abandoned(execution):
             return
         task = await load_task(self._log, execution.occurrence.task_id)
         if task is None:

@@ -43,9 +43,6 @@ class Work:
         self._jobs: dict[UUID, Job] = {}
         self._by_task: dict[UUID, set[Job]] = {}
 
-    def __len__(self) -> int:
-        return len(self._jobs)
-
     def __contains__(self, execution_id: UUID) -> bool:
         return execution_id in self._jobs
 

@@ -2,12 +2,20 @@
 
 from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from infrastructure.logs import configure
-from infrastructure.metrics import forget_process, prepare_multiprocess
-from infrastructure.migrator import events_stored, migrate_down
+from infrastructure.metrics import forget_process
+from infrastructure.migrator import events_stored, migrate_down, services_connected
 from infrastructure.projector import RebuildRunning, TablesInUse
 from infrastructure.settings import Settings, WrongSetting, in_force, load
-from interfaces.bootstrap.database import DatabaseUnusable, database, embedded, prepare_database
-from interfaces.bootstrap.jobs import rebuild, replay, seed
+from interfaces.bootstrap.database import (
+    DatabaseUnusable,
+    LogDirectoryUnusable,
+    MigrationRefused,
+    database,
+    embedded,
+    prepare_database,
+)
+from interfaces.bootstrap.jobs import PortUnknown, rebuild, replay, seed
+from interfaces.bootstrap.pages import shared_metrics
 from interfaces.bootstrap.services import api, background, projector, scheduler
 from projections.catalogue import UnknownProjection
 
@@ -16,6 +24,9 @@ USER_ERRORS = (
     WrongSetting,
     EmbeddedPostgresError,
     DatabaseUnusable,
+    LogDirectoryUnusable,
+    MigrationRefused,
+    PortUnknown,
     UnknownProjection,
     RebuildRunning,
     TablesInUse,
@@ -24,6 +35,7 @@ USER_ERRORS = (
 __all__ = [
     "USER_ERRORS",
     "EmbeddedPostgres",
+    "EmbeddedPostgresError",
     "Settings",
     "WrongSetting",
     "api",
@@ -37,10 +49,11 @@ __all__ = [
     "load",
     "migrate_down",
     "prepare_database",
-    "prepare_multiprocess",
     "projector",
     "rebuild",
     "replay",
     "scheduler",
     "seed",
+    "services_connected",
+    "shared_metrics",
 ]

@@ -42,8 +42,17 @@ async def replay(settings: Settings, name: str) -> str:
     return f"{done.applied} parked events of {name} applied, {done.parked} still parked"
 
 
+class PortUnknown(Exception):
+    """The examples call the service's own pages: set PORT to where it listens (not 0), as for the service."""
+
+
 async def seed(settings: Settings) -> Sequence[str]:
-    """Create the example tasks that are not there yet and name them all with their ids."""
+    """Create the example tasks that are not there yet and name them all with their ids.
+
+    Raises `PortUnknown`.
+    """
+    if settings.port == 0:
+        raise PortUnknown(PortUnknown.__doc__)
     dsn = with_liveness(settings.dsn())
     clock = SystemClock()
     async with pool(dsn, 2) as connections, Appender(dsn) as appender:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -9,14 +11,18 @@ from psycopg_pool import PoolTimeout
 
 from application.ports import LogUnavailable
 from infrastructure import metrics
+from infrastructure.embedded_postgres import DataDirectoryUnusable
 from infrastructure.nodes import PostgresNodes
 from infrastructure.stored_figures import StoredFigures, stored_figures
 from infrastructure.vitals import Vitals
 from interfaces.bootstrap.health_checks import HealthChecks
 from interfaces.http.app import create_ops_app
 from interfaces.http.dependencies import HttpOptions, OpsDependencies
+from projections.catalogue import TABLES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from litestar import Litestar
     from prometheus_client.core import Metric
     from psycopg_pool import AsyncConnectionPool
@@ -47,7 +53,7 @@ class StoredExposition:
 
     async def _stored(self) -> list[Metric]:
         stored = await self._queries.stored_figures()
-        nodes = len(await self._nodes.beats())
+        nodes = await self._nodes.alive()
         return stored_figures(
             StoredFigures(
                 executions=stored.executions,
@@ -75,12 +81,29 @@ class ProcessExposition:
         return self._instruments.exposition(), metrics.CONTENT_TYPE
 
 
+@contextlib.contextmanager
+def shared_metrics(settings: Settings, port: int) -> Iterator[None]:
+    """Have this process and those it starts measure together, in a directory that goes with this run.
+
+    Raises `DataDirectoryUnusable`.
+    """
+    directory = settings.data_dir / "metrics" / str(port)
+    try:
+        metrics.prepare_multiprocess(directory)
+    except OSError as error:
+        raise DataDirectoryUnusable.because(settings.data_dir, error, "this process") from error
+    try:
+        yield
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def ops_app(
     settings: Settings, instruments: Instruments, connections: AsyncConnectionPool, parts: tuple[Part, ...]
 ) -> Litestar:
     """The pages of a process that serves no API."""
     dependencies = OpsDependencies(
-        health=HealthChecks(Vitals(connections), parts),
+        health=HealthChecks(Vitals(connections, TABLES), parts),
         exposition=ProcessExposition(instruments),
         observer=instruments,
     )

@@ -53,7 +53,7 @@ def _application(
     app = Litestar(
         route_handlers=routes,
         dependencies={name: _provided(value) for name, value in injected.items()},
-        before_request=contract.check_query,
+        before_request=contract.check_parameters,
         cors_config=_cors(options),
         exception_handlers={Exception: ProblemAnswers(contract).answer},
         request_max_body_size=options.max_body_bytes,

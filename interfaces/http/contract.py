@@ -9,9 +9,13 @@ from domain.wording import shown
 from interfaces.http.refusals import InvalidParameters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from litestar import Request
+
+
+# RFC 7240 lets a client spread its preferences over several headers.
+_REPEATABLE = "Prefer"
 
 
 class Contract:
@@ -24,8 +28,11 @@ class Contract:
             for method, operation in operations.items()
         }
 
-    async def check_query(self, request: Request[Any, Any, Any]) -> None:
-        """Raises `InvalidParameters` naming every query parameter that is unknown, given twice, or `null`."""
+    async def check_parameters(self, request: Request[Any, Any, Any]) -> None:
+        """Refuses what would be ignored: a parameter that is unknown, given twice, or `null`.
+
+        Raises `InvalidParameters`, which names each.
+        """
         parameters = self._of(request)
         if parameters is None:
             return
@@ -36,6 +43,7 @@ class Contract:
         wrong += [
             _will_not_do(item, "null") for item in known.values() if _null(item, given.get(item["name"], ()))
         ]
+        wrong += [(name, "Give it once.") for name in _repeated_headers(request, parameters)]
         if wrong:
             raise InvalidParameters(wrong)
 
@@ -52,6 +60,15 @@ class Contract:
         return self._parameters.get((request.method, request.scope.get("path_template", "")))
 
 
+def _repeated_headers(
+    request: Request[Any, Any, Any], parameters: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    for item in parameters:
+        name = item["name"]
+        if item["in"] == "header" and name != _REPEATABLE and len(request.headers.getall(name, [])) > 1:
+            yield name
+
+
 def _as_argument(name: str) -> str:
     return name.lower().replace("-", "_")
 
@@ -66,7 +83,10 @@ def _given(request: Request[Any, Any, Any], parameter: Mapping[str, Any]) -> Any
 
 
 def _will_not_do(parameter: Mapping[str, Any], value: Any) -> tuple[str, str]:
-    return parameter["name"], f"{shown(value)} will not do. {parameter['description']}"
+    text = shown(value)
+    # Quotes may be what is wrong with a header: an ETag needs them.
+    given = f"`{text[1:-1]}`" if parameter["in"] == "header" else text
+    return parameter["name"], f"{given} will not do. {parameter['description']}"
 
 
 def _null(parameter: Mapping[str, Any], values: Sequence[str]) -> bool:

@@ -117,17 +117,16 @@ class _Exchange:
     """One request and what became of it."""
 
     def __init__(self, scope: HTTPScope, *, secure: bool) -> None:
-        self.scope = scope
+        # RFC 9110: HEAD is GET without the content; routes need not know. The server must, and reads its own
+        # scope again when it writes: given GET, it would miss the content.
+        self.scope: HTTPScope = {**scope, "method": HttpMethod.GET} if scope["method"] == "HEAD" else scope
         self.secure = secure
         self.method: str = scope["method"]
         self.status = 500
         self.started = time.perf_counter()
         sent = Headers.from_scope(scope).get("x-request-id", "")
         self.request_id = sent if _SANE_ID.fullmatch(sent) else uuid4().hex
-        scope["state"]["correlation_id"] = self.request_id
-        if self.method == "HEAD":
-            # RFC 9110: HEAD is GET without the content; routes need not know.
-            scope["method"] = HttpMethod.GET
+        self.scope["state"]["correlation_id"] = self.request_id
 
     @property
     def route(self) -> str:

@@ -56,11 +56,11 @@ _TASK = {
         "timeout_seconds": 30,
     },
     "retry": {"max_attempts": 3, "initial_delay_seconds": 1, "multiplier": 2, "max_delay_seconds": 300},
-    "status": "completed",
-    "next_run": None,
+    "status": "scheduled",
+    "next_run": "2030-01-01T12:00:00Z",
     "created_at": "2029-12-31T09:15:27.431Z",
-    "updated_at": "2030-01-01T12:00:00.263Z",
-    "version": 2,
+    "updated_at": "2029-12-31T09:15:27.431Z",
+    "version": 1,
 }
 _RESULT = {
     "id": "9b76c9d1-f800-8a3e-a4b7-1c05de98f7a3",

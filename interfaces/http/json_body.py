@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from codecs import BOM_UTF8
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # Far below where encoders, Postgres and receivers give up, far above what anybody writes.
 DEEPEST_NESTING = 100
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
 class TaskBody(AbstractDTO[TaskDefinition]):
@@ -74,7 +76,7 @@ def check_media_type(headers: Headers) -> None:
         given = f"not {declared!r}" if declared else "this request has none"
         raise UnsupportedMediaType(f"Send Content-Type: application/json; {given}.")
     for parameter in parameters:
-        if parameter.startswith("charset=") and parameter[8:].strip('"') not in {"utf-8", "us-ascii"}:
+        if parameter.startswith("charset=") and parameter[8:].strip('"') not in _CHARSETS:
             raise UnsupportedMediaType(f"Send the JSON in UTF-8; not in {parameter[8:]!r}.")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType(
@@ -89,7 +91,7 @@ def read_task(body: bytes) -> TaskDefinition:
     except msgspec.ValidationError as error:
         raise Inadmissible([shape.explain(error, _document(body))]) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedBody(f"The body is not JSON: {error}.") from None
+        raise MalformedBody(f"The body is not JSON: {_unreadable(body) or error}.") from None
     except RecursionError:
         raise MalformedBody("The body is nested too deeply: flatten it.") from None
     if _deeper_than(DEEPEST_NESTING, task.action.payload):
@@ -102,6 +104,17 @@ def digest(body: bytes) -> str:
     """The same for the same JSON, however it is spaced and in whatever order its members are."""
     canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted")
     return hashlib.sha256(canonical).hexdigest()
+
+
+def _unreadable(body: bytes) -> str | None:
+    """What msgspec tells of the bytes less plainly, or, of a string among them, not where it is."""
+    if body.startswith(BOM_UTF8):
+        return "it starts with a byte order mark; leave that out"
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return f"byte {error.start} is not UTF-8; send the JSON in UTF-8"
+    return None
 
 
 def _document(body: bytes) -> Any:

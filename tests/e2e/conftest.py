@@ -28,6 +28,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     return report
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests measured, whether it was good enough or not."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{report.nodeid}: {name} {value}")
+
+
 @pytest.fixture(scope="session")
 def callee(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callee]:
     """The server that tasks call."""
@@ -43,15 +50,16 @@ def shared_service() -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def client(shared_service: Service) -> Client:
-    """The API of the shared service."""
-    return Client(shared_service.url)
+def every_minute(shared_service: Service, callee: Callee) -> Json:
+    """A cron task of the shared service."""
+    task = cron(callee.url("/ok?every-minute"), "* * * * *", name="Every minute")
+    return Client(shared_service.url).create(task)
 
 
 @pytest.fixture(scope="session")
-def every_minute(client: Client, callee: Callee) -> Json:
-    """A cron task of the shared service."""
-    return client.create(cron(callee.url("/ok?every-minute"), "* * * * *", name="Every minute"))
+def client(shared_service: Service, every_minute: Json) -> Client:
+    """The API of the shared service; the minute of its cron task passes while tests run."""
+    return Client(shared_service.url)
 
 
 @pytest.fixture

@@ -36,6 +36,22 @@ def test_seeding_twice_next_to_the_service_creates_each_example_once(
     assert ids == {task["id"] for task in client.all("/tasks", name="Example:")}
 
 
+def test_seeding_for_a_port_that_the_system_picks_asks_for_the_port(shared_service: Service) -> None:
+    refused = shared_service.run("seed", PORT="0")
+    assert refused.returncode == 1
+    [sentence] = refused.stderr.splitlines()
+    assert "set PORT to where it listens" in sentence
+
+
+def test_a_command_without_its_database_ends_with_a_sentence(shared_service: Service) -> None:
+    refused = shared_service.run("migrate", "--down", DATABASE_URL="postgresql://me:opensesame@127.0.0.1:9/x")
+    assert refused.returncode == 1
+    [sentence] = refused.stderr.splitlines()
+    assert sentence.startswith("The database does not answer (")
+    assert "start it, or correct DATABASE_URL" in sentence
+    assert "opensesame" not in sentence
+
+
 def test_migrating_next_to_the_service_finds_nothing_to_do(shared_service: Service) -> None:
     migrated = shared_service.run("migrate")
     assert (migrated.returncode, migrated.stdout) == (0, "nothing to do\n")

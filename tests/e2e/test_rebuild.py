@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import psycopg
 import pytest
 
@@ -56,6 +57,9 @@ def test_dropped_tables_come_back_byte_for_byte(used_service: Service, callee: C
     before = rows(used_service)
     with psycopg.connect(used_service.dsn(), autocommit=True) as connection:
         connection.execute("DROP TABLE tasks, task_results")
+    health = httpx.get(f"{used_service.url}/health")
+    assert health.status_code == 503
+    assert "tasks, task_results" in health.json()["checks"]["projectors"]["detail"]
     rebuilt = used_service.run("rebuild")
     assert rebuilt.returncode == 0, rebuilt.stderr
     assert rows(used_service) == before

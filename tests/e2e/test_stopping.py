@@ -54,3 +54,10 @@ def test_a_wrong_setting_stops_the_start_with_one_line(shared_service: Service) 
     assert (refused.returncode, refused.stdout) == (2, "")
     [line] = refused.stderr.splitlines()
     assert line.startswith('PORT="eighty" must be ')
+
+
+def test_an_unusable_log_directory_stops_the_start_with_one_line(shared_service: Service) -> None:
+    refused = shared_service.run("serve", LOG_DIR="/proc/logs", DATA_DIR="other")
+    assert refused.returncode == 1
+    [line] = refused.stderr.splitlines()
+    assert line.startswith("LOG_DIR=/proc/logs cannot be used (")

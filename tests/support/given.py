@@ -129,9 +129,9 @@ def created(**words: Any) -> TaskCreated:
     return tasks.create("default", definition(**words), NOON)
 
 
-def updated(*, next_run_at: datetime | None = None, at: datetime = NOON, **words: Any) -> TaskUpdated:
+def updated(*, next_run_at: datetime | None = None, now: datetime = NOON, **words: Any) -> TaskUpdated:
     """Another definition."""
-    return TaskUpdated(at=at, definition=definition(**words), next_run_at=next_run_at)
+    return TaskUpdated(at=now, definition=definition(**words), next_run_at=next_run_at)
 
 
 def cancelled(at: datetime = NOON) -> TaskCancelled:

@@ -4,138 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import count
 from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
 
-from application.ports import DueTask, Group, LogUnavailable, Meta, NewFact, Patience, Undecodable, Unfinished
+from application.ports import Group, LogUnavailable, Meta, NewFact
 from application.scheduler.context import Context
 from application.scheduler.node import Node
 from application.scheduler.scheduler import Scheduler
 from application.tasks import Request, TaskCommands
 from domain.facts import Answered, Attempt
-from projections import task_results, tasks
-from tests.support.given import NOON, definition
-from tests.support.log import MemoryLog
+from tests.support.fake_clock import FakeClock
+from tests.support.fake_log import FakeDueTasks, FakeFollower, FlakyLog
+from tests.support.given import definition
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from typing import Any
     from uuid import UUID
 
-    from application.ports import Follower, Place, Recorded
+    from application.ports import Follower
     from domain.definition import Action
     from domain.facts import Answer, AnyFact, ExecutionFailed, ExecutionSucceeded, Occurrence
 
 LEASE = timedelta(seconds=60)
 GRACE = timedelta(seconds=20)
 REQUEST = Request(namespace="default", actor="tester", correlation_id="test")
-# More turns than any test needs: who takes them all is going round in circles.
-MAX_TURNS = 200_000
-
-type Sleeper = tuple[datetime, int, asyncio.Future[None]]
-
-
-class FakeClock:
-    """`Clock` whose time moves only when a test moves it, and then from one sleeper's instant to the next."""
-
-    def __init__(self, now: datetime = NOON) -> None:
-        self._now = now
-        self._sleepers: list[Sleeper] = []
-        self._serial = count()
-
-    def now(self) -> datetime:
-        """See `application.ports.Clock`."""
-        return self._now
-
-    async def sleep_until(self, instant: datetime) -> None:
-        """See `application.ports.Clock`."""
-        if instant <= self._now:
-            await asyncio.sleep(0)
-            return
-        waiting = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (instant, next(self._serial), waiting))
-        await waiting
-
-    async def settle(self) -> None:
-        """Until nobody can go on without the time moving."""
-        ready: deque[object] = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
-        for _ in range(MAX_TURNS):
-            await asyncio.sleep(0)
-            if not ready:
-                return
-        raise AssertionError(f"something goes round in circles at {self._now}")
-
-    async def reach(self, instant: datetime) -> None:
-        """Let the time pass up to an instant, waking everybody at his own on the way."""
-        await self.settle()
-        while (wake_at := self._next_waking()) is not None and wake_at <= instant:
-            self._now = wake_at
-            while self._sleepers and self._sleepers[0][0] <= wake_at:
-                waiting = heapq.heappop(self._sleepers)[2]
-                if not waiting.done():
-                    waiting.set_result(None)
-            await self.settle()
-        self._now = max(self._now, instant)
-        await self.settle()
-
-    async def pass_by(self, seconds: float) -> None:
-        """Let some time pass."""
-        await self.reach(self._now + timedelta(seconds=seconds))
-
-    async def until(self, condition: Callable[[], bool], *, within: float = 600) -> None:
-        """Let the time pass until a condition holds; fails when it does not within so many seconds."""
-        deadline = self._now + timedelta(seconds=within)
-        await self.settle()
-        while not condition():
-            wake_at = self._next_waking()
-            assert wake_at is not None, "nobody waits for anything"
-            assert wake_at <= deadline, f"did not happen within {within} s"
-            await self.reach(wake_at)
-
-    def _next_waking(self) -> datetime | None:
-        while self._sleepers and self._sleepers[0][2].done():
-            heapq.heappop(self._sleepers)
-        return self._sleepers[0][0] if self._sleepers else None
-
-
-class FlakyLog(MemoryLog):
-    """A log that can store what is appended and lose the answer, or refuse to take it.
-
-    `meanwhile` holds what happens, once, between the storing of the first fact of a kind and the answer.
-    """
-
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        super().__init__(now)
-        self._losing = False
-        self.poison: type[AnyFact] | None = None
-        self.meanwhile: dict[type[AnyFact], Callable[[], Awaitable[object]]] = {}
-
-    @contextlib.contextmanager
-    def losing_answers(self) -> Iterator[None]:
-        """Prompt appends are stored, but those who made them hear nothing."""
-        self._losing = True
-        try:
-            yield
-        finally:
-            self._losing = False
-
-    async def append(self, group: Group, *, patience: Patience = "prompt") -> int | None:
-        """See `application.ports.EventLog`; facts of the kind `poison` are too much for the database."""
-        if self.poison and any(isinstance(new.fact, self.poison) for new in group.facts):
-            raise ValueError("the database refuses the statement")
-        position = await super().append(group, patience=patience)
-        for new in group.facts if position else ():
-            if happening := self.meanwhile.pop(type(new.fact), None):
-                await happening()
-        if self._losing and patience == "prompt":
-            raise LogUnavailable("the answer was lost")
-        return position
 
 
 @dataclass
@@ -177,98 +74,15 @@ class FakeCaller:
         return Attempt(number=number, started_at=started_at, duration_ms=duration_ms, answer=answer)
 
 
-class FakeFollower:
-    """`Follower` over a log in memory that can be held back."""
-
-    def __init__(self, log: MemoryLog) -> None:
-        self._log = log
-        self._open = asyncio.Event()
-        self._open.set()
-        self._told = 0
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Nothing is told for the length of the block."""
-        self._open.clear()
-        try:
-            yield
-        finally:
-            self._open.set()
-
-    async def follow(self, position: int) -> AsyncIterator[Sequence[Recorded]]:
-        """See `application.ports.Follower`."""
-        async for batch in self._log.follow(position):
-            await self._open.wait()
-            yield batch
-            self._told = batch[-1].position if batch else self._told
-
-    async def told(self) -> None:
-        """Once the scheduler has heard of all that is in the log."""
-        for _ in range(MAX_TURNS):
-            if self._told == len(self._log.recorded):
-                return
-            await asyncio.sleep(0)
-        raise AssertionError("nobody listens to the follower")
-
-
-class FakeDueTasks:
-    """`DueTasks` from the projections' own folds over the log; `projected` holds them back at a position."""
-
-    def __init__(self, log: MemoryLog) -> None:
-        self._log = log
-        self.projected: int | None = None
-        self.away = False
-        self.pages = 0
-        self.meanwhile: Callable[[], Awaitable[object]] | None = None
-
-    async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueTask]]:
-        """See `application.ports.DueTasks`; what happens `meanwhile` comes after the snapshot."""
-        self.pages += 1
-        events = self._events()
-        rows = tasks.fold({}, events).rows.values()
-        places = sorted(
-            (row.next_run, row.id, row.version, row.namespace, row.definition)
-            for row in rows
-            if row.next_run is not None and row.definition is not None
-        )
-        due = [
-            DueTask(task_id=task_id, version=version, namespace=namespace, definition=known, due_at=due_at)
-            for due_at, task_id, version, namespace, known in places
-            if due_at <= until and (after is None or (due_at, task_id) > after)
-        ]
-        if self.meanwhile is not None:
-            happening, self.meanwhile = self.meanwhile, None
-            await happening()
-        return len(self._log.recorded) if self.projected is None else self.projected, due[:limit]
-
-    async def unfinished(self, limit: int) -> Sequence[Unfinished]:
-        """See `application.ports.DueTasks`."""
-        rows = task_results.fold({}, self._events()).rows.values()
-        running = sorted(
-            (row for row in rows if row.status == "running"),
-            key=lambda row: (row.retry_at or row.lease_until or NOON, row.id),
-        )
-        return [
-            Unfinished(
-                execution_id=row.id, node=row.node or "", lease_until=row.lease_until, retry_at=row.retry_at
-            )
-            for row in running[:limit]
-        ]
-
-    def _events(self) -> list[Recorded]:
-        if self.away:
-            raise LogUnavailable("the read models are away")
-        events = self._log.recorded[: self.projected]
-        return [event for event in events if not isinstance(event.fact, Undecodable)]
-
-
 class FakeNodes:
-    """`Nodes` in memory; a node whose beat a test puts here itself never beats again."""
+    """`Nodes` in memory. A node whose beat a test puts here itself never beats again; one of `alive` does."""
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
         self.known: dict[str, datetime] = {}
+        self.alive: set[str] = set()
         self.away = False
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def beat(self, node: str) -> None:
         """See `application.ports.Nodes`."""
@@ -276,9 +90,13 @@ class FakeNodes:
         self.known[node] = self._clock.now()
 
     async def beats(self) -> Mapping[str, datetime]:
-        """See `application.ports.Nodes`."""
+        """See `application.ports.Nodes`; what happens `meanwhile` comes after the snapshot."""
         self._answering()
-        return dict(self.known)
+        seen = self.known | dict.fromkeys(self.alive, self._clock.now())
+        if self.meanwhile is not None:
+            happening, self.meanwhile = self.meanwhile, None
+            await happening()
+        return seen
 
     async def leave(self, node: str) -> None:
         """See `application.ports.Nodes`."""

@@ -106,7 +106,8 @@ VALID = json.dumps(task_json()).encode()
 WRONG_BODIES = {
     "no JSON": (b"{", JSON, 400, "malformed-json", "not JSON"),
     "no body": (b"", JSON, 400, "malformed-json", "has no body"),
-    "not UTF-8": (b'{"name": "\xff"}', JSON, 400, "malformed-json", "not JSON"),
+    "not UTF-8": (b'{"name": "\xff"}', JSON, 400, "malformed-json", "byte 10 is not UTF-8"),
+    "a byte order mark": (b"\xef\xbb\xbf" + VALID, JSON, 400, "malformed-json", "leave that out"),
     "half a surrogate pair": (b'{"name": "\\ud800"}', JSON, 400, "malformed-json", "not JSON"),
     "NaN": (VALID.replace(b'"daily"', b"NaN"), JSON, 400, "malformed-json", "not JSON"),
     "nested without end": (DEEP.encode(), JSON, 422, "invalid-task", "give an object"),
@@ -164,7 +165,12 @@ async def test_a_wrong_body_is_refused(
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/json", "application/JSON; charset=UTF-8", "application/vnd.task+json"],
+    [
+        "application/json",
+        "application/JSON; charset=UTF-8",
+        "application/json;charset=utf8",
+        "application/vnd.task+json",
+    ],
 )
 async def test_every_name_of_json_is_understood(service: HttpService, content_type: str) -> None:
     answer = await service.client.post("/api/v1/tasks", content=VALID, headers={"Content-Type": content_type})

@@ -91,6 +91,20 @@ async def test_a_malformed_idempotency_key_is_refused(service: HttpService, key:
     assert service.log.facts() == []
 
 
+async def test_a_header_given_twice_is_refused_rather_than_half_ignored(service: HttpService) -> None:
+    twice = [(b"Idempotency-Key", b"order-17"), (b"Idempotency-Key", b"order-18")]
+    answer = await service.client.post("/api/v1/tasks", json=task_json(), headers=twice)
+    assert answer.status_code == 400
+    assert answer.json()["errors"] == [{"detail": "Give it once.", "parameter": "Idempotency-Key"}]
+    assert service.log.facts() == []
+
+
+async def test_preferences_may_come_in_several_headers(service: HttpService) -> None:
+    several = [(b"Prefer", b"respond-async"), (b"Prefer", b"wait=5")]
+    answer = await service.client.post("/api/v1/tasks", json=task_json(), headers=several)
+    assert answer.status_code == 201, answer.text
+
+
 @pytest.mark.parametrize(
     ("method", "path", "slug"),
     [

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
+import httpx
 import pytest
 import structlog
 
@@ -65,6 +66,19 @@ async def test_head_is_get_without_the_content(service: HttpService, path: str) 
     assert head.content == b""
     assert head.headers["content-type"] == whole.headers["content-type"]
     assert head.headers["content-length"] == str(len(whole.content))
+
+
+async def test_the_server_itself_still_sees_a_head(service: HttpService) -> None:
+    """It would miss the content that Content-Length announces, log an error and drop the connection."""
+    scopes: list[Any] = []
+
+    async def server(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await service.app(scope, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=server)) as client:
+        await client.head("http://testserver/health")
+    assert [scope["method"] for scope in scopes] == ["HEAD"]
 
 
 async def test_options_tells_every_method(service: HttpService) -> None:

@@ -20,8 +20,9 @@ from domain.facts import (
     TaskCompleted,
 )
 from domain.identity import execution_id
+from tests.support.fake_log import FakeFollower
 from tests.support.given import NOON, after
-from tests.support.scheduler import FakeFollower, World
+from tests.support.scheduler import World
 
 if TYPE_CHECKING:
     pass
@@ -182,6 +183,7 @@ async def test_a_new_trigger_that_is_due_at_the_claimed_instant_goes_on_from_its
         (after(60), "http://target/new"),
         (after(3660), "http://target/new"),
     ]
+    assert world.names(task) == ["TaskCreated", "TaskUpdated", "TaskUpdated"]
     assert world.facts(ExecutionSkipped) == []
 
 
@@ -195,7 +197,7 @@ async def test_a_one_off_that_is_moved_away_unsent_and_back_runs_after_all() -> 
         await world.update(task, at=after(600))
         await world.clock.reach(after(11))
         assert len(world.facts(ExecutionSkipped)) == 1
-        await world.update(task, at=after(1))
+        await world.update(task, at=after(1), url="http://target/moved")
         await world.clock.reach(after(60))
     run = execution_id(task, after(1), "scheduled")
     assert [call.execution_id for call in world.calls if "moved" in call.url] == [run]

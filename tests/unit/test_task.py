@@ -53,6 +53,7 @@ def test_a_new_task_is_scheduled_at_version_1() -> None:
         created_at=NOON,
         updated_at=NOON,
         placed_at=after(5),
+        placed_in=1,
     )
 
 
@@ -109,7 +110,7 @@ def test_a_one_off_is_completed_by_its_occurrence() -> None:
 
 
 def test_a_one_off_that_was_moved_is_not_completed_by_its_earlier_instant() -> None:
-    moved = updated(at=NOON, next_run_at=after(60))
+    moved = updated(at=after(60), next_run_at=after(60))
     task = given(created(at=after(5)), moved)
     task.when(complete(after(5))).decides_nothing()
 
@@ -133,16 +134,29 @@ def test_the_last_fact_says_how_a_task_ended(end: TaskCancelled | TaskCompleted,
 
 
 def test_an_update_without_a_place_leaves_the_place_alone() -> None:
-    task = given(created(), updated(name="other", at=after(30))).state
+    task = given(created(), updated(name="other", now=after(30))).state
     assert isinstance(task, Scheduled)
-    assert (task.placed_at, task.definition.name) == (after(60), "other")
+    assert (task.placed_at, task.placed_in, task.definition.name) == (after(60), 1, "other")
     assert (task.created_at, task.updated_at) == (NOON, after(30))
 
 
 def test_an_update_with_a_place_moves_a_scheduled_task() -> None:
     task = given(created(), updated(cron="0 * * * *", next_run_at=after(3600))).state
     assert isinstance(task, Scheduled)
-    assert task.placed_at == after(3600)
+    assert (task.placed_at, task.placed_in) == (after(3600), 2)
+
+
+def test_a_task_passes_over_an_occurrence_that_an_earlier_definition_had_claimed() -> None:
+    task = given(created(), updated(cron="*/5 * * * *", next_run_at=after(300))).state
+    assert isinstance(task, Scheduled)
+    expected = TaskUpdated(at=NOON, definition=task.definition, next_run_at=after(600))
+    assert tasks.pass_over(task, after(300), NOON) == expected
+
+
+def test_a_one_off_has_no_other_occurrence_to_pass_on_to() -> None:
+    task = given(created(at=after(5))).state
+    assert isinstance(task, Scheduled)
+    assert tasks.pass_over(task, after(5), NOON) is None
 
 
 def test_what_the_log_holds_has_happened_even_after_the_end() -> None:

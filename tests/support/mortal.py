@@ -1,0 +1,121 @@
+"""Schedulers that can be killed: from then on nothing they do reaches the world, and nothing comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from application.ports import LogUnavailable
+from application.scheduler.context import Context
+from application.scheduler.scheduler import Scheduler
+from tests.support.fake_log import FakeFollower
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from application.ports import DueTask, Group, Patience, Place, Recorded, Unfinished
+    from domain.definition import Action
+    from domain.facts import Attempt
+    from tests.support.scheduler import World
+
+NO_GRACE = timedelta()
+
+
+@dataclass
+class MortalNode:
+    """One scheduler's own view of every port."""
+
+    world: World
+    name: str
+    dead: bool = False
+    grace: timedelta = field(default=timedelta(seconds=20))
+
+    def __post_init__(self) -> None:
+        """Start at once."""
+        self.follower = FakeFollower(self.world.log)
+        context = self.world.context(self.name)
+        mine = Context(
+            log=self,
+            clock=context.clock,
+            caller=self,
+            observer=context.observer,
+            node=context.node,
+            chance=context.chance,
+        )
+        self._engine = Scheduler(mine, self, self, self, concurrency=3, grace=self.grace)
+        self.running = asyncio.create_task(self._engine.run())
+
+    async def stop(self) -> None:
+        """Let it end in peace."""
+        self.running.cancel()
+        await self.world.clock.until(self.running.done)
+
+    async def kill(self) -> None:
+        """End it at once, as `kill -9` does."""
+        self.dead = True
+        self._engine._grace = NO_GRACE
+        await self.stop()
+
+    async def _breathe(self) -> None:
+        if self.dead:
+            await asyncio.get_running_loop().create_future()
+
+    async def append(self, group: Group, *, patience: Patience = "prompt") -> int | None:
+        """See `application.ports.EventLog`."""
+        await self._breathe()
+        position = await self.world.log.append(group, patience=patience)
+        await self._breathe()
+        return position
+
+    async def read_stream(self, stream: UUID) -> Sequence[Recorded]:
+        """See `application.ports.EventLog`."""
+        await self._breathe()
+        return await self.world.log.read_stream(stream)
+
+    async def read_after(self, position: int, limit: int) -> Sequence[Recorded]:
+        """See `application.ports.EventLog`."""
+        await self._breathe()
+        return await self.world.log.read_after(position, limit)
+
+    async def follow(self, position: int) -> AsyncIterator[Sequence[Recorded]]:
+        """See `application.ports.Follower`."""
+        async for batch in self.follower.follow(position):
+            await self._breathe()
+            yield batch
+
+    async def call(self, action: Action, execution_id: UUID, number: int) -> Attempt:
+        """See `application.ports.HttpCaller`."""
+        await self._breathe()
+        attempt = await self.world.caller.call(action, execution_id, number)
+        await self._breathe()
+        return attempt
+
+    async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueTask]]:
+        """See `application.ports.DueTasks`."""
+        await self._breathe()
+        return await self.world.due_tasks.page(after, until, limit)
+
+    async def unfinished(self, limit: int) -> Sequence[Unfinished]:
+        """See `application.ports.DueTasks`."""
+        await self._breathe()
+        return await self.world.due_tasks.unfinished(limit)
+
+    async def beat(self, node: str) -> None:
+        """See `application.ports.Nodes`."""
+        await self._breathe()
+        await self.world.nodes.beat(node)
+
+    async def beats(self) -> Mapping[str, datetime]:
+        """See `application.ports.Nodes`."""
+        await self._breathe()
+        return await self.world.nodes.beats()
+
+    async def leave(self, node: str) -> None:
+        """See `application.ports.Nodes`."""
+        if self.dead:
+            raise LogUnavailable("the dead say nothing")
+        await self.world.nodes.leave(node)

@@ -1,0 +1,197 @@
+"""Sending what was claimed: at its instant, under a lease that covers it, so many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+
+from application.scheduler.attempts import Attempts
+from application.scheduler.node import Node
+from application.scheduler.reclaim import Reclaim
+from application.scheduler.work import Job
+from domain import execution as executions
+from domain.facts import AttemptStarted, ExecutionStarted, ExecutionSucceeded, ExecutionTakenOver
+from domain.identity import execution_id
+from tests.support.given import NOON, RUN, after, definition, occurrence, started
+from tests.support.scheduler import LEASE, World
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import datetime
+
+    from domain.facts import Attempt
+
+
+def job(number: int, send_at: datetime) -> Job:
+    claimed = executions.start(UUID(int=number), started(send_at))
+    return Job(claimed, definition(url=f"http://target/{number}"), 1, send_at)
+
+
+@contextlib.asynccontextmanager
+async def attempts(world: World, *, concurrency: int = 2) -> AsyncIterator[Attempts]:
+    """Attempts alone, whose outcomes nobody records."""
+
+    async def settle(_: Job, __: Attempt) -> None:
+        await asyncio.sleep(0)
+
+    context = world.context()
+    sending = Attempts(context, Reclaim(context), settle, concurrency)
+    running = asyncio.create_task(sending.run())
+    await world.clock.settle()
+    yield sending
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_each_call_is_sent_at_its_instant_whatever_the_order_of_the_claims() -> None:
+    world = World()
+    async with attempts(world) as sending:
+        for number in (3, 1, 2):
+            sending.start(job(number, after(number)))
+        await world.clock.reach(after(10))
+    assert [(call.url, call.at) for call in world.calls] == [
+        ("http://target/1", after(1)),
+        ("http://target/2", after(2)),
+        ("http://target/3", after(3)),
+    ]
+
+
+async def test_what_is_late_is_sent_at_once() -> None:
+    world = World()
+    async with attempts(world) as sending:
+        sending.start(job(1, after(-5)))
+        await world.clock.settle()
+    assert [call.at for call in world.calls] == [NOON]
+
+
+async def test_an_earlier_claim_does_not_wait_for_a_later_one() -> None:
+    world = World()
+    async with attempts(world) as sending:
+        sending.start(job(1, after(9)))
+        await world.clock.reach(after(1))
+        sending.start(job(2, after(2)))
+        await world.clock.reach(after(3))
+    assert [call.url for call in world.calls] == ["http://target/2"]
+
+
+async def test_no_more_calls_are_in_flight_than_allowed() -> None:
+    world = World()
+    world.caller.takes = timedelta(seconds=1)
+    async with attempts(world, concurrency=2) as sending:
+        for number in range(1, 6):
+            sending.start(job(number, after(1)))
+        assert sending.ready() == 5
+        await world.clock.reach(after(1))
+        assert (sending.ready(), sending.idle()) == (3, False)
+        await world.clock.reach(after(4))
+        assert sending.idle()
+    assert [call.at for call in world.calls] == [after(1), after(1), after(2), after(2), after(3)]
+    assert max(world.observed.calls) == 2
+
+
+async def test_a_lease_that_grew_short_in_the_queue_is_renewed_before_the_call_is_sent() -> None:
+    world = World()
+    world.caller.takes = LEASE
+    busy = await world.create(at=NOON, url="http://target/busy")
+    queued = await world.create(at=after(1), url="http://target/queued")
+    async with world.scheduler(concurrency=1):
+        await world.clock.reach(after(130))
+    assert [(call.url, call.at, call.number) for call in world.calls] == [
+        ("http://target/busy", NOON, 1),
+        ("http://target/queued", after(60), 1),
+    ]
+    [renewed] = world.facts(AttemptStarted)
+    assert renewed.lease_until == after(60 + 10 + 60)
+    assert world.names(busy)[-1] == world.names(queued)[-1] == "TaskCompleted"
+
+
+async def test_a_call_is_not_sent_when_another_node_has_taken_it_over_in_the_queue() -> None:
+    world = World()
+    world.caller.takes = LEASE
+    await world.create(at=NOON, url="http://target/busy")
+    queued = await world.create(at=after(1), url="http://target/queued")
+    run = execution_id(queued, after(1), "scheduled")
+    async with world.scheduler(concurrency=1):
+        await world.clock.reach(after(30))
+        world.nodes.alive.add("node-2")
+        lost = ExecutionTakenOver(
+            at=after(30),
+            task_id=queued,
+            task_version=1,
+            number=2,
+            node="node-2",
+            lost_by="node-1",
+            lease_until=after(600),
+        )
+        await world.append(run, lost)
+        await world.clock.reach(after(130))
+    assert [call.url for call in world.calls] == ["http://target/busy"]
+    assert world.names(run) == ["ExecutionStarted", "ExecutionTakenOver"]
+
+
+async def test_a_lease_that_ran_out_while_it_was_renewed_is_renewed_again() -> None:
+    world = World()
+    world.caller.takes = LEASE
+    await world.create(at=NOON, url="http://target/busy")
+    await world.create(at=after(1), url="http://target/queued")
+    async with world.scheduler(concurrency=1):
+        await world.clock.reach(after(59))
+
+        async def wait() -> None:
+            await world.clock.sleep_until(after(200))
+
+        world.log.meanwhile[AttemptStarted] = wait
+        await world.clock.reach(after(300))
+    assert [call.at for call in world.calls] == [NOON, after(200)]
+    assert [fact.lease_until for fact in world.facts(AttemptStarted)] == [after(130), after(270)]
+
+
+def test_a_short_lease_setting_covers_a_call_that_starts_at_once() -> None:
+    node = Node(name="node-1", margin=timedelta(seconds=1))
+    fact = ExecutionStarted(
+        at=NOON,
+        occurrence=occurrence(),
+        node="node-1",
+        lease_until=NOON + timedelta(seconds=10) + node.margin,
+        next_run_at=None,
+    )
+    fresh = Job(executions.start(RUN, fact), definition(), 1, NOON)
+    assert node.covered(fresh, NOON)
+    assert not node.covered(fresh, after(0.5))
+
+
+async def test_an_outcome_that_the_database_refuses_does_not_stop_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    lost = await world.create(at=after(5))
+    world.log.poison = ExecutionSucceeded
+    async with world.scheduler(concurrency=1):
+        await world.clock.reach(after(6))
+        world.log.poison = None
+        await world.create(at=after(8))
+        await world.clock.reach(after(9))
+        assert [call.at for call in world.calls] == [after(5), after(8)]
+        await world.clock.reach(after(80))  # the lease is over
+    assert [call.number for call in world.calls] == [1, 1, 2]
+    assert world.names(lost)[-1] == "TaskCompleted"
+    run = execution_id(lost, after(5), "scheduled")
+    assert f"an attempt of execution {run}" in caplog.text
+
+
+async def test_a_caller_that_breaks_its_promise_costs_one_attempt(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.caller.error = RuntimeError("a bug")
+    await world.create(at=after(5))
+    async with world.scheduler(concurrency=1):
+        await world.clock.reach(after(6))
+        world.caller.error = None
+        await world.clock.reach(after(80))
+    assert [call.number for call in world.calls] == [1, 2]
+    assert "a bug" in caplog.text

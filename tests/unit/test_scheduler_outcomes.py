@@ -1,0 +1,176 @@
+"""Recording what an attempt brought, and closing a one-off with its last one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from application.scheduler.outcomes import Outcomes
+from application.scheduler.work import Job
+from domain import execution as executions
+from domain.facts import (
+    AttemptFailed,
+    ExecutionStarted,
+    ExecutionSucceeded,
+    ExecutionTakenOver,
+    Occurrence,
+    TaskCompleted,
+)
+from domain.identity import execution_id
+from tests.support.given import NOON, after, attempt, definition
+from tests.support.scheduler import World
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+
+async def called(world: World, task: UUID, **words: Any) -> Job:
+    """A job of node-1 whose call has been made, claimed from version 1 of its task."""
+    occurrence = Occurrence(
+        task_id=task, task_version=1, task_name="report", namespace="default", due_at=NOON
+    )
+    claimed = ExecutionStarted(
+        at=NOON, occurrence=occurrence, node="node-1", lease_until=after(70), next_run_at=None
+    )
+    run = execution_id(task, NOON, "scheduled")
+    await world.append(run, claimed)
+    return Job(executions.start(run, claimed), definition(**words), 1, NOON)
+
+
+def outcomes(world: World) -> tuple[Outcomes, list[Job]]:
+    """Outcomes, and the jobs that then wait for a retry."""
+    waiting: list[Job] = []
+    return Outcomes(world.context(), waiting.append), waiting
+
+
+async def taken_over(world: World, job: Job) -> None:
+    lost = ExecutionTakenOver(
+        at=NOON,
+        task_id=job.task_id,
+        task_version=1,
+        number=2,
+        node="node-2",
+        lost_by="node-1",
+        lease_until=after(70),
+    )
+    await world.append(job.execution.id, lost)
+
+
+async def test_success_ends_the_execution_and_its_one_off_together() -> None:
+    world = World()
+    job = await called(world, await world.create(at=NOON), at=NOON)
+    settling, _ = outcomes(world)
+    await settling.settle(job, attempt(1, 204))
+    assert [type(fact) for fact in world.log.facts()][-2:] == [ExecutionSucceeded, TaskCompleted]
+    assert [(end.outcome, end.execution_id) for end in world.facts(TaskCompleted)] == [
+        ("succeeded", job.execution.id)
+    ]
+    assert [occurrence.due_at for occurrence, _ in world.observed.ends] == [NOON]
+
+
+async def test_the_end_of_a_cron_task_s_execution_leaves_the_task_alone() -> None:
+    world = World()
+    job = await called(world, await world.create(), cron="* * * * *")
+    settling, _ = outcomes(world)
+    await settling.settle(job, attempt(1, 200))
+    assert world.names(job.task_id) == ["TaskCreated"]
+
+
+async def test_a_failure_that_may_pass_waits_for_its_retry() -> None:
+    world = World()
+    job = await called(world, await world.create(at=NOON), at=NOON)
+    settling, waiting = outcomes(world)
+    await settling.settle(job, attempt(1, 503))
+    assert waiting == [job]
+    assert isinstance(job.execution, executions.Waiting)
+    assert [fact.retry_at for fact in world.facts(AttemptFailed)] == [after(1)]
+    assert world.observed.ends == []
+
+
+async def test_a_failure_of_what_another_node_took_over_waits_for_nothing() -> None:
+    world = World()
+    job = await called(world, await world.create(at=NOON), at=NOON)
+    await taken_over(world, job)
+    settling, waiting = outcomes(world)
+    await settling.settle(job, attempt(1, 503))
+    assert waiting == []
+    assert world.facts(AttemptFailed) == []
+
+
+async def test_an_outcome_of_what_another_node_took_over_is_not_recorded() -> None:
+    world = World()
+    job = await called(world, await world.create(at=NOON), at=NOON)
+    await taken_over(world, job)
+    settling, _ = outcomes(world)
+    await settling.settle(job, attempt(1, 200))
+    assert world.names(job.execution.id) == ["ExecutionStarted", "ExecutionTakenOver"]
+    assert world.names(job.task_id) == ["TaskCreated"]
+    assert world.observed.ends == []
+
+
+async def test_a_one_off_whose_action_changed_meanwhile_is_completed() -> None:
+    world = World()
+    job = await called(world, await world.create(at=NOON), at=NOON)
+    await world.update(job.task_id, at=NOON, name="other")
+    settling, _ = outcomes(world)
+    await settling.settle(job, attempt(1, 200))
+    assert world.names(job.task_id) == ["TaskCreated", "TaskUpdated", "TaskCompleted"]
+
+
+async def test_a_one_off_that_was_moved_meanwhile_goes_on() -> None:
+    world = World()
+    job = await called(world, await world.create(at=NOON), at=NOON)
+    await world.update(job.task_id, at=after(600))
+    settling, _ = outcomes(world)
+    await settling.settle(job, attempt(1, 200))
+    assert world.names(job.task_id) == ["TaskCreated", "TaskUpdated"]
+    assert world.names(job.execution.id) == ["ExecutionStarted", "ExecutionSucceeded"]
+
+
+async def test_a_one_off_that_moves_back_in_the_very_moment_of_recording_is_completed() -> None:
+    world = World()
+    job = await called(world, await world.create(at=NOON), at=NOON)
+    await world.update(job.task_id, at=after(600))
+
+    async def move_back() -> None:
+        await world.update(job.task_id, at=NOON)
+
+    world.log.after_reading[job.task_id] = move_back
+    settling, _ = outcomes(world)
+    await settling.settle(job, attempt(1, 200))
+    assert world.names(job.task_id) == ["TaskCreated", "TaskUpdated", "TaskUpdated", "TaskCompleted"]
+    assert world.names(job.execution.id) == ["ExecutionStarted", "ExecutionSucceeded"]
+
+
+async def test_a_task_that_was_cancelled_meanwhile_stays_cancelled() -> None:
+    world = World()
+    job = await called(world, await world.create(at=NOON), at=NOON)
+    await world.cancel(job.task_id)
+    settling, _ = outcomes(world)
+    await settling.settle(job, attempt(1, 404))
+    assert world.names(job.task_id) == ["TaskCreated", "TaskCancelled"]
+    assert world.names(job.execution.id) == ["ExecutionStarted", "ExecutionFailed"]
+
+
+async def test_an_outcome_is_recorded_even_when_its_task_cannot_be_read() -> None:
+    world = World()
+    job = await called(world, await world.create(at=NOON), at=NOON)
+    world.log.plant(job.task_id, 2, "task.renamed.v9", b"{}")
+    settling, _ = outcomes(world)
+    await settling.settle(job, attempt(1, 200))
+    assert world.names(job.execution.id) == ["ExecutionStarted", "ExecutionSucceeded"]
+    assert len(world.observed.ends) == 1
+
+
+async def test_an_outcome_waits_through_an_outage() -> None:
+    world = World()
+    world.caller.takes = after(5) - NOON
+    task = await world.create(at=NOON)
+    async with world.scheduler():
+        await world.clock.reach(after(1))
+        await world.update(task, at=NOON, name="other")
+        await world.clock.reach(after(2))
+        with world.log.away():
+            await world.clock.reach(after(30))
+        await world.clock.reach(after(31))
+    assert len(world.calls) == 1
+    assert world.names(task) == ["TaskCreated", "TaskUpdated", "TaskCompleted"]

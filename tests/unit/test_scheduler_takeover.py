@@ -1,0 +1,285 @@
+"""Going on with what dead nodes left, and leaving the living alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+
+from application.scheduler.takeover import DEAD_AFTER, EVERY, Liveness
+from domain.facts import (
+    AttemptFailed,
+    AttemptStarted,
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionStarted,
+    ExecutionTakenOver,
+    Occurrence,
+    TaskCompleted,
+)
+from domain.identity import execution_id
+from tests.support.given import NOON, after, attempt, failed_attempt
+from tests.support.scheduler import World
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+async def left_running(
+    world: World, *, node: str = "dead-1", lease_seconds: float = 70, **words: object
+) -> UUID:
+    """A one-off of noon that a node has claimed and not finished."""
+    task = await world.create(at=NOON, **words)
+    occurrence = Occurrence(
+        task_id=task, task_version=1, task_name="report", namespace="default", due_at=NOON
+    )
+    run = execution_id(task, NOON, "scheduled")
+    claimed = ExecutionStarted(
+        at=NOON, occurrence=occurrence, node=node, lease_until=after(lease_seconds), next_run_at=None
+    )
+    await world.append(run, claimed)
+    return run
+
+
+async def left_waiting(world: World, *, retry_at: datetime, node: str = "dead-1") -> UUID:
+    """The same, with an attempt that has failed."""
+    run = await left_running(world, node=node)
+    task_id = world.facts(ExecutionStarted)[0].occurrence.task_id
+    await world.append(
+        run, AttemptFailed(at=NOON, task_id=task_id, attempt=attempt(1, 503), retry_at=retry_at)
+    )
+    return run
+
+
+async def test_what_a_node_left_when_it_left_is_taken_over_at_once() -> None:
+    world = World()
+    run = await left_running(world)
+    async with world.scheduler():
+        await world.clock.settle()
+        assert [(call.at, call.execution_id, call.number) for call in world.calls] == [(NOON, run, 2)]
+    [takeover] = world.facts(ExecutionTakenOver)
+    assert (takeover.lost_by, takeover.node, takeover.number) == ("dead-1", "node-1", 2)
+    assert len(world.facts(TaskCompleted)) == 1
+
+
+async def test_a_node_is_dead_once_its_beat_has_stood_still_for_ten_seconds() -> None:
+    world = World()
+    world.nodes.known["dead-1"] = NOON
+    await left_running(world)
+    async with world.scheduler():
+        await world.clock.reach(after(9.9))
+        assert world.calls == []
+        await world.clock.reach(after(10.1))
+    assert [call.number for call in world.calls] == [2]
+
+
+async def test_nothing_is_taken_from_a_living_node_before_its_lease_is_over() -> None:
+    world = World()
+    await left_running(world, node="node-2", lease_seconds=70)
+    async with world.scheduler("node-2"):
+        async with world.scheduler("node-1"):
+            await world.clock.reach(after(69.9))
+            assert world.calls == []
+            await world.clock.reach(after(72))
+        assert [call.number for call in world.calls] == [2]
+
+
+async def test_after_an_outage_leases_are_judged_only_when_everybody_had_time_to_record() -> None:
+    world = World()
+    await left_running(world, node="node-2", lease_seconds=20)
+    world.nodes.known["node-2"] = NOON
+    async with world.scheduler("node-1"), world.scheduler("node-2"):
+        world.due_tasks.away = True
+        await world.clock.reach(after(60))
+        world.due_tasks.away = False
+        await world.clock.reach(after(69))
+        assert world.calls == []
+        await world.clock.reach(after(80))
+    assert len(world.calls) == 1
+
+
+async def test_a_retry_that_a_dead_node_left_waiting_is_made_at_its_time() -> None:
+    world = World()
+    run = await left_waiting(world, retry_at=after(20))
+    async with world.scheduler():
+        await world.clock.reach(after(19))
+        assert world.calls == []
+        await world.clock.reach(after(21))
+    assert [(call.at, call.execution_id, call.number) for call in world.calls] == [(after(20), run, 2)]
+
+
+async def test_a_retry_that_a_living_node_has_forgotten_is_made_by_another() -> None:
+    world = World()
+    await left_waiting(world, retry_at=after(5), node="node-2")
+    async with world.scheduler("node-2"), world.scheduler("node-1"):
+        await world.clock.reach(after(34))
+        assert world.calls == []
+        await world.clock.reach(after(37))
+    assert [call.number for call in world.calls] == [2]
+    assert len(world.facts(AttemptStarted)) == 1
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+async def test_what_was_left_of_a_task_that_is_cancelled_by_now_ends_without_a_call(waiting: bool) -> None:
+    world = World()
+    run = await (left_waiting(world, retry_at=after(300)) if waiting else left_running(world))
+    await world.cancel(world.facts(ExecutionStarted)[0].occurrence.task_id)
+    async with world.scheduler():
+        await world.clock.reach(after(3))
+    assert world.calls == []
+    assert world.names(run)[-1] == "ExecutionCancelled"
+    [end] = world.facts(ExecutionCancelled)
+    assert end.reason == "the task was cancelled: no further attempt is made"
+
+
+async def test_a_takeover_calls_the_action_as_it_is_by_now() -> None:
+    world = World()
+    await left_running(world, url="http://target/old")
+    await world.update(world.facts(ExecutionStarted)[0].occurrence.task_id, at=NOON, url="http://target/new")
+    async with world.scheduler():
+        await world.clock.settle()
+    assert [call.url for call in world.calls] == ["http://target/new"]
+
+
+async def test_what_takes_its_scheduler_down_each_time_fails_at_last() -> None:
+    world = World()
+    run = await left_running(world)
+    for number in range(2, 7):
+        lost = ExecutionTakenOver(
+            at=NOON,
+            task_id=world.facts(ExecutionStarted)[0].occurrence.task_id,
+            task_version=1,
+            number=number,
+            node="dead-1",
+            lost_by="dead-1",
+            lease_until=NOON,
+        )
+        await world.append(run, lost)
+    async with world.scheduler():
+        await world.clock.reach(after(3))
+    assert world.calls == []
+    [end] = world.facts(ExecutionFailed)
+    assert "are unknown" in end.reason
+    assert [fact.outcome for fact in world.facts(TaskCompleted)] == ["failed"]
+
+
+async def test_a_node_that_joins_and_claims_while_others_look_is_not_taken_for_dead() -> None:
+    world = World()
+
+    async def join() -> None:
+        world.nodes.alive.add("node-2")
+        await left_running(world, node="node-2")
+
+    async with world.scheduler("node-1"):
+        world.nodes.meanwhile = join
+        await world.clock.reach(after(9))
+    assert world.calls == []
+
+
+async def test_a_row_that_is_behind_the_log_takes_nothing_over() -> None:
+    world = World()
+    run = await left_running(world)
+    world.due_tasks.projected = len(world.log.recorded)
+    await world.append(run, failed_attempt())
+    end = ExecutionCancelled(
+        at=NOON, task_id=world.facts(ExecutionStarted)[0].occurrence.task_id, reason="over"
+    )
+    await world.append(run, end)
+    async with world.scheduler():
+        await world.clock.reach(after(3))
+    assert world.calls == []
+    assert world.names(run)[-1] == "ExecutionCancelled"
+
+
+async def test_an_execution_of_a_task_that_the_log_does_not_know_is_left_alone() -> None:
+    world = World()
+    run = await left_running(world)
+    stray = execution_id(UUID(int=9), NOON, "scheduled")
+    claimed = world.facts(ExecutionStarted)[0]
+    occurrence = Occurrence(
+        task_id=UUID(int=9), task_version=1, task_name="", namespace="default", due_at=NOON
+    )
+    await world.append(
+        stray,
+        ExecutionStarted(
+            at=NOON, occurrence=occurrence, node="dead-1", lease_until=claimed.lease_until, next_run_at=None
+        ),
+    )
+    async with world.scheduler():
+        await world.clock.reach(after(3))
+    assert [call.execution_id for call in world.calls] == [run]
+    assert world.names(stray) == ["ExecutionStarted"]
+
+
+async def test_what_this_release_cannot_read_keeps_nothing_else_from_being_taken_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    unreadable = await left_running(world, lease_seconds=60)
+    world.log.plant(unreadable, 2, "execution.paused.v9", b"{}")
+    run = await left_running(world, lease_seconds=70)
+    async with world.scheduler():
+        await world.clock.reach(after(5))
+    assert [call.execution_id for call in world.calls] == [run]
+    [complaint] = [record.message for record in caplog.records]
+    assert "execution.paused.v9" in complaint
+    assert str(unreadable) in complaint
+
+
+async def test_two_nodes_that_take_over_at_once_call_once() -> None:
+    world = World()
+    await left_running(world)
+    async with world.scheduler("node-1"), world.scheduler("node-2"):
+        await world.clock.reach(after(15))
+    assert [call.number for call in world.calls] == [2]
+
+
+async def test_an_error_in_a_takeover_does_not_end_the_scheduler(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    await left_running(world)
+    world.log.poison = ExecutionTakenOver
+    async with world.scheduler():
+        await world.create(at=after(5))
+        await world.clock.reach(after(6))
+    assert [call.at for call in world.calls] == [after(5)]
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+def look(liveness: Liveness, beats: dict[str, datetime], *seconds: int) -> None:
+    for second in seconds:
+        liveness.look(beats, after(second))
+
+
+def test_a_node_that_nobody_knows_has_left() -> None:
+    liveness = Liveness()
+    look(liveness, {"node-1": NOON}, 0)
+    assert liveness.dead("node-2")
+    assert not liveness.dead("node-1")
+
+
+def test_a_node_that_beats_again_was_not_dead() -> None:
+    liveness = Liveness()
+    look(liveness, {"node-1": NOON}, *range(12))
+    assert liveness.dead("node-1")
+    look(liveness, {"node-1": after(12)}, 12)
+    assert not liveness.dead("node-1")
+
+
+def test_the_time_of_an_outage_kills_nobody() -> None:
+    liveness = Liveness()
+    look(liveness, {"node-1": NOON}, 0, 1, 300)
+    assert not liveness.dead("node-1")
+    look(liveness, {"node-1": NOON}, *range(301, 310))
+    assert liveness.dead("node-1")
+
+
+def test_leases_are_judged_after_ten_seconds_of_watching() -> None:
+    liveness = Liveness()
+    assert not liveness.settled(NOON)
+    look(liveness, {}, 0)
+    assert not liveness.settled(NOON + DEAD_AFTER - EVERY)
+    assert liveness.settled(NOON + DEAD_AFTER)
+    liveness.lose_sight()
+    assert not liveness.settled(NOON + timedelta(hours=1))
