@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import psycopg
+import structlog
 from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+log = structlog.get_logger(__name__)
 
+TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('chronoledger.migrations', 0))"
 LOCK = "SELECT pg_advisory_lock(hashtextextended('chronoledger.migrations', 0))"
 
 # By the name that `infrastructure.database` gives them.
@@ -77,7 +80,9 @@ def _migrations() -> Any:  # yoyo ships no types
 def _alone(dsn: str) -> Iterator[Any]:
     # yoyo's own lock is a row that a killed process leaves behind; an advisory lock dies with its session.
     with psycopg.connect(dsn, autocommit=True) as guard:
-        guard.execute(LOCK)
+        if guard.execute(TRY_LOCK).fetchone() != (True,):
+            log.info("waiting for another process that migrates this database")
+            guard.execute(LOCK)
         backend = get_backend(_yoyo_uri(dsn))
         try:
             backend.break_lock()

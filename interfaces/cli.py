@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,6 +88,7 @@ def rebuild_command(projections: tuple[str, ...]) -> None:
 def replay_command(projection: str) -> None:
     """Try the parked events of a projection again."""
     with bootstrap.database(_settings("replay")) as settings:
+        bootstrap.prepare_database(settings)
         click.echo(run(bootstrap.replay(settings, projection)))
 
 
@@ -152,6 +154,9 @@ def _name(verb: str, migrations: list[str]) -> None:
 
 def main() -> None:
     """Run a command; what the user can put right is told in plain lines on stderr."""
+    # Until a role handles it itself: what was started is ended, and the first process of a container, which
+    # the system's default spares, ends at all.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
         cli()
     except (*bootstrap.USER_ERRORS, AddressUnusable) as error:

@@ -114,7 +114,10 @@ async def serve_until(app: Litestar, listening: socket.socket, stop: asyncio.Eve
 
 
 def stop_event() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT; a further signal, more than a second later, ends the process at once."""
+    """Set by SIGTERM, SIGINT and a terminal that is closed.
+
+    A further signal, more than a second later, ends the process at once.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     impatient_from: float | None = None
@@ -128,8 +131,9 @@ def stop_event() -> asyncio.Event:
         elif loop.time() > impatient_from:
             os._exit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            loop.add_signal_handler(number, on_signal, number)
     return stop
 
 

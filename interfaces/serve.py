@@ -35,7 +35,8 @@ log = structlog.get_logger(__name__)
 def serve(settings: Settings) -> int:
     """Serve until stopped; without a configured database on an embedded Postgres.
 
-    Raises `AddressUnusable`, `EmbeddedPostgresError`, `LogDirectoryUnusable` and `DatabaseUnusable`.
+    Raises `AddressUnusable`, `EmbeddedPostgresError`, `LogDirectoryUnusable`, `DatabaseUnusable` and
+    `MigrationRefused`.
     """
     with listen(settings.host, settings.port) as listening, contextlib.ExitStack() as stack:
         postgres: EmbeddedPostgres | None = None

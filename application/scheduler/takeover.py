@@ -148,7 +148,7 @@ class Takeover:
         if task is None:
             return
         # Nobody was watching: whether the task is still as it was when the last attempt was claimed is open.
-        job = Job(execution, task.definition, task.version, self._clock.now(), overtaken=True)
+        job = Job(execution, task.definition, task.version, execution.occurrence.due_at, overtaken=True)
         job.cancelled = isinstance(task, tasks.Over)
         self._work.add(job)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 from typing import TYPE_CHECKING
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from interfaces.bootstrap.health_checks import Part
     from projections.reader import ReadModels
 
+# A scrape is given up after ten seconds: what processes measured must have been told by then.
+STORED_SECONDS = 3.0
+
 
 class StoredExposition:
     """`interfaces.http.dependencies.Exposition`: what processes measured, and what the read models count."""
@@ -46,8 +50,9 @@ class StoredExposition:
     async def render(self) -> tuple[bytes, str]:
         """See `interfaces.http.dependencies.Exposition`. Without the database: what processes measured."""
         try:
-            families = await self._stored()
-        except (psycopg.Error, PoolTimeout, LogUnavailable):
+            async with asyncio.timeout(STORED_SECONDS):
+                families = await self._stored()
+        except (psycopg.Error, PoolTimeout, LogUnavailable, TimeoutError):
             families = []
         return self._instruments.exposition(families), metrics.CONTENT_TYPE
 

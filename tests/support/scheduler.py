@@ -7,28 +7,30 @@ import contextlib
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import count
 from typing import TYPE_CHECKING
-
-from uuid_utils.compat import uuid7
+from uuid import UUID, uuid4
 
 from application.ports import Group, LogUnavailable, Meta, NewFact
 from application.scheduler.context import Context
 from application.scheduler.node import Node
 from application.scheduler.scheduler import Scheduler
 from application.tasks import Request, TaskCommands
-from domain.facts import Answered, Attempt
+from domain import execution as executions
+from domain.facts import Answered, Attempt, ExecutionStarted, Occurrence
+from domain.identity import execution_id
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_log import FakeDueTasks, FakeFollower, FlakyLog
-from tests.support.given import definition
+from tests.support.given import NOON, definition
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
     from typing import Any
-    from uuid import UUID
 
     from application.ports import Follower
     from domain.definition import Action
-    from domain.facts import Answer, AnyFact, ExecutionFailed, ExecutionSucceeded, Occurrence
+    from domain.execution import Running
+    from domain.facts import Answer, AnyFact, ExecutionFailed, ExecutionSucceeded
 
 LEASE = timedelta(seconds=60)
 GRACE = timedelta(seconds=20)
@@ -145,7 +147,8 @@ class World:
         self.due_tasks = FakeDueTasks(self.log)
         self.nodes = FakeNodes(self.clock)
         self.observed = Observations()
-        self.commands = TaskCommands(self.log, self.clock, uuid7)
+        ids = count(1 << 64)
+        self.commands = TaskCommands(self.log, self.clock, lambda: UUID(int=next(ids)))
 
     @property
     def calls(self) -> list[Call]:
@@ -207,8 +210,39 @@ class World:
         """Facts that others have left in the log."""
         version = len(self.log.facts(stream)) + 1
         new = tuple(NewFact(stream, place, fact) for place, fact in enumerate(facts, start=version))
-        meta = Meta(actor="tester", correlation_id="", command_id=uuid7())
+        meta = Meta(actor="tester", correlation_id="", command_id=uuid4())
         assert await self.log.append(Group(facts=new, meta=meta)) is not None
+
+    async def claim(
+        self,
+        task_id: UUID,
+        due_at: datetime = NOON,
+        *,
+        node: str = "node-2",
+        task_version: int = 1,
+        lease_until: datetime = NOON + timedelta(hours=2),
+        next_run_at: datetime | None = None,
+    ) -> Running:
+        """Somebody's claim of an occurrence, whatever the scheduler under test knows of it."""
+        occurrence = Occurrence(
+            task_id=task_id, task_version=task_version, task_name="report", namespace="default", due_at=due_at
+        )
+        fact = ExecutionStarted(
+            at=due_at, occurrence=occurrence, node=node, lease_until=lease_until, next_run_at=next_run_at
+        )
+        run = execution_id(task_id, due_at, "scheduled")
+        await self.append(run, fact)
+        return executions.start(run, fact, len(self.log.facts(run)))
+
+    @contextlib.contextmanager
+    def outage(self) -> Iterator[None]:
+        """The whole database is away for the length of the block."""
+        self.due_tasks.away = self.nodes.away = True
+        try:
+            with self.log.away():
+                yield
+        finally:
+            self.due_tasks.away = self.nodes.away = False
 
     def facts[F: AnyFact](self, kind: type[F]) -> list[F]:
         """Everything of one kind that has happened, in order."""

@@ -69,7 +69,12 @@ class Service:
         Service.known.append(self)
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException as error:
+            error.add_note(self.tail())
+            self.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,9 +106,11 @@ class Service:
 
     def kill(self) -> None:
         """End every one of its processes as a crash does, the first one first, before any can react."""
-        first = [self._process.pid] if self._process else []
-        for pid in (*first, *(process.pid for process in self.processes())):
-            _signal(pid, signal.SIGKILL)
+        others = self.processes()
+        if self._process is not None:
+            self._process.kill()  # does nothing once it has been waited for
+        for process in others:
+            _signal(process.pid, signal.SIGKILL)
         if self._process is not None:
             self._process.wait()
         until(self._is_gone, "every process is gone")
@@ -121,10 +128,6 @@ class Service:
         with contextlib.suppress(httpx.TransportError):
             return httpx.get(f"{self.url}/health", timeout=10).status_code == 200
         return False
-
-    def is_running(self) -> bool:
-        """Whether its first process runs."""
-        return self._process is not None and self._process.poll() is None
 
     def processes(self) -> list[Process]:
         """All of its processes, the database's among them."""

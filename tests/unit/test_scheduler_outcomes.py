@@ -9,13 +9,10 @@ from application.scheduler.work import Job
 from domain import execution as executions
 from domain.facts import (
     AttemptFailed,
-    ExecutionStarted,
     ExecutionSucceeded,
     ExecutionTakenOver,
-    Occurrence,
     TaskCompleted,
 )
-from domain.identity import execution_id
 from tests.support.given import NOON, after, attempt, definition
 from tests.support.scheduler import World
 
@@ -25,15 +22,7 @@ if TYPE_CHECKING:
 
 async def called(world: World, task: UUID, **words: Any) -> Job:
     """A job of node-1 whose call has been made, claimed from version 1 of its task."""
-    occurrence = Occurrence(
-        task_id=task, task_version=1, task_name="report", namespace="default", due_at=NOON
-    )
-    claimed = ExecutionStarted(
-        at=NOON, occurrence=occurrence, node="node-1", lease_until=after(70), next_run_at=None
-    )
-    run = execution_id(task, NOON, "scheduled")
-    await world.append(run, claimed)
-    return Job(executions.start(run, claimed), definition(**words), 1, NOON)
+    return Job(await world.claim(task, NOON, node="node-1"), definition(**words), 1, NOON)
 
 
 def outcomes(world: World) -> tuple[Outcomes, list[Job]]:

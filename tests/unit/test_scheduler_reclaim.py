@@ -8,22 +8,13 @@ from uuid import UUID
 from application.scheduler.reclaim import Reclaim
 from application.scheduler.work import Job, Work
 from domain import execution as executions
-from domain.facts import AttemptStarted, ExecutionSkipped, ExecutionStarted, Occurrence
-from domain.identity import execution_id
+from domain.facts import AttemptStarted, ExecutionSkipped
 from tests.support.given import NOON, after, definition, lease
 from tests.support.scheduler import World
 
 
 async def claimed(world: World, task: UUID, **words: Any) -> Job:
-    occurrence = Occurrence(
-        task_id=task, task_version=1, task_name="report", namespace="default", due_at=NOON
-    )
-    fact = ExecutionStarted(
-        at=NOON, occurrence=occurrence, node="node-1", lease_until=after(70), next_run_at=None
-    )
-    run = execution_id(task, NOON, "scheduled")
-    await world.append(run, fact)
-    return Job(executions.start(run, fact), definition(**words), 1, NOON)
+    return Job(await world.claim(task, NOON, node="node-1"), definition(**words), 1, NOON)
 
 
 def renewal(job: Job) -> AttemptStarted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -16,10 +16,8 @@ from domain.facts import (
     ExecutionFailed,
     ExecutionStarted,
     ExecutionTakenOver,
-    Occurrence,
     TaskCompleted,
 )
-from domain.identity import execution_id
 from tests.support.given import NOON, after, attempt, failed_attempt
 from tests.support.scheduler import World
 
@@ -28,19 +26,11 @@ if TYPE_CHECKING:
 
 
 async def left_running(
-    world: World, *, node: str = "dead-1", lease_seconds: float = 70, **words: object
+    world: World, *, node: str = "dead-1", lease_seconds: float = 70, **words: Any
 ) -> UUID:
     """A one-off of noon that a node has claimed and not finished."""
     task = await world.create(at=NOON, **words)
-    occurrence = Occurrence(
-        task_id=task, task_version=1, task_name="report", namespace="default", due_at=NOON
-    )
-    run = execution_id(task, NOON, "scheduled")
-    claimed = ExecutionStarted(
-        at=NOON, occurrence=occurrence, node=node, lease_until=after(lease_seconds), next_run_at=None
-    )
-    await world.append(run, claimed)
-    return run
+    return (await world.claim(task, NOON, node=node, lease_until=after(lease_seconds))).id
 
 
 async def left_waiting(world: World, *, retry_at: datetime, node: str = "dead-1") -> UUID:
@@ -62,6 +52,17 @@ async def test_what_a_node_left_when_it_left_is_taken_over_at_once() -> None:
     [takeover] = world.facts(ExecutionTakenOver)
     assert (takeover.lost_by, takeover.node, takeover.number) == ("dead-1", "node-1", 2)
     assert len(world.facts(TaskCompleted)) == 1
+
+
+async def test_what_was_claimed_ahead_is_not_sent_before_its_instant_by_another_node_either() -> None:
+    world = World()
+    task = await world.create(at=after(0.015))
+    await world.claim(task, after(0.015), node="dead-1")
+    async with world.scheduler():
+        await world.clock.settle()
+        assert len(world.facts(ExecutionTakenOver)) == 1
+        await world.clock.reach(after(1))
+    assert [call.at for call in world.calls] == [after(0.015)]
 
 
 async def test_a_node_is_dead_once_its_beat_has_stood_still_for_ten_seconds() -> None:
@@ -196,21 +197,11 @@ async def test_a_row_that_is_behind_the_log_takes_nothing_over() -> None:
 async def test_an_execution_of_a_task_that_the_log_does_not_know_is_left_alone() -> None:
     world = World()
     run = await left_running(world)
-    stray = execution_id(UUID(int=9), NOON, "scheduled")
-    claimed = world.facts(ExecutionStarted)[0]
-    occurrence = Occurrence(
-        task_id=UUID(int=9), task_version=1, task_name="", namespace="default", due_at=NOON
-    )
-    await world.append(
-        stray,
-        ExecutionStarted(
-            at=NOON, occurrence=occurrence, node="dead-1", lease_until=claimed.lease_until, next_run_at=None
-        ),
-    )
+    stray = await world.claim(UUID(int=9), NOON, node="dead-1")
     async with world.scheduler():
         await world.clock.reach(after(3))
     assert [call.execution_id for call in world.calls] == [run]
-    assert world.names(stray) == ["ExecutionStarted"]
+    assert world.names(stray.id) == ["ExecutionStarted"]
 
 
 async def test_what_this_release_cannot_read_keeps_nothing_else_from_being_taken_over(
