@@ -20,27 +20,34 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 3.0
 
 # The age of the oldest event that some projection has not applied yet, and of the youngest beat of a role.
+# What a projection that this release no longer has left behind is nobody's concern.
 READ = """
+WITH live AS (SELECT name, position FROM projection_checkpoints WHERE name = ANY (%(projections)s::text[]))
 SELECT
     (SELECT max(notification_id) FROM events) AS head,
-    (SELECT min(position) FROM projection_checkpoints) AS projected,
+    (SELECT min(position) FROM live) AS projected,
+    (SELECT max(position) FROM live) AS furthest,
     (SELECT extract(epoch FROM clock_timestamp() - recorded_at)::float8 FROM events
-     WHERE notification_id > coalesce((SELECT min(position) FROM projection_checkpoints), 0)
+     WHERE notification_id > coalesce((SELECT min(position) FROM live), 0)
      ORDER BY notification_id LIMIT 1) AS oldest_unprojected_seconds,
     (SELECT extract(epoch FROM clock_timestamp() - max(heartbeat_at))::float8 FROM nodes
      WHERE role = 'projector') AS projector_beat_seconds,
     (SELECT extract(epoch FROM clock_timestamp() - max(heartbeat_at))::float8 FROM nodes
      WHERE role = 'scheduler') AS scheduler_beat_seconds,
-    (SELECT count(*) FROM parked_events) AS parked,
+    (SELECT count(*) FROM parked_events WHERE projection = ANY (%(projections)s::text[])) AS parked,
     ARRAY(SELECT name FROM unnest(%(tables)s::text[]) AS name WHERE to_regclass(name) IS NULL) AS missing
 """
 
 
 class VitalSigns(Struct, frozen=True, kw_only=True):
-    """Positions in the log, ages in seconds (None: there is none), and the tables that are not there."""
+    """Positions in the log, ages in seconds (None: there is none), and the tables that are not there.
+
+    `projected` and `furthest` are the least and the greatest checkpoint.
+    """
 
     head: int
     projected: int
+    furthest: int
     oldest_unprojected_seconds: float | None
     projector_beat_seconds: float | None
     scheduler_beat_seconds: float | None
@@ -55,13 +62,16 @@ class DatabaseAway(Exception):
 class Vitals:
     """Reads the vital signs through a pool."""
 
-    def __init__(self, pool: AsyncConnectionPool, tables: Sequence[str]) -> None:
-        """`tables` are those of the read models."""
+    def __init__(self, pool: AsyncConnectionPool, projections: Sequence[str], tables: Sequence[str]) -> None:
+        """The read models' names, and the tables of all of them."""
         self._pool = pool
-        self._tables = list(tables)
+        self._names = {"projections": list(projections), "tables": list(tables)}
 
     async def read(self) -> VitalSigns:
-        """The signs now. Raises `DatabaseAway`, after three seconds at the latest."""
+        """The signs now, within three seconds.
+
+        Raises `DatabaseAway`, and `psycopg.Error` when the database answers with a refusal.
+        """
         reading = asyncio.ensure_future(self._read())
         reading.add_done_callback(_retrieved)
         # Not asyncio.timeout: psycopg goes on waiting for a while for the query that it cancels.
@@ -74,18 +84,19 @@ class Vitals:
     async def _read(self) -> VitalSigns:
         try:
             async with self._pool.connection(timeout=2.0) as connection:
-                row = await (await connection.execute(READ, {"tables": self._tables})).fetchone()
-        except (psycopg.Error, PoolTimeout, PoolClosed, OSError) as error:
+                row = await (await connection.execute(READ, self._names)).fetchone()
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed, OSError) as error:
             raise DatabaseAway(first_line(error)) from error
         assert row is not None
         return VitalSigns(
             head=row[0] or 0,
             projected=row[1] or 0,
-            oldest_unprojected_seconds=row[2],
-            projector_beat_seconds=row[3],
-            scheduler_beat_seconds=row[4],
-            parked=row[5],
-            missing=row[6],
+            furthest=row[2] or 0,
+            oldest_unprojected_seconds=row[3],
+            projector_beat_seconds=row[4],
+            scheduler_beat_seconds=row[5],
+            parked=row[6],
+            missing=row[7],
         )
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from interfaces.protocol import BoundedHttp
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -66,7 +68,7 @@ def server(app: Litestar, grace_seconds: float) -> Server:
     config = uvicorn.Config(
         app,
         loop="none",
-        http="httptools",
+        http=BoundedHttp,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -74,6 +76,5 @@ def server(app: Litestar, grace_seconds: float) -> Server:
         server_header=False,
         date_header=True,
         timeout_graceful_shutdown=max(1, int(grace_seconds)),
-        h11_max_incomplete_event_size=65_536,
     )
     return Server(config)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from projections.projection import Projection
 
 PROJECTIONS: tuple[Projection, ...] = (Tasks(), TaskResults(), Statistics())
+NAMES = tuple(projection.name for projection in PROJECTIONS)
 TABLES = tuple(table for projection in PROJECTIONS for table in projection.tables)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 from psycopg import AsyncConnection
 
-from infrastructure.event_store.log import read_after
+from infrastructure.event_store.log import LogRewound, head, read_after
 from infrastructure.event_store.outage import AWAY, first_line
 
 if TYPE_CHECKING:
@@ -35,19 +35,24 @@ class PostgresFollower:
         self._dsn = dsn
 
     async def follow(self, position: int) -> AsyncIterator[Sequence[Recorded]]:
-        """See `application.ports.Follower`. An empty batch says that all is read, once after each wait."""
-        away = False
+        """See `application.ports.Follower`. An empty batch says that all is read, once after each wait.
+
+        Raises `LogRewound` when the log no longer holds what was read of it.
+        """
+        away, last = False, None
         while True:
             try:
                 # The first read comes after LISTEN, so nothing can be committed unseen between the two.
                 async with await _listening(self._dsn) as connection:
+                    await _check_place(connection, position, last)
                     while True:
                         async with asyncio.timeout(ANSWER_SECONDS):
                             batch = await read_after(connection, position, BATCH)
                         away = False
                         yield batch
                         if batch:
-                            position = batch[-1].position
+                            last = batch[-1]
+                            position = last.position
                         if len(batch) < BATCH:
                             await _notified(connection)
             except AWAY as error:
@@ -66,6 +71,14 @@ async def _listening(dsn: str) -> AsyncConnection:
             await connection.close()
             raise
     return connection
+
+
+async def _check_place(connection: AsyncConnection, position: int, last: Recorded | None) -> None:
+    """What was read up to `position`, with `last` at its end, must still be the log's past."""
+    async with asyncio.timeout(ANSWER_SECONDS):
+        ends_at = await head(connection)
+        if ends_at < position or (last and list(await read_after(connection, position - 1, 1)) != [last]):
+            raise LogRewound(ends_at, position)
 
 
 async def _notified(connection: AsyncConnection) -> None:

@@ -20,12 +20,26 @@ if TYPE_CHECKING:
 
 _COLUMNS = "SELECT notification_id, originator_id, originator_version, topic, state, recorded_at FROM events"
 READ_AFTER = f"{_COLUMNS} WHERE notification_id > %s ORDER BY notification_id LIMIT %s"
+HEAD = "SELECT coalesce(max(notification_id), 0) FROM events"
 READ_STREAM = f"{_COLUMNS} WHERE originator_id = %s ORDER BY originator_version"
 READ_SECONDS = 10.0
 
 type Row = tuple[int, UUID, int, str, bytes, Any]
 
 _NO_META = Meta(actor="unknown", correlation_id="", command_id=UUID(int=0))
+
+
+class LogRewound(Exception):
+    """The log has lost events that were read before, as after a restored backup or a failover that lost some.
+
+    What was built from those events is no longer true: begin anew from what the log holds.
+    """
+
+    def __init__(self, head: int, position: int) -> None:
+        self.head = head
+        self.position = position
+        found = f"ends at {head}, before" if head < position else f"ends at {head} and has another past before"
+        super().__init__(f"the log {found} {position}, which was read before: was a backup restored?")
 
 
 def recorded(row: Row) -> Recorded:
@@ -58,6 +72,12 @@ async def read_after(connection: AsyncConnection, position: int, limit: int) -> 
     async with connection.cursor(binary=True) as cursor:
         await cursor.execute(READ_AFTER, (position, limit))
         return [recorded(row) for row in await cursor.fetchall()]
+
+
+async def head(connection: AsyncConnection) -> int:
+    """The position of the newest event; 0 when there is none."""
+    row = await (await connection.execute(HEAD)).fetchone()
+    return int(row[0]) if row else 0
 
 
 class PostgresEventLog:

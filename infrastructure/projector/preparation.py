@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from infrastructure.event_store.log import LogRewound, head
 from infrastructure.projector.checkpoints import Checkpoint, lock_checkpoints, set_checkpoint
 from infrastructure.projector.statements import statement
 
@@ -26,10 +27,14 @@ class LaterRelease(Exception):
 
 
 class Prepared(NamedTuple):
-    """`current` can go on from their checkpoints; `outdated` have to be rebuilt."""
+    """`current` can go on from their checkpoints; `outdated` have to be rebuilt.
+
+    `rewound` is set when some of those know of events that the log no longer holds.
+    """
 
     current: list[Projection]
     outdated: list[Projection]
+    rewound: LogRewound | None
 
 
 async def prepare(connection: AsyncConnection, projections: Sequence[Projection]) -> Prepared:
@@ -41,22 +46,32 @@ async def prepare(connection: AsyncConnection, projections: Sequence[Projection]
         await connection.execute(statement("lock_preparation"))
         checkpoints = await lock_checkpoints(connection, projections)
         existing = await _existing(connection, projections)
-        prepared = Prepared([], [])
+        prepared = Prepared([], [], await _rewound(connection, checkpoints.values()))
         for projection in projections:
             checkpoint = checkpoints.get(projection.name)
             if checkpoint is None and existing.isdisjoint(projection.tables):
                 await _create(connection, projection)
                 prepared.current.append(projection)
-            elif checkpoint is not None and _is_current(projection, checkpoint, existing):
+            elif checkpoint is not None and _is_current(projection, checkpoint, existing, prepared.rewound):
                 prepared.current.append(projection)
             else:
                 prepared.outdated.append(projection)
         return prepared
 
 
-def _is_current(projection: Projection, checkpoint: Checkpoint, existing: set[str]) -> bool:
+async def _rewound(connection: AsyncConnection, checkpoints: Iterable[Checkpoint]) -> LogRewound | None:
+    furthest = max((checkpoint.position for checkpoint in checkpoints), default=0)
+    ends_at = await head(connection)
+    return LogRewound(ends_at, furthest) if ends_at < furthest else None
+
+
+def _is_current(
+    projection: Projection, checkpoint: Checkpoint, existing: set[str], rewound: LogRewound | None
+) -> bool:
     if checkpoint.version > projection.version:
         raise LaterRelease(projection, checkpoint.version)
+    if rewound and checkpoint.position > rewound.head:
+        return False
     return checkpoint.version == projection.version and existing.issuperset(projection.tables)
 
 

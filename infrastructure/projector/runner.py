@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import structlog
 
-from infrastructure.event_store.log import read_after
+from infrastructure.event_store.log import LogRewound, head, read_after
 from infrastructure.event_store.outage import first_line
 from infrastructure.projector.batch import Batch, apply_batch
 from infrastructure.projector.checkpoints import CheckpointMoved, read_positions
@@ -19,6 +19,7 @@ from infrastructure.projector.rebuilding import RebuildRunning, TablesInUse, reb
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
 
     from application.ports import Recorded
@@ -53,6 +54,7 @@ class Projector:
 
     Of several projectors on a database one works and the others stand by. Outages are waited out. An event
     that a projection cannot apply is parked, with what depends on it, and the rest goes on.
+    A log that has become shorter ends it with `LogRewound`: the next start rebuilds what knows too much.
     `direct_dsn` must reach Postgres without a transaction-pooling proxy between.
     """
 
@@ -100,6 +102,10 @@ class Projector:
     async def _prepare(self) -> list[Projection]:
         async with self._pool.connection() as connection:
             prepared = await prepare(connection, self._projections)
+        if prepared.rewound:
+            if self._settled:
+                raise prepared.rewound
+            log.error("read models know of lost events", error=str(prepared.rewound))
         self._current, self._positions = prepared.current, {}
         return prepared.outdated
 
@@ -138,6 +144,8 @@ class Projector:
                 return False
             after = min(self._positions.values())
             entries = await read_after(connection, after, BATCH_EVENTS)
+            if not entries:
+                await self._check_past(connection)
             batch = self._next(after, entries)
             if not batch.entries:
                 return False
@@ -148,6 +156,12 @@ class Projector:
                 return True
         self._applied(batch, parked)
         return len(entries) == BATCH_EVENTS or len(batch.entries) < len(entries)
+
+    async def _check_past(self, connection: AsyncConnection) -> None:
+        """Events that come to lie behind a checkpoint would never be applied."""
+        furthest = max(self._positions.values())
+        if (ends_at := await head(connection)) < furthest:
+            raise LogRewound(ends_at, furthest)
 
     def _next(self, after: int, entries: Sequence[Recorded]) -> Batch:
         """A batch ends where a projection that is further ahead stands, so that they go on together."""

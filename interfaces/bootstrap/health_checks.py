@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
+from infrastructure.event_store.outage import first_line
+from infrastructure.vitals import DatabaseAway
 from interfaces.http.health import HealthCheck, HealthReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from infrastructure.vitals import Vitals, VitalSigns
+    from infrastructure.vitals import VitalSigns
 
 # Beats come every second, projections every few milliseconds: ten seconds are no hiccup.
 MAX_BEAT_SECONDS = 10.0
@@ -19,10 +21,18 @@ type Part = Literal["projectors", "scheduler"]
 ALL_PARTS: tuple[Part, ...] = ("projectors", "scheduler")
 
 
+class Source(Protocol):
+    """Where the vital signs come from."""
+
+    async def read(self) -> VitalSigns:
+        """See `infrastructure.vitals.Vitals`."""
+        ...
+
+
 class HealthChecks:
     """`interfaces.http.dependencies.Health` over the vital signs."""
 
-    def __init__(self, source: Vitals, parts: Sequence[Part] = ALL_PARTS) -> None:
+    def __init__(self, source: Source, parts: Sequence[Part] = ALL_PARTS) -> None:
         """`parts` are judged besides the database."""
         self._source = source
         self._parts = parts
@@ -31,15 +41,24 @@ class HealthChecks:
         """What works and what does not; never raises."""
         try:
             signs = await self._source.read()
-        except Exception as error:
+        except DatabaseAway as error:
             return HealthReport.of_checks({"database": _bad(f"The database does not answer: {error}")})
+        except Exception as error:
+            return HealthReport.of_checks(
+                {"database": _bad(f"The database cannot be used: {first_line(error)}")}
+            )
         checks = {"database": _good("The database answers.")}
         judges = {"projectors": _projectors, "scheduler": _scheduler}
         return HealthReport.of_checks(checks | {part: judges[part](signs) for part in self._parts})
 
 
 def _projectors(signs: VitalSigns) -> HealthCheck:
-    lag = f"{max(0, signs.head - signs.projected)} events behind"
+    lag = f"{_count(max(0, signs.head - signs.projected), 'event')} behind"
+    if signs.head < signs.furthest:
+        return _bad(
+            f"The log ends at {signs.head}, before the checkpoint {signs.furthest}: was a backup restored? "
+            "Run `chronoledger rebuild`."
+        )
     if not _beats(signs.projector_beat_seconds):
         return _bad(f"No projector is running ({lag}); start `chronoledger projector` and read its log.")
     if signs.missing:
@@ -49,10 +68,21 @@ def _projectors(signs: VitalSigns) -> HealthCheck:
         )
     if (signs.oldest_unprojected_seconds or 0) > MAX_LAG_SECONDS:
         return _bad(f"The projector is {lag} for {signs.oldest_unprojected_seconds:.0f} s; read its log.")
-    parked = (
-        f"; {signs.parked} events are parked: `chronoledger replay` tries them again" if signs.parked else ""
-    )
-    return _good(f"The projector is {lag}{parked}.")
+    return _good(f"The projector is {lag}{_parked(signs.parked)}.")
+
+
+def _parked(events: int) -> str:
+    match events:
+        case 0:
+            return ""
+        case 1:
+            return "; 1 event is parked: `chronoledger replay` tries it again"
+        case _:
+            return f"; {events} events are parked: `chronoledger replay` tries them again"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _scheduler(signs: VitalSigns) -> HealthCheck:

@@ -33,7 +33,7 @@ from interfaces.bootstrap.health_checks import HealthChecks
 from interfaces.bootstrap.pages import StoredExposition, ops_app, options
 from interfaces.http.app import create_app
 from interfaces.http.dependencies import Dependencies
-from projections.catalogue import PROJECTIONS, TABLES
+from projections.catalogue import NAMES, PROJECTIONS, TABLES
 from projections.due import DueReader
 from projections.reader import ReadModels
 
@@ -67,7 +67,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     commands=TaskCommands(PostgresEventLog(connections, appender), clock, uuid7),
                     queries=queries,
                     visibility=visibility,
-                    health=HealthChecks(Vitals(connections, TABLES)),
+                    health=HealthChecks(Vitals(connections, NAMES, TABLES)),
                     exposition=StoredExposition(instruments, queries, connections),
                     observer=instruments,
                 ),

@@ -13,6 +13,7 @@ from interfaces.http.health import HealthReport
 from interfaces.http.problems import (
     BAD_REQUEST,
     DATABASE_UNAVAILABLE,
+    HEAD_TOO_LARGE,
     INTERNAL_ERROR,
     INVALID_PARAMETER,
     NOT_YET_VISIBLE,
@@ -99,7 +100,7 @@ UNHEALTHY = {
 
 def problems(*kinds: ProblemType) -> dict[int, ResponseSpec]:
     """The problems that a route may answer with, by status; any route may be asked wrongly, and may fail."""
-    every = [BAD_REQUEST, INVALID_PARAMETER, *kinds, INTERNAL_ERROR]
+    every = [BAD_REQUEST, INVALID_PARAMETER, *kinds, HEAD_TOO_LARGE, INTERNAL_ERROR]
     statuses = sorted({kind.status for kind in every})
     return {status: _answer([kind for kind in every if kind.status == status]) for status in statuses}
 

@@ -35,7 +35,7 @@ _log = structlog.get_logger(__name__)
 _SANE_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 # Anything else becomes one label, so that a stranger cannot make metrics grow.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_HEADERS = {
+HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "X-XSS-Protection": "1; mode=block",
@@ -45,6 +45,8 @@ _HEADERS = {
     ),
     "Cache-Control": "no-store",
 }
+"""What every answer has, unless it says otherwise."""
+
 _ONE_YEAR = "max-age=31536000"
 
 
@@ -92,7 +94,7 @@ class Envelope:
     def _dress(self, exchange: _Exchange, message: HTTPResponseStartEvent) -> None:
         exchange.status = message["status"]
         headers = MutableScopeHeaders.from_message(message)
-        for name, value in _HEADERS.items():
+        for name, value in HEADERS.items():
             headers.setdefault(name, value)
         headers["X-Request-ID"] = exchange.request_id
         if exchange.secure:

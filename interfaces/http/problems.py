@@ -21,8 +21,10 @@ from domain.errors import (
     VersionMismatch,
 )
 from interfaces.http.refusals import (
+    HeadTooLarge,
     InvalidParameters,
     MalformedBody,
+    NotHttp,
     NotYetVisible,
     ResultNotFound,
     UnsupportedMediaType,
@@ -118,6 +120,12 @@ IDEMPOTENCY_KEY_REUSED = ProblemType(
     "The Idempotency-Key stands for another request",
     "Use a new key for a new task; repeat a request with the very same body.",
 )
+HEAD_TOO_LARGE = ProblemType(
+    431,
+    "head-too-large",
+    "The headers are too large",
+    "Send fewer or shorter headers, or a shorter URL: 64 KiB together. The connection is closed.",
+)
 INTERNAL_ERROR = ProblemType(
     500,
     "internal-error",
@@ -144,6 +152,8 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     VersionMismatch: VERSION_MISMATCH,
     IdempotencyKeyReused: IDEMPOTENCY_KEY_REUSED,
     LogUnavailable: DATABASE_UNAVAILABLE,
+    NotHttp: BAD_REQUEST,
+    HeadTooLarge: HEAD_TOO_LARGE,
     MalformedBody: MALFORMED_JSON,
     UnsupportedMediaType: UNSUPPORTED_MEDIA_TYPE,
     InvalidParameters: INVALID_PARAMETER,

@@ -9,6 +9,29 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 
+MOST_HEAD_BYTES = 64 * 1024
+"""Of the request line and the headers, together."""
+
+
+class NotHttp(Exception):
+    """What came cannot be parsed as HTTP/1.1; `complaint` is the parser's, in a few words."""
+
+    def __init__(self, complaint: str) -> None:
+        super().__init__(
+            f"This cannot be read: {complaint}. Send HTTP/1.1, without TLS, with an encoded URL and no"
+            " control characters in headers."
+        )
+
+
+class HeadTooLarge(Exception):
+    """The request line and the headers are too large together; shorten them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"The request line and the headers have more than {MOST_HEAD_BYTES:,} bytes together; shorten them."
+        )
+
+
 class MalformedBody(Exception):
     """The request's body is not JSON, or there is none; nothing was stored."""
 

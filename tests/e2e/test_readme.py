@@ -30,7 +30,7 @@ VOLATILE = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<instant>"),
     (re.compile(r'"duration_ms":\d+'), '"duration_ms":<ms>'),
     (re.compile(r'"(average_execution_ms|tasks_per_minute)":[\d.]+'), r'"\1":<figure>'),
-    (re.compile(r"\d+ events behind"), "<n> events behind"),
+    (re.compile(r"\d+ events? behind"), "<n> events behind"),
     (re.compile(r"heartbeat was \d+ s"), "heartbeat was <n> s"),
 )
 

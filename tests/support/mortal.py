@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from application.ports import LogUnavailable
 from application.scheduler.context import Context
 from application.scheduler.scheduler import Scheduler
 from tests.support.fake_log import FakeFollower
+from tests.support.scheduler import GRACE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from domain.facts import Attempt
     from tests.support.scheduler import World
 
-NO_GRACE = timedelta()
-
 
 @dataclass
 class MortalNode:
@@ -32,7 +30,6 @@ class MortalNode:
     world: World
     name: str
     dead: bool = False
-    grace: timedelta = field(default=timedelta(seconds=20))
 
     def __post_init__(self) -> None:
         """Start at once."""
@@ -46,19 +43,18 @@ class MortalNode:
             node=context.node,
             chance=context.chance,
         )
-        self._engine = Scheduler(mine, self, self, self, concurrency=3, grace=self.grace)
-        self.running = asyncio.create_task(self._engine.run())
+        engine = Scheduler(mine, self, self, self, concurrency=3, grace=GRACE)
+        self.running = asyncio.create_task(engine.run())
 
     async def stop(self) -> None:
         """Let it end in peace."""
         self.running.cancel()
         await self.world.clock.until(self.running.done)
 
-    async def kill(self) -> None:
+    def kill(self) -> None:
         """End it at once, as `kill -9` does."""
         self.dead = True
-        self._engine._grace = NO_GRACE
-        await self.stop()
+        self.running.cancel()
 
     async def _breathe(self) -> None:
         if self.dead:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from domain.facts import (
     AttemptStarted,
     ExecutionFailed,
@@ -16,9 +14,6 @@ from domain.identity import execution_id
 from tests.support.fake_log import FakeFollower
 from tests.support.given import after
 from tests.support.scheduler import World
-
-if TYPE_CHECKING:
-    pass
 
 
 async def test_a_one_off_is_called_once_at_its_instant_and_completes_its_task() -> None:

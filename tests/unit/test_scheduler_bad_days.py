@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
 from application.scheduler import claimer
 from domain.facts import (
+    AttemptStarted,
     ExecutionStarted,
     ExecutionSucceeded,
     ExecutionTakenOver,
@@ -17,9 +17,6 @@ from domain.facts import (
 from tests.support.fake_log import FakeFollower
 from tests.support.given import NOON, after
 from tests.support.scheduler import World
-
-if TYPE_CHECKING:
-    pass
 
 
 async def test_an_outage_at_the_claim_loses_nothing_and_repeats_nothing() -> None:
@@ -63,6 +60,7 @@ async def test_a_claim_whose_answer_was_lost_is_recognised_and_sent_once(held: b
             await world.clock.reach(after(62))
         await world.clock.reach(after(121))
     assert [call.number for call in world.calls] == [1, 1]
+    assert sum(refused for _, refused in world.observed.claims) == 0
     assert world.calls[0].at < after(61)
     assert world.calls[1].at == after(120)
     assert world.facts(ExecutionTakenOver) == []
@@ -124,28 +122,44 @@ async def test_what_outlasts_the_grace_is_left_to_be_taken_over() -> None:
     assert [fact.lost_by for fact in world.facts(ExecutionTakenOver)] == ["node-1"]
 
 
-async def test_a_claim_on_its_way_when_the_scheduler_stops_is_still_sent() -> None:
+@pytest.mark.parametrize("kind", [ExecutionStarted, AttemptStarted, ExecutionTakenOver])
+async def test_a_claim_on_its_way_when_the_scheduler_stops_is_still_sent(
+    kind: type[ExecutionStarted],
+) -> None:
     world = World()
+    left = await world.create(at=NOON)
+    await world.claim(left, NOON, node="dead-1")
+    world.nodes.known["dead-1"] = NOON
+    world.caller.answers(503)
     await world.create(at=after(5))
     async with world.scheduler() as running:
 
         async def stop() -> None:
             running.cancel()
-            await world.follower.told()
+            await world.clock.sleep_until(world.clock.now() + timedelta(milliseconds=1))
 
-        world.log.meanwhile[ExecutionStarted] = stop
+        world.log.meanwhile[kind] = stop
         await world.clock.until(running.done)
-    assert [call.over for call in world.calls] == [True]
-    assert len(world.facts(ExecutionSucceeded)) == 1
+    assert all(call.over for call in world.calls)
+    claims = [
+        *world.facts(ExecutionStarted)[1:],
+        *world.facts(AttemptStarted),
+        *world.facts(ExecutionTakenOver),
+    ]
+    assert len(world.calls) == len(claims)
+    assert isinstance(claims[-1], kind)
 
 
 async def test_an_outage_does_not_keep_a_scheduler_from_stopping() -> None:
     world = World()
-    await world.create(at=after(5))
+    world.caller.answers(503)
+    await world.create(at=after(4))
+    await world.create(at=after(5.2))
     async with world.scheduler(grace=timedelta(seconds=3)) as running:
-        await world.clock.reach(after(4))
+        await world.clock.reach(after(4.5))
         with world.outage():
-            await world.clock.reach(after(6))
+            await world.clock.reach(after(6))  # a retry and a first claim are on their way
             running.cancel()
             await world.clock.until(running.done)
             assert world.clock.now() <= after(9)
+    assert len(world.calls) == 1

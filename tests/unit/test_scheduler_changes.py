@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from domain.facts import (
     AttemptStarted,
@@ -15,9 +14,6 @@ from domain.facts import (
 from domain.identity import execution_id
 from tests.support.given import NOON, after
 from tests.support.scheduler import World
-
-if TYPE_CHECKING:
-    pass
 
 
 async def test_an_update_that_commits_before_the_claim_wins() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,6 +57,7 @@ async def test_a_claim_whose_answer_was_lost_calls_the_action_as_it_is_by_now() 
 
 async def test_a_claim_that_did_not_arrive_is_made_again_and_not_looked_for_any_longer() -> None:
     world = World()
+    world.caller.takes = timedelta(seconds=9)
     await world.create(at=after(5))
     async with world.scheduler():
         await world.clock.reach(after(4.9))

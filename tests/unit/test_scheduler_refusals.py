@@ -76,13 +76,15 @@ async def test_missed_occurrences_that_another_node_has_recorded_are_not_recorde
         )
         await world.append(execution_id(task, after(60 * minute), "scheduled"), skip)
     await world.clock.reach(after(300))
-    async with world.scheduler():
-        world.due_tasks.projected = None
-        await world.clock.reach(after(301))
+    with world.follower.held():
+        async with world.scheduler():
+            world.due_tasks.projected = None
+            await world.clock.reach(after(301))
     assert [fact.occurrence.due_at for fact in world.facts(ExecutionSkipped)] == [
         after(60 * minute) for minute in (1, 2, 3, 4)
     ]
     assert [call.at for call in world.calls] == [after(300)]
+    assert world.observed.claims == [(0, 1), (1, 0)]
 
 
 async def test_a_refusal_that_the_log_does_not_explain_is_reported(caplog: pytest.LogCaptureFixture) -> None:

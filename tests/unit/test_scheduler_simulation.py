@@ -147,7 +147,10 @@ class Minutes:
         """A node leaves, or dies."""
         if self.nodes:
             node = self.nodes.pop(self.random.randrange(len(self.nodes)))
-            await (node.stop() if self.random.random() < 0.5 else node.kill())
+            if self.random.random() < 0.5:
+                await node.stop()
+            else:
+                node.kill()
 
     async def disturb(self) -> None:
         """The database goes, answers get lost, projector or follower lag; or all of that is over."""

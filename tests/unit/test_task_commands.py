@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -12,13 +11,13 @@ from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 
 from application.ports import LogUnavailable, Unreadable
-from application.streams import fold_execution, fold_task, last_claim
+from application.streams import fold_task
 from application.tasks import MAX_TRIES, Request, TaskCommands
 from domain.errors import IdempotencyKeyReused, Inadmissible, TaskAlreadyOver, TaskNotFound, VersionMismatch
 from domain.facts import IdempotencyKeyUsed, TaskCreated, TaskUpdated
 from domain.identity import key_stream
-from domain.task import Over, Scheduled
-from tests.support.given import NOON, TASK, after, created, definition, skipped, started
+from domain.task import Over
+from tests.support.given import NOON, after, definition
 from tests.support.scheduler import REQUEST, World
 
 if TYPE_CHECKING:
@@ -279,34 +278,3 @@ async def test_a_task_with_an_event_that_cannot_be_read_is_not_changed() -> None
     with pytest.raises(Unreadable, match="event 2 cannot be read"):
         await world.cancel(task)
     assert len(world.log.recorded) == 2
-
-
-async def test_a_stream_that_does_not_begin_with_a_creation_is_no_task() -> None:
-    world = World()
-    stray = TaskUpdated(at=NOON, definition=definition(), next_run_at=None)
-    await world.append(TASK, stray)
-    assert fold_task(TASK, world.log.recorded) is None
-    await world.append(TASK, created())
-    assert isinstance(fold_task(TASK, world.log.recorded), Scheduled)
-
-
-async def test_facts_of_another_kind_do_not_count_in_a_stream() -> None:
-    world = World()
-    stray = IdempotencyKeyUsed(at=NOON, key="k", namespace="default", task_id=TASK, digest="")
-    await world.append(TASK, stray, created(), stray)
-    await world.append(UUID(int=5), stray, started(), stray)
-    task = fold_task(TASK, await world.log.read_stream(TASK))
-    execution = fold_execution(UUID(int=5), await world.log.read_stream(UUID(int=5)))
-    assert task is not None
-    assert execution is not None
-    assert (task.version, execution.version) == (1, 1)
-
-
-async def test_the_last_claim_of_an_execution_is_its_newest_start_or_else_its_first_skip() -> None:
-    world = World()
-    moved = replace(started(), next_run_at=NOON + timedelta(hours=1))
-    assert last_claim(world.log.recorded) is None
-    await world.append(TASK, skipped())
-    assert last_claim(world.log.recorded) == skipped()
-    await world.append(TASK, started(), skipped(), moved, skipped())
-    assert last_claim(world.log.recorded) == moved

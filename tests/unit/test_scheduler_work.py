@@ -1,0 +1,112 @@
+"""What a node has in hand, and what overtakes it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from application.ports import Meta, Recorded
+from application.scheduler.reclaim import Reclaim
+from application.scheduler.retries import Retries
+from application.scheduler.work import Job, Work
+from domain import execution as executions
+from domain.facts import AnyFact
+from tests.support.given import (
+    NOON,
+    RUN,
+    TASK,
+    after,
+    cancelled,
+    completed,
+    definition,
+    failed_attempt,
+    started,
+    updated,
+)
+from tests.support.scheduler import World
+
+
+def job(task_version: int = 1) -> Job:
+    return Job(executions.start(RUN, started()), definition(), task_version, NOON)
+
+
+def told(fact: AnyFact, version: int = 2) -> Recorded:
+    meta = Meta(actor="", correlation_id="", command_id=RUN)
+    return Recorded(position=1, stream=TASK, version=version, fact=fact, meta=meta, recorded_at=NOON)
+
+
+def test_a_job_in_hand_is_known_by_its_execution() -> None:
+    work, mine = Work(), job()
+    work.add(mine)
+    assert RUN in work
+    assert work.holds(mine)
+    assert not work.holds(job())
+
+
+def test_a_job_that_is_done_is_known_no_longer_and_may_be_done_twice() -> None:
+    work, mine = Work(), job()
+    work.add(mine)
+    for _ in range(2):
+        work.done(mine)
+    assert RUN not in work
+    assert work.overtake(told(cancelled())) == []
+
+
+def test_a_second_job_for_an_execution_does_not_replace_the_first() -> None:
+    work, first, second = Work(), job(), job()
+    work.add(first)
+    work.add(second)
+    work.done(second)
+    assert work.holds(first)
+
+
+@pytest.mark.parametrize(("fact", "for_good"), [(updated(name="other"), False), (cancelled(), True)])
+def test_a_change_of_its_task_overtakes_a_job(fact: AnyFact, for_good: bool) -> None:
+    work, mine = Work(), job()
+    work.add(mine)
+    assert work.overtake(told(fact)) == [mine]
+    assert (mine.overtaken, mine.cancelled) == (True, for_good)
+
+
+def test_the_change_that_a_job_was_claimed_from_does_not_overtake_it() -> None:
+    work, mine = Work(), job(task_version=2)
+    work.add(mine)
+    assert work.overtake(told(updated(name="other"), version=2)) == []
+    assert not mine.overtaken
+
+
+def test_the_end_of_a_one_off_overtakes_nothing() -> None:
+    work, mine = Work(), job()
+    work.add(mine)
+    assert work.overtake(told(completed())) == []
+
+
+async def test_a_retry_that_was_given_up_is_not_claimed_when_its_time_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    context = world.context()
+    claims: list[Job] = []
+
+    async def refuse(_: Reclaim, claimed: Job, *__: object) -> bool:
+        claims.append(claimed)
+        await asyncio.sleep(0)
+        return False
+
+    monkeypatch.setattr(Reclaim, "__call__", refuse)
+    waiting = Retries(context, Reclaim(context), lambda _: None)
+    mine = job()
+    failed = executions.evolve(mine.execution, failed_attempt())
+    assert isinstance(failed, executions.Waiting)
+    mine.execution = failed
+    context.work.add(mine)
+    waiting.add(mine)
+    mine.cancelled = True
+    waiting.add(mine)
+    claiming = asyncio.create_task(waiting.run())
+    await world.clock.settle()
+    assert claims == [mine]
+    await world.clock.reach(after(120))
+    claiming.cancel()
+    assert claims == [mine]
