@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from domain.definition import Action, Definition
 from domain.facts import AnyFact, Attempt, ExecutionFailed, ExecutionSucceeded, Occurrence
+from domain.task import Pause
 
 
 class Meta(Struct, frozen=True, kw_only=True):
@@ -110,51 +111,90 @@ class Follower(Protocol):
 
 
 class DueTask(Struct, frozen=True, kw_only=True):
-    """A task and the instant where it is due next."""
+    """A task and the instant where it is due next, after so many `runs`; `pause` is its last one, if over.
+
+    `fire_at` is when the call of that occurrence is to be sent, None: at `due_at`.
+    """
 
     task_id: UUID
     version: int
     namespace: str
     definition: Definition
     due_at: datetime
+    pause: Pause | None = None
+    runs: int = 0
+    fire_at: datetime | None = None
 
 
 class Unfinished(Struct, frozen=True, kw_only=True):
-    """An execution that is not over: claimed by `node` until `lease_until`, or waiting for `retry_at`."""
+    """An execution that is not over: claimed by `node` until `lease_until`, or waiting for `retry_at`.
+
+    `node` None: a user has requested it, and nobody has claimed it yet.
+    """
 
     execution_id: UUID
-    node: str
+    node: str | None
     lease_until: datetime | None
     retry_at: datetime | None
 
 
 type Place = tuple[datetime, UUID]
-"""Where a task stands in the order of being due; the id tells tasks of one instant apart."""
+"""Where a task stands in the order in which calls are to be sent; the id tells tasks of one instant apart."""
 
 
 class DueTasks(Protocol):
-    """The scheduler's view of the read models. Both methods raise `LogUnavailable`."""
+    """The scheduler's view of the read models. Every method raises `LogUnavailable`."""
 
     async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueTask]]:
-        """Up to `limit` tasks due after a place and not after `until`, in order; and the log position that
-        the answer reflects, from the same snapshot.
+        """Up to `limit` tasks to fire after a place and not after `until`, in order; and the log position
+        that the answer reflects, from the same snapshot.
         """
         ...
 
-    async def unfinished(self, limit: int) -> Sequence[Unfinished]:
-        """Executions that are not over, those waiting longest first."""
+    async def place(self, task_id: UUID) -> tuple[int, DueTask | None]:
+        """Where one task stands, None when it is not due at any time; and the log position as in `page`."""
         ...
+
+    async def unfinished(self, limit: int) -> Sequence[Unfinished]:
+        """Executions that are not over, those waiting longest first; up to `limit` of those claimed, and as
+        many of those requested.
+        """
+        ...
+
+
+class Pulse(Struct, frozen=True, kw_only=True):
+    """What a scheduler says of itself with each beat.
+
+    `claims`: others should leave its share to it; `position`: how far it has followed the log; `share`: the
+    part of what is due soon that it owns, 0 to 1, by a sample; a positive offset is a clock ahead.
+    """
+
+    claims: bool
+    clock_right: bool
+    clock_offset_ms: int
+    share: float
+    in_flight: int
+    entries: int
+    position: int
+
+
+class Beat(Struct, frozen=True):
+    """When a node has beaten last and how long ago, both by the database's clock; whether it claims."""
+
+    at: datetime
+    age: timedelta
+    claims: bool
 
 
 class Nodes(Protocol):
     """Who is alive. Every method raises `LogUnavailable`."""
 
-    async def beat(self, node: str) -> None:
-        """Say that a node is alive."""
+    async def beat(self, node: str, pulse: Pulse | None = None) -> datetime:
+        """Say that a node is alive; the database's clock at that moment."""
         ...
 
-    async def beats(self) -> Mapping[str, datetime]:
-        """The last beat of every node that has not left, by the database's clock."""
+    async def beats(self) -> Mapping[str, Beat]:
+        """The last beat of every node that has not left."""
         ...
 
     async def leave(self, node: str) -> None:
@@ -174,6 +214,9 @@ class SchedulerObserver(Protocol):
     def indexed(self, entries: int) -> None:
         """How many tasks the due index holds."""
 
+    def clock_offset(self, seconds: float) -> None:
+        """How far this machine's clock is ahead of the database's."""
+
     def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
         """An execution is over and its outcome is in the log."""
 
@@ -186,7 +229,18 @@ class Clock(Protocol):
         ...
 
     async def sleep_until(self, instant: datetime) -> None:
-        """Return at the instant, within a fraction of a millisecond, never before it."""
+        """Return at the instant, within a fraction of a millisecond, never before it.
+
+        Sleepers follow the wall clock when it is set.
+        """
+        ...
+
+    def steady(self) -> timedelta:
+        """Time since some fixed moment, which no setting of the wall clock changes."""
+        ...
+
+    async def pause(self, duration: timedelta) -> None:
+        """Return after a duration, whatever happens to the wall clock meanwhile."""
         ...
 
 

@@ -10,6 +10,7 @@ from domain import task as tasks
 from domain.facts import (
     AnyFact,
     ExecutionFact,
+    ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
     IdempotencyKeyUsed,
@@ -18,7 +19,7 @@ from domain.facts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from uuid import UUID
 
     from application.ports import EventLog, Recorded
@@ -48,12 +49,22 @@ async def load_key_use(log: EventLog, stream: UUID) -> IdempotencyKeyUsed | None
 def fold_task(task_id: UUID, events: Sequence[Recorded]) -> Task | None:
     """The task that a stream tells of; None when it tells of none. Raises `Unreadable`."""
     task: Task | None = None
-    for fact in map(readable, events):
+    for _, state in task_states(task_id, events):
+        task = state
+    return task
+
+
+def task_states(task_id: UUID, events: Sequence[Recorded]) -> Iterator[tuple[Recorded, Task]]:
+    """Each event of a task's stream with the state that it led to. Raises `Unreadable`."""
+    task: Task | None = None
+    for event in events:
+        fact = readable(event)
         if task is not None and isinstance(fact, _TASK_FACTS):
             task = tasks.evolve(task, fact)
         elif isinstance(fact, TaskCreated):
             task = tasks.begin(task_id, fact)
-    return task
+        if task is not None:
+            yield event, task
 
 
 def fold_execution(execution_id: UUID, events: Sequence[Recorded]) -> Execution | None:
@@ -62,17 +73,22 @@ def fold_execution(execution_id: UUID, events: Sequence[Recorded]) -> Execution 
     for fact in map(readable, events):
         if execution is not None and isinstance(fact, _EXECUTION_FACTS):
             execution = executions.evolve(execution, fact)
-        elif isinstance(fact, ExecutionStarted | ExecutionSkipped):
+        elif isinstance(fact, ExecutionStarted | ExecutionSkipped | ExecutionRequested):
             execution = executions.begin(execution_id, fact)
     return execution
 
 
 def last_claim(events: Sequence[Recorded]) -> ExecutionStarted | ExecutionSkipped | None:
-    """The fact of an execution's stream that gave its task the next place; None when there is none."""
+    """The fact of an execution's stream that gave its task the next place.
+
+    None when there is none: nothing has happened, or only what a user asked for out of turn.
+    """
     claim: ExecutionStarted | ExecutionSkipped | None = None
     for event in events:
         fact = event.fact
-        if isinstance(fact, ExecutionStarted) or (claim is None and isinstance(fact, ExecutionSkipped)):
+        if not isinstance(fact, ExecutionStarted | ExecutionSkipped) or fact.occurrence.kind != "scheduled":
+            continue
+        if claim is None or isinstance(fact, ExecutionStarted):
             claim = fact
     return claim
 

@@ -13,11 +13,13 @@ from application.streams import fold_task, load_key_use
 from domain import task as tasks
 from domain.admission import admit
 from domain.errors import IdempotencyKeyReused, TaskNotFound
-from domain.facts import IdempotencyKeyUsed, TaskCreated, TaskFact
+from domain.facts import IdempotencyKeyUsed, TaskFact
 from domain.identity import key_stream
 from domain.task import Task
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from application.ports import Clock, EventLog
     from domain.definition import Definition
 
@@ -68,8 +70,8 @@ class TaskCommands:
         now = self._clock.now()
         fact = tasks.create(request.namespace, admit(definition, now), now)
         task_id = self._new_id()
-        facts = (NewFact(task_id, 1, fact), *_key_fact(request, task_id, fact))
-        position = await self._log.append(Group(facts=facts, meta=_meta(request)))
+        facts = (NewFact(task_id, 1, fact), *key_use(request, task_id, now))
+        position = await self._log.append(Group(facts=facts, meta=meta_of(request)))
         if position is None:
             # The idempotency key was taken meanwhile: by the same request, sent twice at once.
             return await self.create(definition, request)
@@ -90,6 +92,20 @@ class TaskCommands:
 
         return await self._change(task_id, request, decide)
 
+    async def pause(
+        self, task_id: UUID, note: str | None, request: Request, *, if_match: int | None
+    ) -> Accepted:
+        """Start nothing until resumed. Raises `TaskNotFound`, `TaskAlreadyOver` and `VersionMismatch`."""
+        return await self._change(
+            task_id, request, lambda task: tasks.pause(task, note, self._clock.now(), if_match)
+        )
+
+    async def resume(self, task_id: UUID, request: Request, *, if_match: int | None) -> Accepted:
+        """Go on after a pause. Raises `TaskNotFound`, `TaskAlreadyOver` and `VersionMismatch`."""
+        return await self._change(
+            task_id, request, lambda task: tasks.resume(task, self._clock.now(), if_match)
+        )
+
     async def cancel(self, task_id: UUID, request: Request, *, if_match: int | None) -> Accepted:
         """Stop a task. Raises `TaskNotFound`, `TaskAlreadyOver` and `VersionMismatch`."""
         return await self._change(
@@ -105,7 +121,7 @@ class TaskCommands:
             if fact is None:
                 return _accepted(loaded, changed=False)
             after = tasks.evolve(loaded.task, fact)
-            group = Group(facts=(NewFact(task_id, after.version, fact),), meta=_meta(request))
+            group = Group(facts=(NewFact(task_id, after.version, fact),), meta=meta_of(request))
             position = await self._log.append(group)
             if position is not None:
                 return _accepted(_Loaded(after, position), changed=True)
@@ -140,18 +156,23 @@ def _accepted(loaded: _Loaded, *, changed: bool, replayed: bool = False) -> Acce
     )
 
 
-def _key_fact(request: Request, task_id: UUID, created: TaskCreated) -> tuple[NewFact, ...]:
+def key_use(
+    request: Request, task_id: UUID, now: datetime, execution_id: UUID | None = None
+) -> tuple[NewFact, ...]:
+    """What makes a request's idempotency key stand for what was created; nothing without a key."""
     if request.idempotency_key is None:
         return ()
     fact = IdempotencyKeyUsed(
-        at=created.at,
+        at=now,
         key=request.idempotency_key,
         namespace=request.namespace,
         task_id=task_id,
         digest=request.digest or "",
+        execution_id=execution_id,
     )
     return (NewFact(key_stream(request.namespace, request.idempotency_key), 1, fact),)
 
 
-def _meta(request: Request) -> Meta:
+def meta_of(request: Request) -> Meta:
+    """What an append on somebody's behalf is marked with."""
     return Meta(actor=request.actor, correlation_id=request.correlation_id, command_id=uuid4())

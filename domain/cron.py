@@ -1,7 +1,8 @@
-"""Which cron expressions are accepted: five fields, and only what every cron reads the same way.
+"""Which cron expressions are accepted: five fields, and only what every cron reads the same way; or six.
 
-croniter reads the expressions. It also takes more than cron does (seconds, years, `H`, `15W`, backward
-ranges) and reads `5-5` as every value: what it and Debian's cron would read differently is refused here.
+The sixth field, which stands first, is the second: cron has none, but whoever has one reads it like this.
+croniter reads the expressions. It also takes more than cron does (years, `H`, `15W`, backward ranges) and
+reads `5-5` as every value: what it and Debian's cron would read differently is refused here.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ ALIASES = {
     "@annually": "0 0 1 1 *",
 }
 
-_LAYOUT = "5 fields, minute hour day-of-month month day-of-week, such as 30 9 * * 1-5"
+_LAYOUT = "5 fields, minute hour day-of-month month day-of-week, such as 30 9 * * 1-5, or 6, second first"
 _VALUE = r"(?:[0-9]+|[A-Z]{3})"
 _RANGE = rf"(?P<low>{_VALUE})-(?P<high>{_VALUE})"
 _STEP = r"/[0-9]+"
@@ -125,29 +126,32 @@ _FIELDS = tuple(
             ("month", 1, 12, "1-12 or JAN-DEC", rf"{_VALUE}(?:{_STEP})?"),
             # No start with a step: 5/2 is Friday to croniter, Friday and Sunday to others.
             ("day-of-week", 0, 6, "0-7 or SUN-SAT, 1#2 for the second Monday", rf"{_VALUE}(?:#[1-5])?"),
+            ("second", 0, 59, "0-59", rf"{_VALUE}(?:{_STEP})?"),
         )
     )
 )
 
 
 def fields_of(expression: str) -> list[str]:
-    """The fields in upper case, an alias spelled out."""
-    return ALIASES.get(expression.strip().lower(), expression).upper().split()
+    """The fields in upper case, an alias spelled out; the second, if there is one, comes last."""
+    fields = ALIASES.get(expression.strip().lower(), expression).upper().split()
+    return [*fields[1:], fields[0]] if len(fields) == len(_FIELDS) else fields
 
 
 @lru_cache(maxsize=1024)
 def check_cron(expression: str) -> None:
     """Accept what fires at least once in 50 years, everywhere in the same way; raise `BadCron` otherwise.
 
-    Five fields separated by blanks, or an alias; numbers, names, lists, ranges and steps, `L` for the last
-    day of the month, and `1#2` for the second Monday when the day-of-month is `*`.
+    Five fields separated by blanks, or six with the second first, or an alias; numbers, names, lists,
+    ranges and steps, `L` for the last day of the month, and `1#2` for the second Monday when the
+    day-of-month is `*`.
     """
     _check_writing(expression)
     fields = fields_of(expression)
-    if len(fields) != len(_FIELDS):
-        hint = "; seconds and years are not supported" if len(fields) > len(_FIELDS) else ""
+    if len(fields) not in {len(_EVERY), len(_FIELDS)}:
+        hint = "; years are not supported" if len(fields) > len(_FIELDS) else ""
         raise BadCron("expression", f"{shown(expression)} has {len(fields)} fields; give {_LAYOUT}{hint}.")
-    for field, text in zip(_FIELDS, fields, strict=True):
+    for field, text in zip(_FIELDS, fields, strict=False):
         field.check(text)
     if "#" in fields[4] and fields[2] != "*":
         raise _FIELDS[4].refusal(fields[4], f"# needs * as the day-of-month, not {fields[2]}")

@@ -11,21 +11,43 @@ from msgspec import Struct, field
 DEFAULT_NAMESPACE = "default"
 
 
-class OneOff(Struct, frozen=True, kw_only=True, tag_field="type", tag="one-off"):
+class Bounds(Struct, frozen=True, kw_only=True):
+    """What every trigger may have. Occurrences lie from `start_at` to `end_at`, both included.
+
+    `max_runs` counts the occurrences that were started, not those that were skipped. A call is sent up to
+    `jitter_seconds` after its occurrence: see `domain.schedule.fires_at`.
+    """
+
+    timezone: str = "UTC"
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+    max_runs: int | None = None
+    jitter_seconds: float = 0.0
+
+
+class OneOff(Bounds, frozen=True, kw_only=True, tag_field="type", tag="one-off"):
     """Call once, at an instant."""
 
     datetime: datetime
-    timezone: str = "UTC"
 
 
-class Cron(Struct, frozen=True, kw_only=True, tag_field="type", tag="cron"):
+class Cron(Bounds, frozen=True, kw_only=True, tag_field="type", tag="cron"):
     """Call whenever the expression matches the local time of an IANA zone."""
 
     cron: str
-    timezone: str = "UTC"
 
 
-type Trigger = OneOff | Cron
+class Interval(Bounds, frozen=True, kw_only=True, tag_field="type", tag="interval"):
+    """Call every so many seconds of real time: at `anchor` and whole multiples before and after it.
+
+    The anchor is None only until the definition is admitted.
+    """
+
+    every_seconds: int
+    anchor: datetime | None = None
+
+
+type Trigger = OneOff | Cron | Interval
 
 
 class Action(Struct, frozen=True, kw_only=True):

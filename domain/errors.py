@@ -30,12 +30,36 @@ class Inadmissible(Refused):
         self.errors = tuple(errors)
 
 
+class InvalidBody(Inadmissible):
+    """What was sent with a command breaks rules; `errors` names each field."""
+
+
 class TaskNotFound(Refused):
     """There is no such task; check the id and the namespace."""
 
     def __init__(self, task_id: UUID) -> None:
         super().__init__(f"There is no task {task_id}; check the id and the namespace.")
         self.task_id = task_id
+
+
+class ExecutionNotFound(Refused):
+    """There is no such execution; check the id and the namespace."""
+
+    def __init__(self, execution_id: UUID) -> None:
+        super().__init__(f"There is no execution {execution_id}; check the id and the namespace.")
+        self.execution_id = execution_id
+
+
+class ExecutionAlreadyOver(Refused):
+    """The execution has ended and cannot be cancelled; trigger the task to run it once more."""
+
+    def __init__(self, execution_id: UUID, status: str) -> None:
+        super().__init__(
+            f"Execution {execution_id} is over ({status}): nothing is left to cancel; "
+            "trigger its task to run it once more."
+        )
+        self.execution_id = execution_id
+        self.status = status
 
 
 class TaskAlreadyOver(Refused):

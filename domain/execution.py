@@ -3,15 +3,16 @@
 ```
             start                        succeed
    (none) ─────────▶ Running ─────────────────────────▶ succeeded
-     │               │ ▲ │ └── fail, no attempt left ──▶ failed
-     │   attempt     │ │ │
-     │   failed      │ │ └── renew, take over: a new attempt or lease, still Running
-     │               ▼ │ attempt started
-     │              Waiting ── task over ──────────────▶ cancelled
+     │               ▲ │ ▲ │ └── fail, no attempt left ──▶ failed
+     ├─▶ Requested ──┘ │ │ └── renew, take over: a new attempt or lease, still Running
+     │   by a user     ▼ │ attempt started
+     │              Waiting
      └──── skip (or dropped right before the send) ────▶ skipped
+
+   Requested, Running, Waiting ── task over, or cancelled by a user ──▶ cancelled
 ```
 
-A skipped one starts after all when its task was moved away from its instant and back to it.
+A skipped one starts after all when its task was moved away from its instant and back to it, or on request.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from domain.facts import (
     ExecutionCancelled,
     ExecutionFact,
     ExecutionFailed,
+    ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
     ExecutionSucceeded,
@@ -56,6 +58,10 @@ class Known(Struct, frozen=True, kw_only=True):
     lost: int = 0
 
 
+class Requested(Known, frozen=True, kw_only=True):
+    """Wanted by a user; no scheduler has claimed it yet."""
+
+
 class Running(Known, frozen=True, kw_only=True):
     """Attempt number `attempts` is claimed by `node` until `lease_until`."""
 
@@ -76,7 +82,7 @@ class Over(Known, frozen=True, kw_only=True):
 
 
 type Ending = Literal["succeeded", "failed", "skipped", "cancelled"]
-type Execution = Running | Waiting | Over
+type Execution = Requested | Running | Waiting | Over
 
 
 def conclude(
@@ -144,40 +150,48 @@ def give_up(execution: Running, now: datetime) -> ExecutionFailed | None:
 def drop(
     execution: Running | Waiting, claimed_from: Definition, task: Task, now: datetime, *, unsent: bool
 ) -> ExecutionSkipped | ExecutionCancelled | None:
-    """End an execution whose task is over, or whose `unsent` first call was rescheduled; None: it goes on.
+    """End an execution whose task is cancelled, or whose `unsent` call was rescheduled; None: it goes on.
 
-    A rescheduled one goes on, too, when the new schedule includes its instant.
+    A rescheduled one goes on, too, when the new schedule includes its instant, or a user asked for it. What
+    was claimed before a pause goes on, and so does what was claimed before the schedule came to its end.
     """
     occurrence = execution.occurrence
     never_sent = unsent and isinstance(execution, Running) and execution.attempts == 1
     match task:
-        case tasks.Over() if never_sent:
-            reason = f"the task was {task.status} before the call was sent"
+        case tasks.Over(status="cancelled") if never_sent:
+            reason = "the task was cancelled before the call was sent"
             return ExecutionSkipped(at=now, occurrence=occurrence, reason=reason, next_run_at=None)
-        case tasks.Over():
-            reason = f"the task was {task.status}: no further attempt is made"
+        case tasks.Over(status="cancelled"):
+            reason = "the task was cancelled: no further attempt is made"
             return ExecutionCancelled(at=now, task_id=occurrence.task_id, reason=reason)
-        case tasks.Scheduled():
-            same = task.definition.trigger == claimed_from.trigger
-            if not never_sent or same or tasks.includes(task.definition, occurrence.due_at):
+        case tasks.Scheduled() | tasks.Paused() | tasks.Over():
+            kept = occurrence.kind != "scheduled" or task.definition.trigger == claimed_from.trigger
+            if not never_sent or kept or tasks.includes(task.definition, occurrence.due_at):
                 return None
             reason = "the task was rescheduled before the call was sent"
-            return ExecutionSkipped(at=now, occurrence=occurrence, reason=reason, next_run_at=task.placed_at)
+            place = None if isinstance(task, tasks.Over) else task.placed_at
+            return ExecutionSkipped(at=now, occurrence=occurrence, reason=reason, next_run_at=place)
         case _:
             assert_never(task)
 
 
-def begin(execution_id: UUID, fact: ExecutionStarted | ExecutionSkipped) -> Execution:
+def begin(execution_id: UUID, fact: ExecutionStarted | ExecutionSkipped | ExecutionRequested) -> Execution:
     """The state after the first fact of a stream."""
-    if isinstance(fact, ExecutionSkipped):
-        return Over(id=execution_id, occurrence=fact.occurrence, version=1, attempts=0, status="skipped")
-    return start(execution_id, fact)
+    match fact:
+        case ExecutionStarted():
+            return start(execution_id, fact)
+        case ExecutionSkipped():
+            return Over(id=execution_id, occurrence=fact.occurrence, version=1, attempts=0, status="skipped")
+        case ExecutionRequested():
+            return _requested(execution_id, fact, 1)
+        case _:
+            assert_never(fact)
 
 
 def start(execution_id: UUID, fact: ExecutionStarted, version: int = 1) -> Running:
     """The state after the claim of an occurrence.
 
-    It is the first fact of its stream, unless the claim of an older definition was dropped unsent before.
+    It is the first fact of its stream, unless the occurrence was requested, or skipped before.
     """
     return Running(
         id=execution_id,
@@ -193,6 +207,8 @@ def evolve(execution: Execution, fact: ExecutionFact) -> Execution:
     """The state after a further fact. Never refuses: what is in the log has happened."""
     after = replace(execution, version=execution.version + 1)
     match fact:
+        case ExecutionRequested():
+            return _requested(execution.id, fact, after.version)
         case ExecutionStarted():
             return start(execution.id, fact, after.version)
         case AttemptFailed():
@@ -211,6 +227,10 @@ def evolve(execution: Execution, fact: ExecutionFact) -> Execution:
             return _over(after, "cancelled")
         case _:
             assert_never(fact)
+
+
+def _requested(execution_id: UUID, fact: ExecutionRequested, version: int) -> Requested:
+    return Requested(id=execution_id, occurrence=fact.occurrence, version=version, attempts=0)
 
 
 def _claimed(known: Known, fact: AttemptStarted | ExecutionTakenOver) -> Running:

@@ -37,12 +37,30 @@ class TaskCreated(Fact, frozen=True, kw_only=True):
 
 
 class TaskUpdated(Fact, frozen=True, kw_only=True):
-    """The definition was replaced. `next_run_at` None: the trigger is the same and keeps its place."""
+    """The definition was replaced. `next_run_at` None: the trigger is the same and keeps its place.
+
+    `runs` is how many runs count against `max_runs` at a new place.
+    """
 
     topic: ClassVar[str] = "task.updated.v1"
 
     definition: Definition
     next_run_at: datetime | None
+    runs: int = 0
+
+
+class TaskPaused(Fact, frozen=True, kw_only=True):
+    """No further occurrence starts until the task is resumed; it keeps its place. `note` says why."""
+
+    topic: ClassVar[str] = "task.paused.v1"
+
+    note: str | None = None
+
+
+class TaskResumed(Fact, frozen=True, kw_only=True):
+    """The task goes on from the place that it kept; what fell into the pause is accounted for from there."""
+
+    topic: ClassVar[str] = "task.resumed.v1"
 
 
 class TaskCancelled(Fact, frozen=True, kw_only=True):
@@ -52,7 +70,7 @@ class TaskCancelled(Fact, frozen=True, kw_only=True):
 
 
 class TaskCompleted(Fact, frozen=True, kw_only=True):
-    """The last attempt of a one-off is over."""
+    """The last occurrence is over: the one of a one-off, the last of `max_runs`, or the last to `end_at`."""
 
     topic: ClassVar[str] = "task.completed.v1"
 
@@ -61,7 +79,11 @@ class TaskCompleted(Fact, frozen=True, kw_only=True):
 
 
 class Occurrence(Struct, frozen=True, kw_only=True):
-    """One planned start of a task, with what its ledger row needs to be read alone."""
+    """One planned start of a task, with what its ledger row needs to be read alone.
+
+    `fire_at` is when its call is to be sent, None: at `due_at`. `run` counts the scheduled occurrences that
+    were started since the trigger last changed, this one included if it is started.
+    """
 
     task_id: UUID
     task_version: int
@@ -69,6 +91,13 @@ class Occurrence(Struct, frozen=True, kw_only=True):
     namespace: str
     due_at: datetime
     kind: OccurrenceKind = "scheduled"
+    fire_at: datetime | None = None
+    run: int = 0
+
+    @property
+    def send_at(self) -> datetime:
+        """When its call is to be sent; what is sent later is late."""
+        return self.fire_at or self.due_at
 
 
 class Answered(Struct, frozen=True, kw_only=True, tag_field="kind", tag="answered"):
@@ -99,8 +128,19 @@ class Attempt(Struct, frozen=True, kw_only=True):
     answer: Answer
 
 
+class ExecutionRequested(Fact, frozen=True, kw_only=True):
+    """A user wants an occurrence out of turn: now, or one of the past. A scheduler claims it when it can."""
+
+    topic: ClassVar[str] = "execution.requested.v1"
+
+    occurrence: Occurrence
+
+
 class ExecutionStarted(Fact, frozen=True, kw_only=True):
-    """The claim of an occurrence and of its first attempt; `next_run_at` is the task's next place."""
+    """The claim of an occurrence and of its first attempt; `next_run_at` is the task's next place.
+
+    `next_fire_at` is when the call of that one is to be sent, None: at `next_run_at`.
+    """
 
     topic: ClassVar[str] = "execution.started.v1"
 
@@ -108,6 +148,7 @@ class ExecutionStarted(Fact, frozen=True, kw_only=True):
     node: str
     lease_until: datetime
     next_run_at: datetime | None
+    next_fire_at: datetime | None = None
 
 
 class AttemptFailed(Fact, frozen=True, kw_only=True):
@@ -165,26 +206,34 @@ class ExecutionFailed(Fact, frozen=True, kw_only=True):
 
 
 class ExecutionSkipped(Fact, frozen=True, kw_only=True):
-    """An occurrence that will not run, and why; `next_run_at` is the task's next place."""
+    """An occurrence that will not run, and why; `next_run_at` and `next_fire_at` are as in a start."""
 
     topic: ClassVar[str] = "execution.skipped.v1"
 
     occurrence: Occurrence
     reason: str
     next_run_at: datetime | None
+    next_fire_at: datetime | None = None
 
 
 class ExecutionCancelled(Fact, frozen=True, kw_only=True):
-    """A started execution that will make no further attempt, and why."""
+    """An execution that will make no further attempt, and why.
+
+    `interrupted`: an attempt was claimed, so its call may have been under way; what it did is unknown.
+    """
 
     topic: ClassVar[str] = "execution.cancelled.v1"
 
     task_id: UUID
     reason: str
+    interrupted: bool = False
 
 
 class IdempotencyKeyUsed(Fact, frozen=True, kw_only=True):
-    """A client's key stands for the task that it created; `digest` is a hash of the request's body."""
+    """A client's key stands for the task, or the execution, that it created.
+
+    `digest` is a hash of what was asked for: the body of a new task, or which task to run.
+    """
 
     topic: ClassVar[str] = "idempotency.key_used.v1"
 
@@ -192,11 +241,13 @@ class IdempotencyKeyUsed(Fact, frozen=True, kw_only=True):
     namespace: str
     task_id: UUID
     digest: str
+    execution_id: UUID | None = None
 
 
-type TaskFact = TaskCreated | TaskUpdated | TaskCancelled | TaskCompleted
+type TaskFact = TaskCreated | TaskUpdated | TaskPaused | TaskResumed | TaskCancelled | TaskCompleted
 type ExecutionFact = (
-    ExecutionStarted
+    ExecutionRequested
+    | ExecutionStarted
     | AttemptFailed
     | AttemptStarted
     | ExecutionTakenOver

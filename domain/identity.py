@@ -31,6 +31,11 @@ def execution_id(task_id: UUID, due_at: datetime, kind: OccurrenceKind, nonce: U
     return _version_8(value)
 
 
+def due_at_of(execution: UUID) -> datetime:
+    """The due instant of the occurrence that an execution's id names, to the millisecond."""
+    return _EPOCH + (execution.int >> 80 & _EPOCH_BITS_MASK) * _MILLISECOND
+
+
 def key_stream(namespace: str, key: str) -> UUID:
     """The stream of a client's idempotency key; its first 48 bits are zero, before every task."""
     digest = blake2b(f"{namespace}\n{key}".encode(), digest_size=10)

@@ -10,71 +10,131 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from hashlib import blake2b
 from threading import Lock
 from typing import TYPE_CHECKING, assert_never
 from zoneinfo import ZoneInfo
 
-from domain.cron import YEARS_BETWEEN_MATCHES, NeverFires, fields_of, parse
-from domain.definition import Cron, OneOff, Trigger
+from domain.cron import YEARS_BETWEEN_MATCHES, fields_of, parse
+from domain.definition import Cron, Interval, OneOff, Trigger
+from domain.identity import milliseconds
 from domain.local_time import offset_at, real_time, steady_until, wall_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from uuid import UUID
 
 _SECOND = timedelta(seconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class NothingAhead(ValueError):
+    """The trigger has no occurrence after an instant; admission refuses such a one."""
 
 
 def next_after(trigger: Trigger, after: datetime) -> datetime | None:
-    """The first instant strictly after `after`, in UTC.
+    """The first occurrence strictly after `after`, in UTC.
 
-    None: the one-off is not after it, or the cron has no occurrence within 50 years or before year 9999.
+    None: it would be later than `end_at`, the one-off is not after it, or the cron has no occurrence within
+    50 years or before year 9999.
     """
-    match trigger:
-        case OneOff():
-            instant = instant_of(trigger)
-            return instant if instant > after else None
-        case Cron():
-            return _next_after(trigger.cron, trigger.timezone, after)
-        case _:
-            assert_never(trigger)
+    return _bounded(trigger, after, _next_after)
 
 
 def first_due(trigger: Trigger, now: datetime) -> datetime:
-    """Where a new task starts: a one-off at its instant, even if past; a cron at its first one after now.
+    """Where a new task starts: a one-off at its instant, even if past; others at their first one after now.
 
-    Raises `NeverFires`, which admission has excluded.
+    Raises `NothingAhead`, which admission has excluded.
     """
-    match trigger:
-        case OneOff():
-            return instant_of(trigger)
-        case Cron():
-            instant = next_after(trigger, now)
-            if instant is None:
-                raise NeverFires(trigger.cron)
-            return instant
-        case _:
-            assert_never(trigger)
+    if isinstance(trigger, OneOff):
+        return instant_of(trigger)
+    instant = next_after(trigger, now)
+    if instant is None:
+        raise NothingAhead(f"{trigger} has no occurrence after {now.isoformat()}")
+    return instant
 
 
-def occurrences_between(trigger: Cron, after: datetime, until: datetime) -> Iterator[datetime]:
+def occurrences_between(trigger: Trigger, after: datetime, until: datetime) -> Iterator[datetime]:
     """Every occurrence with after < t <= until, in order, found one at a time."""
-    timetable = _timetable(trigger.cron, trigger.timezone)
-    instant = timetable.next_after(after)
+    instant = _bounded(trigger, after, _look_up)
     while instant is not None and instant <= until:
         yield instant
-        instant = timetable.next_after(instant)
+        instant = _bounded(trigger, instant, _look_up)
+
+
+def fires_at(trigger: Trigger, task_id: UUID, due_at: datetime) -> datetime:
+    """When the call of the occurrence at `due_at` is to be sent: less than `jitter_seconds` after it.
+
+    The delay is drawn by a hash of the task and the instant, so that every node and every replay draws the
+    same one. It ends before the next occurrence, so that occurrences never overtake one another.
+    """
+    if not trigger.jitter_seconds:
+        return due_at
+    room = timedelta(seconds=trigger.jitter_seconds)
+    following = next_after(trigger, due_at)
+    if following is not None:
+        room = min(room, following - due_at)
+    name = task_id.bytes + milliseconds(due_at).to_bytes(8, "big", signed=True)
+    draw = int.from_bytes(blake2b(name, digest_size=8, person=b"jitter").digest(), "big")
+    return due_at + _MILLISECOND * (room // _MILLISECOND * draw >> 64)
+
+
+def ends(trigger: Trigger) -> bool:
+    """Whether the schedule has a last occurrence."""
+    return isinstance(trigger, OneOff) or trigger.end_at is not None or trigger.max_runs is not None
+
+
+def spent(trigger: Trigger, runs: int) -> bool:
+    """Whether that many runs are all that the trigger allows."""
+    return trigger.max_runs is not None and runs >= trigger.max_runs
+
+
+def _bounded(
+    trigger: Trigger, after: datetime, look_up: Callable[[str, str, datetime], datetime | None]
+) -> datetime | None:
+    if trigger.start_at is not None:
+        after = max(after, trigger.start_at - _MICROSECOND)
+    match trigger:
+        case OneOff():
+            once = instant_of(trigger)
+            instant = once if once > after else None
+        case Cron():
+            instant = look_up(trigger.cron, trigger.timezone, after)
+        case Interval():
+            instant = _next_multiple(trigger, after)
+        case _:
+            assert_never(trigger)
+    late = instant is not None and trigger.end_at is not None and instant > trigger.end_at
+    return None if late else instant
+
+
+def _next_multiple(trigger: Interval, after: datetime) -> datetime | None:
+    assert trigger.anchor is not None, "admission gives every interval an anchor"
+    every = timedelta(seconds=trigger.every_seconds)
+    try:
+        return trigger.anchor + every * ((after - trigger.anchor) // every + 1)
+    except OverflowError:  # the end of the calendar
+        return None
 
 
 def instant_of(trigger: OneOff) -> datetime:
     """The one-off's instant in UTC; without an offset it is local time of the trigger's zone."""
-    if trigger.datetime.tzinfo is not None:
-        return trigger.datetime.astimezone(UTC)
-    return real_time(trigger.datetime, ZoneInfo(trigger.timezone))
+    return absolute(trigger.datetime, trigger.timezone)
+
+
+def absolute(given: datetime, timezone: str) -> datetime:
+    """An instant in UTC; without an offset it is local time of the zone. Raises `OverflowError`."""
+    return given.astimezone(UTC) if given.tzinfo else real_time(given, ZoneInfo(timezone))
 
 
 @lru_cache(maxsize=16_384)
 def _next_after(expression: str, timezone: str, after: datetime) -> datetime | None:
     """Many tasks share an expression and are due together: all but the first find the answer here."""
+    return _look_up(expression, timezone, after)
+
+
+def _look_up(expression: str, timezone: str, after: datetime) -> datetime | None:
     return _timetable(expression, timezone).next_after(after)
 
 

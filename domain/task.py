@@ -1,34 +1,40 @@
 """A task's life: `decide` functions answer a command with facts, `evolve` follows what has happened.
 
 ```
-            create                     one-off's last attempt is over
+            create                     the last occurrence is over
    (none) ─────────▶ scheduled ───────────────────────────────────────▶ completed | failed
-                      │  ▲ update
-                      │  └─┘
-                      └──── cancel ───▶ cancelled
+                      │  ▲ update                                          ▲
+                      │  └─┘                                               │
+                      │  pause                                             │
+                      ├─────────▶ paused ──────────────────────────────────┘
+                      │ ◀─────── resume │
+                      └──── cancel ─────┴───▶ cancelled
 ```
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal, assert_never
+from typing import Any, Literal, assert_never
 from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.definition import Definition, OneOff
+from domain.definition import Definition
 from domain.errors import TaskAlreadyOver, VersionMismatch
 from domain.facts import (
+    Occurrence,
     Outcome,
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
     TaskFact,
+    TaskPaused,
+    TaskResumed,
     TaskUpdated,
 )
-from domain.schedule import first_due, next_after
+from domain.schedule import ends, first_due, next_after, spent
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -44,25 +50,49 @@ class Known(Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
-class Scheduled(Known, frozen=True, kw_only=True):
-    """Fires. `placed_at` is where the last change of the trigger put the first occurrence, in `placed_in`."""
+class Pause(Struct, frozen=True, kw_only=True):
+    """A pause that is over: what was due from `since` on and before `until` did not start."""
+
+    since: datetime
+    until: datetime
+
+
+class Placed(Known, frozen=True, kw_only=True):
+    """Has a place: the last change of the trigger put the first occurrence at `placed_at`, in `placed_in`.
+
+    `placed_runs` is how many runs counted there already.
+    """
 
     placed_at: datetime
     placed_in: int
+    placed_runs: int = 0
+
+
+class Scheduled(Placed, frozen=True, kw_only=True):
+    """Fires. `pause` is the last one, if any."""
+
+    pause: Pause | None = None
+
+
+class Paused(Placed, frozen=True, kw_only=True):
+    """Starts nothing by itself since `since`; what was started before goes on, and so do its retries."""
+
+    since: datetime
+    note: str | None = None
 
 
 class Over(Known, frozen=True, kw_only=True):
-    """Fires no more: a one-off that is through, or a cancelled task."""
+    """Fires no more: a schedule that is through, or a cancelled task."""
 
     status: Ending
 
 
 type Ending = Literal["completed", "failed", "cancelled"]
-type Task = Scheduled | Over
+type Task = Scheduled | Paused | Over
 
 
 def create(namespace: str, definition: Definition, now: datetime) -> TaskCreated:
-    """Accept an admitted definition; a cron's first occurrence is the first one after now."""
+    """Accept an admitted definition; all but a one-off start with the first occurrence after now."""
     return TaskCreated(
         at=now, namespace=namespace, definition=definition, next_run_at=first_due(definition.trigger, now)
     )
@@ -75,9 +105,9 @@ def update(
 
     Raises `TaskAlreadyOver` and `VersionMismatch`.
     """
-    _check_version(task, expected_version)
+    check_version(task, expected_version)
     match task:
-        case Scheduled():
+        case Scheduled() | Paused():
             if definition == task.definition:
                 return None
             same = definition.trigger == task.definition.trigger
@@ -89,11 +119,45 @@ def update(
             assert_never(task)
 
 
-def cancel(task: Task, now: datetime, expected_version: int | None) -> TaskCancelled | None:
-    """Stop firing; None when it is cancelled already. Raises `TaskAlreadyOver` and `VersionMismatch`."""
-    _check_version(task, expected_version)
+def pause(task: Task, note: str | None, now: datetime, expected_version: int | None) -> TaskPaused | None:
+    """Start nothing until resumed; None when it is paused already.
+
+    Raises `TaskAlreadyOver` and `VersionMismatch`.
+    """
+    check_version(task, expected_version)
     match task:
         case Scheduled():
+            return TaskPaused(at=now, note=note)
+        case Paused():
+            return None
+        case Over():
+            raise TaskAlreadyOver(task.id, task.status)
+        case _:
+            assert_never(task)
+
+
+def resume(task: Task, now: datetime, expected_version: int | None) -> TaskResumed | None:
+    """Go on from where the task stood; None when it is not paused.
+
+    Raises `TaskAlreadyOver` and `VersionMismatch`.
+    """
+    check_version(task, expected_version)
+    match task:
+        case Paused():
+            return TaskResumed(at=now)
+        case Scheduled():
+            return None
+        case Over():
+            raise TaskAlreadyOver(task.id, task.status)
+        case _:
+            assert_never(task)
+
+
+def cancel(task: Task, now: datetime, expected_version: int | None) -> TaskCancelled | None:
+    """Stop firing; None when it is cancelled already. Raises `TaskAlreadyOver` and `VersionMismatch`."""
+    check_version(task, expected_version)
+    match task:
+        case Scheduled() | Paused():
             return TaskCancelled(at=now)
         case Over(status="cancelled"):
             return None
@@ -104,12 +168,12 @@ def cancel(task: Task, now: datetime, expected_version: int | None) -> TaskCance
 
 
 def complete(
-    task: Task, outcome: Outcome, due_at: datetime, execution_id: UUID, now: datetime
+    task: Task, outcome: Outcome, occurrence: Occurrence, execution_id: UUID, now: datetime
 ) -> TaskCompleted | None:
-    """Close a one-off whose execution is over; None when it was moved to another instant, or is over."""
+    """Close a task whose occurrence is over if none follows it; None when one does, or the task is over."""
     match task:
-        case Scheduled():
-            if completes(task.definition, due_at):
+        case Scheduled() | Paused():
+            if ends_with(task, occurrence):
                 return TaskCompleted(at=now, outcome=outcome, execution_id=execution_id)
             return None
         case Over():
@@ -118,20 +182,24 @@ def complete(
             assert_never(task)
 
 
-def pass_over(task: Scheduled, due_at: datetime, now: datetime) -> TaskUpdated | None:
+def pass_over(task: Scheduled, due_at: datetime, runs: int, now: datetime) -> TaskUpdated | None:
     """Go on from an occurrence that was claimed before the last change of the trigger put the task on it.
 
-    None: there is no further one. It takes a fact: the place of that older claim counts no more.
+    None: there is no further one. It takes a fact: the place of that older claim counts no more, and neither
+    does its run; `runs` have been made since.
     """
     following = next_after(task.definition.trigger, due_at)
     if following is None:
         return None
-    return TaskUpdated(at=now, definition=task.definition, next_run_at=following)
+    return TaskUpdated(at=now, definition=task.definition, next_run_at=following, runs=runs)
 
 
-def completes(definition: Definition, due_at: datetime) -> bool:
-    """Whether the end of the occurrence at `due_at` is the end of the task: it is its one and only."""
-    return isinstance(definition.trigger, OneOff) and definition.trigger.datetime == due_at
+def completes(definition: Definition, occurrence: Occurrence) -> bool:
+    """Whether the end of an occurrence that was claimed from this trigger is the end of the task."""
+    trigger = definition.trigger
+    if occurrence.kind == "manual" or not ends(trigger):
+        return False
+    return spent(trigger, occurrence.run) or next_after(trigger, occurrence.due_at) is None
 
 
 def includes(definition: Definition, instant: datetime) -> bool:
@@ -161,6 +229,10 @@ def evolve(task: Task, fact: TaskFact) -> Task:
             return replace(begin(task.id, fact), version=after.version, placed_in=after.version)
         case TaskUpdated():
             return _redefined(after, fact)
+        case TaskPaused():
+            return _paused(after, fact)
+        case TaskResumed():
+            return _resumed(after, fact)
         case TaskCancelled():
             return _over(after, "cancelled")
         case TaskCompleted():
@@ -169,17 +241,43 @@ def evolve(task: Task, fact: TaskFact) -> Task:
             assert_never(fact)
 
 
+def ends_with(task: Placed, occurrence: Occurrence) -> bool:
+    """Whether the end of an occurrence, whatever it was claimed from, is the end of the task as it is now."""
+    if occurrence.task_version >= task.placed_in:
+        return completes(task.definition, occurrence)
+    # Claimed from another trigger: that run does not count, and its instant may be none of this one's.
+    foreign = replace(occurrence, run=0)
+    return completes(task.definition, foreign) and includes(task.definition, occurrence.due_at)
+
+
 def _redefined(task: Task, fact: TaskUpdated) -> Task:
     task = replace(task, definition=fact.definition)
-    if isinstance(task, Scheduled) and fact.next_run_at is not None:
-        return replace(task, placed_at=fact.next_run_at, placed_in=task.version)
+    if isinstance(task, Placed) and fact.next_run_at is not None:
+        return replace(task, placed_at=fact.next_run_at, placed_in=task.version, placed_runs=fact.runs)
     return task
 
 
+def _paused(task: Task, fact: TaskPaused) -> Task:
+    if isinstance(task, Over):
+        return task
+    return Paused(**_fields(task, Placed), since=fact.at, note=fact.note)
+
+
+def _resumed(task: Task, fact: TaskResumed) -> Task:
+    if not isinstance(task, Paused):
+        return task
+    return Scheduled(**_fields(task, Placed), pause=Pause(since=task.since, until=fact.at))
+
+
 def _over(task: Task, ending: Ending) -> Over:
-    return Over(**{name: getattr(task, name) for name in Known.__struct_fields__}, status=ending)
+    return Over(**_fields(task, Known), status=ending)
 
 
-def _check_version(task: Task, expected: int | None) -> None:
+def _fields(task: Task, shape: type[Known]) -> dict[str, Any]:
+    return {name: getattr(task, name) for name in shape.__struct_fields__}
+
+
+def check_version(task: Task, expected: int | None) -> None:
+    """Raises `VersionMismatch` unless the task is at the version that a user has seen (None: any)."""
     if expected is not None and expected != task.version:
         raise VersionMismatch(task.id, expected, task.version)

@@ -55,6 +55,14 @@ class SystemClock:
             sleepers = self._sleepers[loop] = _Sleepers()
         await sleepers.sleep_until(due_ns)
 
+    def steady(self) -> timedelta:
+        """Time since some fixed moment, which no setting of the wall clock changes."""
+        return timedelta(microseconds=time.monotonic_ns() // 1_000)
+
+    async def pause(self, duration: timedelta) -> None:
+        """Return after a duration, to a millisecond or two, whatever happens to the wall clock meanwhile."""
+        await asyncio.sleep(max(0.0, duration.total_seconds()))
+
 
 class _Sleepers:
     """Those who sleep on one event loop. Holds no reference to it, so that both can be collected."""

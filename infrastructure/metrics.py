@@ -127,6 +127,12 @@ class Instruments:
             registry=self._registry,
             multiprocess_mode="livesum",
         )
+        self._clock_offset = Gauge(
+            "chronoledger_clock_offset_seconds",
+            "How far this scheduler's clock is ahead of the database's, at its last heartbeat.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
         self._unlogged = Counter(
             "chronoledger_task_log_dropped",
             "Executions that are missing in the task log because it could not be written.",
@@ -179,6 +185,10 @@ class Instruments:
     def indexed(self, entries: int) -> None:
         """The due index holds so many tasks now."""
         self._indexed.set(entries)
+
+    def clock_offset(self, seconds: float) -> None:
+        """The clock of this machine is so far ahead of the database's."""
+        self._clock_offset.set(seconds)
 
     def log_dropped(self, count: int) -> None:
         """The task log lost executions."""

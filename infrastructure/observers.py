@@ -20,6 +20,7 @@ class ObservedScheduler:
         self.claimed = instruments.claimed
         self.in_flight = instruments.in_flight
         self.indexed = instruments.indexed
+        self.clock_offset = instruments.clock_offset
 
     def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
         """One line in the task log; it tells of the last attempt, where its outcome is known."""

@@ -57,6 +57,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename=str.upper):
     lease_seconds: Annotated[float, seconds(1, 86_400)] = 60.0
     shutdown_grace_seconds: Annotated[float, seconds(0, 3_600)] = 20.0
     visibility_timeout_seconds: Annotated[float, seconds(0, 60)] = 2.0
+    node_expiry_seconds: Annotated[float, seconds(3, 600)] = 6.0
+    max_clock_offset_seconds: Annotated[float, seconds(0.1, 3_600)] = 5.0
     node_name: Annotated[str, kinds.NODE_NAME] = ""
     chronoledger_pg_bin: Annotated[Path | None, kinds.PROGRAMS] = None
     chronoledger_state_dir: Annotated[Path, kinds.DIRECTORY] = Path("/var/lib/chronoledger")

@@ -34,6 +34,11 @@ SELECT
      WHERE role = 'projector') AS projector_beat_seconds,
     (SELECT extract(epoch FROM clock_timestamp() - max(heartbeat_at))::float8 FROM nodes
      WHERE role = 'scheduler') AS scheduler_beat_seconds,
+    (SELECT count(*) FROM nodes WHERE role = 'scheduler' AND claims
+     AND heartbeat_at > clock_timestamp() - interval '10 seconds') AS claiming,
+    (SELECT (array_agg(clock_offset_ms / 1000.0::float8 ORDER BY abs(clock_offset_ms) DESC))[1] FROM nodes
+     WHERE role = 'scheduler' AND NOT clock_right
+     AND heartbeat_at > clock_timestamp() - interval '10 seconds') AS wrong_clock_seconds,
     (SELECT count(*) FROM parked_events WHERE projection = ANY (%(projections)s::text[])) AS parked,
     ARRAY(SELECT name FROM unnest(%(tables)s::text[]) AS name WHERE to_regclass(name) IS NULL) AS missing
 """
@@ -42,7 +47,8 @@ SELECT
 class VitalSigns(Struct, frozen=True, kw_only=True):
     """Positions in the log, ages in seconds (None: there is none), and the tables that are not there.
 
-    `projected` and `furthest` are the least and the greatest checkpoint.
+    `projected` and `furthest` are the least and the greatest checkpoint; `claiming` counts the schedulers
+    that claim; `wrong_clock_seconds` is how far ahead the clock is that is furthest off, if one is too far.
     """
 
     head: int
@@ -51,6 +57,8 @@ class VitalSigns(Struct, frozen=True, kw_only=True):
     oldest_unprojected_seconds: float | None
     projector_beat_seconds: float | None
     scheduler_beat_seconds: float | None
+    claiming: int
+    wrong_clock_seconds: float | None
     parked: int
     missing: list[str]
 
@@ -95,8 +103,10 @@ class Vitals:
             oldest_unprojected_seconds=row[3],
             projector_beat_seconds=row[4],
             scheduler_beat_seconds=row[5],
-            parked=row[6],
-            missing=row[7],
+            claiming=row[6],
+            wrong_clock_seconds=row[7],
+            parked=row[8],
+            missing=row[9],
         )
 
 

@@ -17,6 +17,8 @@ from interfaces.roles import run, run_role
 from interfaces.serve import serve
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from interfaces.bootstrap import Settings
 
 DOTENV = Path(".env")
@@ -113,6 +115,27 @@ def seed_command() -> None:
         bootstrap.prepare_database(settings)
         for name in run(bootstrap.seed(settings)):
             click.echo(name)
+
+
+@cli.command("explain")
+@click.argument("task_id", type=click.UUID, required=False)
+@click.option("--at", metavar="INSTANT", help="The instant to explain, such as 2030-01-01T12:00:00Z.")
+@click.option("--execution", "execution_id", type=click.UUID, help="Explain an execution by its id instead.")
+@click.option("--json", "as_json", is_flag=True, help="The same as data.")
+def explain_command(
+    task_id: UUID | None, at: str | None, execution_id: UUID | None, *, as_json: bool
+) -> None:
+    """Say why a task ran, was late, was skipped, has not run yet or never will; or where it stands."""
+    from interfaces import explained_text  # noqa: PLC0415 - only this command pays for it
+
+    question = explained_text.question(task_id, at, execution_id)
+    with bootstrap.database(_settings("explain")) as settings:
+        bootstrap.prepare_database(settings)
+        if isinstance(question, explained_text.OfExecution):
+            found = run(bootstrap.explain_execution(settings, question.execution_id))
+        else:
+            found = run(bootstrap.explain_task(settings, question.task_id, question.at))
+    click.echo(explained_text.as_json(found) if as_json else explained_text.as_text(found))
 
 
 @cli.command("openapi")

@@ -19,7 +19,7 @@ _REMEMBER_TASK = [
     '  pm.collectionVariables.set("taskId", pm.response.json().id);',
     "}",
 ]
-_PATH_VARIABLES = {"tasks": "{{taskId}}", "results": "{{resultId}}"}
+_PATH_VARIABLES = {"tasks": "{{taskId}}", "results": "{{resultId}}", "executions": "{{resultId}}"}
 
 
 def write(folder: Path) -> list[Path]:

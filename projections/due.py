@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -19,40 +19,65 @@ if TYPE_CHECKING:
 
 type Place = tuple[datetime, UUID]
 
+_ALWAYS = datetime.max.replace(tzinfo=UTC)
+
 _definition = msgspec.json.Decoder(Definition)
 
 
 class DueRow(Struct, frozen=True, kw_only=True):
-    """A task and the instant where it is due next."""
+    """A task and the instant where it is due next; it was last paused from `paused_at` to `resumed_at`."""
 
     task_id: UUID
     version: int
     namespace: str
     definition: Definition
     due_at: datetime
+    runs: int
+    fires_at: datetime
+    paused_at: datetime | None = None
+    resumed_at: datetime | None = None
 
 
 class UnfinishedRow(Struct, frozen=True, kw_only=True):
-    """An execution that is not over: claimed by `node` until `lease_until`, or waiting for `retry_at`."""
+    """An execution that is not over: claimed by `node` until `lease_until`, or waiting for `retry_at`.
+
+    `node` None: a user has requested it, and nobody has claimed it yet.
+    """
 
     execution_id: UUID
-    node: str
+    node: str | None
     lease_until: datetime | None
     retry_at: datetime | None
 
 
 class DueReader:
-    """The scheduler's queries. Both raise `psycopg.OperationalError` when the database is away."""
+    """The scheduler's queries. All raise `psycopg.OperationalError` when the database is away."""
 
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
 
     async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueRow]]:
-        """Up to `limit` tasks due after a place and not after `until`, in order, and the log position that
+        """Up to `limit` tasks to fire after a place and not after `until`, in order, and the log position that
         they reflect: both from one snapshot.
         """
+        return await self._page(after, until, limit, None)
+
+    async def place(self, task_id: UUID) -> tuple[int, DueRow | None]:
+        """Where one task stands, None when it is not due at any time; and the log position as in `page`."""
+        position, rows = await self._page(None, _ALWAYS, 1, task_id)
+        return position, rows[0] if rows else None
+
+    async def _page(
+        self, after: Place | None, until: datetime, limit: int, task_id: UUID | None
+    ) -> tuple[int, Sequence[DueRow]]:
         after_at, after_id = after or (None, None)
-        bounds = {"until": until, "after_at": after_at, "after_id": after_id, "limit": limit}
+        bounds = {
+            "until": until,
+            "after_at": after_at,
+            "after_id": after_id,
+            "limit": limit,
+            "task_id": task_id,
+        }
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
             await cursor.execute(statement("due_page"), bounds, prepare=False)
             rows = await cursor.fetchall()
@@ -63,14 +88,32 @@ class DueReader:
                 namespace=namespace,
                 definition=_definition.decode(definition),
                 due_at=due_at,
+                runs=runs,
+                fires_at=fires_at,
+                paused_at=paused_at,
+                resumed_at=resumed_at,
             )
-            for _, task_id, version, namespace, definition, due_at in rows
+            for (
+                _,
+                task_id,
+                version,
+                namespace,
+                definition,
+                due_at,
+                runs,
+                fires_at,
+                paused_at,
+                resumed_at,
+            ) in rows
             if task_id is not None
         ]
         return rows[0][0], due
 
     async def unfinished(self, limit: int) -> Sequence[UnfinishedRow]:
-        """Up to `limit` executions that are not over, those first that need somebody soonest."""
+        """Executions that are not over, those first that need somebody soonest.
+
+        Up to `limit` of those claimed, and as many of those requested.
+        """
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
             await cursor.execute(statement("unfinished_executions"), {"limit": limit})
             return [

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _WINDOW_MINUTES = 60
 _OUTCOMES = ("succeeded", "failed", "skipped", "cancelled")
 _ATTEMPTS = ("succeeded", "failed", "lost")
-_TASKS = ("scheduled", "completed", "failed", "cancelled")
+_TASKS = ("scheduled", "paused", "completed", "failed", "cancelled")
 
 type Totals = dict[tuple[str, str], int]
 

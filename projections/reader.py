@@ -143,7 +143,7 @@ def _literal(text: str) -> str:
 
 
 def _task(row: tuple[Any, ...]) -> TaskView:
-    task_id, namespace, status, next_run, created_at, updated_at, version, stored = row
+    task_id, namespace, status, next_run, created_at, updated_at, version, stored, paused_at, pause_note = row
     definition = _definition.decode(stored)
     return TaskView(
         id=task_id,
@@ -157,6 +157,8 @@ def _task(row: tuple[Any, ...]) -> TaskView:
         created_at=created_at,
         updated_at=updated_at,
         version=version,
+        paused_at=paused_at,
+        pause_note=pause_note,
     )
 
 

@@ -16,6 +16,7 @@ from domain.facts import (
     AttemptStarted,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
     ExecutionSucceeded,
@@ -24,6 +25,8 @@ from domain.facts import (
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
+    TaskPaused,
+    TaskResumed,
     TaskUpdated,
 )
 from projections.projection import Entry, continued, unknown
@@ -74,7 +77,7 @@ class Tally(Struct):
 
 
 def fold(known: Mapping[UUID, datetime], entries: Iterable[Entry]) -> Tally:
-    """Count a batch; `known` says when the executions that began before it were due. Raises `PoisonEvent`."""
+    """Count a batch; `known` says when those that began before it were to be sent. Raises `PoisonEvent`."""
     tally = Tally()
     for entry in entries:
         _count(tally, known, entry)
@@ -86,7 +89,7 @@ def _count(tally: Tally, known: Mapping[UUID, datetime], entry: Entry) -> None:
         case ExecutionStarted(occurrence=occurrence):
             # A backfill is due in the past by intention: that is not lateness.
             if occurrence.kind != "backfill":
-                tally.opened[entry.stream] = occurrence.due_at
+                tally.opened[entry.stream] = occurrence.send_at
         case AttemptFailed(attempt=attempt):
             tally.totals["attempts", "failed"] += 1
             _settle(tally, known, entry.stream, attempt)
@@ -105,9 +108,9 @@ def _count(tally: Tally, known: Mapping[UUID, datetime], entry: Entry) -> None:
         case ExecutionCancelled():
             tally.totals["executions", "cancelled"] += 1
             _settle(tally, known, entry.stream, None)
-        case AttemptStarted() | IdempotencyKeyUsed():
+        case ExecutionRequested() | AttemptStarted() | IdempotencyKeyUsed():
             pass
-        case TaskCreated() | TaskUpdated() | TaskCancelled() | TaskCompleted():
+        case TaskCreated() | TaskUpdated() | TaskPaused() | TaskResumed() | TaskCancelled() | TaskCompleted():
             pass
         case _:
             raise unknown(entry)
@@ -127,7 +130,7 @@ def _finish(
 def _settle(
     tally: Tally, known: Mapping[UUID, datetime], execution_id: UUID, attempt: Attempt | None
 ) -> None:
-    """The first attempt is over: it was late by what lies between its due instant and its start."""
+    """The first attempt is over: it was late by what lies between the instant to send it and its start."""
     due_at = tally.opened.pop(execution_id, None)
     if due_at is None and execution_id in known and execution_id not in tally.closed:
         due_at = known[execution_id]

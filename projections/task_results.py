@@ -15,6 +15,7 @@ from domain.facts import (
     AttemptStarted,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
     ExecutionSucceeded,
@@ -23,6 +24,8 @@ from domain.facts import (
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
+    TaskPaused,
+    TaskResumed,
     TaskUpdated,
     Unanswered,
 )
@@ -65,11 +68,15 @@ def fold(known: Mapping[UUID, ResultRow], entries: Iterable[Entry]) -> ResultCha
 def evolve(row: ResultRow | None, entry: Entry) -> ResultRow | None:
     """The row after a fact; None for a fact that is not about an occurrence."""
     match entry.fact:
+        case ExecutionRequested() as fact:
+            return _requested(row, entry, fact)
         case ExecutionStarted() as fact:
             return _started(row or _opened(entry, fact), entry, fact)
         case ExecutionSkipped() as fact:
             return _skipped(row or _opened(entry, fact), fact, entry.position)
-        case TaskCreated() | TaskUpdated() | TaskCancelled() | TaskCompleted() | IdempotencyKeyUsed():
+        case TaskCreated() | TaskUpdated() | TaskPaused() | TaskResumed() | TaskCancelled() | TaskCompleted():
+            return None
+        case IdempotencyKeyUsed():
             return None
         case _ if row is None:
             raise beginning_missing(entry)
@@ -90,13 +97,21 @@ def _continued(row: ResultRow, entry: Entry) -> ResultRow:
         case ExecutionFailed(attempt=attempt, reason=reason):
             tried = _lost(row, row.node) if attempt is None else _tried(row, attempt)
             return _over(tried, "failed", success=False, reason=reason)
-        case ExecutionCancelled(reason=reason):
-            return _over(_unsent(row), "cancelled", reason=reason)
+        case ExecutionCancelled(reason=reason, interrupted=interrupted):
+            broken_off = "outcome unknown: the execution was cancelled before it was recorded"
+            tried = _untold(row, broken_off) if interrupted else _unsent(row)
+            return _over(tried, "cancelled", reason=reason)
         case _:
             raise unknown(entry)
 
 
-def _opened(entry: Entry, fact: ExecutionStarted | ExecutionSkipped) -> ResultRow:
+def _requested(row: ResultRow | None, entry: Entry, fact: ExecutionRequested) -> ResultRow:
+    """Not the first fact when the occurrence was skipped, or cancelled before it began."""
+    opened = replace(_opened(entry, fact), status="pending")
+    return opened if row is None else replace(opened, created_at=row.created_at)
+
+
+def _opened(entry: Entry, fact: ExecutionRequested | ExecutionStarted | ExecutionSkipped) -> ResultRow:
     occurrence = fact.occurrence
     return ResultRow(
         id=entry.stream,
@@ -172,6 +187,10 @@ def _answer(answer: Answer) -> tuple[int | None, str | None]:
 
 
 def _lost(row: ResultRow, node: str | None) -> ResultRow:
+    return _untold(row, f"outcome unknown: node {node} stopped before it was recorded")
+
+
+def _untold(row: ResultRow, why: str) -> ResultRow:
     """The claimed attempt will never be told of, unless it was told of already."""
     if row.attempt_log and row.attempt_log[-1].number >= row.attempts:
         return row
@@ -180,7 +199,7 @@ def _lost(row: ResultRow, node: str | None) -> ResultRow:
         started_at=None,
         duration_ms=None,
         status_code=None,
-        error_message=f"outcome unknown: node {node} stopped before it was recorded",
+        error_message=why,
     )
     return replace(_logged(row, view), response_headers=None, response_body=None, response_truncated=None)
 
@@ -216,7 +235,7 @@ class TaskResults:
     """The projection."""
 
     name: ClassVar[str] = "task_results"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     tables: ClassVar[tuple[str, ...]] = ("task_results", "result_counts")
 
     @property

@@ -13,6 +13,7 @@ from domain.facts import (
     AttemptStarted,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
     ExecutionSucceeded,
@@ -21,8 +22,11 @@ from domain.facts import (
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
+    TaskPaused,
+    TaskResumed,
     TaskUpdated,
 )
+from domain.schedule import fires_at
 from projections.projection import Entry, beginning_missing, unknown
 from projections.state_counts import StateCounts, count_change, write_counts
 from projections.statements import statement
@@ -37,6 +41,9 @@ if TYPE_CHECKING:
     from projections.views import TaskStatus
 
 
+_NOWHERE = {"next_run": None, "fires_at": None}
+
+
 class TaskChanges(Struct, frozen=True):
     """What a batch comes to: the last state of every row that it changed, and the moves between statuses."""
 
@@ -47,14 +54,14 @@ class TaskChanges(Struct, frozen=True):
 def task_of(entry: Entry) -> UUID | None:
     """The task whose row a fact may change; None for a fact that changes none."""
     match entry.fact:
-        case TaskCreated() | TaskUpdated() | TaskCancelled() | TaskCompleted():
+        case TaskCreated() | TaskUpdated() | TaskPaused() | TaskResumed() | TaskCancelled() | TaskCompleted():
             return entry.stream
         case ExecutionStarted(occurrence=occurrence) | ExecutionSkipped(occurrence=occurrence):
             # Runs that nobody planned have no place in the schedule, so they move none.
             return occurrence.task_id if occurrence.kind == "scheduled" else None
         case AttemptFailed() | AttemptStarted() | ExecutionTakenOver() | IdempotencyKeyUsed():
             return None
-        case ExecutionSucceeded() | ExecutionFailed() | ExecutionCancelled():
+        case ExecutionRequested() | ExecutionSucceeded() | ExecutionFailed() | ExecutionCancelled():
             return None
         case _:
             raise unknown(entry)
@@ -83,16 +90,19 @@ def evolve(row: TaskRow | None, entry: Entry) -> TaskRow:
     if row is None:
         raise beginning_missing(entry)
     match entry.fact:
-        case TaskUpdated(definition=definition, next_run_at=next_run):
-            place = next_run or row.next_run
-            return _moved(row, entry, "scheduled", definition=definition, next_run=place)
+        case TaskUpdated() as fact:
+            return _redefined(row, entry, fact)
+        case TaskPaused(at=at, note=note):
+            return _moved(row, entry, "paused", paused_at=at, resumed_at=None, pause_note=note)
+        case TaskResumed(at=at):
+            return _moved(row, entry, "scheduled", resumed_at=at)
         case TaskCancelled():
-            return _moved(row, entry, "cancelled", next_run=None)
+            return _moved(row, entry, "cancelled", **_NOWHERE)
         case TaskCompleted(outcome=outcome):
-            return _moved(row, entry, "completed" if outcome == "succeeded" else "failed", next_run=None)
+            return _moved(row, entry, "completed" if outcome == "succeeded" else "failed", **_NOWHERE)
         case ExecutionStarted() | ExecutionSkipped() as fact:
             if row.status == "scheduled" and row.version == fact.occurrence.task_version:
-                return replace(row, next_run=fact.next_run_at, position=entry.position)
+                return replace(row, **_place(fact), position=entry.position)
             return row
         case _:
             raise unknown(entry)
@@ -106,10 +116,28 @@ def _created(entry: Entry, fact: TaskCreated) -> TaskRow:
         created_at=fact.at,
         updated_at=fact.at,
         next_run=fact.next_run_at,
+        fires_at=fires_at(fact.definition.trigger, entry.stream, fact.next_run_at),
+        runs=0,
         version=entry.version,
         position=entry.position,
         definition=fact.definition,
     )
+
+
+def _redefined(row: TaskRow, entry: Entry, fact: TaskUpdated) -> TaskRow:
+    kept = _moved(row, entry, row.status, definition=fact.definition)
+    if fact.next_run_at is None:
+        return kept
+    fire_at = fires_at(fact.definition.trigger, row.id, fact.next_run_at)
+    return replace(kept, next_run=fact.next_run_at, fires_at=fire_at, runs=fact.runs)
+
+
+def _place(fact: ExecutionStarted | ExecutionSkipped) -> dict[str, Any]:
+    return {
+        "next_run": fact.next_run_at,
+        "fires_at": fact.next_fire_at or fact.next_run_at,
+        "runs": fact.occurrence.run,
+    }
 
 
 def _moved(row: TaskRow, entry: Entry, status: TaskStatus, **changes: Any) -> TaskRow:
@@ -123,7 +151,7 @@ class Tasks:
     """The projection."""
 
     name: ClassVar[str] = "tasks"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     tables: ClassVar[tuple[str, ...]] = ("tasks", "task_counts")
 
     @property

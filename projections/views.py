@@ -10,12 +10,16 @@ from msgspec import Struct
 
 from domain.definition import Action, RetryPolicy, Trigger
 
-type TaskStatus = Literal["scheduled", "completed", "failed", "cancelled"]
-type ResultStatus = Literal["running", "succeeded", "failed", "skipped", "cancelled"]
+type TaskStatus = Literal["scheduled", "paused", "completed", "failed", "cancelled"]
+type ResultStatus = Literal["pending", "running", "succeeded", "failed", "skipped", "cancelled"]
 
 
 class TaskView(Struct, frozen=True, kw_only=True):
-    """A task as it stands; `next_run` None: nothing further is due. `version` is what If-Match takes."""
+    """A task as it stands; `next_run` None: nothing further is due. `version` is what If-Match takes.
+
+    A paused task keeps its `next_run`: where it goes on from. `paused_at` and `pause_note` are of its last
+    pause.
+    """
 
     id: UUID
     namespace: str
@@ -28,6 +32,8 @@ class TaskView(Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     version: int
+    paused_at: datetime | None = None
+    pause_note: str | None = None
 
 
 class AttemptView(Struct, frozen=True, kw_only=True):
@@ -94,7 +100,7 @@ class TaskQuery(Struct, frozen=True, kw_only=True):
 
     namespace: str = "default"
     status: TaskStatus | None = None
-    trigger_type: Literal["one-off", "cron"] | None = None
+    trigger_type: Literal["one-off", "cron", "interval"] | None = None
     name: str | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None

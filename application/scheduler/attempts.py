@@ -56,6 +56,10 @@ class Attempts:
         """How many claimed attempts wait for their instant or for a worker."""
         return len(self._timed) + len(self._ready)
 
+    def in_flight(self) -> int:
+        """How many calls are being made."""
+        return self._in_flight
+
     def idle(self) -> bool:
         """Whether nothing is claimed, in flight or unrecorded."""
         return self.ready() == 0 and self._in_flight == 0
@@ -94,18 +98,33 @@ class Attempts:
                 self._observer.in_flight(self._in_flight)
 
     async def _attempt(self, job: Job) -> None:
-        if await self._still_ours(job):
-            attempt = await self._caller.call(job.definition.action, job.execution.id, job.execution.attempts)
+        attempt = await self._call(job) if await self._still_ours(job) else None
+        if attempt is not None:
             await self._settle(job, attempt)
         else:
             self._work.done(job)
+
+    async def _call(self, job: Job) -> Attempt | None:
+        """What the call brought; None when the job was stopped meanwhile."""
+        job.worker = worker = asyncio.current_task()
+        assert worker is not None
+        try:
+            return await self._caller.call(job.definition.action, job.execution.id, job.execution.attempts)
+        except asyncio.CancelledError:
+            if job.stopped and worker.cancelling() == 1:
+                return None
+            raise  # the scheduler stops, whether or not the job does too
+        finally:
+            job.worker = None
+            if job.stopped:
+                worker.uncancel()
 
     async def _still_ours(self, job: Job) -> bool:
         """Whether to send now; a claim that its task or the clock overtook is renewed or dropped first."""
         while job.overtaken or not self._node.covered(job, self._clock.now()):
             if not await self._reclaim(job, self._renewal, unsent=True):
                 return False
-        return True
+        return not job.stopped
 
     def _renewal(self, job: Job) -> AttemptStarted:
         now = self._clock.now()

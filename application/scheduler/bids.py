@@ -49,6 +49,8 @@ def bid_for(entry: Entry, node: Node, now: datetime) -> Bid:
         namespace=entry.namespace,
         definition=entry.definition,
         due_at=entry.due_at,
+        runs=entry.runs,
+        pause=entry.pause,
     )
     plan = claim(due, node.name, node.margin, now)
     return Bid(entry, due, plan, _begun(*plan.started, due) if plan.started else None)
@@ -130,4 +132,4 @@ class Bids:
 
 def _begun(execution_id: UUID, fact: ExecutionStarted, due: Due, version: int = 1) -> Job:
     running = executions.start(execution_id, fact, version)
-    return Job(running, due.definition, due.version, fact.occurrence.due_at)
+    return Job(running, due.definition, due.version, fact.occurrence.send_at)

@@ -11,7 +11,7 @@ from application.ports import LogUnavailable
 from application.scheduler.apart import apart
 from application.scheduler.bids import Bids, bid_for
 from application.scheduler.refusals import Refusals
-from application.scheduler.waiting import OUTAGE_PAUSE, first_of, to_its_end
+from application.scheduler.waiting import OUTAGE_PAUSE, UNABLE_PAUSE, first_of, to_its_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,16 +42,22 @@ class Claimer:
         self._node = context.node
         self._index = context.index
         self._work = context.work
+        self._members = context.members
         self._observer = context.observer
         self._start = start
         self._ready = ready
         self._bids = Bids(context, start)
         self._refusals = Refusals(context, self._bids)
         self._changed = asyncio.Event()
+        context.members.tell(self._owners_changed)
 
     def index_changed(self) -> None:
         """Look at the index again: something may be due earlier than it seemed."""
         self._changed.set()
+
+    def _owners_changed(self) -> None:
+        self._index.recall()
+        self.index_changed()
 
     async def run(self) -> None:
         """Claim for ever."""
@@ -61,7 +67,7 @@ class Claimer:
                 await self._bids.look()
                 await self._claim_what_is_due()
             except LogUnavailable:
-                await self._clock.sleep_until(self._clock.now() + OUTAGE_PAUSE)
+                await self._clock.pause(OUTAGE_PAUSE)
 
     async def _wait(self) -> None:
         """Until the next quantum has something due, or the index has changed."""
@@ -74,22 +80,30 @@ class Claimer:
             await first_of(self._clock.sleep_until(wake_at), self._changed.wait())
 
     async def _claim_what_is_due(self) -> None:
+        if not self._members.able():
+            await self._clock.pause(UNABLE_PAUSE)
+            return
         now = self._clock.now()
         room = MAX_READY - self._ready()
         if room <= 0:
-            await self._clock.sleep_until(now + QUANTUM)
+            await self._clock.pause(QUANTUM)
         elif made := self._make_bids(self._index.pop(now + AHEAD, room), now):
             answered = await to_its_end(asyncio.gather(*map(self._claim, made)))
             won = sum(bid.won for bid in made)
             self._observer.claimed(won, sum(answered) - won)
             if not all(answered):
-                await self._clock.sleep_until(self._clock.now() + OUTAGE_PAUSE)
+                await self._clock.pause(OUTAGE_PAUSE)
+        else:  # all of it was left to others: let them have their turn, here as well
+            await asyncio.sleep(0)
 
     def _make_bids(self, entries: list[Entry], now: datetime) -> list[Bid]:
         made: list[Bid] = []
         facts = 0
         for entry in entries:
-            if facts >= MAX_FACTS:
+            looked_at = entry.fire_at + self._members.patience(entry.task_id)
+            if looked_at > now + AHEAD:
+                self._index.leave(entry, looked_at)
+            elif facts >= MAX_FACTS:
                 self._index.put(entry)
             elif bid := self._make_bid(entry, now):
                 facts += len(bid.claim.facts())
@@ -124,6 +138,6 @@ class Claimer:
             if bid.job is not None and not bid.won:
                 self._work.done(bid.job)
         if bid.won:
-            self._index.settle(bid.entry, bid.claim.next_run_at)
+            self._index.settle(bid.entry, bid.claim.next_run_at, bid.claim.runs)
             if bid.job is not None:
                 self._start(bid.job)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from application.scheduler.due_index import DueIndex
+from application.scheduler.members import Members
 from application.scheduler.work import Work
 
 if TYPE_CHECKING:
@@ -27,3 +28,7 @@ class Context:
     chance: Callable[[], float]
     index: DueIndex = field(default_factory=DueIndex)
     work: Work = field(default_factory=Work)
+    members: Members = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "members", Members(self.node, self.clock))

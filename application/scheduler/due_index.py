@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from application.ports import Undecodable
@@ -13,27 +13,53 @@ from domain.facts import (
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
+    TaskPaused,
     TaskUpdated,
 )
+from domain.schedule import fires_at
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
     from uuid import UUID
 
     from application.ports import DueTask, Place, Recorded
     from domain.definition import Definition
+    from domain.task import Pause
 
 
 @dataclass(slots=True)
 class Entry:
-    """A task, at the occurrence where it stands; while that one is being claimed, it is not due."""
+    """A task, at an occurrence, after so many `runs`; while that one is being claimed, it is not due.
+
+    `fire_at` is when the call of that occurrence is to be sent: the index keeps tasks in this order.
+    `left_until`: it is left to somebody else until then, however due it is.
+    """
 
     task_id: UUID
     version: int
     namespace: str
     definition: Definition
     due_at: datetime
+    runs: int = 0
     claiming: bool = False
+    left_until: datetime | None = None
+    fire_at: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.place(self.due_at, self.runs)
+
+    def place(self, due_at: datetime, runs: int) -> None:
+        """Stand at an occurrence of the definition."""
+        self.due_at, self.runs = due_at, runs
+        self.fire_at = fires_at(self.definition.trigger, self.task_id, due_at)
+
+    pause: Pause | None = None
+
+    @property
+    def surfaces_at(self) -> datetime:
+        """When it is to be looked at."""
+        return self.left_until or self.fire_at
 
 
 class DueIndex:
@@ -45,6 +71,7 @@ class DueIndex:
     def __init__(self) -> None:
         self._entries: dict[UUID, Entry] = {}
         self._heap: list[Place] = []
+        self._left: set[UUID] = set()
         self.horizon: Place | None = None
 
     def __len__(self) -> int:
@@ -58,33 +85,55 @@ class DueIndex:
         """Take a row of the read model, unless more is known: a version's place only ever moves forward."""
         known = self._entries.get(row.task_id)
         if known is None or (known.version, known.due_at) < (row.version, row.due_at):
-            self.put(Entry(row.task_id, row.version, row.namespace, row.definition, row.due_at))
+            entry = Entry(row.task_id, row.version, row.namespace, row.definition, row.due_at, row.runs)
+            entry.pause = row.pause
+            self.put(entry)
 
     def put(self, entry: Entry) -> None:
         """Make a task due at its place; beyond the horizon it is forgotten."""
-        if not self._within(entry.due_at, entry.task_id):
+        if not self._within(entry.fire_at, entry.task_id):
             self.remove(entry.task_id)
             return
-        entry.claiming = False
+        entry.claiming, entry.left_until = False, None
+        self._left.discard(entry.task_id)
         self._entries[entry.task_id] = entry
-        heapq.heappush(self._heap, (entry.due_at, entry.task_id))
+        heapq.heappush(self._heap, (entry.fire_at, entry.task_id))
 
     def remove(self, task_id: UUID) -> None:
         """Forget a task."""
         self._entries.pop(task_id, None)
+        self._left.discard(task_id)
+
+    def leave(self, entry: Entry, until: datetime) -> None:
+        """Leave a popped task to somebody else: it surfaces again only if it has not moved on by then."""
+        entry.claiming, entry.left_until = False, until
+        self._left.add(entry.task_id)
+        heapq.heappush(self._heap, (until, entry.task_id))
+
+    def recall(self) -> None:
+        """Have everything that was left to others surface again."""
+        for task_id in list(self._left):
+            self.put(self._entries[task_id])
+
+    def task_ids(self) -> Iterable[UUID]:
+        """The tasks that are known."""
+        return self._entries.keys()
 
     def next_due(self) -> datetime | None:
-        """The earliest instant at which something is due."""
+        """The earliest instant at which something is to be looked at."""
         while self._heap:
-            due_at, task_id = self._heap[0]
+            surfaces_at, task_id = self._heap[0]
             entry = self._entries.get(task_id)
-            if entry is not None and not entry.claiming and entry.due_at == due_at:
-                return due_at
+            if entry is not None and not entry.claiming and entry.surfaces_at == surfaces_at:
+                return surfaces_at
             heapq.heappop(self._heap)
         return None
 
     def pop(self, until: datetime, limit: int) -> list[Entry]:
-        """Take up to `limit` tasks due by an instant, in order; they stay known, as being claimed."""
+        """Take up to `limit` tasks due by an instant, in order; they stay known, as being claimed.
+
+        Also what was left to others until then.
+        """
         due: list[Entry] = []
         while len(due) < limit:
             first = self.next_due()
@@ -100,10 +149,13 @@ class DueIndex:
         """Whether nothing has moved or ended a task since it was popped."""
         return entry.claiming and self._entries.get(entry.task_id) is entry
 
-    def settle(self, entry: Entry, due_at: datetime | None) -> None:
-        """Give a popped task its next place (None: it has none), unless a newer fact has done so."""
+    def settle(self, entry: Entry, due_at: datetime | None, runs: int | None = None) -> None:
+        """Give a popped task its next place (None: it has none), unless a newer fact has done so.
+
+        `runs` None: as many as before.
+        """
         if self.claiming(entry):
-            self._move(entry, due_at)
+            self._move(entry, due_at, entry.runs if runs is None else runs)
 
     def apply(self, event: Recorded) -> bool:
         """Follow one fact of the log; what is known already changes nothing.
@@ -117,7 +169,7 @@ class DueIndex:
                     self.put(Entry(event.stream, 1, fact.namespace, fact.definition, fact.next_run_at))
             case TaskUpdated():
                 return self._redefine(event, fact)
-            case TaskCancelled() | TaskCompleted() | Undecodable():
+            case TaskPaused() | TaskCancelled() | TaskCompleted() | Undecodable():
                 self.remove(event.stream)
             case ExecutionStarted() | ExecutionSkipped():
                 self.advance(fact)
@@ -135,7 +187,7 @@ class DueIndex:
             and known.version == occurrence.task_version
             and known.due_at <= occurrence.due_at
         ):
-            self._move(known, fact.next_run_at)
+            self._move(known, fact.next_run_at, occurrence.run)
 
     def _redefine(self, event: Recorded, fact: TaskUpdated) -> bool:
         known = self._entries.get(event.stream)
@@ -144,15 +196,15 @@ class DueIndex:
         if known.version < event.version:
             known.version, known.definition = event.version, fact.definition
             if fact.next_run_at is not None:
-                self._move(known, fact.next_run_at)
+                self._move(known, fact.next_run_at, fact.runs)
         return True
 
-    def _move(self, entry: Entry, due_at: datetime | None) -> None:
+    def _move(self, entry: Entry, due_at: datetime | None, runs: int) -> None:
         if due_at is None:
             self.remove(entry.task_id)
         else:
-            entry.due_at = due_at
+            entry.place(due_at, runs)
             self.put(entry)
 
-    def _within(self, due_at: datetime, task_id: UUID) -> bool:
-        return self.horizon is None or (due_at, task_id) <= self.horizon
+    def _within(self, fire_at: datetime, task_id: UUID) -> bool:
+        return self.horizon is None or (fire_at, task_id) <= self.horizon

@@ -13,6 +13,7 @@ from application.scheduler.apart import apart
 from application.scheduler.due_index import Entry
 from application.scheduler.waiting import patiently
 from application.streams import load_task
+from domain.facts import TaskResumed
 from domain.task import Scheduled
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from application.ports import DueTask, DueTasks, Follower, Place, Recorded
     from application.scheduler.claimer import Claimer
     from application.scheduler.context import Context
+    from application.scheduler.requests import Requests
     from application.scheduler.retries import Retries
 
 WINDOW = timedelta(minutes=5)
@@ -37,26 +39,42 @@ class Feed:
     """Loads what falls due within five minutes and follows the log from where the first page stood."""
 
     def __init__(
-        self, context: Context, due_tasks: DueTasks, follower: Follower, claimer: Claimer, retries: Retries
+        self,
+        context: Context,
+        due_tasks: DueTasks,
+        follower: Follower,
+        claimer: Claimer,
+        retries: Retries,
+        requests: Requests,
     ) -> None:
         self._log = context.log
         self._clock = context.clock
         self._index = context.index
         self._work = context.work
         self._observer = context.observer
+        self._members = context.members
         self._due_tasks = due_tasks
         self._follower = follower
         self._claimer = claimer
         self._retries = retries
+        self._requests = requests
+        self._resumed: dict[UUID, int] = {}
+        self._any_resumed = asyncio.Event()
         self._followed = 0
         self._cut_short = False
+
+    def position(self) -> int:
+        """How far the log has been followed."""
+        return self._followed
 
     async def run(self) -> None:
         """Feed the index for ever."""
         position = await self._refill()
+        self._members.loaded()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow(position))
             group.create_task(self._refill_regularly())
+            group.create_task(self._bring_back())
 
     async def _follow(self, position: int) -> None:
         self._followed = position
@@ -70,6 +88,11 @@ class Feed:
         for job in self._work.overtake(event):
             if job.cancelled:
                 self._retries.add(job)
+        self._work.stop(event)
+        self._requests.follow(event)
+        if isinstance(event.fact, TaskResumed):
+            self._resumed[event.stream] = event.position
+            self._any_resumed.set()
         known = self._index.apply(event)
         # Before anything is waited for: what a moved horizon has let pass, a page read from now on must show.
         self._followed = event.position
@@ -80,11 +103,33 @@ class Feed:
         """A task of which nothing is known was given a place within the horizon: read the rest."""
         task = await patiently(self._clock, lambda: load_task(self._log, task_id))
         if isinstance(task, Scheduled):
-            self._index.put(Entry(task_id, task.version, task.namespace, task.definition, task.placed_at))
+            place = (task.placed_at, task.placed_runs)
+            entry = Entry(task_id, task.version, task.namespace, task.definition, *place)
+            entry.pause = task.pause
+            self._index.put(entry)
+
+    async def _bring_back(self) -> None:
+        """Where a resumed task stands is known to the read model: its last claim may be long ago."""
+        while True:
+            await self._any_resumed.wait()
+            self._any_resumed.clear()
+            while self._resumed:
+                task_id, position = self._resumed.popitem()
+                if row := await self._place(task_id, position):
+                    self._index.load(row)
+                    self._index_changed()
+
+    async def _place(self, task_id: UUID, at_least: int) -> DueTask | None:
+        while True:
+            with contextlib.suppress(LogUnavailable):
+                position, row = await self._due_tasks.place(task_id)
+                if position >= at_least:
+                    return row
+            await self._clock.pause(PAUSE)
 
     async def _refill_regularly(self) -> None:
         while True:
-            await self._clock.sleep_until(self._clock.now() + (PAUSE if self._cut_short else REFILL_EVERY))
+            await self._clock.pause(PAUSE if self._cut_short else REFILL_EVERY)
             if not self._cut_short or len(self._index) < MAX_ENTRIES // 2:
                 await self._refill()
 
@@ -101,7 +146,7 @@ class Feed:
             for row in rows:
                 self._index.load(row)
             self._index_changed()
-            after = (rows[-1].due_at, rows[-1].task_id) if len(rows) == PAGE else None
+            after = (rows[-1].fire_at or rows[-1].due_at, rows[-1].task_id) if len(rows) == PAGE else None
             self._cut_short = after is not None and len(self._index) >= MAX_ENTRIES
             if self._cut_short:
                 self._index.horizon = after
@@ -121,4 +166,4 @@ class Feed:
                 position, rows = await self._due_tasks.page(after, until, PAGE)
                 if position >= at_least:
                     return position, rows
-            await self._clock.sleep_until(self._clock.now() + PAUSE)
+            await self._clock.pause(PAUSE)

@@ -23,10 +23,16 @@ SPARE = timedelta(seconds=2)
 
 
 class Node(Struct, frozen=True, kw_only=True):
-    """`margin` is how long beyond an attempt's own timeout nobody else may take it over."""
+    """`margin` is how long beyond an attempt's own timeout nobody else may take it over.
+
+    A node whose beat stands still for `expiry` is dead; one whose clock is further than `max_clock_offset`
+    from the database's claims nothing.
+    """
 
     name: str
     margin: timedelta
+    expiry: timedelta = timedelta(seconds=6)
+    max_clock_offset: timedelta = timedelta(seconds=5)
 
     def lease(self, job: Job, now: datetime) -> Lease:
         """A lease on one attempt of a job, from now."""

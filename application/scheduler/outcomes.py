@@ -1,4 +1,4 @@
-"""Recording what an attempt brought, and closing a one-off with its last one."""
+"""Recording what an attempt brought, and closing a task with its last execution."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from domain import execution as executions
 from domain import task as tasks
 from domain.execution import Running, Waiting
 from domain.facts import AttemptFailed, ExecutionFailed, ExecutionSucceeded, TaskCompleted
+from domain.schedule import ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +61,7 @@ class Outcomes:
         self._retry(job)
 
     async def close(self, job: Job, fact: Final) -> None:
-        """Record the end of an execution and, with it, of a one-off.
+        """Record the end of an execution and, with the last one, of its task.
 
         Nothing is recorded when the log went on without us: another node took the execution over.
         """
@@ -71,7 +72,9 @@ class Outcomes:
             self._work.done(job)
 
     async def _closed(self, job: Job, fact: Final) -> bool:
-        group = self._expected_end(job, fact)
+        unchanged = job.task_version == job.execution.occurrence.task_version
+        expected = unchanged or not ends(job.definition.trigger)
+        group = self._expected_end(job, fact) if expected else await self._end_now(job, fact)
         while await self._log.append(group, patience="gathered") is None:
             events = await patiently(self._clock, lambda: self._log.read_stream(job.execution.id))
             if len(events) != job.execution.version:
@@ -82,7 +85,7 @@ class Outcomes:
     def _expected_end(self, job: Job, fact: Final) -> Group:
         """With the task's end if nothing has changed since the claim: the log refuses it otherwise."""
         outcome = (job.execution.id, job.execution.version + 1, fact)
-        if not tasks.completes(job.definition, job.execution.occurrence.due_at):
+        if not tasks.completes(job.definition, job.execution.occurrence):
             return self._node.group(outcome)
         end = TaskCompleted(at=fact.at, outcome=_outcome(fact), execution_id=job.execution.id)
         return self._node.group(outcome, (job.task_id, job.task_version + 1, end))
@@ -96,8 +99,8 @@ class Outcomes:
             task = None  # whether it ends is for others to decide; what the call brought is known
         if task is None:
             return self._node.group(outcome)
-        due_at = job.execution.occurrence.due_at
-        end = tasks.complete(task, _outcome(fact), due_at, job.execution.id, fact.at)
+        occurrence = job.execution.occurrence
+        end = tasks.complete(task, _outcome(fact), occurrence, job.execution.id, fact.at)
         if end is None:
             return self._node.group(outcome, guard=(job.task_id, task.version))
         return self._node.group(outcome, (job.task_id, task.version + 1, end))

@@ -43,7 +43,7 @@ class Reclaim:
             )
             if await self._log.append(group, patience="patient") is not None:
                 claimed = executions.evolve(job.execution, fact)
-                assert not isinstance(claimed, executions.Over)
+                assert isinstance(claimed, executions.Running)
                 job.execution = claimed
                 return True
             refused = True

@@ -13,6 +13,7 @@ from domain.task import Scheduled
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from uuid import UUID
 
     from application.scheduler.bids import Bid, Bids
     from application.scheduler.context import Context
@@ -35,6 +36,7 @@ class Refusals:
         self._clock = context.clock
         self._node = context.node
         self._index = context.index
+        self._work = context.work
         self._bids = bids
 
     async def resolve(self, bid: Bid) -> bool:
@@ -46,18 +48,25 @@ class Refusals:
         if task.version != bid.due.version:
             self._task_changed(bid, task)
             return False
+        out_of_turn: set[UUID] = set()
         for execution_id, _ in reversed(bid.claim.facts()):
             events = await self._log.read_stream(execution_id)
             execution, claimed = fold_execution(execution_id, events), last_claim(events)
             if execution is not None and claimed is not None:
                 return await self._taken(bid, task, execution, claimed)
+            if execution is not None:
+                out_of_turn.add(execution_id)
+        if out_of_turn:
+            return await self._claim_the_rest(bid, out_of_turn)
         raise RuntimeError("the log refuses the claim, though it shows the same task and no such execution")
 
     def _task_changed(self, bid: Bid, task: Scheduled) -> None:
         if self._index.claiming(bid.entry):
             bid.entry.version, bid.entry.definition = task.version, task.definition
+            bid.entry.pause = task.pause
             moved = task.placed_in > bid.due.version
-            self._index.settle(bid.entry, task.placed_at if moved else bid.due.due_at)
+            place = (task.placed_at, task.placed_runs) if moved else (bid.due.due_at, bid.due.runs)
+            self._index.settle(bid.entry, *place)
 
     async def _taken(
         self, bid: Bid, task: Scheduled, execution: Execution, claimed: ExecutionStarted | ExecutionSkipped
@@ -68,13 +77,27 @@ class Refusals:
         then dropped unsent is claimed anew; what was not, the task leaves behind.
         """
         if claimed.occurrence.task_version >= task.placed_in:
-            self._index.settle(bid.entry, claimed.next_run_at)
+            self._index.settle(bid.entry, claimed.next_run_at, claimed.occurrence.run)
             return False
         dropped = isinstance(execution, Over) and execution.status == "skipped"
         if dropped and bid.job is not None and bid.job.execution.id == execution.id:
             return await self._claim_anew(bid, bid.job, execution.version + 1)
         await self._leave_behind(bid, task, execution)
         return False
+
+    async def _claim_the_rest(self, bid: Bid, out_of_turn: set[UUID]) -> bool:
+        """Users have had some occurrences of the bid run: those have their entries in the ledger already."""
+        bid.claim = bid.claim.without(out_of_turn, bid.due)
+        if bid.claim.started is None and bid.job is not None:
+            self._work.done(bid.job)
+            bid.job = None
+        if not bid.claim.facts():
+            self._index.settle(bid.entry, bid.claim.next_run_at)
+            return False
+        accepted = await self._bids.append(bid)
+        if not accepted:
+            self._index.settle(bid.entry, bid.due.due_at)
+        return accepted
 
     async def _claim_anew(self, bid: Bid, job: Job, version: int) -> bool:
         bid.version = version
@@ -85,8 +108,8 @@ class Refusals:
         return accepted
 
     async def _leave_behind(self, bid: Bid, task: Scheduled, execution: Execution) -> None:
-        fact = _way_on(task, execution, self._clock.now())
-        if fact is None:  # a one-off in progress: the end of that ends it
+        fact = _way_on(task, execution, bid.due.runs, self._clock.now())
+        if fact is None:  # the last occurrence, in progress: the end of that ends the task
             self._index.settle(bid.entry, None)
             return
         # Refused when the task has changed again. Either way the next bid finds out where it stands now.
@@ -94,10 +117,12 @@ class Refusals:
         self._index.settle(bid.entry, bid.due.due_at)
 
 
-def _way_on(task: Scheduled, execution: Execution, now: datetime) -> TaskCompleted | TaskUpdated | None:
-    due_at = execution.occurrence.due_at
+def _way_on(
+    task: Scheduled, execution: Execution, runs: int, now: datetime
+) -> TaskCompleted | TaskUpdated | None:
+    occurrence = execution.occurrence
     if isinstance(execution, Over):
         outcome: Outcome = "succeeded" if execution.status == "succeeded" else "failed"
-        if end := tasks.complete(task, outcome, due_at, execution.id, now):
+        if end := tasks.complete(task, outcome, occurrence, execution.id, now):
             return end
-    return tasks.pass_over(task, due_at, now)
+    return tasks.pass_over(task, occurrence.due_at, runs, now)

@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from application.scheduler.apart import apart
-from application.scheduler.waiting import first_of, to_its_end
+from application.scheduler.waiting import UNABLE_PAUSE, first_of, to_its_end
 from domain import execution as executions
 from domain.execution import Waiting
 
@@ -32,6 +32,7 @@ class Retries:
         self._clock = context.clock
         self._node = context.node
         self._work = context.work
+        self._members = context.members
         self._reclaim = reclaim
         self._start = start
         self._heap: list[tuple[datetime, int, Job]] = []
@@ -52,6 +53,9 @@ class Retries:
         """Claim retries for ever."""
         while True:
             await self._wait()
+            if not self._members.able():
+                await self._clock.pause(UNABLE_PAUSE)
+                continue
             due = self._pop()
             await to_its_end(asyncio.gather(*map(self._claim, due)))
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import datetime, timedelta
+from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from application.ports import LogUnavailable
+from application.ports import LogUnavailable, Pulse
 from application.scheduler.attempts import Attempts
 from application.scheduler.claimer import Claimer
 from application.scheduler.feed import Feed
+from application.scheduler.heart import Heart
 from application.scheduler.outcomes import Outcomes
 from application.scheduler.reclaim import Reclaim
+from application.scheduler.requests import Requests
 from application.scheduler.retries import Retries
 from application.scheduler.takeover import Takeover
 from application.scheduler.waiting import first_of
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from application.scheduler.context import Context
     from application.scheduler.work import Job
 
-BEAT_EVERY = timedelta(seconds=1)
+SHARE_SAMPLE = 200
 DRAIN_POLL = timedelta(milliseconds=20)
 
 
@@ -43,6 +46,8 @@ class Scheduler:
         self._clock = context.clock
         self._node = context.node
         self._nodes = nodes
+        self._index = context.index
+        self._members = context.members
         self._grace = grace
         reclaim = Reclaim(context)
         outcomes = Outcomes(context, self._wait_for_retry)
@@ -50,53 +55,57 @@ class Scheduler:
         start = self._attempts.start
         self._retries = Retries(context, reclaim, start)
         self._claimer = Claimer(context, start, self._attempts.ready)
-        self._feed = Feed(context, due_tasks, follower, self._claimer, self._retries)
-        self._takeover = Takeover(context, due_tasks, nodes, reclaim, outcomes, start, self._retries.add)
+        self._requests = Requests(context, start, self._attempts.ready)
+        self._feed = Feed(context, due_tasks, follower, self._claimer, self._retries, self._requests)
+        self._takeover = Takeover(
+            context, due_tasks, nodes, reclaim, outcomes, start, self._retries.add, self._requests.add
+        )
+        self._heart = Heart(context, nodes, self._pulse)
 
     def _wait_for_retry(self, job: Job) -> None:
         self._retries.add(job)
 
     async def run(self) -> None:
         """Schedule until cancelled; an error of any part ends all of them and is raised."""
-        await self._first_beat()
-        calls = [asyncio.create_task(self._attempts.run()), asyncio.create_task(self._beat())]
-        claiming = (self._feed, self._claimer, self._retries, self._takeover)
+        await self._heart.first_beat()
+        calls = [asyncio.create_task(part.run()) for part in (self._attempts, self._heart)]
+        claiming = (self._feed, self._claimer, self._retries, self._requests, self._takeover)
         claims = [asyncio.create_task(part.run()) for part in claiming]
         try:
             # Not gather, which would break off the calls as soon as this is cancelled.
             ended, _ = await asyncio.wait([*calls, *claims], return_when=asyncio.FIRST_COMPLETED)
             ended.pop().result()
         finally:
-            deadline = self._clock.now() + self._grace
+            self._members.leave()
+            deadline = self._clock.steady() + self._grace
             await self._stop(claims, deadline)
             await self._drain(deadline)
             await self._stop(calls, deadline)
             with contextlib.suppress(LogUnavailable):
                 await self._nodes.leave(self._node.name)
 
-    async def _first_beat(self) -> None:
-        """Nothing may be claimed under a name that others take for dead."""
-        while True:
-            with contextlib.suppress(LogUnavailable):
-                return await self._nodes.beat(self._node.name)
-            await self._clock.sleep_until(self._clock.now() + BEAT_EVERY)
+    def _pulse(self) -> Pulse:
+        check = self._members.clock_check
+        return Pulse(
+            claims=self._members.claims(),
+            clock_right=check.right(),
+            clock_offset_ms=check.offset // timedelta(milliseconds=1),
+            share=self._members.share(islice(self._index.task_ids(), SHARE_SAMPLE)),
+            in_flight=self._attempts.in_flight(),
+            entries=len(self._index),
+            position=self._feed.position(),
+        )
 
-    async def _beat(self) -> None:
-        while True:
-            with contextlib.suppress(LogUnavailable):
-                await self._nodes.beat(self._node.name)
-            await self._clock.sleep_until(self._clock.now() + BEAT_EVERY)
-
-    async def _stop(self, parts: list[asyncio.Task[None]], deadline: datetime) -> None:
+    async def _stop(self, parts: list[asyncio.Task[None]], deadline: timedelta) -> None:
         """Cancel; what is finishing an append may do so until the deadline."""
         for part in parts:
             part.cancel()
-        await first_of(asyncio.wait(parts), self._clock.sleep_until(deadline))
+        await first_of(asyncio.wait(parts), self._clock.pause(deadline - self._clock.steady()))
         for part in parts:
             part.cancel()
         await asyncio.gather(*parts, return_exceptions=True)
 
-    async def _drain(self, deadline: datetime) -> None:
+    async def _drain(self, deadline: timedelta) -> None:
         """What is claimed is still sent, and what is sent is still recorded, as far as the grace allows."""
-        while not self._attempts.idle() and self._clock.now() < deadline:
-            await self._clock.sleep_until(self._clock.now() + DRAIN_POLL)
+        while not self._attempts.idle() and self._clock.steady() < deadline:
+            await self._clock.pause(DRAIN_POLL)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import asyncio
+from datetime import timedelta
+from itertools import batched
 from typing import TYPE_CHECKING
 
 from application.ports import LogUnavailable, Unfinished
 from application.scheduler.apart import apart
-from application.scheduler.waiting import to_its_end
+from application.scheduler.waiting import first_of, to_its_end
 from application.scheduler.work import Job
 from application.streams import load_execution, load_task
 from domain import execution as executions
@@ -15,7 +17,7 @@ from domain import task as tasks
 from domain.execution import Running, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from uuid import UUID
 
     from application.ports import DueTasks, Nodes
@@ -25,51 +27,17 @@ if TYPE_CHECKING:
     from domain.facts import ExecutionTakenOver
 
 EVERY = timedelta(seconds=1)
-# A node beats once a second; one that has not for this long, while the database answered, is dead.
-DEAD_AFTER = timedelta(seconds=10)
 # A live node claims its retries at their instant; one that is this late has been forgotten.
 FORGOTTEN_AFTER = timedelta(seconds=30)
 AT_ONCE = 500
-
-
-class Liveness:
-    """Judges by watching, not by comparing clocks: a node is dead when its beat stood still for ten seconds.
-
-    The time in which the database did not answer does not count: nobody could beat then, or record what its
-    calls brought.
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[str, tuple[datetime, timedelta]] = {}
-        self._last_look: datetime | None = None
-        self._watched_since: datetime | None = None
-
-    def look(self, beats: Mapping[str, datetime], now: datetime) -> None:
-        """Compare the beats with those of the last look, at most a few seconds ago."""
-        passed = min(now - self._last_look, 2 * EVERY) if self._last_look else timedelta()
-        self._last_look = now
-        self._watched_since = self._watched_since or now
-        self._seen = {node: (beat, self._still(node, beat, passed)) for node, beat in beats.items()}
-
-    def lose_sight(self) -> None:
-        """The database does not answer."""
-        self._watched_since = None
-
-    def dead(self, node: str) -> bool:
-        """Whether a node has left or stopped beating."""
-        return node not in self._seen or self._seen[node][1] >= DEAD_AFTER
-
-    def settled(self, now: datetime) -> bool:
-        """Whether the database has answered for so long that leases which ended meanwhile are abandoned."""
-        return self._watched_since is not None and now - self._watched_since >= DEAD_AFTER
-
-    def _still(self, node: str, beat: datetime, passed: timedelta) -> timedelta:
-        before, still = self._seen.get(node, (beat, timedelta()))
-        return still + passed if before == beat else timedelta()
+TOGETHER = 20
 
 
 class Takeover:
-    """Looks every second; the log decides who goes on when several nodes look at once."""
+    """Looks every second, and at once when a node comes or goes.
+
+    What is abandoned is shared like what is due; the log decides when several take the same.
+    """
 
     def __init__(
         self,
@@ -80,6 +48,7 @@ class Takeover:
         outcomes: Outcomes,
         start: Callable[[Job], None],
         wait_for_retry: Callable[[Job], None],
+        request: Callable[[UUID], None],
     ) -> None:
         self._log = context.log
         self._clock = context.clock
@@ -91,34 +60,54 @@ class Takeover:
         self._outcomes = outcomes
         self._start = start
         self._wait_for_retry = wait_for_retry
-        self._liveness = Liveness()
+        self._request = request
+        self._members = context.members
         self._hopeless: set[UUID] = set()
+        self._waiting_since: dict[UUID, timedelta] = {}
+        self._changed = asyncio.Event()
+        context.members.tell(self._changed.set)
 
     async def run(self) -> None:
         """Look for ever."""
         while True:
+            self._changed.clear()
             try:
                 await self.look()
             except LogUnavailable:
-                self._liveness.lose_sight()
-            await self._clock.sleep_until(self._clock.now() + EVERY)
+                self._members.liveness.lose_sight()
+            await first_of(self._clock.pause(EVERY), self._changed.wait())
 
     async def look(self) -> None:
         """Take over what is abandoned now. Raises `LogUnavailable`."""
         rows = await self._due_tasks.unfinished(AT_ONCE)
         # Beats come after rows: whoever claimed one of these had beaten before.
-        self._liveness.look(await self._nodes.beats(), self._clock.now())
+        await self._members.look(self._nodes)
         for row in rows:
-            if row.execution_id not in self._work and self._abandoned(row):
-                await to_its_end(self._adopt_apart(row.execution_id))
+            if row.node is None:
+                self._request(row.execution_id)
+        abandoned = [row.execution_id for row in rows if self._abandoned(row)]
+        now = self._clock.steady()
+        self._waiting_since = {each: self._waiting_since.get(each, now) for each in abandoned}
+        for some in batched(filter(self._is_for_us, abandoned), TOGETHER):
+            # None is forgotten because of another's error.
+            for error in await to_its_end(
+                asyncio.gather(*map(self._adopt_apart, some), return_exceptions=True)
+            ):
+                if error is not None:
+                    raise error
+
+    def _is_for_us(self, execution_id: UUID) -> bool:
+        """The owner's turn is at once, the others' when it has done nothing for some seconds."""
+        waited = self._clock.steady() - self._waiting_since[execution_id]
+        return self._members.able() and waited >= self._members.patience(execution_id)
 
     def _abandoned(self, row: Unfinished) -> bool:
-        now = self._clock.now()
-        if row.execution_id in self._hopeless:
+        now, liveness = self._clock.now(), self._members.liveness
+        if row.node is None or row.execution_id in self._work or row.execution_id in self._hopeless:
             return False
-        if row.node != self._node.name and self._liveness.dead(row.node):
+        if row.node != self._node.name and liveness.dead(row.node):
             return True
-        if not self._liveness.settled(now):
+        if not liveness.settled(self._clock.steady()):
             return False
         if row.retry_at is not None:
             return row.retry_at + FORGOTTEN_AFTER < now
@@ -148,8 +137,8 @@ class Takeover:
         if task is None:
             return
         # Nobody was watching: whether the task is still as it was when the last attempt was claimed is open.
-        job = Job(execution, task.definition, task.version, execution.occurrence.due_at, overtaken=True)
-        job.cancelled = isinstance(task, tasks.Over)
+        job = Job(execution, task.definition, task.version, execution.occurrence.send_at, overtaken=True)
+        job.cancelled = isinstance(task, tasks.Over) and task.status == "cancelled"
         self._work.add(job)
         try:
             await self._go_on(job, execution)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from application.ports import Clock
 
 OUTAGE_PAUSE = timedelta(milliseconds=500)
+# Soon enough to go on when the clock is right again.
+UNABLE_PAUSE = timedelta(milliseconds=100)
 
 
 async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:
@@ -52,4 +54,4 @@ async def patiently[T](clock: Clock, read: Callable[[], Awaitable[T]]) -> T:
         except Unreadable:
             raise
         except LogUnavailable:
-            await clock.sleep_until(clock.now() + OUTAGE_PAUSE)
+            await clock.pause(OUTAGE_PAUSE)

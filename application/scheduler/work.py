@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from domain.facts import TaskCancelled, TaskUpdated
+from domain.execution import Waiting
+from domain.facts import ExecutionCancelled, TaskCancelled, TaskUpdated
 
 if TYPE_CHECKING:
+    import asyncio
     from datetime import datetime
     from uuid import UUID
 
     from application.ports import Recorded
     from domain.definition import Definition
-    from domain.execution import Running, Waiting
+    from domain.execution import Running
 
 
 @dataclass(slots=True, eq=False)
@@ -21,6 +23,7 @@ class Job:
     """An execution of this node's: running (or claimed and not yet sent), or waiting for its next attempt.
 
     `overtaken`: its task has changed since the version that it was claimed from; `cancelled`: for good.
+    `stopped`: it was cancelled itself; `worker` is who makes its call right now.
     """
 
     execution: Running | Waiting
@@ -29,6 +32,14 @@ class Job:
     send_at: datetime
     overtaken: bool = False
     cancelled: bool = False
+    stopped: bool = False
+    worker: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        """Make no call for it any more, and break off the one that is being made."""
+        self.stopped = True
+        if self.worker is not None:
+            self.worker.cancel()
 
     @property
     def task_id(self) -> UUID:
@@ -63,6 +74,16 @@ class Work:
         siblings.discard(job)
         if not siblings:
             self._by_task.pop(job.task_id, None)
+
+    def stop(self, event: Recorded) -> None:
+        """Stop what a user has cancelled."""
+        if not isinstance(event.fact, ExecutionCancelled):
+            return
+        for job in list(self._by_task.get(event.fact.task_id, ())):
+            if job.execution.id == event.stream:
+                job.stop()
+                if isinstance(job.execution, Waiting):
+                    self.done(job)
 
     def overtake(self, event: Recorded) -> list[Job]:
         """Mark the jobs whose task has changed since they were claimed, and name them."""

@@ -1,5 +1,6 @@
 """The composition root: the one place where ports meet what makes them real."""
 
+from domain.errors import ExecutionNotFound, TaskNotFound
 from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from infrastructure.logs import configure
 from infrastructure.metrics import forget_process
@@ -14,7 +15,14 @@ from interfaces.bootstrap.database import (
     embedded,
     prepare_database,
 )
-from interfaces.bootstrap.jobs import PortUnknown, rebuild, replay, seed
+from interfaces.bootstrap.jobs import (
+    PortUnknown,
+    explain_execution,
+    explain_task,
+    rebuild,
+    replay,
+    seed,
+)
 from interfaces.bootstrap.pages import shared_metrics
 from interfaces.bootstrap.services import api, background, projector, scheduler
 from projections.catalogue import UnknownProjection
@@ -27,6 +35,8 @@ USER_ERRORS = (
     LogDirectoryUnusable,
     MigrationRefused,
     PortUnknown,
+    TaskNotFound,
+    ExecutionNotFound,
     UnknownProjection,
     RebuildRunning,
     TablesInUse,
@@ -44,6 +54,8 @@ __all__ = [
     "database",
     "embedded",
     "events_stored",
+    "explain_execution",
+    "explain_task",
     "forget_process",
     "in_force",
     "load",

@@ -116,7 +116,9 @@ def _complaint(settings: Settings, error: Exception, tried: Mapping[str, Any]) -
     said, url = first_line(error), _url_variable(settings)
     match refusal(error):
         case "password":
-            return f'The password of "{tried.get("user")}" is refused ({said}); correct {url or "DB_PASSWORD"}'
+            return (
+                f'The password of "{tried.get("user")}" is refused ({said}); correct {url or "DB_PASSWORD"}'
+            )
         case "role":
             return (
                 f'The server does not let "{tried.get("user")}" in ({said}); correct {url or "DB_USER"}, '

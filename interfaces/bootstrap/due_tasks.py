@@ -9,13 +9,15 @@ import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from application.ports import DueTask, LogUnavailable, Unfinished
+from domain.task import Pause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
+    from uuid import UUID
 
     from application.ports import Place
-    from projections.due import DueReader
+    from projections.due import DueReader, DueRow
 
 
 class DueTasksOfReadModels:
@@ -28,16 +30,13 @@ class DueTasksOfReadModels:
         """See `application.ports.DueTasks`."""
         with _as_unavailable():
             position, rows = await self._reader.page(after, until, limit)
-        return position, [
-            DueTask(
-                task_id=row.task_id,
-                version=row.version,
-                namespace=row.namespace,
-                definition=row.definition,
-                due_at=row.due_at,
-            )
-            for row in rows
-        ]
+        return position, [_due(row) for row in rows]
+
+    async def place(self, task_id: UUID) -> tuple[int, DueTask | None]:
+        """See `application.ports.DueTasks`."""
+        with _as_unavailable():
+            position, row = await self._reader.place(task_id)
+        return position, None if row is None else _due(row)
 
     async def unfinished(self, limit: int) -> Sequence[Unfinished]:
         """See `application.ports.DueTasks`."""
@@ -52,6 +51,19 @@ class DueTasksOfReadModels:
             )
             for row in rows
         ]
+
+
+def _due(row: DueRow) -> DueTask:
+    return DueTask(
+        task_id=row.task_id,
+        version=row.version,
+        namespace=row.namespace,
+        definition=row.definition,
+        due_at=row.due_at,
+        runs=row.runs,
+        fire_at=row.fires_at,
+        pause=Pause(since=row.paused_at, until=row.resumed_at) if row.paused_at and row.resumed_at else None,
+    )
 
 
 @contextlib.contextmanager

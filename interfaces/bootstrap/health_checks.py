@@ -90,7 +90,18 @@ def _scheduler(signs: VitalSigns) -> HealthCheck:
     if not _beats(beat):
         seen = "none was ever seen" if beat is None else f"the last heartbeat was {beat:.0f} s ago"
         return _bad(f"No scheduler is running ({seen}); start `chronoledger scheduler` and read its log.")
-    return _good(f"The last heartbeat was {beat:.0f} s ago.")
+    if signs.wrong_clock_seconds is None:
+        return _good(f"The last heartbeat was {beat:.0f} s ago.")
+    clock = _wrong_clock(signs.wrong_clock_seconds)
+    if signs.claiming == 0:
+        return _bad(f"Nothing is called: {clock}.")
+    return _good(f"The last heartbeat was {beat:.0f} s ago; {clock}: `GET /api/v1/nodes` shows which.")
+
+
+def _wrong_clock(seconds: float) -> str:
+    where = "ahead of" if seconds > 0 else "behind"
+    off = f"{abs(seconds):.1f} s {where} the database's"
+    return f"a scheduler's clock is {off}, so it claims nothing; look after NTP"
 
 
 def _beats(seconds: float | None) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
 
+from application.explanation.explainer import Explainer
 from application.tasks import Request, TaskCommands
 from domain.definition import DEFAULT_NAMESPACE, Action, Cron, Definition, OneOff
 from infrastructure.clock import SystemClock
@@ -18,8 +20,11 @@ from infrastructure.projector import replay_parked
 from projections.catalogue import named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
+    from datetime import datetime
+    from uuid import UUID
 
+    from application.explanation.account import Explanation
     from infrastructure.settings import Settings
 
 
@@ -40,6 +45,25 @@ async def replay(settings: Settings, name: str) -> str:
     async with pool(with_liveness(settings.dsn()), 2) as connections:
         done = await replay_parked(connections, projection)
     return f"{done.applied} parked events of {name} applied, {done.parked} still parked"
+
+
+async def explain_task(settings: Settings, task_id: UUID, at: datetime | None) -> Explanation:
+    """What happened, or will, at an instant of a task (None: where it stands). Raises `TaskNotFound`."""
+    async with _explainer(settings) as explainer:
+        return await explainer.task(DEFAULT_NAMESPACE, task_id, at)
+
+
+async def explain_execution(settings: Settings, execution_id: UUID) -> Explanation:
+    """What became of an execution. Raises `ExecutionNotFound`."""
+    async with _explainer(settings) as explainer:
+        return await explainer.execution(DEFAULT_NAMESPACE, execution_id)
+
+
+@contextlib.asynccontextmanager
+async def _explainer(settings: Settings) -> AsyncIterator[Explainer]:
+    dsn = with_liveness(settings.dsn())
+    async with pool(dsn, 2) as connections, Appender(dsn) as appender:
+        yield Explainer(PostgresEventLog(connections, appender), SystemClock())
 
 
 class PortUnknown(Exception):

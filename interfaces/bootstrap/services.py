@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
 
+from application.executions import ExecutionCommands
+from application.explanation.explainer import Explainer
+from application.explanation.occurrences import Occurrences
 from application.ports import LogUnavailable
 from application.scheduler.context import Context
 from application.scheduler.node import Node
@@ -22,7 +25,7 @@ from infrastructure.database import pool, with_liveness
 from infrastructure.event_store import Appender, PostgresEventLog, PostgresFollower
 from infrastructure.http_caller import AiohttpCaller
 from infrastructure.metrics import Instruments
-from infrastructure.nodes import PostgresNodes
+from infrastructure.nodes import NodeTable, PostgresNodes
 from infrastructure.observers import ObservedProjector, ObservedScheduler
 from infrastructure.projector import Projector
 from infrastructure.task_log import TaskLog
@@ -30,7 +33,9 @@ from infrastructure.visibility import Visibility
 from infrastructure.vitals import Vitals
 from interfaces.bootstrap.due_tasks import DueTasksOfReadModels
 from interfaces.bootstrap.health_checks import HealthChecks
+from interfaces.bootstrap.ledger import LedgerOfReadModels
 from interfaces.bootstrap.pages import StoredExposition, ops_app, options
+from interfaces.bootstrap.shown_nodes import ShownNodes
 from interfaces.http.app import create_app
 from interfaces.http.dependencies import Dependencies
 from projections.catalogue import NAMES, PROJECTIONS, TABLES
@@ -60,16 +65,22 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
         Appender(with_liveness(settings.dsn()), instruments) as appender,
     ):
         queries = ReadModels(connections)
+        log = PostgresEventLog(connections, appender)
+        explainer = Explainer(log, clock)
         visibility = Visibility(with_liveness(settings.direct_dsn()), queries.checkpoint)
         async with background(visibility.run()):
             yield create_app(
                 Dependencies(
-                    commands=TaskCommands(PostgresEventLog(connections, appender), clock, uuid7),
+                    commands=TaskCommands(log, clock, uuid7),
+                    executions=ExecutionCommands(log, clock, uuid7),
                     queries=queries,
+                    explainer=explainer,
+                    occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
                     visibility=visibility,
                     health=HealthChecks(Vitals(connections, NAMES, TABLES)),
                     exposition=StoredExposition(instruments, queries, connections),
                     observer=instruments,
+                    nodes=ShownNodes(NodeTable(connections, NAMES), settings.node_expiry_seconds),
                 ),
                 options(settings),
             )
@@ -99,7 +110,10 @@ async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
             observer=ObservedScheduler(instruments, task_log),
             # A new run is a new node: what the last one left unfinished is taken over like anybody's.
             node=Node(
-                name=f"{settings.node_name}.{token_hex(4)}", margin=timedelta(seconds=settings.lease_seconds)
+                name=f"{settings.node_name}.{token_hex(4)}",
+                margin=timedelta(seconds=settings.lease_seconds),
+                expiry=timedelta(seconds=settings.node_expiry_seconds),
+                max_clock_offset=timedelta(seconds=settings.max_clock_offset_seconds),
             ),
             chance=random.random,
         )

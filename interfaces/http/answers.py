@@ -10,10 +10,11 @@ from msgspec import Meta, Struct
 
 from domain.definition import OneOff
 from domain.schedule import next_after
-from domain.task import Over, Scheduled
+from domain.task import Over, Paused, Scheduled
 from interfaces.http.bodies import (
     CronTrigger,
     HttpAction,
+    IntervalTrigger,
     OneOffTrigger,
     Retry,
     shown_action,
@@ -23,7 +24,7 @@ from interfaces.http.bodies import (
 
 if TYPE_CHECKING:
     from domain.task import Task as TaskState
-    from projections.views import AttemptView, Figures, Listing, ResultView, TaskView
+    from projections.views import AttemptView, Figures, Listing, ResultView, TaskStatus, TaskView
 
 
 class Task(Struct, frozen=True, kw_only=True):
@@ -32,14 +33,21 @@ class Task(Struct, frozen=True, kw_only=True):
     id: UUID
     namespace: Annotated[str, Meta(description="`default` for everything, for now.")]
     name: str
-    trigger: OneOffTrigger | CronTrigger
+    trigger: OneOffTrigger | CronTrigger | IntervalTrigger
     action: HttpAction
     retry: Retry
-    status: Literal["scheduled", "completed", "failed", "cancelled"]
-    next_run: Annotated[datetime | None, Meta(description="UTC; null: nothing further is due.")]
+    status: Literal["scheduled", "paused", "completed", "failed", "cancelled"]
+    next_run: Annotated[
+        datetime | None,
+        Meta(description="UTC; null: nothing further is due. A paused task goes on from here."),
+    ]
     created_at: datetime
     updated_at: datetime
     version: Annotated[int, Meta(description="What `If-Match` takes, quoted.")]
+    paused_at: Annotated[datetime | None, Meta(description="Since when it is paused; null: it is not.")] = (
+        None
+    )
+    pause_note: Annotated[str | None, Meta(description="Why it is paused, if that was said.")] = None
 
     @classmethod
     def of_view(cls, view: TaskView) -> Task:
@@ -50,6 +58,8 @@ class Task(Struct, frozen=True, kw_only=True):
             trigger=shown_trigger(view.trigger),
             action=shown_action(view.action),
             retry=shown_retry(view.retry),
+            paused_at=view.paused_at if view.status == "paused" else None,
+            pause_note=view.pause_note if view.status == "paused" else None,
         )
 
     @classmethod
@@ -62,18 +72,35 @@ class Task(Struct, frozen=True, kw_only=True):
             trigger=shown_trigger(state.definition.trigger),
             action=shown_action(state.definition.action),
             retry=shown_retry(state.definition.retry),
-            status=state.status if isinstance(state, Over) else "scheduled",
+            status=_status(state),
             next_run=_next_run(state),
+            paused_at=state.since if isinstance(state, Paused) else None,
+            pause_note=state.note if isinstance(state, Paused) else None,
         )
+
+
+def _status(state: TaskState) -> TaskStatus:
+    match state:
+        case Scheduled():
+            return "scheduled"
+        case Paused():
+            return "paused"
+        case Over():
+            return state.status
+        case _:
+            assert_never(state)
 
 
 def _next_run(state: TaskState) -> datetime | None:
     match state:
-        case Scheduled(definition=definition) if isinstance(definition.trigger, OneOff):
+        case Scheduled(definition=definition) | Paused(definition=definition) if isinstance(
+            definition.trigger, OneOff
+        ):
             return state.placed_at
-        case Scheduled(definition=definition):
+        case Scheduled(definition=definition) | Paused(definition=definition):
             # An update that keeps the trigger keeps a place that may have fired since.
-            return max(state.placed_at, next_after(definition.trigger, state.updated_at) or state.placed_at)
+            following = next_after(definition.trigger, state.updated_at)
+            return state.placed_at if state.placed_at > state.updated_at else following
         case Over():
             return None
         case _:
@@ -105,7 +132,7 @@ class Result(Struct, frozen=True, kw_only=True):
     kind: Annotated[str, Meta(description="scheduled, manual or backfill.")]
     due_at: datetime
     run_at: Annotated[datetime | None, Meta(description="When the latest request was sent.")]
-    status: Literal["running", "succeeded", "failed", "skipped", "cancelled"]
+    status: Literal["pending", "running", "succeeded", "failed", "skipped", "cancelled"]
     reason: Annotated[str | None, Meta(description="Why it was skipped, cancelled or given up.")]
     success: Annotated[bool | None, Meta(description="null while it runs, and when it did not run.")]
     status_code: int | None

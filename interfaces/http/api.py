@@ -12,13 +12,16 @@ from litestar import Request, Response
 from application.ports import LogUnavailable
 from application.tasks import Accepted
 from application.tasks import Request as CommandRequest
-from interfaces.http.answers import Task
+from interfaces.http.answers import Result, Task
 from interfaces.http.dependencies import Dependencies, HttpOptions
+from interfaces.http.execution_answers import result_of
 from interfaces.http.parameters import NAMESPACE, Freshness, prefers_async
 from interfaces.http.refusals import NotYetVisible
 
 if TYPE_CHECKING:
     from litestar.connection import ASGIConnection
+
+    from application.executions import AcceptedExecution
 
 _log = structlog.get_logger(__name__)
 
@@ -50,6 +53,41 @@ class Api:
         if hurried:
             headers["Preference-Applied"] = "respond-async"
         return Response(task, status_code=status, headers=headers)
+
+    async def written_execution(
+        self, accepted: AcceptedExecution, prefer: str | None, status: int
+    ) -> Response[Result]:
+        """Answer a write with the execution, as `written` does with a task."""
+        hurried = prefers_async(prefer)
+        result = None if hurried else await self._shown_result(accepted)
+        headers = {"X-Event-Position": str(accepted.position)}
+        if status == 202:
+            headers["Location"] = f"/api/v1/executions/{accepted.state.id}"
+        if hurried:
+            headers["Preference-Applied"] = "respond-async"
+        return Response(result or result_of(accepted), status_code=status, headers=headers)
+
+    async def settled(self, position: int, prefer: str | None) -> dict[str, str]:
+        """The headers of a write's answer, once lists show it or the wait is over."""
+        headers = {"X-Event-Position": str(position)}
+        if prefers_async(prefer):
+            return headers | {"Preference-Applied": "respond-async"}
+        try:
+            await self._visible(position)
+        except (psycopg.Error, LogUnavailable) as error:
+            _log.warning("write_not_read_back", position=position, error=str(error))
+        return headers
+
+    async def _shown_result(self, accepted: AcceptedExecution) -> Result | None:
+        try:
+            if not await self._visible(accepted.position):
+                return None
+            view = await self.parts.queries.result(NAMESPACE, accepted.state.id)
+        except (psycopg.Error, LogUnavailable) as error:
+            # The change is stored: failing now would make its sender repeat it.
+            _log.warning("written_execution_not_read_back", id=str(accepted.state.id), error=str(error))
+            return None
+        return None if view is None else Result.of_view(view)
 
     async def _shown(self, accepted: Accepted) -> Task | None:
         try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, assert_never
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import asdict
 
-from domain.definition import Action, Cron, Definition, OneOff, RetryPolicy, Trigger
+from domain.definition import Action, Cron, Definition, Interval, OneOff, RetryPolicy, Trigger
 
 type Zone = Annotated[
     str,
@@ -18,7 +19,50 @@ type Zone = Annotated[
 ]
 
 
-class OneOffTrigger(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="one-off"):
+class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What every kind of trigger may have."""
+
+    timezone: Zone | UnsetType = UNSET
+    start_at: Annotated[
+        datetime | None,
+        Meta(
+            description="No occurrence before this instant; without an offset it is local time of `timezone`."
+        ),
+    ] = None
+    end_at: Annotated[
+        datetime | None,
+        Meta(description="No occurrence after this instant; the task ends with its last one."),
+    ] = None
+    max_runs: Annotated[
+        int | None,
+        Meta(
+            description="The task ends after so many runs, at least 1. What is skipped does not count, nor "
+            "do manual runs; a changed trigger counts from none again."
+        ),
+    ] = None
+    jitter_seconds: Annotated[
+        float,
+        Meta(
+            description="Each call is sent up to so many seconds after its occurrence, 0 to 86,400, but "
+            "before the next one: always the same delay for the same occurrence. `due_at` stays the nominal "
+            "instant."
+        ),
+    ] = 0.0
+
+    def limits(self, default_timezone: str) -> dict[str, Any]:
+        """The fields of the domain's `Bounds`."""
+        # Only a zone that was left out gets the default; an empty one is an error that admission explains.
+        zone = default_timezone if self.timezone is UNSET else self.timezone
+        return {
+            "timezone": zone,
+            "start_at": self.start_at,
+            "end_at": self.end_at,
+            "max_runs": self.max_runs,
+            "jitter_seconds": self.jitter_seconds,
+        }
+
+
+class OneOffTrigger(Limits, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="one-off"):
     """Call once."""
 
     datetime: Annotated[
@@ -29,28 +73,46 @@ class OneOffTrigger(Struct, kw_only=True, forbid_unknown_fields=True, tag_field=
             examples=["2030-01-01T12:00:00Z"],
         ),
     ]
-    timezone: Zone | UnsetType = UNSET
 
     def to_domain(self, default_timezone: str) -> OneOff:
         """The trigger, not yet checked."""
-        return OneOff(datetime=self.datetime, timezone=_zone(self.timezone, default_timezone))
+        return OneOff(datetime=self.datetime, **self.limits(default_timezone))
 
 
-class CronTrigger(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="cron"):
+class CronTrigger(Limits, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="cron"):
     """Call whenever the expression matches the local time of the zone."""
 
     cron: Annotated[
         str,
         Meta(
-            description="Five fields: minute hour day-of-month month day-of-week (0-7, Sunday is 0 or 7).",
+            description="Five fields: minute hour day-of-month month day-of-week (0-7, Sunday is 0 or 7); or "
+            "six, with the second before them.",
             examples=["0 9 * * *"],
         ),
     ]
-    timezone: Zone | UnsetType = UNSET
 
     def to_domain(self, default_timezone: str) -> Cron:
         """The trigger, not yet checked."""
-        return Cron(cron=self.cron, timezone=_zone(self.timezone, default_timezone))
+        return Cron(cron=self.cron, **self.limits(default_timezone))
+
+
+class IntervalTrigger(Limits, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="interval"):
+    """Call every so many seconds of real time, whatever the zone's clocks do."""
+
+    every_seconds: Annotated[
+        int, Meta(description="A whole number, 1 to 315,360,000 (ten years).", examples=[90])
+    ]
+    anchor: Annotated[
+        datetime | None,
+        Meta(
+            description="Calls fall on this instant and on whole multiples before and after it. `start_at`, "
+            "else the task's creation, when left out."
+        ),
+    ] = None
+
+    def to_domain(self, default_timezone: str) -> Interval:
+        """The trigger, not yet checked."""
+        return Interval(every_seconds=self.every_seconds, anchor=self.anchor, **self.limits(default_timezone))
 
 
 class HttpAction(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -122,7 +184,7 @@ class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
     """What POST and PUT take. PUT replaces everything: what is left out gets its default again."""
 
     name: Annotated[str, Meta(description="1 to 255 characters.", examples=["Website Health Check"])]
-    trigger: OneOffTrigger | CronTrigger
+    trigger: OneOffTrigger | CronTrigger | IntervalTrigger
     action: HttpAction
     retry: Retry | UnsetType = UNSET
 
@@ -136,16 +198,17 @@ class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
         )
 
 
-def _zone(zone: str | UnsetType, default_timezone: str) -> str:
-    # Only a zone that was left out gets the default; an empty one is an error that admission explains.
-    return default_timezone if zone is UNSET else zone
-
-
-def shown_trigger(trigger: Trigger) -> OneOffTrigger | CronTrigger:
+def shown_trigger(trigger: Trigger) -> OneOffTrigger | CronTrigger | IntervalTrigger:
     """A trigger as the API shows it."""
-    if isinstance(trigger, OneOff):
-        return OneOffTrigger(datetime=trigger.datetime, timezone=trigger.timezone)
-    return CronTrigger(cron=trigger.cron, timezone=trigger.timezone)
+    match trigger:
+        case OneOff():
+            return OneOffTrigger(**asdict(trigger))
+        case Cron():
+            return CronTrigger(**asdict(trigger))
+        case Interval():
+            return IntervalTrigger(**asdict(trigger))
+        case _:
+            assert_never(trigger)
 
 
 def shown_action(action: Action) -> HttpAction:

@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
+    from application.executions import AcceptedExecution, Backfilled
+    from application.explanation.account import Explanation
+    from application.explanation.occurrences import Window
     from application.tasks import Accepted, Request
     from domain.definition import Definition
+    from domain.requesting import Period
     from interfaces.http.health import HealthReport
+    from interfaces.http.nodes import Node
     from projections.views import Figures, Listing, Paging, ResultQuery, ResultView, TaskQuery, TaskView
 
 
@@ -28,8 +34,34 @@ class Commands(Protocol):
         """Replace a task's definition."""
         ...
 
+    async def pause(
+        self, task_id: UUID, note: str | None, request: Request, *, if_match: int | None
+    ) -> Accepted:
+        """Start nothing until resumed."""
+        ...
+
+    async def resume(self, task_id: UUID, request: Request, *, if_match: int | None) -> Accepted:
+        """Go on after a pause."""
+        ...
+
     async def cancel(self, task_id: UUID, request: Request, *, if_match: int | None) -> Accepted:
         """Stop a task for good."""
+        ...
+
+
+class ExecutionCommands(Protocol):
+    """Commands about executions. Raises as `Commands` does."""
+
+    async def trigger(self, task_id: UUID, request: Request, *, if_match: int | None) -> AcceptedExecution:
+        """Run a task now."""
+        ...
+
+    async def backfill(self, task_id: UUID, period: Period, request: Request) -> Backfilled:
+        """Run occurrences of the past that have not run."""
+        ...
+
+    async def cancel(self, run: UUID, note: str | None, request: Request) -> AcceptedExecution:
+        """Break an execution off."""
         ...
 
 
@@ -57,11 +89,41 @@ class Queries(Protocol):
         ...
 
 
+class Explainer(Protocol):
+    """Explains from the log. Raises `application.ports.LogUnavailable`."""
+
+    async def task(self, namespace: str, task_id: UUID, at: datetime | None, /) -> Explanation:
+        """An instant of a task, or (None) where it stands now. Raises `domain.errors.TaskNotFound`."""
+        ...
+
+    async def execution(self, namespace: str, execution: UUID, /) -> Explanation:
+        """What became of an execution. Raises `domain.errors.ExecutionNotFound`."""
+        ...
+
+
+class Occurrences(Protocol):
+    """The nominal instants of tasks. Raises what `Queries` and `Explainer` raise."""
+
+    async def window(
+        self, namespace: str, task_id: UUID, start: datetime, end: datetime, limit: int, /
+    ) -> Window:
+        """Up to `limit` instants from `start` and before `end`. Raises `domain.errors.TaskNotFound`."""
+        ...
+
+
 class Visibility(Protocol):
     """How far the read models have come."""
 
     async def wait_for(self, position: int, timeout_seconds: float) -> bool:
         """Whether the read models passed a position of the log within the time given."""
+        ...
+
+
+class Nodes(Protocol):
+    """Who does the work. Raises `psycopg.OperationalError` when the database is away."""
+
+    async def nodes(self) -> Sequence[Node]:
+        """Every scheduler and projector that has not left."""
         ...
 
 
@@ -94,8 +156,12 @@ class Dependencies:
     """Everything behind the API."""
 
     commands: Commands
+    executions: ExecutionCommands
     queries: Queries
+    explainer: Explainer
+    occurrences: Occurrences
     visibility: Visibility
+    nodes: Nodes
     health: Health
     exposition: Exposition
     observer: RequestObserver

@@ -64,6 +64,7 @@ def _documented_header(name: str, example: str, description: str) -> ResponseHea
 
 
 LOCATION = _documented_header("Location", "/api/v1/tasks/0194…", "Where the new task is.")
+EXECUTION_LOCATION = _documented_header("Location", "/api/v1/executions/8194…", "Where the new execution is.")
 ETAG = _documented_header("ETag", '"1"', "The task's version, quoted: what `If-Match` takes.")
 EVENT_POSITION = _documented_header(
     "X-Event-Position", "42", "Where the log holds the change: what `min_position` takes."

@@ -41,13 +41,35 @@ TASK_EXAMPLES: dict[str, Any] = {
             },
         },
     },
+    "interval": {
+        "summary": "Every 90 seconds for a year, each call up to ten seconds later",
+        "value": {
+            "name": "Heartbeat",
+            "trigger": {
+                "type": "interval",
+                "every_seconds": 90,
+                "start_at": "2030-01-01T00:00:00Z",
+                "end_at": "2030-12-31T23:59:59Z",
+                "jitter_seconds": 10,
+            },
+            "action": {"method": "HEAD", "url": "https://api.example.com/alive"},
+        },
+    },
 }
 
 _TASK = {
     "id": "01940f3e-8a00-7c3d-9b51-2f6a7c1d0e42",
     "namespace": "default",
     "name": "Website Health Check",
-    "trigger": {"type": "one-off", "datetime": "2030-01-01T12:00:00Z", "timezone": "UTC"},
+    "trigger": {
+        "type": "one-off",
+        "datetime": "2030-01-01T12:00:00Z",
+        "timezone": "UTC",
+        "start_at": None,
+        "end_at": None,
+        "max_runs": None,
+        "jitter_seconds": 0,
+    },
     "action": {
         "method": "GET",
         "url": "https://api.example.com/health",
@@ -94,12 +116,57 @@ _RESULT = {
     "created_at": "2030-01-01T11:59:59.985Z",
 }
 _PAGE = {"total": 1, "page": 1, "limit": 50, "next_cursor": None}
+_EXPLANATION = {
+    "task_id": _TASK["id"],
+    "execution_id": _RESULT["id"],
+    "at": "2030-01-01T12:00:00Z",
+    "verdict": "succeeded",
+    "summary": "It ran: attempt 1 succeeded.",
+    "lateness_ms": 1,
+    "previous": None,
+    "next": None,
+    "statements": [
+        {
+            "code": "succeeded",
+            "text": "Attempt 1 succeeded: the server answered with status 200.",
+            "rule": {
+                "name": "success",
+                "text": "The status of the answer decides: any 2xx is a success.",
+            },
+            "events": [
+                {
+                    "position": 8,
+                    "topic": "execution.succeeded.v1",
+                    "stream": _RESULT["id"],
+                    "version": 2,
+                    "at": "2030-01-01T12:00:00.252Z",
+                    "actor": "scheduler:scheduler-1",
+                }
+            ],
+        }
+    ],
+}
+_WINDOW = {
+    "items": [
+        {
+            "due_at": "2030-01-01T12:00:00Z",
+            "execution_id": _RESULT["id"],
+            "outcome": "succeeded",
+            "reason": None,
+        }
+    ],
+    "start": "2030-01-01T00:00:00Z",
+    "end": "2030-01-03T00:00:00Z",
+    "next_from": None,
+}
 
 SCHEMA_EXAMPLES: dict[str, Any] = {
     "Task": _TASK,
     "TaskPage": {"items": [_TASK], **_PAGE},
     "Result": _RESULT,
     "ResultPage": {"items": [_RESULT], **_PAGE},
+    "Explanation": _EXPLANATION,
+    "OccurrenceWindow": _WINDOW,
     "Metrics": {
         "total_tasks_executed": 150,
         "successful_tasks": 142,

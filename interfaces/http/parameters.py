@@ -81,6 +81,27 @@ class Change(Struct, frozen=True, kw_only=True):
         return int(self.if_match.strip('"')) if self.if_match and self.if_match != "*" else None
 
 
+class Preference(Struct, frozen=True, kw_only=True):
+    """How a command is to be answered."""
+
+    prefer: Prefer = None
+
+
+class Trigger(Change, frozen=True, kw_only=True):
+    """On what condition, and how, a task is to be run."""
+
+    idempotency_key: Annotated[
+        str | None,
+        HeaderParameter(
+            name="Idempotency-Key",
+            min_length=1,
+            pattern=r"^[!-~]{1,255}$",
+            description="Makes repeating this request safe: the same key answers with the execution of the "
+            "first time. 1 to 255 visible ASCII characters without blanks.",
+        ),
+    ] = None
+
+
 class Freshness(Struct, frozen=True, kw_only=True):
     """How far the read models must be before they are read."""
 
@@ -118,12 +139,14 @@ class TaskSelection(Selection, frozen=True, kw_only=True):
     """Which tasks, in what order."""
 
     status: Annotated[
-        Literal["scheduled", "completed", "failed", "cancelled"] | None,
-        QueryParameter(description="Only tasks of this status: scheduled, completed, failed or cancelled."),
+        Literal["scheduled", "paused", "completed", "failed", "cancelled"] | None,
+        QueryParameter(
+            description="Only tasks of this status: scheduled, paused, completed, failed or cancelled."
+        ),
     ] = None
     trigger_type: Annotated[
-        Literal["one-off", "cron"] | None,
-        QueryParameter(description="Only tasks with this kind of trigger: one-off or cron."),
+        Literal["one-off", "cron", "interval"] | None,
+        QueryParameter(description="Only tasks with this kind of trigger: one-off, cron or interval."),
     ] = None
     name: Annotated[
         str | None,
@@ -167,9 +190,10 @@ class ResultSelection(Selection, frozen=True, kw_only=True):
         bool | None, QueryParameter(description="Only results that succeeded (true) or that failed (false).")
     ] = None
     status: Annotated[
-        Literal["running", "succeeded", "failed", "skipped", "cancelled"] | None,
+        Literal["pending", "running", "succeeded", "failed", "skipped", "cancelled"] | None,
         QueryParameter(
-            description="Only results of this status: running, succeeded, failed, skipped or cancelled."
+            description="Only results of this status: pending, running, succeeded, failed, skipped or "
+            "cancelled."
         ),
     ] = None
     status_code: Annotated[

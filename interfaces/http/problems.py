@@ -14,8 +14,11 @@ from msgspec import Struct
 
 from application.ports import LogUnavailable
 from domain.errors import (
+    ExecutionAlreadyOver,
+    ExecutionNotFound,
     IdempotencyKeyReused,
     Inadmissible,
+    InvalidBody,
     TaskAlreadyOver,
     TaskNotFound,
     VersionMismatch,
@@ -73,6 +76,12 @@ TASK_NOT_FOUND = ProblemType(
     "Check the id. A task created with `Prefer: respond-async` shows up a moment later.",
 )
 RESULT_NOT_FOUND = ProblemType(404, "result-not-found", "There is no such result", "Check the id.")
+EXECUTION_NOT_FOUND = ProblemType(
+    404,
+    "execution-not-found",
+    "There is no such execution",
+    "Check the id: it is that of the execution's result.",
+)
 METHOD_NOT_ALLOWED = ProblemType(
     405, "method-not-allowed", "The method is not allowed here", "Use one of those that `Allow` lists."
 )
@@ -81,6 +90,12 @@ TASK_ALREADY_OVER = ProblemType(
     "task-already-over",
     "The task is over",
     "A completed, failed or cancelled task no longer changes: create a new one.",
+)
+EXECUTION_ALREADY_OVER = ProblemType(
+    409,
+    "execution-already-over",
+    "The execution is over",
+    "What has succeeded, failed or been skipped cannot be cancelled; trigger the task to run it once more.",
 )
 # Not 503: the service is well, and what was asked for may be a position that the log will never have.
 NOT_YET_VISIBLE = ProblemType(
@@ -112,6 +127,12 @@ INVALID_TASK = ProblemType(
     422,
     "invalid-task",
     "The task breaks a rule",
+    "Change what `errors` names: `pointer` is a JSON pointer (RFC 6901) into the body that was sent.",
+)
+INVALID_BODY = ProblemType(
+    422,
+    "invalid-body",
+    "The body breaks a rule",
     "Change what `errors` names: `pointer` is a JSON pointer (RFC 6901) into the body that was sent.",
 )
 IDEMPOTENCY_KEY_REUSED = ProblemType(
@@ -147,7 +168,10 @@ READ_MODELS_MISSING = ProblemType(
 
 PROBLEMS: dict[type[Exception], ProblemType] = {
     Inadmissible: INVALID_TASK,
+    InvalidBody: INVALID_BODY,
     TaskNotFound: TASK_NOT_FOUND,
+    ExecutionNotFound: EXECUTION_NOT_FOUND,
+    ExecutionAlreadyOver: EXECUTION_ALREADY_OVER,
     TaskAlreadyOver: TASK_ALREADY_OVER,
     VersionMismatch: VERSION_MISMATCH,
     IdempotencyKeyReused: IDEMPOTENCY_KEY_REUSED,

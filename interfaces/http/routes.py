@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 from litestar import Router
 from litestar.di import Provide
 
+from interfaces.http.executions import ExecutionController
+from interfaces.http.explanations import ExplanationController
+from interfaces.http.lifecycle import LifecycleController
+from interfaces.http.nodes import list_nodes
 from interfaces.http.parameters import Freshness
 from interfaces.http.results import ResultController
 from interfaces.http.service import api_health, api_metrics, liveness, root_health, root_metrics
@@ -24,7 +28,16 @@ def documented_routes() -> Sequence[ControllerRouterHandler]:
     """A new router: Litestar lets each belong to one application only."""
     api = Router(
         API_PREFIX,
-        route_handlers=[TaskController, ResultController, api_metrics, api_health],
+        route_handlers=[
+            TaskController,
+            ResultController,
+            ExplanationController,
+            LifecycleController,
+            ExecutionController,
+            list_nodes,
+            api_metrics,
+            api_health,
+        ],
         dependencies={"freshness": Provide(Freshness, sync_to_thread=False)},
     )
     return [api, root_metrics, root_health, liveness]

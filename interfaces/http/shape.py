@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from domain.errors import FieldError
 from domain.wording import pointer, shown
-from interfaces.http.bodies import CronTrigger, HttpAction, OneOffTrigger, Retry, TaskDefinition
+from interfaces.http.bodies import (
+    CronTrigger,
+    HttpAction,
+    IntervalTrigger,
+    OneOffTrigger,
+    Retry,
+    TaskDefinition,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +23,10 @@ if TYPE_CHECKING:
     import msgspec
 
 # Told by the service, so whoever sends back a task as it was read is told to leave them out.
-READ_ONLY = ("id", "namespace", "status", "next_run", "created_at", "updated_at", "version")
+READ_ONLY = (
+    *("id", "namespace", "status", "next_run", "created_at", "updated_at", "version"),
+    *("paused_at", "pause_note"),
+)
 
 _KNOWN = {
     (): TaskDefinition.__struct_fields__,
@@ -26,13 +36,19 @@ _KNOWN = {
 _KNOWN_OF_TRIGGERS = {
     "one-off": ("type", *OneOffTrigger.__struct_fields__),
     "cron": ("type", *CronTrigger.__struct_fields__),
+    "interval": ("type", *IntervalTrigger.__struct_fields__),
 }
 _EXAMPLES = {
     ("name",): '"Website Health Check"',
     ("trigger",): '{"type": "cron", "cron": "0 9 * * *"}',
-    ("trigger", "type"): '"one-off" or "cron"',
+    ("trigger", "type"): '"one-off", "cron" or "interval"',
     ("trigger", "datetime"): '"2030-01-01T12:00:00Z"',
     ("trigger", "cron"): '"0 9 * * *"',
+    ("trigger", "every_seconds"): "90",
+    ("trigger", "max_runs"): "10",
+    ("trigger", "start_at"): '"2030-01-01T12:00:00Z"',
+    ("trigger", "end_at"): '"2030-01-01T12:00:00Z"',
+    ("trigger", "anchor"): '"2030-01-01T12:00:00Z"',
     ("trigger", "timezone"): '"Europe/Berlin"',
     ("action",): '{"method": "GET", "url": "https://api.example.com/health"}',
     ("action", "method"): '"GET"',
@@ -40,6 +56,7 @@ _EXAMPLES = {
     ("action", "headers"): '{"X-API-Key": "your-api-key"}',
     ("retry",): '{"max_attempts": 3}',
 }
+_INSTANTS = {("trigger", name) for name in ("datetime", "start_at", "end_at", "anchor")}
 _KINDS = {
     "str": "a string",
     "int": "a whole number",
@@ -54,7 +71,7 @@ _KINDS = {
 _SENTENCE = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>[^`]*)`)?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
-_WRONG_TYPE = re.compile(r"Expected `(?P<wanted>\w+)`(?:, got `(?P<given>\w+)`)?")
+_WRONG_TYPE = re.compile(r"Expected `(?P<wanted>\w+)(?: \| null)?`(?:, got `(?P<given>\w+)`)?")
 
 
 def explain(error: msgspec.ValidationError, document: Any) -> FieldError:
@@ -111,7 +128,7 @@ def _known_fields(parents: tuple[str, ...], parent: Any) -> tuple[str, Sequence[
 
 
 def _wrong_value(names: tuple[str, ...], what: str, value: Any) -> str:
-    if names == ("trigger", "datetime") and isinstance(value, str):
+    if names in _INSTANTS and isinstance(value, str):
         return f"{shown(value)} is not an instant: give date, time and offset by ISO 8601{_such_as(names)}."
     if names == ("trigger", "type"):
         return f"{shown(value)} is not a kind of trigger: give {_EXAMPLES[names]}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from interfaces.http.command_bodies import COMMAND_EXAMPLES
 from interfaces.http.documentation import PROBLEM_MEDIA_TYPE
 from interfaces.http.examples import SCHEMA_EXAMPLES, TASK_EXAMPLES
 
@@ -11,8 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Sent bodies may hold nothing else; the same shapes in answers say the same.
-_CLOSED = ("TaskDefinition", "OneOffTrigger", "CronTrigger", "HttpAction", "Retry")
-_TRIGGERS = {"one-off": "OneOffTrigger", "cron": "CronTrigger"}
+_CLOSED = (
+    "TaskDefinition",
+    "OneOffTrigger",
+    "CronTrigger",
+    "IntervalTrigger",
+    "HttpAction",
+    "Retry",
+    *COMMAND_EXAMPLES,
+)
+_MAY_BE_LEFT_OUT = ("Pausing", "Cancelling")
+_TRIGGERS = {"one-off": "OneOffTrigger", "cron": "CronTrigger", "interval": "IntervalTrigger"}
 _METHODS = ("post", "get", "put", "delete")
 _RETRY_AFTER = {"schema": {"type": "integer"}, "description": "Seconds after which to try again."}
 _NOISE = {"deprecated": False, "allowEmptyValue": False, "allowReserved": False}
@@ -25,8 +35,7 @@ def tidied(document: dict[str, Any]) -> dict[str, Any]:
     for operation in _operations(document):
         _tidy_parameters(operation)
         _tidy_answers(operation, shared)
-        for media in operation.get("requestBody", {}).get("content", {}).values():
-            media["examples"] = TASK_EXAMPLES
+        _tidy_body(operation.get("requestBody", {}))
     _add_json_metrics(document["paths"]["/metrics"]["get"])
     schemas = document["components"]["schemas"]
     _tidy_schemas(schemas)
@@ -38,6 +47,13 @@ def tidied(document: dict[str, Any]) -> dict[str, Any]:
         "paths": _in_order(document),
         "components": {"schemas": schemas, "responses": dict(sorted(shared.items()))},
     }
+
+
+def _tidy_body(body: dict[str, Any]) -> None:
+    for media in body.get("content", {}).values():
+        name = media["schema"]["$ref"].rpartition("/")[2]
+        media["examples"] = COMMAND_EXAMPLES.get(name, TASK_EXAMPLES)
+        body["required"] = name not in _MAY_BE_LEFT_OUT
 
 
 def _in_order(document: dict[str, Any]) -> dict[str, Any]:
@@ -126,6 +142,8 @@ def _add_json_metrics(operation: dict[str, Any]) -> None:
 def _tidy_schemas(schemas: dict[str, Any]) -> None:
     for name in _CLOSED:
         schemas[name]["additionalProperties"] = False
+    for name in _MAY_BE_LEFT_OUT:
+        schemas[name].pop("default", None)  # an object of Python's
     mapping = {kind: f"#/components/schemas/{name}" for kind, name in _TRIGGERS.items()}
     for name in ("Task", "TaskDefinition"):
         schemas[name]["properties"]["trigger"]["discriminator"] = {"propertyName": "type", "mapping": mapping}

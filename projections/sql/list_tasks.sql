@@ -1,5 +1,6 @@
 -- A page of tasks. `projections/ordering.py` fills the braces from its list of sorts: never with a user's words.
-SELECT id, namespace, status, next_run, created_at, updated_at, version, definition::text
+SELECT id, namespace, status, next_run, created_at, updated_at, version, definition::text,
+    paused_at, pause_note
 FROM tasks
 WHERE namespace = %(namespace)s
     AND (%(status)s::text IS NULL OR status = %(status)s::text)

@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS task_results (
     kind varchar(20) NOT NULL,
     due_at timestamptz NOT NULL,
     run_at timestamptz,
-    status varchar(20) NOT NULL CHECK (status IN ('running', 'succeeded', 'failed', 'skipped', 'cancelled')),
+    status varchar(20) NOT NULL CHECK (status IN ('pending', 'running', 'succeeded', 'failed', 'skipped', 'cancelled')),
     reason text,
     success boolean,
     status_code int,
@@ -33,6 +33,7 @@ CREATE INDEX IF NOT EXISTS task_results_task_due ON task_results (task_id, due_a
 CREATE INDEX IF NOT EXISTS task_results_failed ON task_results (namespace, due_at, id) WHERE NOT success;
 CREATE INDEX IF NOT EXISTS task_results_running
     ON task_results (coalesce(retry_at, lease_until), id) WHERE status = 'running';
+CREATE INDEX IF NOT EXISTS task_results_pending ON task_results (created_at, id) WHERE status = 'pending';
 
 -- pglz costs three times as much as the rest of the write, so bodies get lz4 where the server has it.
 DO $$

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from application.ports import NewFact
+from domain.definition import Interval
+from domain.facts import ExecutionStarted, TaskCreated
+from domain.schedule import fires_at
 from infrastructure.database import pool
 from infrastructure.projector import prepare
 from projections.catalogue import PROJECTIONS
 from projections.due import DueReader
 from tests.support.entries import (
+    NOON,
     after,
     attempt,
     attempt_failed,
@@ -52,6 +57,34 @@ async def happened(connection: AsyncConnection, *facts: NewFact) -> int:
     position = await append(connection, facts)
     await project(connection)
     return position
+
+
+async def test_jittered_tasks_come_in_the_order_of_their_calls(
+    connection: AsyncConnection, due: DueReader
+) -> None:
+    trigger = Interval(every_seconds=3600, anchor=NOON, jitter_seconds=600)
+    jittered = replace(definition(), trigger=trigger)
+    tasks = [uuid4() for _ in range(15)]
+    fact = TaskCreated(at=NOON, namespace="default", definition=jittered, next_run_at=after(60))
+    await happened(connection, *(NewFact(task, 1, fact) for task in tasks))
+    expected = sorted((fires_at(trigger, task, after(60)), task) for task in tasks)
+    _, first = await due.page(None, expected[9][0], 5)
+    assert [(row.fires_at, row.task_id) for row in first] == expected[:5]
+    _, rest = await due.page(expected[4], expected[9][0], 50)
+    assert [(row.fires_at, row.task_id) for row in rest] == expected[5:10]
+    assert {(row.due_at, row.runs) for row in rest} == {(after(60), 0)}
+
+
+async def test_a_place_comes_with_the_runs_that_were_made(
+    connection: AsyncConnection, due: DueReader
+) -> None:
+    new = started(next_run=after(120))
+    assert isinstance(new.fact, ExecutionStarted)
+    fact = replace(new.fact, occurrence=replace(new.fact.occurrence, run=4), next_fire_at=after(125))
+    await happened(connection, created(), NewFact(new.stream, 1, fact))
+    _, [row] = await due.page(None, after(125), 10)
+    assert (row.due_at, row.fires_at, row.runs) == (after(120), after(125), 4)
+    assert await due.page(None, after(124), 10) == (2, [])
 
 
 async def test_due_tasks_come_in_order_with_the_position_they_reflect(

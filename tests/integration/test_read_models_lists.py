@@ -70,6 +70,7 @@ async def test_lists_are_newest_first_and_say_how_many_there_are(
 TASK_FILTERS: list[tuple[TaskQuery, Callable[[Any], bool]]] = [
     (TaskQuery(status="scheduled"), lambda task: task.status == "scheduled"),
     (TaskQuery(trigger_type="cron"), lambda task: hasattr(task.trigger, "cron")),
+    (TaskQuery(trigger_type="interval"), lambda task: hasattr(task.trigger, "anchor")),
     (TaskQuery(trigger_type="one-off", status="failed"), lambda task: task.status == "failed"),
     (TaskQuery(name="%_"), lambda task: "%_" in task.name),
     (TaskQuery(name="ÜNÏ"), lambda task: "ünï" in task.name.lower()),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from application.ports import DueTask, Group, LogUnavailable, Patience, Unfinished
+from domain.task import Pause
 from projections import task_results, tasks
 from projections.projection import PoisonEvent
 from tests.support.fake_clock import MAX_TURNS
@@ -15,7 +17,6 @@ from tests.support.log import MemoryLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-    from datetime import datetime
     from uuid import UUID
 
     from application.ports import Place, Recorded
@@ -119,20 +120,21 @@ class FakeDueTasks:
         self.pages += 1
         self._catch_up()
         places = sorted(
-            (row.next_run, row.id, row.version, row.namespace, row.definition)
+            ((row.fires_at, row.id), row)
             for row in self._rows.values()
-            if row.next_run is not None and row.definition is not None
+            if row.fires_at is not None and row.fires_at <= until and row.status == "scheduled"
         )
-        due = [
-            DueTask(task_id=task_id, version=version, namespace=namespace, definition=known, due_at=due_at)
-            for due_at, task_id, version, namespace, known in places
-            if due_at <= until and (after is None or (due_at, task_id) > after)
-        ]
+        due = [_due(row) for place, row in places if after is None or place > after]
         position = self._position
         if self.meanwhile is not None:
             happening, self.meanwhile = self.meanwhile, None
             await happening()
         return position, due[:limit]
+
+    async def place(self, task_id: UUID) -> tuple[int, DueTask | None]:
+        """See `application.ports.DueTasks`."""
+        position, rows = await self.page(None, datetime.max.replace(tzinfo=UTC), len(self._log.recorded))
+        return position, next((row for row in rows if row.task_id == task_id), None)
 
     async def unfinished(self, limit: int) -> Sequence[Unfinished]:
         """See `application.ports.DueTasks`."""
@@ -141,11 +143,10 @@ class FakeDueTasks:
             (row for row in self._results.values() if row.status == "running"),
             key=lambda row: (row.retry_at or row.lease_until or NOON, row.id),
         )
+        pending = [row for row in self._results.values() if row.status == "pending"]
         return [
-            Unfinished(
-                execution_id=row.id, node=row.node or "", lease_until=row.lease_until, retry_at=row.retry_at
-            )
-            for row in running[:limit]
+            Unfinished(execution_id=row.id, node=row.node, lease_until=row.lease_until, retry_at=row.retry_at)
+            for row in [*running[:limit], *pending[:limit]]
         ]
 
     def _catch_up(self) -> None:
@@ -157,3 +158,18 @@ class FakeDueTasks:
                 self._rows.update(tasks.fold(self._rows, [event]).rows)
             with contextlib.suppress(PoisonEvent):
                 self._results.update(task_results.fold(self._results, [event]).rows)
+
+
+def _due(row: TaskRow) -> DueTask:
+    assert row.next_run is not None
+    assert row.definition is not None
+    return DueTask(
+        task_id=row.id,
+        version=row.version,
+        namespace=row.namespace,
+        definition=row.definition,
+        due_at=row.next_run,
+        runs=row.runs,
+        fire_at=row.fires_at,
+        pause=Pause(since=row.paused_at, until=row.resumed_at) if row.paused_at and row.resumed_at else None,
+    )

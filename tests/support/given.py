@@ -24,6 +24,7 @@ from domain.facts import (
     AttemptStarted,
     ExecutionFact,
     ExecutionFailed,
+    ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
     ExecutionSucceeded,
@@ -102,7 +103,9 @@ def given(first: TaskCreated, *later: TaskFact) -> Given[Task]:
     return Given(task)
 
 
-def given_execution(first: ExecutionStarted | ExecutionSkipped, *later: ExecutionFact) -> Given[Execution]:
+def given_execution(
+    first: ExecutionStarted | ExecutionSkipped | ExecutionRequested, *later: ExecutionFact
+) -> Given[Execution]:
     """The execution that these facts tell of."""
     execution: Execution = executions.begin(RUN, first)
     for fact in later:
@@ -119,7 +122,8 @@ def definition(
     *, cron: str | None = None, at: datetime | None = None, name: str = "report", **rest: Any
 ) -> Definition:
     """A definition; every minute unless `cron` or `at` says otherwise."""
-    trigger = OneOff(datetime=at) if at else Cron(cron=cron or "* * * * *")
+    usual = OneOff(datetime=at) if at else Cron(cron=cron or "* * * * *")
+    trigger = rest.pop("trigger", usual)
     action = Action(method="GET", url=rest.pop("url", "http://target/"), timeout_seconds=10)
     return Definition(name=name, trigger=trigger, action=action, retry=rest.pop("retry", RetryPolicy()))
 
@@ -144,10 +148,15 @@ def completed(outcome: Outcome = "succeeded") -> TaskCompleted:
     return TaskCompleted(at=NOON, outcome=outcome, execution_id=RUN)
 
 
-def occurrence(due_at: datetime = NOON, task_version: int = 1) -> Occurrence:
+def occurrence(due_at: datetime = NOON, task_version: int = 1, **rest: Any) -> Occurrence:
     """The task's occurrence at an instant."""
     return Occurrence(
-        task_id=TASK, task_version=task_version, task_name="report", namespace="default", due_at=due_at
+        task_id=TASK,
+        task_version=task_version,
+        task_name="report",
+        namespace="default",
+        due_at=due_at,
+        **rest,
     )
 
 
@@ -227,7 +236,7 @@ def cancel(if_match: int | None = None) -> Callable[[Task], TaskCancelled | None
 
 def complete(due_at: datetime, outcome: Outcome = "succeeded") -> Callable[[Task], TaskCompleted | None]:
     """The decision to close a one-off whose occurrence at an instant is over."""
-    return lambda task: tasks.complete(task, outcome, due_at, RUN, NOON)
+    return lambda task: tasks.complete(task, outcome, occurrence(due_at), RUN, NOON)
 
 
 def conclude(

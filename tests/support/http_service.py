@@ -13,12 +13,17 @@ import httpx
 import uuid_utils.compat
 from psycopg import OperationalError
 
+from application.executions import ExecutionCommands
+from application.explanation.explainer import Explainer
+from application.explanation.occurrences import Occurrences
 from application.streams import fold_task
 from application.tasks import TaskCommands
 from domain.facts import TaskCreated
+from interfaces.bootstrap.ledger import LedgerOfReadModels
 from interfaces.http.app import create_app
 from interfaces.http.dependencies import Dependencies, HttpOptions
 from interfaces.http.health import HealthCheck, HealthReport
+from interfaces.http.nodes import Node
 from projections.reader import BadCursor
 from projections.views import Figures, Listing, ResultView, TaskView
 from tests.support.log import MemoryLog
@@ -45,6 +50,14 @@ class SettableClock:
     async def sleep_until(self, instant: datetime) -> None:
         """Commands never wait."""
         raise NotImplementedError(instant)
+
+    def steady(self) -> timedelta:
+        """Commands never measure."""
+        raise NotImplementedError
+
+    async def pause(self, duration: timedelta) -> None:
+        """Commands never wait."""
+        raise NotImplementedError(duration)
 
 
 @dataclass
@@ -125,11 +138,14 @@ class SettableVisibility:
     """`Visibility` that is as far as a test says."""
 
     reached: bool = True
+    failing: bool = False
     asked: list[tuple[int, float]] = field(default_factory=list)
 
     async def wait_for(self, position: int, timeout_seconds: float) -> bool:
         """See `Visibility`."""
         self.asked.append((position, timeout_seconds))
+        if self.failing:
+            raise OperationalError("connection refused")
         return self.reached
 
 
@@ -150,6 +166,20 @@ class SettableHealth:
                 for part in parts
             }
         )
+
+
+@dataclass
+class SettableNodes:
+    """`Nodes` that are as a test says."""
+
+    known: list[Node] = field(default_factory=list)
+    away: bool = False
+
+    async def nodes(self) -> list[Node]:
+        """See `Nodes`."""
+        if self.away:
+            raise OperationalError("connection refused")
+        return self.known
 
 
 class OneMetric:
@@ -180,6 +210,7 @@ class HttpService:
     queries: MemoryReadModels
     visibility: SettableVisibility
     health: SettableHealth
+    nodes: SettableNodes
     observer: RequestLog
     clock: SettableClock
     app: Litestar
@@ -218,21 +249,27 @@ def assert_a_problem(answer: httpx.Response) -> None:
 async def http_service(**options: Any) -> AsyncIterator[HttpService]:
     """A new service, with `HttpOptions` of a test's own."""
     log, clock = MemoryLog(), SettableClock()
-    queries, visibility, health, observer = (
+    queries, visibility, health, nodes, observer = (
         MemoryReadModels(log),
         SettableVisibility(),
         SettableHealth(),
+        SettableNodes(),
         RequestLog(),
     )
+    explainer = Explainer(log, clock)
     dependencies = Dependencies(
         commands=TaskCommands(log, clock, uuid_utils.compat.uuid7),
+        executions=ExecutionCommands(log, clock, uuid_utils.compat.uuid7),
         queries=queries,
+        explainer=explainer,
+        occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
         visibility=visibility,
         health=health,
+        nodes=nodes,
         exposition=OneMetric(),
         observer=observer,
     )
     app = create_app(dependencies, HttpOptions(**options))
     transport = httpx.ASGITransport(app=cast("Any", app), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
-        yield HttpService(log, queries, visibility, health, observer, clock, app, client)
+        yield HttpService(log, queries, visibility, health, nodes, observer, clock, app, client)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from application.ports import DueTask, Group, Patience, Place, Recorded, Unfinished
+    from application.ports import Beat, DueTask, Group, Patience, Place, Pulse, Recorded, Unfinished
     from domain.definition import Action
     from domain.facts import Attempt
     from tests.support.scheduler import World
@@ -30,6 +30,7 @@ class MortalNode:
     world: World
     name: str
     dead: bool = False
+    hanging: bool = False
 
     def __post_init__(self) -> None:
         """Start at once."""
@@ -56,8 +57,12 @@ class MortalNode:
         self.dead = True
         self.running.cancel()
 
-    async def _breathe(self) -> None:
-        if self.dead:
+    def hang(self) -> None:
+        """Let it beat, and do nothing else any more."""
+        self.hanging = True
+
+    async def _breathe(self, *, beating: bool = False) -> None:
+        if self.dead or (self.hanging and not beating):
             await asyncio.get_running_loop().create_future()
 
     async def append(self, group: Group, *, patience: Patience = "prompt") -> int | None:
@@ -95,19 +100,24 @@ class MortalNode:
         await self._breathe()
         return await self.world.due_tasks.page(after, until, limit)
 
+    async def place(self, task_id: UUID) -> tuple[int, DueTask | None]:
+        """See `application.ports.DueTasks`."""
+        await self._breathe()
+        return await self.world.due_tasks.place(task_id)
+
     async def unfinished(self, limit: int) -> Sequence[Unfinished]:
         """See `application.ports.DueTasks`."""
         await self._breathe()
         return await self.world.due_tasks.unfinished(limit)
 
-    async def beat(self, node: str) -> None:
+    async def beat(self, node: str, pulse: Pulse | None = None) -> datetime:
         """See `application.ports.Nodes`."""
-        await self._breathe()
-        await self.world.nodes.beat(node)
+        await self._breathe(beating=True)
+        return await self.world.nodes.beat(node, pulse)
 
-    async def beats(self) -> Mapping[str, datetime]:
+    async def beats(self) -> Mapping[str, Beat]:
         """See `application.ports.Nodes`."""
-        await self._breathe()
+        await self._breathe(beating=True)
         return await self.world.nodes.beats()
 
     async def leave(self, node: str) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from application.ports import NewFact
-from domain.definition import Action, Cron, Definition, OneOff, RetryPolicy
+from domain.definition import Action, Cron, Definition, Interval, OneOff, RetryPolicy
 from domain.facts import (
     Answer,
     Answered,
@@ -20,6 +20,7 @@ from domain.facts import (
     AttemptStarted,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
     ExecutionSucceeded,
@@ -31,6 +32,8 @@ from domain.facts import (
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
+    TaskPaused,
+    TaskResumed,
     TaskUpdated,
     Unanswered,
 )
@@ -67,6 +70,7 @@ class _Run(Struct):
     version: int
     attempts: int
     waiting: bool = False
+    requested: bool = False
 
 
 class RandomLog:
@@ -89,16 +93,19 @@ class RandomLog:
         return self.facts[start:]
 
     def _step(self) -> None:
-        live = [task for task in self._tasks if task.status == "scheduled"]
+        live = [task for task in self._tasks if task.status in {"scheduled", "paused"}]
+        firing = [task for task in live if task.status == "scheduled"]
         roll = self._random.random()
-        if not live or roll < 0.15:
+        if not firing or roll < 0.15:
             self._create()
         elif roll < 0.2:
             self._update(self._random.choice(live))
         elif roll < 0.22:
             self._cancel(self._random.choice(live))
+        elif roll < 0.26:
+            self._pause_or_resume(self._random.choice(live))
         elif roll < 0.55 or not self._runs:
-            self._occur(self._random.choice(live))
+            self._occur(self._random.choice(firing))
         else:
             self._progress(self._random.choice(self._runs))
 
@@ -117,7 +124,11 @@ class RandomLog:
     def _definition(self) -> Definition:
         pick = self._random.choice
         trigger = pick(
-            (OneOff(datetime=self._later(1e5)), Cron(cron="*/5 * * * *", timezone="Europe/Berlin"))
+            (
+                OneOff(datetime=self._later(1e5)),
+                Cron(cron="*/5 * * * *", timezone="Europe/Berlin"),
+                Interval(every_seconds=90, anchor=self._now, max_runs=1_000, jitter_seconds=30),
+            )
         )
         action = Action(
             method=pick(("GET", "POST", "OPTIONS")),
@@ -158,6 +169,17 @@ class RandomLog:
         task.status = "cancelled"
         self._add(task.id, task.version, TaskCancelled(at=self._now))
 
+    def _pause_or_resume(self, task: _Task) -> None:
+        task.version += 1
+        note = self._random.choice((None, self._text()))
+        paused = task.status == "paused"
+        task.status = "scheduled" if paused else "paused"
+        self._add(
+            task.id,
+            task.version,
+            TaskResumed(at=self._now) if paused else TaskPaused(at=self._now, note=note),
+        )
+
     def _occur(self, task: _Task) -> None:
         kinds: tuple[OccurrenceKind, ...] = ("scheduled", "scheduled", "scheduled", "manual", "backfill")
         occurrence = Occurrence(
@@ -184,9 +206,17 @@ class RandomLog:
             self._skipped.append(run)
             return
         self._runs.append(run)
+        if occurrence.kind != "scheduled":
+            run.requested, run.attempts = True, 0
+            self._add(run.id, run.version, ExecutionRequested(at=self._now, occurrence=occurrence))
+            return
+        self._start(run, following)
+
+    def _start(self, run: _Run, following: datetime | None) -> None:
+        run.requested, run.attempts = False, 1
         started = ExecutionStarted(
             at=self._now,
-            occurrence=occurrence,
+            occurrence=run.occurrence,
             node="node-1",
             lease_until=self._now + timedelta(seconds=60),
             next_run_at=following,
@@ -202,11 +232,16 @@ class RandomLog:
             "lease_until": self._now + timedelta(seconds=60),
         }
         roll = self._random.random()
-        if run.waiting and roll < 0.8:
+        if run.requested and roll < 0.8:
+            self._start(run, None)
+        elif run.requested:
+            self._end(run, ExecutionCancelled(**common, reason="cancelled by a user"))
+        elif run.waiting and roll < 0.8:
             run.attempts, run.waiting = run.attempts + 1, False
             self._add(run.id, run.version, AttemptStarted(**common, **claim, number=run.attempts))
         elif run.waiting or roll < 0.05:
-            self._end(run, ExecutionCancelled(**common, reason="the task is cancelled"))
+            interrupted = not run.waiting
+            self._end(run, ExecutionCancelled(**common, reason="enough", interrupted=interrupted))
         elif roll < 0.1:
             self._add(run.id, run.version, AttemptStarted(**common, **claim, number=run.attempts))
         elif roll < 0.2:
@@ -253,7 +288,7 @@ class RandomLog:
         self._add(run.id, run.version, fact)
         task = run.task
         over = isinstance(fact, ExecutionSucceeded | ExecutionFailed)
-        if over and task.status == "scheduled" and isinstance(task.definition.trigger, OneOff):
+        if over and task.status in {"scheduled", "paused"} and isinstance(task.definition.trigger, OneOff):
             task.version += 1
             task.status = "completed"
             outcome: Outcome = "succeeded" if isinstance(fact, ExecutionSucceeded) else "failed"

@@ -11,7 +11,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from application.ports import Group, LogUnavailable, Meta, NewFact
+from application.executions import ExecutionCommands
+from application.ports import Beat, Group, LogUnavailable, Meta, NewFact, Pulse
 from application.scheduler.context import Context
 from application.scheduler.node import Node
 from application.scheduler.scheduler import Scheduler
@@ -19,6 +20,7 @@ from application.tasks import Request, TaskCommands
 from domain import execution as executions
 from domain.facts import Answered, Attempt, ExecutionStarted, Occurrence
 from domain.identity import execution_id
+from domain.requesting import Period
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_log import FakeDueTasks, FakeFollower, FlakyLog
 from tests.support.given import NOON, definition
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
     from typing import Any
 
-    from application.ports import Follower
+    from application.executions import Backfilled
+    from application.ports import Clock, Follower
     from domain.definition import Action
     from domain.execution import Running
     from domain.facts import Answer, AnyFact, ExecutionFailed, ExecutionSucceeded
@@ -77,24 +80,34 @@ class FakeCaller:
 
 
 class FakeNodes:
-    """`Nodes` in memory. A node whose beat a test puts here itself never beats again; one of `alive` does."""
+    """`Nodes` in memory. A node whose beat a test puts here itself never beats again; one of `alive` does.
+
+    Neither claims. The database's clock is a test's own `now`, unless that says otherwise.
+    """
 
     def __init__(self, clock: FakeClock) -> None:
-        self._clock = clock
+        self.now: Callable[[], datetime] = clock.now
         self.known: dict[str, datetime] = {}
+        self.pulses: dict[str, Pulse] = {}
         self.alive: set[str] = set()
         self.away = False
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
-    async def beat(self, node: str) -> None:
+    async def beat(self, node: str, pulse: Pulse | None = None) -> datetime:
         """See `application.ports.Nodes`."""
         self._answering()
-        self.known[node] = self._clock.now()
+        assert pulse is not None
+        self.known[node], self.pulses[node] = self.now(), pulse
+        return self.now()
 
-    async def beats(self) -> Mapping[str, datetime]:
+    async def beats(self) -> Mapping[str, Beat]:
         """See `application.ports.Nodes`; what happens `meanwhile` comes after the snapshot."""
         self._answering()
-        seen = self.known | dict.fromkeys(self.alive, self._clock.now())
+        now = self.now()
+        seen = {
+            node: Beat(at, now - at, node in self.pulses and self.pulses[node].claims)
+            for node, at in (self.known | dict.fromkeys(self.alive, now)).items()
+        }
         if self.meanwhile is not None:
             happening, self.meanwhile = self.meanwhile, None
             await happening()
@@ -104,6 +117,7 @@ class FakeNodes:
         """See `application.ports.Nodes`."""
         self._answering()
         self.known.pop(node, None)
+        self.pulses.pop(node, None)
 
     def _answering(self) -> None:
         if self.away:
@@ -117,6 +131,7 @@ class Observations:
     claims: list[tuple[int, int]] = field(default_factory=list)
     calls: list[int] = field(default_factory=list)
     entries: list[int] = field(default_factory=list)
+    offsets: list[float] = field(default_factory=list)
     ends: list[tuple[Occurrence, ExecutionSucceeded | ExecutionFailed]] = field(default_factory=list)
 
     def claimed(self, won: int, refused: int) -> None:
@@ -130,6 +145,10 @@ class Observations:
     def indexed(self, entries: int) -> None:
         """See `application.ports.SchedulerObserver`."""
         self.entries.append(entries)
+
+    def clock_offset(self, seconds: float) -> None:
+        """See `application.ports.SchedulerObserver`."""
+        self.offsets.append(seconds)
 
     def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
         """See `application.ports.SchedulerObserver`."""
@@ -149,17 +168,18 @@ class World:
         self.observed = Observations()
         ids = count(1 << 64)
         self.commands = TaskCommands(self.log, self.clock, lambda: UUID(int=next(ids)))
+        self.executions = ExecutionCommands(self.log, self.clock, lambda: UUID(int=next(ids)))
 
     @property
     def calls(self) -> list[Call]:
         """What the target has seen."""
         return self.caller.calls
 
-    def context(self, name: str = "node-1") -> Context:
-        """What the parts of one scheduler share."""
+    def context(self, name: str = "node-1", *, clock: Clock | None = None) -> Context:
+        """What the parts of one scheduler share; `clock` is its machine's, if that is not the world's."""
         return Context(
             log=self.log,
-            clock=self.clock,
+            clock=clock or self.clock,
             caller=self.caller,
             observer=self.observed,
             node=Node(name=name, margin=LEASE),
@@ -174,10 +194,11 @@ class World:
         concurrency: int = 10,
         grace: timedelta = GRACE,
         follower: Follower | None = None,
+        clock: Clock | None = None,
     ) -> AsyncIterator[asyncio.Task[None]]:
         """A scheduler that runs for the length of the block, unless it ends before; its errors are raised."""
         engine = Scheduler(
-            self.context(name),
+            self.context(name, clock=clock),
             self.due_tasks,
             follower or self.follower,
             self.nodes,
@@ -205,6 +226,26 @@ class World:
     async def cancel(self, task_id: UUID) -> None:
         """The user's end of a task."""
         await self.commands.cancel(task_id, REQUEST, if_match=None)
+
+    async def pause(self, task_id: UUID, note: str | None = None) -> None:
+        """No more starts, until `resume`."""
+        await self.commands.pause(task_id, note, REQUEST, if_match=None)
+
+    async def resume(self, task_id: UUID) -> None:
+        """Go on after a pause."""
+        await self.commands.resume(task_id, REQUEST, if_match=None)
+
+    async def trigger(self, task_id: UUID) -> UUID:
+        """Run a task now; the execution."""
+        return (await self.executions.trigger(task_id, REQUEST, if_match=None)).state.id
+
+    async def backfill(self, task_id: UUID, start: datetime, end: datetime, limit: int = 100) -> Backfilled:
+        """Run what was not."""
+        return await self.executions.backfill(task_id, Period(start=start, end=end, limit=limit), REQUEST)
+
+    async def cancel_execution(self, run: UUID, note: str | None = None) -> None:
+        """Break an execution off."""
+        await self.executions.cancel(run, note, REQUEST)
 
     async def append(self, stream: UUID, *facts: AnyFact) -> None:
         """Facts that others have left in the log."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from domain.task import Over, Scheduled, Task
+from domain.task import Over, Paused, Placed, Task
 from projections.views import AttemptView, ResultView, TaskView
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -23,8 +23,14 @@ def task_view(task: Task) -> TaskView:
         trigger=task.definition.trigger,
         action=task.definition.action,
         retry=task.definition.retry,
-        status=task.status if isinstance(task, Over) else "scheduled",
-        next_run=task.placed_at if isinstance(task, Scheduled) else None,
+        status=task.status
+        if isinstance(task, Over)
+        else "paused"
+        if isinstance(task, Paused)
+        else "scheduled",
+        next_run=task.placed_at if isinstance(task, Placed) else None,
+        paused_at=task.since if isinstance(task, Paused) else None,
+        pause_note=task.note if isinstance(task, Paused) else None,
         created_at=task.created_at,
         updated_at=task.updated_at,
         version=task.version,

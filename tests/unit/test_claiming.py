@@ -10,16 +10,20 @@ from hypothesis import strategies as st
 
 from domain import execution as executions
 from domain.claiming import MAX_SKIPPED, Claim, Due, claim
+from domain.definition import Interval
 from domain.facts import ExecutionStarted
 from domain.identity import execution_id
+from domain.schedule import fires_at
 from tests.support.given import MINUTE, NOON, TASK, after, definition, occurrence
 
 LEASE = timedelta(seconds=60)
 DAY = timedelta(days=1)
+MILLISECOND = timedelta(milliseconds=1)
 
 
-def due(due_at: datetime = NOON, **words: Any) -> Due:
-    return Due(task_id=TASK, version=1, namespace="default", definition=definition(**words), due_at=due_at)
+def due(due_at: datetime = NOON, runs: int = 0, **words: Any) -> Due:
+    known = definition(**words)
+    return Due(task_id=TASK, version=1, namespace="default", definition=known, due_at=due_at, runs=runs)
 
 
 def claimed(due: Due, now: datetime) -> Claim:
@@ -34,7 +38,7 @@ def test_an_occurrence_is_claimed_with_the_place_of_the_next_one() -> None:
         execution_id(TASK, NOON, "scheduled"),
         ExecutionStarted(
             at=NOON,
-            occurrence=occurrence(NOON),
+            occurrence=occurrence(NOON, run=1),
             node="node-1",
             lease_until=after(10 + 60),  # the call's own timeout, and the lease beyond it
             next_run_at=after(60),
@@ -95,6 +99,52 @@ def test_facts_come_oldest_first_each_in_a_stream_of_its_own() -> None:
     places = [fact.occurrence.due_at for _, fact in facts]
     assert places == [NOON, after(60), after(120)]
     assert [stream for stream, _ in facts] == [execution_id(TASK, at, "scheduled") for at in places]
+
+
+def ten_seconds(**bounds: Any) -> Interval:
+    return Interval(every_seconds=10, anchor=NOON, **bounds)
+
+
+def test_a_start_counts_as_a_run_and_a_skip_does_not() -> None:
+    plan = claimed(due(runs=4), after(60))
+    assert plan.started is not None
+    assert [fact.occurrence.run for _, fact in plan.facts()] == [4, 5]
+    assert plan.runs == 5
+
+
+def test_the_last_run_has_no_next_place() -> None:
+    trigger = ten_seconds(max_runs=2)
+    assert claimed(due(trigger=trigger, runs=0), NOON).next_run_at == after(10)
+    assert claimed(due(trigger=trigger, runs=1), NOON).next_run_at is None
+
+
+def test_what_was_missed_before_the_last_run_is_skipped_all_the_same() -> None:
+    plan = claimed(due(trigger=ten_seconds(max_runs=1)), after(35))
+    assert (len(plan.skipped), plan.next_run_at) == (3, None)
+
+
+def test_the_last_occurrence_up_to_end_at_has_no_next_place() -> None:
+    trigger = ten_seconds(end_at=after(15))
+    assert claimed(due(trigger=trigger), NOON).next_run_at == after(10)
+    assert claimed(due(after(10), trigger=trigger), after(10)).next_run_at is None
+
+
+def test_a_jittered_call_has_its_instant_and_that_of_the_next_in_the_claim() -> None:
+    trigger = ten_seconds(jitter_seconds=10)
+    plan = claimed(due(trigger=trigger), NOON)
+    assert plan.started is not None
+    fact = plan.started[1]
+    assert fact.occurrence.fire_at == fires_at(trigger, TASK, NOON) > NOON
+    assert fact.next_fire_at == fires_at(trigger, TASK, after(10)) > after(10)
+    assert (fact.occurrence.due_at, fact.next_run_at) == (NOON, after(10))
+    assert fact.lease_until == fact.occurrence.fire_at + timedelta(seconds=10 + 60)
+
+
+def test_a_jittered_occurrence_is_missed_once_the_call_of_the_next_is_to_be_sent() -> None:
+    trigger = ten_seconds(jitter_seconds=10)
+    sent = fires_at(trigger, TASK, after(10))
+    assert claimed(due(trigger=trigger), sent - MILLISECOND).skipped == ()
+    assert len(claimed(due(trigger=trigger), sent).skipped) == 1
 
 
 @settings(deadline=None)

@@ -204,3 +204,22 @@ def _target(link: Path) -> str:
         return os.readlink(link)
     except FileNotFoundError:  # the directory's own descriptor
         return ""
+
+
+async def test_a_pause_lasts_as_long_as_was_asked_for() -> None:
+    clock = SystemClock()
+    began = clock.steady()
+    await clock.pause(timedelta(milliseconds=20))
+    assert timedelta(milliseconds=19) <= clock.steady() - began < timedelta(seconds=5)
+
+
+async def test_a_pause_that_is_over_already_gives_the_others_their_turn() -> None:
+    clock, turns = SystemClock(), []
+
+    async def other() -> None:
+        turns.append("taken")
+
+    waiting = asyncio.create_task(other())
+    await clock.pause(timedelta(seconds=-1))
+    assert turns == ["taken"]
+    await waiting

@@ -37,11 +37,14 @@ NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
         "  0\t9  *   * * ",
         "0 0 29 2 *",
         "0 0 29 2 */7",
+        "0 30 9 * * 1-5",
+        "*/10 * * * * *",
+        "5,15-20,30/10 0 0 L * *",
         *ALIASES,
         "@Daily",
     ],
 )
-def test_five_fields_or_an_alias_are_accepted(expression: str) -> None:
+def test_five_fields_six_fields_or_an_alias_are_accepted(expression: str) -> None:
     check_cron(expression)
 
 
@@ -49,8 +52,12 @@ REFUSALS = {
     "": ("expression", "The cron expression is empty; give 5 fields"),
     " \t ": ("expression", "The cron expression is empty; give 5 fields"),
     "* * * *": ("expression", '"* * * *" has 4 fields; give 5 fields'),
-    "0 0 9 * * *": ("expression", "seconds and years are not supported"),
-    "0 0 9 * * * 2030": ("expression", "seconds and years are not supported"),
+    "0 0 9 * * * 2030": ("expression", "years are not supported"),
+    "60 * * * * *": ("second", 'The second "60" is not accepted: give 0-59'),
+    "H * * * * *": ("second", 'The second "H"'),
+    "50-10 * * * * *": ("second", "the range runs backwards; write 50-59,0-10"),
+    "1,* * * * * *": ("second", "in a list, write 0-59 instead"),
+    "*/10 61 * * * *": ("minute", 'The minute "61"'),
     "* " * 130: ("expression", "The cron expression has 260 characters; give at most 255"),
     "0 9 * * *\n": ("expression", r'contains the character "\n"'),
     "0 9\x00 * * *": ("expression", r'contains the character "\x00"'),

@@ -200,12 +200,18 @@ def test_a_started_execution_of_a_cancelled_task_makes_no_further_attempt(
     given_execution(started(), *so_far).when(drop(CANCELLED, unsent=unsent)).decides(expected)
 
 
-def test_a_retry_ends_with_a_one_off_that_was_moved_and_is_through() -> None:
+def test_what_a_schedule_had_started_goes_on_when_that_is_through() -> None:
     through = given(created(at=NOON), completed())
-    fact = given_execution(started(), failed_attempt()).when(drop(through, unsent=False))
-    fact.decides(
-        ExecutionCancelled(at=NOON, task_id=TASK, reason="the task was completed: no further attempt is made")
-    )
+    given_execution(started(), failed_attempt()).when(drop(through, unsent=False)).decides_nothing()
+    same = through.state.definition
+    given_execution(started()).when(drop(through, claimed_from=same, unsent=True)).decides_nothing()
+
+
+def test_an_unsent_call_of_a_schedule_that_was_replaced_and_is_through_is_dropped() -> None:
+    through = given(created(at=after(90)), completed())
+    fact = given_execution(started()).when(drop(through, unsent=True)).decides(ExecutionSkipped)
+    assert isinstance(fact, ExecutionSkipped)
+    assert (fact.reason, fact.next_run_at) == ("the task was rescheduled before the call was sent", None)
 
 
 def test_a_claim_starts_the_first_attempt() -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from application.ports import Meta
-from domain.definition import Action, Cron, Definition, OneOff, RetryPolicy
+from domain.definition import Action, Cron, Definition, Interval, OneOff, RetryPolicy
 from domain.facts import (
     Answered,
     AnyFact,
@@ -23,6 +24,7 @@ from domain.facts import (
     AttemptStarted,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
     ExecutionSucceeded,
@@ -32,6 +34,8 @@ from domain.facts import (
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
+    TaskPaused,
+    TaskResumed,
     TaskUpdated,
     Unanswered,
 )
@@ -74,9 +78,32 @@ NIGHTLY = Definition(
     trigger=Cron(cron="30 8 * * mon-fri", timezone="America/New_York"),
     action=Action(method="GET", url="http://reports.internal:8080/run"),
 )
+HEARTBEAT = Definition(
+    name="heartbeat",
+    trigger=Interval(
+        every_seconds=90,
+        anchor=DUE,
+        timezone="Europe/Copenhagen",
+        start_at=DUE,
+        end_at=DUE + timedelta(days=365),
+        max_runs=1000,
+        jitter_seconds=2.5,
+    ),
+    action=Action(method="HEAD", url="https://billing.example.com/alive"),
+)
 OCCURRENCE = Occurrence(
     task_id=TASK, task_version=3, task_name="nightly report", namespace="default", due_at=DUE
 )
+DELAYED = Occurrence(
+    task_id=TASK,
+    task_version=3,
+    task_name="heartbeat",
+    namespace="default",
+    due_at=DUE,
+    fire_at=DUE + timedelta(seconds=1.75),
+    run=8,
+)
+BY_HAND = replace(OCCURRENCE, kind="manual")
 SUCCESS = Attempt(
     number=1,
     started_at=DUE + timedelta(microseconds=412),
@@ -103,16 +130,38 @@ SILENCE = Attempt(
 STORED: dict[str, AnyFact] = {
     "task.created.v1": TaskCreated(at=AT, namespace="default", definition=ONE_OFF, next_run_at=DUE),
     "task.created.v1.cron": TaskCreated(at=AT, namespace="billing", definition=NIGHTLY, next_run_at=DUE),
+    "task.created.v1.before-triggers": TaskCreated(
+        at=AT, namespace="default", definition=ONE_OFF, next_run_at=DUE
+    ),
+    "task.created.v1.interval": TaskCreated(
+        at=AT, namespace="default", definition=HEARTBEAT, next_run_at=DUE
+    ),
     "task.created.v1.defaults-left-out": TaskCreated(
         at=AT, namespace="default", definition=NIGHTLY, next_run_at=DUE
     ),
     "task.updated.v1": TaskUpdated(at=AT, definition=NIGHTLY, next_run_at=NEXT),
+    "task.updated.v1.before-triggers": TaskUpdated(at=AT, definition=NIGHTLY, next_run_at=NEXT),
+    "task.updated.v1.passed-over": TaskUpdated(at=AT, definition=HEARTBEAT, next_run_at=NEXT, runs=7),
     "task.updated.v1.same-trigger": TaskUpdated(at=AT, definition=ONE_OFF, next_run_at=None),
+    "task.paused.v1": TaskPaused(at=AT, note="Zahlungsanbieter wird umgestellt \N{EM DASH} bis 14:00"),
+    "task.paused.v1.without-note": TaskPaused(at=AT),
+    "task.resumed.v1": TaskResumed(at=AT),
     "task.cancelled.v1": TaskCancelled(at=AT),
     "task.completed.v1": TaskCompleted(at=AT, outcome="succeeded", execution_id=EXECUTION),
     "task.completed.v1.failed": TaskCompleted(at=AT, outcome="failed", execution_id=EXECUTION),
     "execution.started.v1": ExecutionStarted(
         at=AT, occurrence=OCCURRENCE, node="worker-1-5f2c", lease_until=LEASE, next_run_at=NEXT
+    ),
+    "execution.started.v1.before-triggers": ExecutionStarted(
+        at=AT, occurrence=OCCURRENCE, node="worker-1-5f2c", lease_until=LEASE, next_run_at=NEXT
+    ),
+    "execution.started.v1.jitter": ExecutionStarted(
+        at=AT,
+        occurrence=DELAYED,
+        node="worker-1-5f2c",
+        lease_until=LEASE,
+        next_run_at=NEXT,
+        next_fire_at=NEXT + timedelta(seconds=2.5),
     ),
     "execution.started.v1.last": ExecutionStarted(
         at=AT, occurrence=OCCURRENCE, node="worker-1-5f2c", lease_until=LEASE, next_run_at=None
@@ -145,10 +194,25 @@ STORED: dict[str, AnyFact] = {
     "execution.skipped.v1": ExecutionSkipped(
         at=AT, occurrence=OCCURRENCE, reason="Missed while no scheduler ran.", next_run_at=NEXT
     ),
+    "execution.skipped.v1.before-triggers": ExecutionSkipped(
+        at=AT, occurrence=OCCURRENCE, reason="Missed while no scheduler ran.", next_run_at=NEXT
+    ),
+    "execution.requested.v1": ExecutionRequested(at=AT, occurrence=BY_HAND),
     "execution.cancelled.v1": ExecutionCancelled(
+        at=AT, task_id=TASK, reason="cancelled by a user: it hangs", interrupted=True
+    ),
+    "execution.cancelled.v1.whole-attempts-only": ExecutionCancelled(
         at=AT, task_id=TASK, reason="The task was cancelled before the next attempt."
     ),
     "idempotency.key_used.v1": IdempotencyKeyUsed(
+        at=AT,
+        key="order-4711/création",
+        namespace="default",
+        task_id=TASK,
+        digest="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        execution_id=EXECUTION,
+    ),
+    "idempotency.key_used.v1.before-executions": IdempotencyKeyUsed(
         at=AT,
         key="order-4711/création",
         namespace="default",

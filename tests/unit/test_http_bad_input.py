@@ -24,6 +24,10 @@ def action(**changes: Any) -> dict[str, Any]:
     return {"action": {"method": "GET", "url": "http://localhost/"} | changes}
 
 
+def interval(every_seconds: object, **rest: object) -> dict[str, Any]:
+    return {"trigger": {"type": "interval", "every_seconds": every_seconds, **rest}}
+
+
 def cron(expression: str, **more: str) -> dict[str, Any]:
     return {"trigger": {"type": "cron", "cron": expression, **more}}
 
@@ -40,11 +44,11 @@ WRONG_DEFINITIONS = {
     "read-only field": ({"version": 3}, "/version", "leave it out"),
     "missing name": ({"name": None}, "/name", "missing"),
     "missing url": ({"action": {"method": "GET"}}, "/action/url", "such as"),
-    "missing type": ({"trigger": {"cron": "* * * * *"}}, "/trigger/type", '"one-off" or "cron"'),
+    "missing type": ({"trigger": {"cron": "* * * * *"}}, "/trigger/type", '"one-off", "cron"'),
     "wrong type": ({"name": 7}, "/name", "This is a whole number: give a string"),
     "number as a string": ({"retry": {"max_attempts": "3"}}, "/retry/max_attempts", "give a whole number"),
     "trigger of another type": ({"trigger": "daily"}, "/trigger", "give an object"),
-    "unknown kind of trigger": ({"trigger": {"type": "daily"}}, "/trigger/type", '"one-off" or "cron"'),
+    "unknown kind of trigger": ({"trigger": {"type": "daily"}}, "/trigger/type", '"one-off", "cron"'),
     "header that is no string": (action(headers={"A": "x", "X/Y": 1}), "/action/headers/X~1Y", "a string"),
     "no instant": (one_off("tomorrow"), "/trigger/datetime", "2030-01-01T12:00:00Z"),
     "number as an instant": (one_off(1893456000), "/trigger/datetime", "give an instant"),
@@ -52,7 +56,22 @@ WRONG_DEFINITIONS = {
     "one-off long ago": (one_off("2020-01-01T12:00:00Z"), "/trigger/datetime", "in the past"),
     "bad cron": (cron("61 * * * *"), "/trigger/cron", 'The minute "61"'),
     "cron that never fires": (cron("0 0 31 2 *"), "/trigger/cron", "never"),
-    "cron of six fields": (cron("0 0 * * * *"), "/trigger/cron", "5 fields"),
+    "cron of seven fields": (cron("0 0 * * * * 2030"), "/trigger/cron", "5 fields"),
+    "interval of nothing": (interval(0), "/trigger/every_seconds", "give 1 to"),
+    "interval of half a second": (interval(0.5), "/trigger/every_seconds", "give a whole number, such as 90"),
+    "interval that is left out": (interval(None), "/trigger/every_seconds", "give a whole number"),
+    "anchor that is no instant": (interval(60, anchor="noon"), "/trigger/anchor", "2030-01-01T12:00:00Z"),
+    "start that is no instant": (interval(60, start_at="noon"), "/trigger/start_at", "is not an instant"),
+    "no run at all": (interval(60, max_runs=0), "/trigger/max_runs", "give 1 to"),
+    "half a run": (interval(60, max_runs=1.5), "/trigger/max_runs", "such as 10"),
+    "jitter of a week": (cron("0 0 * * 0", jitter_seconds=604800), "/trigger/jitter_seconds", "0 to 86400"),
+    "jitter beyond the interval": (interval(60, jitter_seconds=61), "/trigger/jitter_seconds", "at most 60"),
+    "end before the start": (
+        interval(60, start_at="2031-01-01T00:00:00Z", end_at="2030-01-01T00:00:00Z"),
+        "/trigger/end_at",
+        "give 2031-01-01T00:00:00+00:00 or later",
+    ),
+    "end in the past": (interval(60, end_at="2020-01-01T00:00:00Z"), "/trigger/end_at", "later end_at"),
     "unknown time zone": (cron("* * * * *", timezone="Europe/Berlinn"), "/trigger/timezone", "Europe/Berlin"),
     "empty time zone": (cron("* * * * *", timezone=""), "/trigger/timezone", "IANA name"),
     "path as a time zone": (cron("* * * * *", timezone="../etc/passwd"), "/trigger/timezone", "IANA name"),

@@ -17,6 +17,7 @@ from domain.definition import Action, Cron, Definition, RetryPolicy
 from interfaces import openapi_files
 from interfaces.http import swagger_ui
 from interfaces.http.bodies import TaskDefinition
+from interfaces.http.command_bodies import COMMAND_EXAMPLES
 from interfaces.http.examples import TASK_EXAMPLES
 from interfaces.http.openapi import openapi_document
 from interfaces.http.problems import BY_SLUG
@@ -67,8 +68,18 @@ def test_the_document_lists_every_endpoint_of_the_specification() -> None:
         ("PUT", "/api/v1/tasks/{id}"),
         ("DELETE", "/api/v1/tasks/{id}"),
         ("GET", "/api/v1/tasks/{id}/results"),
+        ("POST", "/api/v1/tasks/{id}/pause"),
+        ("POST", "/api/v1/tasks/{id}/resume"),
+        ("POST", "/api/v1/tasks/{id}/trigger"),
+        ("POST", "/api/v1/tasks/{id}/backfill"),
+        ("GET", "/api/v1/executions/{id}"),
+        ("POST", "/api/v1/executions/{id}/cancel"),
+        ("GET", "/api/v1/tasks/{id}/occurrences"),
+        ("GET", "/api/v1/tasks/{id}/explain"),
+        ("GET", "/api/v1/executions/{id}/explain"),
         ("GET", "/api/v1/results"),
         ("GET", "/api/v1/results/{id}"),
+        ("GET", "/api/v1/nodes"),
         ("GET", "/api/v1/metrics"),
         ("GET", "/api/v1/health"),
         ("GET", "/metrics"),
@@ -118,9 +129,10 @@ def test_every_example_fits_its_schema() -> None:
             for example in media["examples"].values():
                 judge(media["schema"]["$ref"], example["value"])
                 checked += 1
-    for example in TASK_EXAMPLES.values():
-        judge("#/components/schemas/TaskDefinition", example["value"])
-        checked += 1
+    for name, examples in {"TaskDefinition": TASK_EXAMPLES, **COMMAND_EXAMPLES}.items():
+        for example in examples.values():
+            judge(f"#/components/schemas/{name}", example["value"])
+            checked += 1
     assert checked > 20
 
 
@@ -165,10 +177,13 @@ def test_the_postman_collection_asks_every_operation_of_one_service() -> None:
         for request in requests
     }
     assert asked == {(method.upper(), path) for path, method, _ in operations()}
+    command = {"pause": "Pausing", "cancel": "Cancelling", "backfill": "Backfilling"}
     for request in requests:
-        if request["method"] in {"POST", "PUT"}:
-            judge("#/components/schemas/TaskDefinition", json.loads(request["body"]["raw"]))
+        if "body" in request:
+            shape = command.get(request["url"]["path"][-1], "TaskDefinition")
+            judge(f"#/components/schemas/{shape}", json.loads(request["body"]["raw"]))
             assert {"key": "Content-Type", "value": "application/json"} in request["header"]
+    assert {request["method"] for request in requests if "body" in request} == {"POST", "PUT"}
 
 
 async def test_the_document_is_served_as_json_and_as_yaml(service: HttpService) -> None:

@@ -32,9 +32,13 @@ async def test_a_created_task_is_answered_with_its_place_and_its_version(service
     assert (await service.client.get(answer.headers["location"])).json() == task
 
 
+UNLIMITED = {"start_at": None, "end_at": None, "max_runs": None, "jitter_seconds": 0}
+
+
 async def test_what_is_left_out_gets_its_default(service: HttpService) -> None:
     task = await service.create(action={"method": "GET", "url": "http://localhost/"})
-    assert task["trigger"] == {"type": "cron", "cron": "0 9 * * *", "timezone": "Europe/Berlin"}
+    given = {"type": "cron", "cron": "0 9 * * *", "timezone": "Europe/Berlin"}
+    assert task["trigger"] == given | UNLIMITED
     assert task["action"] == {
         "method": "GET",
         "url": "http://localhost/",
@@ -55,7 +59,15 @@ async def test_a_whole_definition_comes_back_as_it_was_sent(service: HttpService
     instant = due.isoformat().replace("+00:00", "Z")
     sent = {
         "name": "Everything",
-        "trigger": {"type": "one-off", "datetime": instant, "timezone": "Asia/Tokyo"},
+        "trigger": {
+            "type": "one-off",
+            "datetime": instant,
+            "timezone": "Asia/Tokyo",
+            "start_at": "2020-01-01T00:00:00Z",
+            "end_at": "2130-01-01T00:00:00Z",
+            "max_runs": 1,
+            "jitter_seconds": 2.5,
+        },
         "action": {
             "method": "PUT",
             "url": "https://api.example.com/x?y=1",
@@ -69,6 +81,25 @@ async def test_a_whole_definition_comes_back_as_it_was_sent(service: HttpService
     task = answer.json()
     assert {name: task[name] for name in sent} == sent
     assert task["next_run"] == instant
+
+
+async def test_an_interval_is_shown_with_the_anchor_that_it_got_and_a_put_of_it_changes_nothing(
+    service: HttpService,
+) -> None:
+    start = "2130-01-01T00:00:00Z"
+    task = await service.create(trigger={"type": "interval", "every_seconds": 90, "start_at": start})
+    assert task["trigger"] == {
+        "type": "interval",
+        "every_seconds": 90,
+        "anchor": start,
+        "timezone": "Europe/Berlin",  # the default of this service
+        **UNLIMITED,
+        "start_at": start,
+    }
+    assert task["next_run"] == start
+    definition = task_json(name=task["name"], trigger=task["trigger"])
+    answer = await service.client.put(f"/api/v1/tasks/{task['id']}", json=definition)
+    assert answer.headers["etag"] == '"1"'
 
 
 async def test_a_put_replaces_the_whole_definition(service: HttpService) -> None:

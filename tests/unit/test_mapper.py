@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from application.ports import Meta
 from domain import facts
-from domain.definition import Action, Cron, Definition, OneOff, RetryPolicy
+from domain.definition import Action, Cron, Definition, Interval, OneOff, RetryPolicy
 from domain.facts import (
     Answered,
     Attempt,
@@ -25,6 +25,7 @@ from domain.facts import (
     AttemptStarted,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
     ExecutionSucceeded,
@@ -35,6 +36,8 @@ from domain.facts import (
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
+    TaskPaused,
+    TaskResumed,
     TaskUpdated,
     Unanswered,
 )
@@ -54,10 +57,19 @@ JSON = st.recursive(
     max_leaves=12,
 )
 HEADERS = st.dictionaries(TEXT, TEXT, max_size=3)
+BOUNDS: dict[str, st.SearchStrategy[Any]] = {
+    "timezone": TEXT,
+    "start_at": st.none() | INSTANTS,
+    "end_at": st.none() | INSTANTS,
+    "max_runs": st.none() | NUMBERS,
+    "jitter_seconds": REALS,
+}
 DEFINITIONS = st.builds(
     Definition,
     name=TEXT,
-    trigger=st.builds(OneOff, datetime=INSTANTS, timezone=TEXT) | st.builds(Cron, cron=TEXT, timezone=TEXT),
+    trigger=st.builds(OneOff, datetime=INSTANTS, **BOUNDS)
+    | st.builds(Cron, cron=TEXT, **BOUNDS)
+    | st.builds(Interval, every_seconds=NUMBERS, anchor=INSTANTS, **BOUNDS),
     action=st.builds(Action, method=TEXT, url=TEXT, headers=HEADERS, payload=JSON, timeout_seconds=REALS),
     retry=st.builds(
         RetryPolicy,
@@ -75,6 +87,8 @@ OCCURRENCES = st.builds(
     namespace=TEXT,
     due_at=INSTANTS,
     kind=st.sampled_from(["scheduled", "manual", "backfill"]),
+    fire_at=st.none() | INSTANTS,
+    run=NUMBERS,
 )
 ATTEMPTS = st.builds(
     Attempt,
@@ -84,13 +98,16 @@ ATTEMPTS = st.builds(
     answer=st.builds(Answered, status_code=NUMBERS, headers=HEADERS, body=TEXT, truncated=st.booleans())
     | st.builds(Unanswered, error=TEXT, retryable=st.booleans()),
 )
+NEXT = {"next_run_at": st.none() | INSTANTS, "next_fire_at": st.none() | INSTANTS}
 LEASES = {"node": TEXT, "lease_until": INSTANTS}
 FIELDS: dict[type[Fact], dict[str, st.SearchStrategy[Any]]] = {
     TaskCreated: {"namespace": TEXT, "definition": DEFINITIONS, "next_run_at": INSTANTS},
-    TaskUpdated: {"definition": DEFINITIONS, "next_run_at": st.none() | INSTANTS},
+    TaskUpdated: {"definition": DEFINITIONS, "next_run_at": st.none() | INSTANTS, "runs": NUMBERS},
+    TaskPaused: {"note": st.none() | TEXT},
+    TaskResumed: {},
     TaskCancelled: {},
     TaskCompleted: {"outcome": st.sampled_from(["succeeded", "failed"]), "execution_id": st.uuids()},
-    ExecutionStarted: {"occurrence": OCCURRENCES, "next_run_at": st.none() | INSTANTS, **LEASES},
+    ExecutionStarted: {"occurrence": OCCURRENCES, **NEXT, **LEASES},
     AttemptFailed: {"task_id": st.uuids(), "attempt": ATTEMPTS, "retry_at": INSTANTS},
     AttemptStarted: {"task_id": st.uuids(), "task_version": NUMBERS, "number": NUMBERS, **LEASES},
     ExecutionTakenOver: {
@@ -102,9 +119,16 @@ FIELDS: dict[type[Fact], dict[str, st.SearchStrategy[Any]]] = {
     },
     ExecutionSucceeded: {"task_id": st.uuids(), "attempt": ATTEMPTS},
     ExecutionFailed: {"task_id": st.uuids(), "attempt": st.none() | ATTEMPTS, "reason": TEXT},
-    ExecutionSkipped: {"occurrence": OCCURRENCES, "reason": TEXT, "next_run_at": st.none() | INSTANTS},
-    ExecutionCancelled: {"task_id": st.uuids(), "reason": TEXT},
-    IdempotencyKeyUsed: {"key": TEXT, "namespace": TEXT, "task_id": st.uuids(), "digest": TEXT},
+    ExecutionSkipped: {"occurrence": OCCURRENCES, "reason": TEXT, **NEXT},
+    ExecutionRequested: {"occurrence": OCCURRENCES},
+    ExecutionCancelled: {"task_id": st.uuids(), "reason": TEXT, "interrupted": st.booleans()},
+    IdempotencyKeyUsed: {
+        "key": TEXT,
+        "namespace": TEXT,
+        "task_id": st.uuids(),
+        "digest": TEXT,
+        "execution_id": st.none() | st.uuids(),
+    },
 }
 FACTS = st.one_of(*(st.builds(fact_type, at=INSTANTS, **fields) for fact_type, fields in FIELDS.items())).map(
     lambda fact: cast("AnyFact", fact)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
-from application.ports import Recorded, Undecodable
+from application.ports import NewFact, Recorded, Undecodable
+from domain.facts import ExecutionStarted
 from projections.projection import PoisonEvent
 from projections.statistics import DURATION, LATENESS, LATENESS_BOUNDS, Tally, fold
 from tests.support.entries import (
@@ -62,6 +64,14 @@ def test_lateness_is_that_of_the_first_attempt_alone() -> None:
     assert counted.totals["lateness", "0.5"] == 1
     assert counted.totals["lateness", "sum_us"] == 500_000
     assert (counted.totals["attempts", "failed"], counted.totals["attempts", "succeeded"]) == (1, 1)
+
+
+def test_a_jittered_call_is_late_from_its_own_instant_on() -> None:
+    new = started()
+    assert isinstance(new.fact, ExecutionStarted)
+    fact = replace(new.fact, occurrence=replace(new.fact.occurrence, fire_at=after(20)))
+    made = attempt(1, answered(), started_at=after(20.5))
+    assert tally(NewFact(new.stream, 1, fact), succeeded(2, made)).totals["lateness", "sum_us"] == 500_000
 
 
 def test_a_call_before_its_time_is_not_late() -> None:

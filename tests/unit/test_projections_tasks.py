@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
-from application.ports import Recorded, Undecodable
+from application.ports import NewFact, Recorded, Undecodable
+from domain.definition import Interval
+from domain.facts import ExecutionStarted, TaskCreated, TaskUpdated
+from domain.schedule import fires_at
 from projections.projection import PoisonEvent
 from projections.task_rows import TaskRow
 from projections.tasks import Tasks, fold
@@ -30,7 +34,7 @@ from tests.support.entries import (
 )
 
 if TYPE_CHECKING:
-    from application.ports import NewFact
+    from datetime import datetime
 
 
 def row_after(*facts: NewFact) -> TaskRow:
@@ -45,6 +49,8 @@ def test_a_created_task_is_scheduled_for_its_first_run() -> None:
         created_at=NOON,
         updated_at=NOON,
         next_run=after(60),
+        fires_at=after(60),
+        runs=0,
         version=1,
         position=1,
         definition=definition(),
@@ -75,6 +81,40 @@ def test_a_one_off_ends_as_its_execution_did(outcome: str, status: str) -> None:
 def test_a_claim_moves_the_task_and_touches_nothing_else() -> None:
     row = row_after(created(), started(next_run=after(120)))
     assert (row.next_run, row.updated_at, row.version, row.position) == (after(120), NOON, 1, 2)
+
+
+def claim_of(run: int, fire_at: datetime | None = None) -> NewFact:
+    new = started(next_run=after(120))
+    assert isinstance(new.fact, ExecutionStarted)
+    occurrence = replace(new.fact.occurrence, run=run)
+    return NewFact(new.stream, 1, replace(new.fact, occurrence=occurrence, next_fire_at=fire_at))
+
+
+def test_a_claim_tells_how_many_runs_there_were_and_when_the_next_call_is_to_be_sent() -> None:
+    row = row_after(created(), claim_of(3, after(130)))
+    assert (row.runs, row.next_run, row.fires_at) == (3, after(120), after(130))
+    assert row_after(created(), claim_of(3)).fires_at == after(120)
+
+
+def test_a_jittered_task_fires_after_its_next_run() -> None:
+    jittered = replace(definition(), trigger=Interval(every_seconds=60, anchor=NOON, jitter_seconds=60))
+    row = row_after(
+        NewFact(TASK, 1, TaskCreated(at=NOON, namespace="x", definition=jittered, next_run_at=NOON))
+    )
+    assert row.fires_at == fires_at(jittered.trigger, TASK, NOON) > NOON
+    moved = TaskUpdated(at=NOON, definition=jittered, next_run_at=after(60), runs=2)
+    row = row_after(created(), claim_of(3), NewFact(TASK, 2, moved))
+    assert (row.fires_at, row.runs) == (fires_at(jittered.trigger, TASK, after(60)), 2)
+
+
+def test_an_update_without_a_place_keeps_the_runs_and_the_instant_of_the_call() -> None:
+    row = row_after(created(), claim_of(3, after(130)), updated(next_run=None))
+    assert (row.runs, row.fires_at) == (3, after(130))
+
+
+def test_a_task_that_is_over_fires_no_more() -> None:
+    assert row_after(created(), cancelled()).fires_at is None
+    assert row_after(created(), completed("succeeded")).fires_at is None
 
 
 def test_a_skipped_occurrence_moves_the_task() -> None:

@@ -10,10 +10,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from domain.cron import NeverFires
 from domain.definition import Cron, OneOff
 from domain.local_time import real_time
-from domain.schedule import first_due, instant_of, next_after, occurrences_between
+from domain.schedule import NothingAhead, first_due, instant_of, next_after, occurrences_between
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 BERLIN = "Europe/Berlin"
@@ -70,7 +69,7 @@ def test_a_cron_that_only_matches_times_that_do_not_exist_never_fires() -> None:
     """Sundays of 25-31 March from 02:00 to 02:59, minute by minute: the hour that Berlin leaves out."""
     trigger = Cron(cron="* 2 25-31 3 */7", timezone=BERLIN)
     assert next_after(trigger, NOON) is None
-    with pytest.raises(NeverFires):
+    with pytest.raises(NothingAhead):
         first_due(trigger, NOON)
 
 

@@ -131,7 +131,7 @@ async def test_a_claim_on_its_way_when_the_scheduler_stops_is_still_sent(
     await world.claim(left, NOON, node="dead-1")
     world.nodes.known["dead-1"] = NOON
     world.caller.answers(503)
-    await world.create(at=after(5))
+    await world.create(at=after(4))
     async with world.scheduler() as running:
 
         async def stop() -> None:

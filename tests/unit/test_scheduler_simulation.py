@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
@@ -17,32 +16,26 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from application.ports import LogUnavailable
-from application.streams import fold_execution, fold_task
-from domain import execution as executions
+from application.streams import fold_task
 from domain import task as tasks
 from domain.definition import Cron, OneOff
 from domain.errors import Refused
 from domain.facts import (
-    AttemptStarted,
-    ExecutionSkipped,
+    ExecutionRequested,
     ExecutionStarted,
-    ExecutionTakenOver,
-    TaskCancelled,
-    TaskCompleted,
     TaskCreated,
     TaskUpdated,
 )
-from domain.schedule import next_after
+from domain.task import Task
+from tests.support.books import check_books
 from tests.support.given import no_answer
 from tests.support.mortal import MortalNode
 from tests.support.scheduler import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
     from uuid import UUID
 
-    from application.ports import Recorded
 
 ANSWERS = [200] * 7 + [503, 503, 404]
 NOT_DONE = (Refused, LogUnavailable)
@@ -84,6 +77,11 @@ class Minutes:
                 self.update,
                 self.update,
                 self.cancel,
+                self.pause,
+                self.resume,
+                self.trigger,
+                self.backfill,
+                self.break_off,
                 self.start,
                 self.end,
                 self.disturb,
@@ -137,6 +135,47 @@ class Minutes:
             with contextlib.suppress(*NOT_DONE):
                 await self.world.cancel(self.random.choice(known))
 
+    async def pause(self) -> None:
+        """A user stops a task for a while."""
+        if known := self.tasks:
+            with contextlib.suppress(*NOT_DONE):
+                await self.world.pause(self.random.choice(known))
+
+    async def resume(self) -> None:
+        """A user lets a task go on."""
+        paused = [task_id for task_id in self.tasks if isinstance(self._state(task_id), tasks.Paused)]
+        if paused:
+            with contextlib.suppress(*NOT_DONE):
+                await self.world.resume(self.random.choice(paused))
+
+    async def trigger(self) -> None:
+        """A user runs a task by hand."""
+        if known := self.tasks:
+            with contextlib.suppress(*NOT_DONE):
+                await self.world.trigger(self.random.choice(known))
+
+    async def backfill(self) -> None:
+        """A user wants what has not run, up to this moment."""
+        if known := self.tasks:
+            now = self.world.clock.now()
+            start = now - timedelta(seconds=self.random.choice([30, 90, 300]))
+            with contextlib.suppress(*NOT_DONE):
+                await self.world.backfill(self.random.choice(known), start, now)
+
+    async def break_off(self) -> None:
+        """A user cancels an execution."""
+        runs = {
+            event.stream
+            for event in self.world.log.recorded
+            if isinstance(event.fact, ExecutionStarted | ExecutionRequested)
+        }
+        if runs and self.random.random() < 0.5:
+            with contextlib.suppress(*NOT_DONE):
+                await self.world.cancel_execution(self.random.choice(sorted(runs)))
+
+    def _state(self, task_id: UUID) -> Task | None:
+        return fold_task(task_id, [event for event in self.world.log.recorded if event.stream == task_id])
+
     async def start(self) -> None:
         """A node joins."""
         if len(self.nodes) < 3:
@@ -178,6 +217,9 @@ class Minutes:
         """All is well, cron tasks end, and what is under way has the time to end."""
         self.trouble.close()
         await self.start()
+        for task_id in self.tasks:
+            with contextlib.suppress(Refused):
+                await self.world.resume(task_id)
         await self.world.clock.pass_by(200)
         check_nothing_is_overdue(self.world, self.tasks)
         for task_id in self.tasks:
@@ -194,75 +236,6 @@ def check_nothing_is_overdue(world: World, known: list[UUID]) -> None:
         task = fold_task(task_id, [event for event in world.log.recorded if event.stream == task_id])
         if isinstance(task, tasks.Scheduled):
             assert isinstance(task.definition.trigger, Cron), f"{task_id} never ended: {world.names(task_id)}"
-
-
-@dataclass
-class Ledger:
-    """What the log says, read in its order by somebody who trusts no scheduler."""
-
-    versions: Counter[UUID] = field(default_factory=Counter)
-    definitions: dict[tuple[UUID, int], Any] = field(default_factory=dict)
-    places: dict[UUID, datetime | None] = field(default_factory=dict)
-    claims: dict[tuple[UUID, int], tuple[UUID, int]] = field(default_factory=dict)
-
-    def read(self, event: Recorded) -> None:
-        """Follow one event; fails where a scheduler left its place, or claimed from an old version."""
-        fact = event.fact
-        match fact:
-            case TaskCreated() | TaskUpdated() | TaskCancelled() | TaskCompleted():
-                self._task(event)
-            case ExecutionStarted():
-                occurrence = fact.occurrence
-                assert occurrence.task_version == self.versions[occurrence.task_id], "a stale claim"
-                self.claims[event.stream, 1] = (occurrence.task_id, occurrence.task_version)
-                self._on(fact)
-            case ExecutionSkipped() if event.version == 1:
-                self._on(fact)
-            case AttemptStarted() | ExecutionTakenOver():
-                assert fact.task_version == self.versions[fact.task_id], "a stale attempt"
-                self.claims[event.stream, fact.number] = (fact.task_id, fact.task_version)
-            case _:
-                pass
-
-    def _task(self, event: Recorded) -> None:
-        self.versions[event.stream] = event.version
-        match event.fact:
-            case TaskCreated(definition=definition, next_run_at=place):
-                self.places[event.stream] = place
-            case TaskUpdated(definition=definition, next_run_at=place):
-                self.places[event.stream] = place or self.places[event.stream]
-            case _:
-                self.places[event.stream] = None
-                return
-        self.definitions[event.stream, event.version] = definition
-
-    def _on(self, fact: ExecutionStarted | ExecutionSkipped) -> None:
-        """No occurrence between the task's place and the claimed one is left out."""
-        occurrence = fact.occurrence
-        assert self.places[occurrence.task_id] == occurrence.due_at, "an occurrence was left out"
-        definition = self.definitions[occurrence.task_id, occurrence.task_version]
-        assert fact.next_run_at == next_after(definition.trigger, occurrence.due_at)
-        self.places[occurrence.task_id] = fact.next_run_at
-
-
-def check_books(world: World) -> None:
-    """Nothing is lost, nothing is called twice, early, or from a definition that it was not claimed from."""
-    ledger = Ledger()
-    streams: dict[UUID, list[Recorded]] = {}
-    for event in world.log.recorded:
-        ledger.read(event)
-        streams.setdefault(event.stream, []).append(event)
-    for stream, events in streams.items():
-        execution = fold_execution(stream, events)
-        assert execution is None or isinstance(execution, executions.Over), f"not over: {world.names(stream)}"
-    calls = Counter((call.execution_id, call.number) for call in world.calls)
-    assert {attempt: count for attempt, count in calls.items() if count > 1} == {}
-    for call in world.calls:
-        definition = ledger.definitions[ledger.claims[call.execution_id, call.number]]
-        assert call.url == definition.action.url
-        execution = fold_execution(call.execution_id, streams[call.execution_id])
-        assert execution is not None
-        assert call.at >= execution.occurrence.due_at
 
 
 @settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
 
-from application.scheduler.takeover import DEAD_AFTER, EVERY, Liveness
+from application.ports import Beat
+from application.scheduler.liveness import SETTLED_AFTER, Liveness
 from domain.facts import (
     AttemptFailed,
     AttemptStarted,
@@ -65,14 +67,14 @@ async def test_what_was_claimed_ahead_is_not_sent_before_its_instant_by_another_
     assert [call.at for call in world.calls] == [after(0.015)]
 
 
-async def test_a_node_is_dead_once_its_beat_has_stood_still_for_ten_seconds() -> None:
+async def test_a_node_is_dead_once_its_beat_has_stood_still_for_six_seconds() -> None:
     world = World()
     world.nodes.known["dead-1"] = NOON
     await left_running(world)
     async with world.scheduler():
-        await world.clock.reach(after(9.9))
+        await world.clock.reach(after(5.9))
         assert world.calls == []
-        await world.clock.reach(after(10.1))
+        await world.clock.reach(after(6.1))
     assert [call.number for call in world.calls] == [2]
 
 
@@ -238,39 +240,73 @@ async def test_an_error_in_a_takeover_does_not_end_the_scheduler(caplog: pytest.
     assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
-def look(liveness: Liveness, beats: dict[str, datetime], *seconds: int) -> None:
+def look(liveness: Liveness, beats: dict[str, datetime], *seconds: float) -> None:
     for second in seconds:
-        liveness.look(beats, after(second))
+        seen = {node: Beat(at, after(second) - at, claims=True) for node, at in beats.items()}
+        liveness.look(seen, timedelta(seconds=second))
 
 
-def test_a_node_that_nobody_knows_has_left() -> None:
-    liveness = Liveness()
+@pytest.fixture
+def liveness() -> Liveness:
+    return Liveness(timedelta(seconds=6))
+
+
+def test_a_node_that_nobody_knows_has_left(liveness: Liveness) -> None:
     look(liveness, {"node-1": NOON}, 0)
     assert liveness.dead("node-2")
+    assert liveness.silent("node-2")
     assert not liveness.dead("node-1")
 
 
-def test_a_node_that_beats_again_was_not_dead() -> None:
-    liveness = Liveness()
-    look(liveness, {"node-1": NOON}, *range(12))
+def test_a_node_that_beats_again_was_not_dead(liveness: Liveness) -> None:
+    look(liveness, {"node-1": NOON}, *range(7))
     assert liveness.dead("node-1")
-    look(liveness, {"node-1": after(12)}, 12)
+    look(liveness, {"node-1": after(7)}, 7)
     assert not liveness.dead("node-1")
 
 
-def test_the_time_of_an_outage_kills_nobody() -> None:
-    liveness = Liveness()
+def test_a_node_is_not_counted_on_after_half_of_its_time(liveness: Liveness) -> None:
+    look(liveness, {"node-1": NOON}, 0, 1, 2)
+    assert not liveness.silent("node-1")
+    look(liveness, {"node-1": NOON}, 3)
+    assert liveness.silent("node-1")
+    assert not liveness.dead("node-1")
+
+
+def test_a_beat_that_is_old_when_it_is_first_seen_is_given_half_of_its_time(liveness: Liveness) -> None:
+    look(liveness, {"node-1": NOON}, 60)
+    assert liveness.silent("node-1")
+    look(liveness, {"node-1": NOON}, 61, 62)
+    assert not liveness.dead("node-1")
+    look(liveness, {"node-1": NOON}, 63)
+    assert liveness.dead("node-1")
+
+
+def test_the_time_of_an_outage_kills_nobody(liveness: Liveness) -> None:
     look(liveness, {"node-1": NOON}, 0, 1, 300)
     assert not liveness.dead("node-1")
-    look(liveness, {"node-1": NOON}, *range(301, 310))
+    look(liveness, {"node-1": NOON}, *range(301, 304))
     assert liveness.dead("node-1")
 
 
-def test_leases_are_judged_after_ten_seconds_of_watching() -> None:
-    liveness = Liveness()
-    assert not liveness.settled(NOON)
+def test_leases_are_judged_after_ten_seconds_of_watching(liveness: Liveness) -> None:
+    assert not liveness.settled(timedelta())
     look(liveness, {}, 0)
-    assert not liveness.settled(NOON + DEAD_AFTER - EVERY)
-    assert liveness.settled(NOON + DEAD_AFTER)
+    assert not liveness.settled(SETTLED_AFTER - timedelta(seconds=1))
+    assert liveness.settled(SETTLED_AFTER)
     liveness.lose_sight()
-    assert not liveness.settled(NOON + timedelta(hours=1))
+    assert not liveness.settled(timedelta(hours=1))
+
+
+async def test_an_outage_amid_a_takeover_ends_neither_the_scheduler_nor_the_takeover() -> None:
+    world = World()
+    runs = {await left_running(world) for _ in range(3)}
+    with contextlib.ExitStack() as outage:
+        outage.enter_context(world.log.away())  # while the read models answer
+        async with world.scheduler():
+            await world.clock.reach(after(5))
+            assert world.calls == []
+            outage.close()
+            await world.clock.reach(after(7))
+    assert {call.execution_id for call in world.calls} == runs
+    assert len(world.facts(ExecutionTakenOver)) == 3

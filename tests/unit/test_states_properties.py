@@ -7,10 +7,11 @@ from typing import assert_never
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain import execution as executions
 from domain import task as tasks
-from domain.definition import Cron, Definition, OneOff, RetryPolicy
+from domain.definition import Cron, Definition, Interval, OneOff, RetryPolicy, Trigger
 from domain.errors import Refused
 from domain.execution import MAX_LOST_ATTEMPTS, Execution, Lease, Over, Running, Waiting
 from domain.facts import (
@@ -21,6 +22,7 @@ from domain.facts import (
     ExecutionCancelled,
     ExecutionFact,
     ExecutionFailed,
+    ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
     ExecutionSucceeded,
@@ -30,6 +32,8 @@ from domain.facts import (
     TaskCompleted,
     TaskCreated,
     TaskFact,
+    TaskPaused,
+    TaskResumed,
     TaskUpdated,
     Unanswered,
 )
@@ -38,8 +42,14 @@ from tests.support.given import NOON, RUN, TASK, definition
 
 YEAR = timedelta(days=365)
 INSTANTS = st.timedeltas(-YEAR, YEAR).map(NOON.__add__)
-TRIGGERS = st.builds(OneOff, datetime=INSTANTS) | st.builds(
+TRIGGERS: st.SearchStrategy[Trigger] = st.builds(OneOff, datetime=INSTANTS) | st.builds(
     Cron, cron=st.sampled_from(["* * * * *", "*/5 * * * *", "0 0 * * *"])
+)
+TRIGGERS |= st.builds(
+    Interval,
+    every_seconds=st.integers(1, 100),
+    anchor=INSTANTS,
+    max_runs=st.none() | st.integers(1, 3),
 )
 DEFINITIONS = st.builds(
     Definition,
@@ -68,6 +78,8 @@ CLAIMS = {**ABOUT, "task_version": st.integers(1, 3), "number": st.integers(1, 9
 TASK_FACTS = st.one_of(
     st.builds(TaskCreated, at=INSTANTS, definition=DEFINITIONS, next_run_at=INSTANTS),
     st.builds(TaskUpdated, at=INSTANTS, definition=DEFINITIONS, next_run_at=st.none() | INSTANTS),
+    st.builds(TaskPaused, at=INSTANTS),
+    st.builds(TaskResumed, at=INSTANTS),
     st.builds(TaskCancelled, at=INSTANTS),
     st.builds(TaskCompleted, at=INSTANTS, execution_id=st.just(RUN)),
 )
@@ -80,7 +92,9 @@ STARTS = st.builds(
     next_run_at=INSTANTS,
 )
 SKIPS = st.builds(ExecutionSkipped, at=INSTANTS, occurrence=OCCURRENCES, next_run_at=st.none())
+REQUESTS = st.builds(ExecutionRequested, at=INSTANTS, occurrence=OCCURRENCES)
 EXECUTION_FACTS = st.one_of(
+    REQUESTS,
     STARTS,
     SKIPS,
     st.builds(AttemptFailed, **ABOUT, attempt=ATTEMPTS, retry_at=INSTANTS),
@@ -104,9 +118,9 @@ def test_any_facts_of_a_task_fold_and_are_counted(first: TaskCreated, later: st.
 
 
 @settings(deadline=None)
-@given(first=STARTS | SKIPS, later=st.lists(EXECUTION_FACTS, max_size=20))
+@given(first=STARTS | SKIPS | REQUESTS, later=st.lists(EXECUTION_FACTS, max_size=20))
 def test_any_facts_of_an_execution_fold_and_are_counted(
-    first: ExecutionStarted | ExecutionSkipped, later: list[ExecutionFact]
+    first: ExecutionStarted | ExecutionSkipped | ExecutionRequested, later: list[ExecutionFact]
 ) -> None:
     execution = executions.begin(RUN, first)
     for count, fact in enumerate(later, start=2):
@@ -117,17 +131,20 @@ def test_any_facts_of_an_execution_fold_and_are_counted(
 def decided(task: Task, choice: st.DataObject) -> TaskFact | None:
     """The answer to some command."""
     now = choice.draw(INSTANTS)
-    match choice.draw(st.sampled_from(["update", "cancel", "complete"])):
+    match choice.draw(st.sampled_from(["update", "pause", "resume", "cancel", "complete"])):
+        case "pause":
+            return tasks.pause(task, None, now, None)
+        case "resume":
+            return tasks.resume(task, now, None)
         case "update":
             expected = choice.draw(st.none() | st.integers(task.version - 1, task.version))
             return tasks.update(task, choice.draw(DEFINITIONS), now, expected)
         case "cancel":
             return tasks.cancel(task, now, None)
         case _:
-            due_at = task.placed_at if isinstance(task, Scheduled) else now
-            return tasks.complete(
-                task, choice.draw(st.sampled_from(["succeeded", "failed"])), due_at, RUN, now
-            )
+            due_at = task.placed_at if isinstance(task, tasks.Placed) else now
+            over = replace(choice.draw(OCCURRENCES), due_at=due_at, run=choice.draw(st.integers(0, 3)))
+            return tasks.complete(task, choice.draw(st.sampled_from(["succeeded", "failed"])), over, RUN, now)
 
 
 @settings(deadline=None)
@@ -143,14 +160,22 @@ def test_whatever_is_decided_about_a_task_its_state_says_the_same_as_its_facts(c
         if fact is None:
             continue
         task = tasks.evolve(task, fact)
-        assert isinstance(before, Scheduled), "nothing is decided about a task that is over"
+        assert isinstance(before, tasks.Placed), "nothing is decided about a task that is over"
         match fact:
             case TaskUpdated():
-                assert isinstance(task, Scheduled)
+                assert isinstance(task, type(before))
                 assert task.definition == fact.definition != before.definition
                 moved = fact.definition.trigger != before.definition.trigger
                 assert (fact.next_run_at is not None) is moved
                 assert task.placed_at == (fact.next_run_at or before.placed_at)
+            case TaskPaused():
+                assert isinstance(before, Scheduled)
+                assert isinstance(task, tasks.Paused)
+                assert (task.placed_at, task.placed_in) == (before.placed_at, before.placed_in)
+            case TaskResumed():
+                assert isinstance(before, tasks.Paused)
+                assert isinstance(task, Scheduled)
+                assert (task.placed_at, task.placed_in) == (before.placed_at, before.placed_in)
             case TaskCancelled() | TaskCompleted():
                 assert isinstance(task, tasks.Over)
             case TaskCreated():
@@ -185,6 +210,7 @@ def test_no_execution_makes_more_attempts_than_allowed_and_lost(
     execution: Execution = executions.begin(RUN, start)
     answered = 0
     for _ in range(30):
+        assert not isinstance(execution, executions.Requested)
         if isinstance(execution, Over):
             break
         fact = next_fact(execution, choice, policy)

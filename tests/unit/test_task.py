@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from domain import task as tasks
-from domain.cron import NeverFires
+from domain.definition import Cron, Interval
 from domain.errors import TaskAlreadyOver, VersionMismatch
 from domain.facts import TaskCancelled, TaskCompleted, TaskCreated, TaskUpdated
+from domain.schedule import NothingAhead
 from domain.task import Over, Scheduled
 from tests.support.given import (
     MINUTE,
@@ -24,9 +26,16 @@ from tests.support.given import (
     created,
     definition,
     given,
+    occurrence,
     update,
     updated,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from domain.facts import Occurrence, Outcome
+    from domain.task import Task
 
 
 def test_a_cron_task_starts_at_its_first_occurrence_after_now() -> None:
@@ -39,7 +48,7 @@ def test_a_one_off_task_starts_at_its_instant_even_when_that_has_just_passed() -
 
 
 def test_a_cron_that_never_fires_makes_no_task() -> None:
-    with pytest.raises(NeverFires):
+    with pytest.raises(NothingAhead):
         created(cron="0 0 31 2 *")
 
 
@@ -143,20 +152,67 @@ def test_an_update_without_a_place_leaves_the_place_alone() -> None:
 def test_an_update_with_a_place_moves_a_scheduled_task() -> None:
     task = given(created(), updated(cron="0 * * * *", next_run_at=after(3600))).state
     assert isinstance(task, Scheduled)
-    assert (task.placed_at, task.placed_in) == (after(3600), 2)
+    assert (task.placed_at, task.placed_in, task.placed_runs) == (after(3600), 2, 0)
+
+
+def bounded(**bounds: Any) -> Interval:
+    return Interval(every_seconds=60, anchor=NOON, **bounds)
+
+
+def ending(occurrence: Occurrence, outcome: Outcome = "succeeded") -> Callable[[Task], TaskCompleted | None]:
+    return lambda task: tasks.complete(task, outcome, occurrence, RUN, NOON)
+
+
+def test_the_end_of_the_last_occurrence_up_to_end_at_is_the_end_of_the_task() -> None:
+    task = given(created(trigger=bounded(end_at=after(150))))
+    task.when(ending(occurrence(after(60)))).decides_nothing()
+    task.when(ending(occurrence(after(120)), "failed")).decides(completed("failed"))
+
+
+def test_the_end_of_the_last_run_is_the_end_of_the_task() -> None:
+    task = given(created(trigger=Cron(cron="* * * * *", max_runs=2)))
+    task.when(ending(occurrence(after(60), run=1))).decides_nothing()
+    task.when(ending(occurrence(after(120), run=2))).decides(completed())
+
+
+def test_a_run_by_the_trigger_before_does_not_count() -> None:
+    trigger = bounded(max_runs=2)
+    task = given(
+        created(), TaskUpdated(at=NOON, definition=definition(trigger=trigger), next_run_at=after(60))
+    )
+    task.when(ending(occurrence(after(60), task_version=1, run=2))).decides_nothing()
+    task.when(ending(occurrence(after(60), task_version=2, run=2))).decides(completed())
+
+
+def test_what_the_trigger_before_had_claimed_ends_the_task_only_at_an_instant_of_the_new_one() -> None:
+    trigger = bounded(end_at=after(90))
+    task = given(
+        created(), TaskUpdated(at=NOON, definition=definition(trigger=trigger), next_run_at=after(60))
+    )
+    task.when(ending(occurrence(after(75)))).decides_nothing()
+    task.when(ending(occurrence(after(60)))).decides(completed())
+
+
+def test_a_run_out_of_turn_ends_no_task() -> None:
+    task = given(created(trigger=bounded(max_runs=1)))
+    task.when(ending(occurrence(after(60), kind="manual", run=1))).decides_nothing()
+
+
+def test_a_schedule_without_an_end_never_ends() -> None:
+    given(created()).when(ending(occurrence(after(60), run=1_000_000))).decides_nothing()
 
 
 def test_a_task_passes_over_an_occurrence_that_an_earlier_definition_had_claimed() -> None:
     task = given(created(), updated(cron="*/5 * * * *", next_run_at=after(300))).state
     assert isinstance(task, Scheduled)
-    expected = TaskUpdated(at=NOON, definition=task.definition, next_run_at=after(600))
-    assert tasks.pass_over(task, after(300), NOON) == expected
+    expected = TaskUpdated(at=NOON, definition=task.definition, next_run_at=after(600), runs=3)
+    assert tasks.pass_over(task, after(300), 3, NOON) == expected
 
 
 def test_a_one_off_has_no_other_occurrence_to_pass_on_to() -> None:
     task = given(created(at=after(5))).state
     assert isinstance(task, Scheduled)
-    assert tasks.pass_over(task, after(5), NOON) is None
+    assert tasks.pass_over(task, after(5), 0, NOON) is None
 
 
 def test_what_the_log_holds_has_happened_even_after_the_end() -> None:

@@ -1,0 +1,1 @@
+"""What happened at an instant of a task, and why: told from the log alone, no read model decides."""

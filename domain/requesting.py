@@ -1,0 +1,135 @@
+"""What users ask of single executions: one now, some of the past, and the end of one that goes on."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from msgspec import Struct
+
+from domain.definition import Definition
+from domain.errors import ExecutionAlreadyOver, TaskAlreadyOver
+from domain.execution import Execution, Lease, Over, Requested, Running, Waiting
+from domain.facts import (
+    ExecutionCancelled,
+    ExecutionRequested,
+    ExecutionStarted,
+    Occurrence,
+    OccurrenceKind,
+    TaskCancelled,
+)
+from domain.schedule import next_after
+from domain.task import Over as TaskOver
+from domain.task import Paused, Scheduled, Task, check_version, ends_with
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Period(Struct, frozen=True, kw_only=True):
+    """Up to `limit` nominal instants from `start` on and before `end`."""
+
+    start: datetime
+    end: datetime
+    limit: int
+
+
+def trigger(task: Task, now: datetime, expected_version: int | None) -> ExecutionRequested:
+    """Run a task out of turn; its schedule stays as it is, and a paused one may be run.
+
+    Raises `TaskAlreadyOver` and `VersionMismatch`.
+    """
+    check_version(task, expected_version)
+    whole = now.replace(microsecond=now.microsecond // 1000 * 1000)  # ids know milliseconds
+    return _request(task, whole, "manual", now)
+
+
+def backfill(
+    task: Task, due_at: datetime, before: Execution | None, now: datetime
+) -> ExecutionRequested | None:
+    """Run an occurrence of the past; None when it has run, runs, or is wanted already.
+
+    What was skipped, or cancelled before its first attempt, has not run. Raises `TaskAlreadyOver`.
+    """
+    match before:
+        case None | Over(status="skipped") | Over(status="cancelled", attempts=0):
+            return _request(task, due_at, "backfill", now)
+        case _:
+            return None
+
+
+def nominal(definition: Definition, period: Period) -> tuple[list[datetime], datetime | None]:
+    """The instants of a period by the definition's schedule, and the first one that the limit left out."""
+    instants: list[datetime] = []
+    instant = next_after(definition.trigger, period.start - _MILLISECOND)
+    while instant is not None and instant < period.end:
+        if len(instants) == period.limit:
+            return instants, instant
+        instants.append(instant)
+        instant = next_after(definition.trigger, instant)
+    return instants, None
+
+
+def start(
+    execution: Requested, task: Task, lease: Lease, now: datetime
+) -> ExecutionStarted | ExecutionCancelled:
+    """Claim a requested execution from the task as it is now; cancel it when the task is over meanwhile."""
+    if isinstance(task, TaskOver):
+        reason = f"the task was {task.status} before a scheduler took it"
+        return ExecutionCancelled(at=now, task_id=task.id, reason=reason)
+    wanted = execution.occurrence
+    return ExecutionStarted(
+        at=now,
+        occurrence=_occurrence(task, wanted.due_at, wanted.kind),
+        node=lease.node,
+        lease_until=lease.until,
+        next_run_at=None,
+    )
+
+
+def cancel(execution: Execution, note: str | None, now: datetime) -> ExecutionCancelled | None:
+    """End an execution: its call is broken off and not repeated; None when it is cancelled already.
+
+    Raises `ExecutionAlreadyOver`.
+    """
+    match execution:
+        case Requested() | Running() | Waiting():
+            return ExecutionCancelled(
+                at=now,
+                task_id=execution.occurrence.task_id,
+                reason=f"cancelled by a user: {note}" if note else "cancelled by a user",
+                interrupted=isinstance(execution, Running),
+            )
+        case Over(status="cancelled"):
+            return None
+        case Over():
+            raise ExecutionAlreadyOver(execution.id, execution.status)
+        case _:
+            assert_never(execution)
+
+
+def cancel_with(execution: Execution, task: Task, now: datetime) -> TaskCancelled | None:
+    """The end of a task whose last occurrence is cancelled; None: the task goes on, or is over."""
+    match task:
+        case Scheduled() | Paused():
+            return TaskCancelled(at=now) if ends_with(task, execution.occurrence) else None
+        case TaskOver():
+            return None
+        case _:
+            assert_never(task)
+
+
+def _request(task: Task, due_at: datetime, kind: OccurrenceKind, now: datetime) -> ExecutionRequested:
+    if isinstance(task, TaskOver):
+        raise TaskAlreadyOver(task.id, task.status)
+    return ExecutionRequested(at=now, occurrence=_occurrence(task, due_at, kind))
+
+
+def _occurrence(task: Task, due_at: datetime, kind: OccurrenceKind) -> Occurrence:
+    return Occurrence(
+        task_id=task.id,
+        task_version=task.version,
+        task_name=task.definition.name,
+        namespace=task.namespace,
+        due_at=due_at,
+        kind=kind,
+    )
