@@ -174,6 +174,9 @@ class SchedulerObserver(Protocol):
     def indexed(self, entries: int) -> None:
         """How many tasks the due index holds."""
 
+    def draining(self, calls: int, until: datetime) -> None:
+        """It stops: nothing more is claimed, and so many calls have until then to end."""
+
     def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
         """An execution is over and its outcome is in the log."""
 

@@ -42,6 +42,7 @@ class Scheduler:
         """`concurrency` bounds the calls in flight."""
         self._clock = context.clock
         self._node = context.node
+        self._observer = context.observer
         self._nodes = nodes
         self._grace = grace
         reclaim = Reclaim(context)
@@ -98,5 +99,7 @@ class Scheduler:
 
     async def _drain(self, deadline: datetime) -> None:
         """What is claimed is still sent, and what is sent is still recorded, as far as the grace allows."""
-        while not self._attempts.idle() and self._clock.now() < deadline:
+        if calls := self._attempts.unfinished():
+            self._observer.draining(calls, deadline)
+        while self._attempts.unfinished() and self._clock.now() < deadline:
             await self._clock.sleep_until(self._clock.now() + DRAIN_POLL)

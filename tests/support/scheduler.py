@@ -117,6 +117,7 @@ class Observations:
     claims: list[tuple[int, int]] = field(default_factory=list)
     calls: list[int] = field(default_factory=list)
     entries: list[int] = field(default_factory=list)
+    drains: list[tuple[int, datetime]] = field(default_factory=list)
     ends: list[tuple[Occurrence, ExecutionSucceeded | ExecutionFailed]] = field(default_factory=list)
 
     def claimed(self, won: int, refused: int) -> None:
@@ -130,6 +131,10 @@ class Observations:
     def indexed(self, entries: int) -> None:
         """See `application.ports.SchedulerObserver`."""
         self.entries.append(entries)
+
+    def draining(self, calls: int, until: datetime) -> None:
+        """See `application.ports.SchedulerObserver`."""
+        self.drains.append((calls, until))
 
     def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
         """See `application.ports.SchedulerObserver`."""
