@@ -217,6 +217,9 @@ class SchedulerObserver(Protocol):
     def clock_offset(self, seconds: float) -> None:
         """How far this machine's clock is ahead of the database's."""
 
+    def draining(self, calls: int, until: datetime) -> None:
+        """It stops: nothing more is claimed, and so many calls have until then to end."""
+
     def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
         """An execution is over and its outcome is in the log."""
 

@@ -82,6 +82,7 @@ class _Field(Struct, frozen=True):
             raise self.refusal(text, "it names every day; write *")
 
     def _check_part(self, part: str, *, alone: bool) -> None:
+        self._check_step(part)
         shape = re.fullmatch(self.shape, part)
         if shape is None or not self._accepted(part):
             raise self.refusal(part, f"give {self.allowed}, a list (1,2), a range (1-5), * or */2")
@@ -90,6 +91,14 @@ class _Field(Struct, frozen=True):
             raise self.refusal(part, f"in a list, write {self.lowest}-{self.highest}{part[1:]} instead")
         if shape["low"]:
             self._check_range(shape["low"], shape["high"])
+
+    def _check_step(self, part: str) -> None:
+        # Every cron reads */100 as the field's first value alone, which nobody means.
+        step, most = part.partition("/")[2], self.highest - self.lowest + 1
+        if step.isdecimal() and int(step) > most:
+            raise self.refusal(
+                part, f"the step is longer than the field; give at most /{most}, or the values"
+            )
 
     def _check_range(self, low: str, high: str) -> None:
         first, last = self._number(low), self._number(high)

@@ -26,7 +26,8 @@ class Inadmissible(Refused):
     """The task's definition breaks rules; `errors` names each field."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(f"{error.pointer}: {error.detail}" for error in errors))
+        # The pointer to the whole document is empty, and says nothing.
+        super().__init__(" ".join(f"{error.pointer}: {error.detail}".removeprefix(": ") for error in errors))
         self.errors = tuple(errors)
 
 
@@ -35,10 +36,10 @@ class InvalidBody(Inadmissible):
 
 
 class TaskNotFound(Refused):
-    """There is no such task; check the id and the namespace."""
+    """There is no such task; check the id."""
 
     def __init__(self, task_id: UUID) -> None:
-        super().__init__(f"There is no task {task_id}; check the id and the namespace.")
+        super().__init__(f"There is no task {task_id}; check the id.")
         self.task_id = task_id
 
 

@@ -99,7 +99,7 @@ def conclude(
     if not retry.worth_repeating(attempt.answer):
         return ExecutionFailed(at=now, task_id=task_id, attempt=attempt, reason=_final(attempt))
     if made >= policy.max_attempts:
-        reason = f"attempt {made} of {policy.max_attempts} failed"
+        reason = f"attempt {made} of {policy.max_attempts} failed{_besides(execution.lost)}"
         return ExecutionFailed(at=now, task_id=task_id, attempt=attempt, reason=reason)
     retry_at = now + retry.delay(policy, made, chance)
     return AttemptFailed(at=now, task_id=task_id, attempt=attempt, retry_at=retry_at)
@@ -243,6 +243,16 @@ def _over(known: Known, ending: Ending) -> Over:
 
 def _known(known: Known) -> dict[str, Any]:
     return {name: getattr(known, name) for name in Known.__struct_fields__}
+
+
+def _besides(lost: int) -> str:
+    match lost:
+        case 0:
+            return ""
+        case 1:
+            return " (1 more was lost)"
+        case _:
+            return f" ({lost} more were lost)"
 
 
 def _final(attempt: Attempt) -> str:

@@ -101,7 +101,11 @@ class Occurrence(Struct, frozen=True, kw_only=True):
 
 
 class Answered(Struct, frozen=True, kw_only=True, tag_field="kind", tag="answered"):
-    """The server answered. `headers` have lower-case names, repeated ones joined by a comma and a space."""
+    """The server answered.
+
+    `headers` have lower-case names; repeated ones are joined by a comma and a space, those of `set-cookie`,
+    which may hold commas, by a line feed.
+    """
 
     status_code: int
     headers: dict[str, str] = field(default_factory=dict)

@@ -24,9 +24,9 @@ def refusal(error: BaseException) -> Refusal | None:
 
     A server that speaks another language than English is not understood.
     """
+    if isinstance(error, psycopg.Error) and error.sqlstate in _BY_STATE:
+        return _BY_STATE[error.sqlstate]
     if not isinstance(error, psycopg.OperationalError):
         return None
-    if error.sqlstate in _BY_STATE:
-        return _BY_STATE[error.sqlstate]
     found = (kind for words, kind in _BY_WORDS if words.search(str(error)))
     return next(found, None)

@@ -25,6 +25,8 @@ _FIRST = ("timestamp", "level", "event", "role", "logger")
 _QUIET = ("uvicorn.access", "httpx", "httpcore", "hpack")
 # Loggers that tell of every step of what this service reports in one line of its own.
 _CHATTY = ("uvicorn.error", "yoyo")
+# In an outage it warns ten times a second, and those who wait for its connections say it once.
+_REPETITIVE = ("psycopg.pool",)
 
 
 class _Console(logging.StreamHandler):  # type: ignore[type-arg]
@@ -89,6 +91,8 @@ def _replace_handlers(console: logging.Handler, level: int) -> None:
         logging.getLogger(name).propagate = True
     for name in (*_QUIET, *_CHATTY):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    for name in _REPETITIVE:
+        logging.getLogger(name).setLevel(max(level, logging.ERROR))
 
 
 def _name_level(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -52,9 +54,23 @@ def prepare_multiprocess(directory: Path) -> None:
 
 
 def forget_process(pid: int) -> None:
-    """Take the gauges of a process that has ended out of the sums; what it counted stays in them."""
-    if _VARIABLE in os.environ:
-        mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    """Take the gauges of a process that has ended out of the sums; what it counted stays in them.
+
+    Without the room that it will not use: one that ends again and again would fill the disk.
+    """
+    if _VARIABLE not in os.environ:
+        return
+    mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    for name in _SHARED_FILES:
+        with contextlib.suppress(FileNotFoundError):
+            _cut(Path(os.environ[_VARIABLE], f"{name}_{pid}.db"))
+
+
+def _cut(file: Path) -> None:
+    """The library's files begin with how many of their bytes are in use."""
+    with file.open("r+b") as values_of_one:
+        if len(used := values_of_one.read(4)) == 4:
+            values_of_one.truncate(*struct.unpack("i", used))
 
 
 class Instruments:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+import structlog
 
 from domain.facts import Answered, ExecutionSucceeded
 
@@ -10,6 +13,9 @@ if TYPE_CHECKING:
     from domain.facts import ExecutionFailed, Occurrence
     from infrastructure.metrics import Instruments
     from infrastructure.task_log import TaskLog
+
+
+log = structlog.get_logger(__name__)
 
 
 class ObservedScheduler:
@@ -21,6 +27,11 @@ class ObservedScheduler:
         self.in_flight = instruments.in_flight
         self.indexed = instruments.indexed
         self.clock_offset = instruments.clock_offset
+
+    def draining(self, calls: int, until: datetime) -> None:
+        """The one line between "stopping" and the end, which may be far apart."""
+        at_most = max(0.0, (until - datetime.now(UTC)).total_seconds())
+        log.info("waiting for running calls", calls=calls, at_most_seconds=round(at_most, 1))
 
     def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
         """One line in the task log; it tells of the last attempt, where its outcome is known."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
@@ -36,12 +37,22 @@ def seconds(least: float, most: float) -> Meta:
     return Meta(ge=least, le=most, description=f"a number of seconds from {least:g} to {most:g}")
 
 
-def _directory(text: str) -> Path:
+def _path(text: str) -> Path:
     try:
-        path = Path(text).expanduser()
+        return Path(text).expanduser()
     except RuntimeError as error:
         raise ValueError("no such user") from error
-    if path.exists() and not path.is_dir():
+
+
+def _directory(text: str) -> Path:
+    path = _path(text)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return path
+    except OSError as error:  # one above it is a file, or may not be entered
+        raise ValueError((error.strerror or "it cannot be reached").lower()) from error
+    if not stat.S_ISDIR(mode):
         raise ValueError("that is a file")
     return path
 
@@ -99,7 +110,7 @@ CONNECTION = kind(
 )
 TEXT = kind("text")
 PASSWORD = kind("text", str, secret=True)
-FILE = kind("the path of a readable file that holds the password", lambda text: Path(text).expanduser())
+FILE = kind("the path of a readable file that holds the password", _path)
 DIRECTORY = kind("the path of a directory", _directory)
 PROGRAMS = kind("a directory with PostgreSQL's programs (initdb, postgres)", _existing_directory)
 TIME_ZONE = kind("an IANA time zone such as UTC or Europe/Berlin", _time_zone)

@@ -26,8 +26,8 @@ _log = structlog.get_logger(__name__)
 class BoundedHttp(HttpToolsProtocol):
     """Refuses a request whose line and headers have more than `MOST_HEAD_BYTES`, or that is no HTTP/1.1.
 
-    After a refusal it reads on for up to `LINGER_SECONDS` and drops what it reads: closing at once would reset
-    the connection under a client that is still sending, before that one has read why.
+    After a refusal it reads on for up to `LINGER_SECONDS` and drops what it reads: closing at once would
+    reset the connection under a client that is still sending, before that one has read why.
     A request to upgrade the protocol is served as if it had not asked (RFC 9110, 7.8).
     """
 

@@ -126,7 +126,9 @@ def stop_event() -> asyncio.Event:
         nonlocal impatient_from
         if impatient_from is None:
             impatient_from = loop.time() + SAME_SIGNAL_SECONDS
-            log.info("stopping", signal=number.name)
+            log.info(
+                "stopping; another Ctrl-C, more than a second later, ends it at once", signal=number.name
+            )
             stop.set()
         elif loop.time() > impatient_from:
             os._exit(128 + number)

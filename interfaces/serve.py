@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CHILD_ROLES = ("projector", "scheduler")
 POLL_SECONDS = 0.5
+READY_POLL_SECONDS = 0.1
 RESTART_SECONDS = 1.0
 # Whoever ends as soon as it is started is started less and less often.
 LONGEST_RESTART_SECONDS = 30.0
@@ -95,14 +96,18 @@ async def _keep_alive(postgres: EmbeddedPostgres) -> None:
 
 
 async def _start_again(postgres: EmbeddedPostgres) -> None:
+    """Requests are answered and signals heard meanwhile: only the launch has to be on this thread."""
     while True:
         try:
-            # On this thread: the postmaster ends with the thread that started it.
-            postgres.start()
+            await asyncio.to_thread(postgres.prepare)
+            postgres.launch()
+            while not await asyncio.to_thread(postgres.is_ready):  # noqa: ASYNC110 - nobody else could tell
+                await asyncio.sleep(READY_POLL_SECONDS)
         except bootstrap.EmbeddedPostgresError as error:
             log.error("the embedded Postgres does not start; trying again", error=str(error))  # noqa: TRY400
             await asyncio.sleep(RESTART_SECONDS)
         else:
+            log.info("the embedded Postgres is back")
             return
 
 

@@ -57,7 +57,7 @@ class DueReader:
         self._pool = pool
 
     async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueRow]]:
-        """Up to `limit` tasks to fire after a place and not after `until`, in order, and the log position that
+        """Up to `limit` tasks to fire after a place and not after `until`, in order, and the position that
         they reflect: both from one snapshot.
         """
         return await self._page(after, until, limit, None)

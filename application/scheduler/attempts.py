@@ -60,9 +60,9 @@ class Attempts:
         """How many calls are being made."""
         return self._in_flight
 
-    def idle(self) -> bool:
-        """Whether nothing is claimed, in flight or unrecorded."""
-        return self.ready() == 0 and self._in_flight == 0
+    def unfinished(self) -> int:
+        """How many attempts are claimed, in flight or unrecorded."""
+        return self.ready() + self._in_flight
 
     async def run(self) -> None:
         """Send for ever."""

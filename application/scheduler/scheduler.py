@@ -45,6 +45,7 @@ class Scheduler:
         """`concurrency` bounds the calls in flight."""
         self._clock = context.clock
         self._node = context.node
+        self._observer = context.observer
         self._nodes = nodes
         self._index = context.index
         self._members = context.members
@@ -107,5 +108,7 @@ class Scheduler:
 
     async def _drain(self, deadline: timedelta) -> None:
         """What is claimed is still sent, and what is sent is still recorded, as far as the grace allows."""
-        while not self._attempts.idle() and self._clock.steady() < deadline:
+        if calls := self._attempts.unfinished():
+            self._observer.draining(calls, self._clock.now() + (deadline - self._clock.steady()))
+        while self._attempts.unfinished() and self._clock.steady() < deadline:
             await self._clock.pause(DRAIN_POLL)

@@ -4,7 +4,7 @@ import contextlib
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psycopg
@@ -19,6 +19,8 @@ from infrastructure.embedded_postgres.server_log import ServerLog
 READY_SECONDS = 60.0
 # Replaying a gigabyte of log on a slow disk takes minutes; giving up would only begin it anew, for ever.
 RECOVERED_SECONDS = 1800.0
+# PostgreSQL's own default.
+LEAST_CONNECTIONS = 100
 # "… starting up", "… not yet accepting connections", "… in recovery mode": these pass.
 _RECOVERING = "FATAL: the database system is "
 _STOPPING = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0))
@@ -27,23 +29,59 @@ _STOPPING = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0
 class Postmaster:
     """One run of the server on `cluster`, reached over a socket in `socket_directory`."""
 
-    def __init__(self, cluster: Path, socket_directory: Path, port: int, log: ServerLog) -> None:
+    def __init__(
+        self,
+        cluster: Path,
+        socket_directory: Path,
+        port: int,
+        log: ServerLog,
+        binaries: Binaries,
+        launcher: Launcher,
+    ) -> None:
         self._cluster = cluster
         self._socket_directory = socket_directory
         self._port = port
         self._log = log
+        self._postgres = binaries.postgres
+        self._launcher = launcher
+        self._settings: Mapping[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
+        self._readiness: Readiness | None = None
 
-    def start(self, binaries: Binaries, launcher: Launcher) -> None:
-        """Return once the server accepts connections. Raises StartFailed, or DataDirectoryUnusable."""
-        settings = self._settings(binaries, launcher)
-        argv: list[str | Path] = [binaries.postgres, "-D", self._cluster]
-        for name, value in settings.items():
-            argv += ["-c", f"{name}={value}"]
+    def configure(self, connections: int) -> None:
+        """Fix what the service relies on; all else, durability included, is as in postgresql.conf.
+
+        That has the last word on the connections, too, where it allows for more.
+        """
+        settings = {
+            "listen_addresses": "",
+            "port": str(self._port),
+            "unix_socket_directories": f'"{self._socket_directory}"',
+            "unix_socket_permissions": "0700",
+            "logging_collector": "off",
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+        }
+        compression = {"wal_compression": "lz4", "default_toast_compression": "lz4"}
+        if self._configured("wal_compression", compression) is not None:
+            settings |= compression
+        allowed, wanted = self._configured("max_connections", {}), max(connections, LEAST_CONNECTIONS)
+        if allowed is not None and int(allowed) < wanted:
+            settings["max_connections"] = str(wanted)
+        self._settings = settings
+
+    def launch(self) -> None:
+        """Start it and return at once. The server ends with the thread that calls this. Raises OSError."""
+        argv: list[str | Path] = [self._postgres, "-D", self._cluster, *_options(self._settings)]
         with self._log.open() as output:
             # A fast shutdown when this process dies: no connection survives, and nothing is left to recover.
-            self._process = launcher.popen(argv, output=output, ends_by=signal.SIGINT)
-        wait_until_ready(self._process, self.conninfo("postgres"), self._failure)
+            self._process = self._launcher.popen(argv, output=output, ends_by=signal.SIGINT)
+        self._readiness = Readiness(self._process, self.conninfo("postgres"), self._failure)
+
+    def is_ready(self) -> bool:
+        """Whether it accepts connections since it was launched; see `Readiness`."""
+        assert self._readiness is not None, "launch it first"
+        return self._readiness.reached()
 
     def conninfo(self, database: str) -> str:
         """Return how to reach a database of this server."""
@@ -65,57 +103,59 @@ class Postmaster:
                 self._process.wait(seconds)
                 return
 
-    def _settings(self, binaries: Binaries, launcher: Launcher) -> dict[str, str]:
-        """Fix what the service relies on; all else, durability included, is as in postgresql.conf."""
-        settings = {
-            "listen_addresses": "",
-            "port": str(self._port),
-            "unix_socket_directories": f'"{self._socket_directory}"',
-            "unix_socket_permissions": "0700",
-            "logging_collector": "off",
-            "timezone": "UTC",
-            "log_timezone": "UTC",
-        }
-        compression = {"wal_compression": "lz4", "default_toast_compression": "lz4"}
-        return settings | (compression if self._understands(compression, binaries, launcher) else {})
-
-    def _understands(self, settings: dict[str, str], binaries: Binaries, launcher: Launcher) -> bool:
-        argv: list[str | Path] = [binaries.postgres, "-D", self._cluster, "-C", "wal_compression"]
-        for name, value in settings.items():
-            argv += ["-c", f"{name}={value}"]
-        code, _ = launcher.run(argv, timeout_seconds=30)
-        return code == 0
+    def _configured(self, name: str, settings: Mapping[str, str]) -> str | None:
+        """The value of a setting beside others; None when the server refuses those, or its configuration."""
+        argv: list[str | Path] = [self._postgres, "-D", self._cluster, "-C", name, *_options(settings)]
+        code, printed = self._launcher.run(argv, timeout_seconds=30)
+        return printed[-1] if code == 0 else None
 
     def _failure(self, reason: str) -> EmbeddedPostgresError:
         return failure(self._cluster, reason, self._log.tail())
 
 
-def wait_until_ready(
-    process: subprocess.Popen[bytes],
-    dsn: str,
-    failed: Callable[[str], EmbeddedPostgresError],
-    *,
-    ready_seconds: float = READY_SECONDS,
-    recovered_seconds: float = RECOVERED_SECONDS,
-) -> None:
-    """Return at the first connection that is accepted.
+def _options(settings: Mapping[str, str]) -> list[str]:
+    return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
-    Raises what `failed` makes of the reason: at once when the process ends or answers with an error, after
-    `ready_seconds` when it does not answer, after `recovered_seconds` when it answers that it still recovers.
-    """
-    started = time.monotonic()
-    while True:
+
+class Readiness:
+    """Asks a server that was just started for a connection, and knows when that is in vain."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        dsn: str,
+        failed: Callable[[str], EmbeddedPostgresError],
+        *,
+        ready_seconds: float = READY_SECONDS,
+        recovered_seconds: float = RECOVERED_SECONDS,
+    ) -> None:
+        """`failed` makes an error of a reason."""
+        self._process = process
+        self._dsn = dsn
+        self._failed = failed
+        self._ready_seconds = ready_seconds
+        self._recovered_seconds = recovered_seconds
+        self._started = time.monotonic()
+
+    def reached(self) -> bool:
+        """Whether a connection is accepted now; takes five seconds at most.
+
+        Raises what `failed` makes of the reason: at once when the process has ended or answers with an error,
+        after `ready_seconds` when it does not answer, after `recovered_seconds` when it answers that it still
+        recovers.
+        """
         try:
-            psycopg.connect(dsn, connect_timeout=5).close()
+            psycopg.connect(self._dsn, connect_timeout=5).close()
         except psycopg.OperationalError as error:
             refusal = " ".join(str(error).split())
         else:
-            return
+            return True
         with contextlib.suppress(subprocess.TimeoutExpired):
-            code = process.wait(0.01)
-            raise failed(f"it ended with {code}")
+            code = self._process.wait(0.01)
+            raise self._failed(f"it ended with {code}")
         if "FATAL:" in refusal and _RECOVERING not in refusal:
-            raise failed(f"it accepts nobody ({refusal})")
-        allowed = recovered_seconds if _RECOVERING in refusal else ready_seconds
-        if time.monotonic() - started > allowed:
-            raise failed(f"it was not ready after {allowed:.0f} seconds ({refusal})")
+            raise self._failed(f"it accepts nobody ({refusal})")
+        allowed = self._recovered_seconds if _RECOVERING in refusal else self._ready_seconds
+        if time.monotonic() - self._started > allowed:
+            raise self._failed(f"it was not ready after {allowed:.0f} seconds ({refusal})")
+        return False

@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from infrastructure.embedded_postgres.errors import DataDirectoryUnusable, Start
 from infrastructure.embedded_postgres.launcher import Launcher
 from infrastructure.embedded_postgres.leftovers import remove_half_made, settle
 from infrastructure.embedded_postgres.lock import DirectoryLock
-from infrastructure.embedded_postgres.postmaster import Postmaster
+from infrastructure.embedded_postgres.postmaster import LEAST_CONNECTIONS, Postmaster
 from infrastructure.embedded_postgres.readable_copy import readable_copy
 from infrastructure.embedded_postgres.server_log import ServerLog
 from infrastructure.embedded_postgres.socket_directory import open_socket_directory, remove_stale_sockets
@@ -30,7 +30,7 @@ class EmbeddedPostgres:
 
     It listens on a Unix socket alone (`port` is only a part of that socket's name). It is stopped by `stop`,
     and goes when this process goes, `kill -9` included. `postgres.log` is in `log_dir`, else in `data_dir`.
-    `environ` may hold CHRONOLEDGER_PG_BIN and CHRONOLEDGER_STATE_DIR.
+    It allows for `connections` at least. `environ` may hold CHRONOLEDGER_PG_BIN and CHRONOLEDGER_STATE_DIR.
     """
 
     def __init__(
@@ -40,12 +40,14 @@ class EmbeddedPostgres:
         database: str = "chronoledger",
         log_dir: Path | None = None,
         port: int = 5432,
+        connections: int = LEAST_CONNECTIONS,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._data_dir = data_dir.resolve()
         self._database = database
         self._log = ServerLog((log_dir or data_dir).resolve())
         self._port = port
+        self._connections = connections
         self._environ = environ
         self._postmaster: Postmaster | None = None
         self._held = contextlib.ExitStack()
@@ -59,25 +61,48 @@ class EmbeddedPostgres:
     def start(self) -> str:
         """Return the libpq conninfo of the database, which exists and accepts connections then.
 
-        A server that has died by itself may be started again. Call it on the main thread: Linux ends the
-        server when the thread that started it ends. Raises EmbeddedPostgresError, and leaves nothing running
-        then.
+        A server that has died by itself may be started again. This blocks until the server is there, which
+        takes minutes when much has to be recovered: whoever has other things to do meanwhile takes the three
+        steps below instead. Call it on the main thread. Raises EmbeddedPostgresError, and leaves nothing
+        running then, as each of the steps does.
         """
-        if threading.current_thread() is not threading.main_thread():
-            raise StartFailed(
-                "start() was called on a thread that may end before the process: call it on the main one"
-            )
-        if self._postmaster and self._postmaster.poll() is None:
-            raise StartFailed("this supervisor has started it already")
-        self.stop()
+        _check_thread()
+        self.prepare()
         try:
-            return self._start()
-        except (OSError, subprocess.SubprocessError, psycopg.Error) as error:
-            self.stop()
-            raise _explained(self._data_dir, error) from error
+            self.launch()
+            while not self.is_ready():
+                pass
         except BaseException:
             self.stop()
             raise
+        assert self._postmaster is not None
+        return self._postmaster.conninfo(self._database)
+
+    def prepare(self) -> None:
+        """First: lock the directory, end what is left of earlier runs, make a cluster where there is none."""
+        if self._postmaster and self._postmaster.poll() is None:
+            raise StartFailed("this supervisor has started it already")
+        self.stop()
+        with self._undone_by_failure():
+            self._postmaster = self._prepared()
+            self._postmaster.configure(self._connections)
+
+    def launch(self) -> None:
+        """Second, on the main thread, because Linux ends the server with the thread that starts it."""
+        _check_thread()
+        assert self._postmaster is not None, "prepare it first"
+        with self._undone_by_failure():
+            self._postmaster.launch()
+
+    def is_ready(self) -> bool:
+        """Third, asked until it is true: whether the database accepts connections; takes 5 s at most."""
+        postmaster = self._postmaster
+        assert postmaster is not None, "launch it first"
+        with self._undone_by_failure():
+            if not postmaster.is_ready():
+                return False
+            _ensure_database(postmaster.conninfo("postgres"), self._database)
+            return True
 
     def poll(self) -> int | None:
         """Return the exit code when the server has died by itself, None while it runs or is not wanted."""
@@ -92,7 +117,18 @@ class EmbeddedPostgres:
         finally:
             self._held.close()
 
-    def _start(self) -> str:
+    @contextlib.contextmanager
+    def _undone_by_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, subprocess.SubprocessError, psycopg.Error) as error:
+            self.stop()
+            raise _explained(self._data_dir, error) from error
+        except BaseException:
+            self.stop()
+            raise
+
+    def _prepared(self) -> Postmaster:
         self._data_dir.mkdir(parents=True, exist_ok=True)
         self._lock(self._data_dir)
         state_dir = placement.state_dir_of(self._environ)
@@ -105,22 +141,24 @@ class EmbeddedPostgres:
             self._lock(home)
         socket_directory = open_socket_directory(home, launcher.account, self._port, can_enter)
         self._held.callback(_remove_if_empty, socket_directory)
-        return self._serve(home / "postgres", socket_directory, binaries, launcher)
-
-    def _serve(self, cluster: Path, socket_directory: Path, binaries: Binaries, launcher: Launcher) -> str:
-        remove_half_made(cluster.parent, HALF_MADE)
+        cluster = home / "postgres"
+        remove_half_made(home, HALF_MADE)
         settle(cluster)
         remove_stale_sockets(socket_directory)
         ensure_cluster(cluster, binaries, launcher)
-        self._postmaster = Postmaster(cluster, socket_directory, self._port, self._log)
-        self._postmaster.start(binaries, launcher)
-        _ensure_database(self._postmaster.conninfo("postgres"), self._database)
-        return self._postmaster.conninfo(self._database)
+        return Postmaster(cluster, socket_directory, self._port, self._log, binaries, launcher)
 
     def _lock(self, directory: Path) -> None:
         lock = DirectoryLock(directory)
         lock.acquire()
         self._held.callback(lock.release)
+
+
+def _check_thread() -> None:
+    if threading.current_thread() is not threading.main_thread():
+        raise StartFailed(
+            "it was asked for on a thread that may end before the process: call it on the main one"
+        )
 
 
 def _runnable(bin_dir: Path, launcher: Launcher, state_dir: Path) -> Binaries:

@@ -38,8 +38,8 @@ class LogRewound(Exception):
     def __init__(self, head: int, position: int) -> None:
         self.head = head
         self.position = position
-        found = f"ends at {head}, before" if head < position else f"ends at {head} and has another past before"
-        super().__init__(f"the log {found} {position}, which was read before: was a backup restored?")
+        found = f"ends at {head}, before" if head < position else "has another past than what was read up to"
+        super().__init__(f"the log {found} {position}: was a backup restored?")
 
 
 def recorded(row: Row) -> Recorded:

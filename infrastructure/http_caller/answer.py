@@ -40,7 +40,7 @@ async def read_up_to(limit: int, stream: AsyncIterable[bytes]) -> tuple[bytes, b
 
 
 def captured_headers(raw: Iterable[tuple[bytes, bytes]], limit: int) -> dict[str, str]:
-    """Lower-case names; repeated ones joined by a comma and a space; latin-1, the bytes that HTTP allows.
+    """Lower-case names; latin-1, the bytes that HTTP allows; repeated ones joined as `Answered` says.
 
     Fields that would take names and values together over `limit` bytes are left out.
     """
@@ -52,5 +52,10 @@ def captured_headers(raw: Iterable[tuple[bytes, bytes]], limit: int) -> dict[str
             size -= len(name) + len(value)
             continue
         key, text = name.decode("latin-1").lower(), value.decode("latin-1").replace("\0", "\ufffd")
-        kept[key] = f"{kept[key]}, {text}" if key in kept else text
+        kept[key] = f"{kept[key]}{separator(key)}{text}" if key in kept else text
     return kept
+
+
+def separator(name: str) -> str:
+    """What joins repeated headers. A cookie may hold a comma (RFC 9110, 5.3), but nothing a line break."""
+    return "\n" if name == "set-cookie" else ", "

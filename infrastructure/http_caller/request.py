@@ -14,6 +14,7 @@ import httpx
 import msgspec
 
 from infrastructure.http_caller.text import codec_of, named_charset
+from infrastructure.http_caller.verbatim import HEADER_ENCODING, TARGET
 
 if TYPE_CHECKING:
     from domain.definition import Action
@@ -26,7 +27,10 @@ NOT_FOR_THE_USER = frozenset(
     {IDEMPOTENCY_KEY.lower(), ATTEMPT.lower(), "content-length", "transfer-encoding"}
 )
 HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+WRITTEN_URL = re.compile(r"[^/?#]*//[^/?#]*(?P<path>[^?#]*)(?P<query>[^#]*)")
+VISIBLE_ASCII = re.compile(r"[!-~]*")
 FORBIDDEN_IN_VALUES = re.compile(r"[\r\n\0]")
+HIGHEST_PORT = 65_535
 LARGE_BODY_BYTES = 16_384
 
 
@@ -67,13 +71,14 @@ class RequestFactory:
 def stamped(template: httpx.Request, execution_id: UUID, number: int) -> httpx.Request:
     """A copy for one attempt: those of one definition may overlap, so none changes the template."""
     request = copy.copy(template)
-    request.stream = template.stream
+    request.stream, request.extensions = template.stream, template.extensions
     request.headers = httpx.Headers(
         [
             *template.headers.raw,
             (IDEMPOTENCY_KEY.encode(), str(execution_id).encode()),
             (ATTEMPT.encode(), str(number).encode()),
-        ]
+        ],
+        encoding=HEADER_ENCODING,
     )
     return request
 
@@ -97,7 +102,8 @@ def build(action: Action, user_agent: str) -> httpx.Request:
     pairs = [encoded(*pair) for name, pair in headers.items() if name not in NOT_FOR_THE_USER]
     if url.userinfo:
         url = url.copy_with(username=None, password=None)
-    return httpx.Request(action.method, url, headers=pairs, content=content)
+    extensions = {TARGET: target(action.url)}
+    return httpx.Request(action.method, url, headers=pairs, content=content, extensions=extensions)
 
 
 def parsed(url: str) -> httpx.URL:
@@ -108,7 +114,20 @@ def parsed(url: str) -> httpx.URL:
         raise Unsendable("the URL cannot be parsed; correct action.url") from None
     if result.scheme not in ("http", "https") or not result.raw_host:
         raise Unsendable("the URL is not an absolute http or https URL; correct action.url")
+    if result.port is not None and not 0 < result.port <= HIGHEST_PORT:
+        raise Unsendable("the URL's port is not between 1 and 65535; correct action.url")
     return result
+
+
+def target(url: str) -> bytes:
+    """The path and query of an absolute URL as they are written: any other spelling breaks a signature.
+
+    Raises `Unsendable`.
+    """
+    written = WRITTEN_URL.match(url)
+    if written is None or not VISIBLE_ASCII.fullmatch(path_and_query := written["path"] + written["query"]):
+        raise Unsendable("the URL has characters that must be percent-encoded; correct action.url")
+    return (path_and_query if written["path"] else f"/{path_and_query}").encode()
 
 
 def basic_authorization(url: httpx.URL) -> str | None:
@@ -120,12 +139,17 @@ def basic_authorization(url: httpx.URL) -> str | None:
 
 
 def encoded(name: str, value: str) -> tuple[bytes, bytes]:
-    """A header as bytes, its value in UTF-8. Raises `Unsendable`."""
+    """A header as bytes, its value in ISO 8859-1. Raises `Unsendable`."""
     if HEADER_NAME.fullmatch(name) is None:
         raise Unsendable(f"{name!r} is not a header name (RFC 9110 token); correct action.headers")
     if FORBIDDEN_IN_VALUES.search(value):
         raise Unsendable(f"the value of header {name} has a line break or NUL in it; correct action.headers")
-    return name.encode(), value.encode()
+    try:
+        return name.encode(), value.encode(HEADER_ENCODING)
+    except UnicodeEncodeError:
+        raise Unsendable(
+            f"the value of header {name} has characters that ISO 8859-1 lacks; correct action.headers"
+        ) from None
 
 
 def body(payload: Any, content_type: str | None) -> tuple[bytes | None, str | None]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from infrastructure.http_caller.progress import Severed, Stage, progress
+from infrastructure.http_caller.verbatim import VerbatimRequest, VerbatimTransport
 
 if TYPE_CHECKING:
     import ssl
@@ -67,15 +67,13 @@ def spoke_unasked(connection: Connection) -> bool:
 async def send_once(request: ClientRequest, handler: aiohttp.ClientHandlerType) -> ClientResponse:
     """Keep aiohttp from repeating a request by itself: on these errors it does, for idempotent methods."""
     try:
-        response = await handler(request)
+        return await handler(request)
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ClientOSError, aiohttp.ClientConnectionResetError) as error:
         raise Severed(answer_began=False) from error
     except aiohttp.ServerDisconnectedError as error:
         raise Severed(answer_began=not isinstance(error.message, str)) from error
-    response.reason = ""  # nobody reads it, and httpx-aiohttp fails on one that is not UTF-8
-    return response
 
 
 def patient_socket(address: aiohttp.AddrInfoType) -> socket.socket:
@@ -97,7 +95,7 @@ def trusted_certificates() -> ssl.SSLContext:
 
 def aiohttp_transport(
     tls: ssl.SSLContext, *, max_concurrency: int, max_per_host: int, max_header_bytes: int, reuse: bool
-) -> AiohttpTransport:
+) -> VerbatimTransport:
     """A transport without cookies, proxies, redirects, decompression or repetition; opens on first use.
 
     `reuse` False: every request gets a connection of its own.
@@ -117,6 +115,8 @@ def aiohttp_transport(
             middlewares=(send_once,),
             trust_env=False,
             timeout=aiohttp.ClientTimeout(),
+            auto_decompress=False,
+            request_class=VerbatimRequest,
             skip_auto_headers=("Content-Type",),
             read_bufsize=READ_BUFFER_BYTES,
             max_line_size=STATUS_LINE_BYTES,
@@ -124,4 +124,4 @@ def aiohttp_transport(
             max_headers=HEADER_LINES,
         )
 
-    return AiohttpTransport(verify=tls, client=session)
+    return VerbatimTransport(verify=tls, client=session)

@@ -7,14 +7,7 @@ from infrastructure.metrics import forget_process
 from infrastructure.migrator import events_stored, migrate_down, services_connected
 from infrastructure.projector import RebuildRunning, TablesInUse
 from infrastructure.settings import Settings, WrongSetting, in_force, load
-from interfaces.bootstrap.database import (
-    DatabaseUnusable,
-    LogDirectoryUnusable,
-    MigrationRefused,
-    database,
-    embedded,
-    prepare_database,
-)
+from interfaces.bootstrap.database import database, embedded, prepare_database
 from interfaces.bootstrap.jobs import (
     PortUnknown,
     explain_execution,
@@ -24,6 +17,7 @@ from interfaces.bootstrap.jobs import (
     seed,
 )
 from interfaces.bootstrap.pages import shared_metrics
+from interfaces.bootstrap.refusals import DatabaseUnusable, LogDirectoryUnusable, MigrationRefused
 from interfaces.bootstrap.services import api, background, projector, scheduler
 from projections.catalogue import UnknownProjection
 

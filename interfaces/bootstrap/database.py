@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
-from psycopg.conninfo import conninfo_to_dict
 
 from application.ports import LogUnavailable
 from infrastructure.database import with_liveness
@@ -18,12 +17,12 @@ from infrastructure.embedded_postgres import DataDirectoryInUse, EmbeddedPostgre
 from infrastructure.event_store.outage import first_line
 from infrastructure.login import refusal
 from infrastructure.migrator import migrate
-from infrastructure.settings import masked_conninfo, with_database
+from infrastructure.settings import with_database
+from interfaces.bootstrap.refusals import DatabaseUnusable, LogDirectoryUnusable, MigrationRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-    from typing import Any
 
     from infrastructure.settings import Settings
 
@@ -60,15 +59,6 @@ def embedded(settings: Settings) -> Iterator[tuple[EmbeddedPostgres, Settings]]:
         yield postgres, with_database(settings, dsn)
 
 
-class LogDirectoryUnusable(Exception):
-    """Nothing can be written to LOG_DIR."""
-
-    def __init__(self, directory: Path, error: OSError) -> None:
-        super().__init__(
-            f"LOG_DIR={directory} cannot be used ({error.strerror}); make it writable, or choose another one."
-        )
-
-
 def _check_writable(log_dir: Path) -> None:
     try:
         log_dir.mkdir(parents=True, exist_ok=True)
@@ -102,60 +92,12 @@ def _own(stack: contextlib.ExitStack, settings: Settings) -> Settings:
         return with_database(settings, conninfo.read_text(encoding="utf-8"))
 
 
-class DatabaseUnusable(Exception):
-    """The database does not answer, or does not let this service in."""
-
-    def __init__(self, settings: Settings, error: Exception, dsn: str | None = None) -> None:
-        """`dsn` is what was tried, unless it is the direct one."""
-        dsn = dsn or settings.direct_dsn()
-        in_force = f"In force: {masked_conninfo(dsn)}"
-        super().__init__(f"{_complaint(settings, error, conninfo_to_dict(dsn))}. {in_force}")
-
-
-def _complaint(settings: Settings, error: Exception, tried: Mapping[str, Any]) -> str:
-    said, url = first_line(error), _url_variable(settings)
-    match refusal(error):
-        case "password":
-            return (
-                f'The password of "{tried.get("user")}" is refused ({said}); correct {url or "DB_PASSWORD"}'
-            )
-        case "role":
-            return (
-                f'The server does not let "{tried.get("user")}" in ({said}); correct {url or "DB_USER"}, '
-                "or create that role and permit it in pg_hba.conf"
-            )
-        case "database":
-            name = tried.get("dbname")
-            return f'There is no database "{name}": create it, or correct {url or "DB_NAME"} ({said})'
-        case None:
-            return (
-                f"The database does not answer ({said}); start it, or correct DATABASE_URL or "
-                "DB_HOST, DB_PORT, DB_USER, DB_PASSWORD and DB_NAME"
-            )
-
-
-def _url_variable(settings: Settings) -> str | None:
-    if settings.direct_database_url:
-        return "DATABASE_URL and DIRECT_DATABASE_URL"
-    return "DATABASE_URL" if settings.database_url else None
-
-
-class MigrationRefused(Exception):
-    """The database answers, and refuses to be migrated."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(
-            f"The migrations cannot be applied ({first_line(error)}); the role that connects must own the "
-            "tables, and may have to be granted CREATE on the schema."
-        )
-
-
-def prepare_database(settings: Settings) -> list[str]:
+def prepare_database(settings: Settings, *, patience_seconds: float = STARTUP_SECONDS) -> list[str]:
     """Apply the migrations that are missing and name them; waits half a minute for the database to come up.
 
     Raises `DatabaseUnusable`, at once when the server refuses the login, and `MigrationRefused`.
     """
-    deadline, direct = time.monotonic() + STARTUP_SECONDS, settings.direct_dsn()
+    deadline, direct = time.monotonic() + patience_seconds, settings.direct_dsn()
     try:
         applied = _once_up(settings, direct, deadline, migrate)
     except psycopg.Error as error:
@@ -173,9 +115,12 @@ def _once_up[T](settings: Settings, dsn: str, deadline: float, use: Callable[[st
     while True:
         try:
             return use(with_liveness(dsn))
-        except psycopg.OperationalError as error:
-            if refusal(error) or time.monotonic() > deadline:
+        except psycopg.Error as error:
+            away = isinstance(error, psycopg.OperationalError)
+            if refusal(error) or (away and time.monotonic() > deadline):
                 raise DatabaseUnusable(settings, error, dsn) from error
+            if not away:
+                raise
             if told != (told := first_line(error)):
                 log.warning("waiting for the database", error=told)
         time.sleep(STARTUP_POLL_SECONDS)

@@ -136,7 +136,13 @@ class Result(Struct, frozen=True, kw_only=True):
     reason: Annotated[str | None, Meta(description="Why it was skipped, cancelled or given up.")]
     success: Annotated[bool | None, Meta(description="null while it runs, and when it did not run.")]
     status_code: int | None
-    response_headers: dict[str, Any] | None
+    response_headers: Annotated[
+        dict[str, Any] | None,
+        Meta(
+            description="Names in lower case. Repeated ones are joined by a comma and a space, those of "
+            "`set-cookie` by a line feed."
+        ),
+    ]
     response_body: str | None
     response_truncated: Annotated[bool | None, Meta(description="true: only the body's beginning is kept.")]
     error_message: str | None

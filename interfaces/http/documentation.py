@@ -51,7 +51,8 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 _EXAMPLES = {
     "invalid-task": ProblemError(
-        pointer="/trigger/cron", detail='"61 * * * *": minute 61 is too large: give 0 to 59.'
+        pointer="/trigger/cron",
+        detail='The minute "61" is not accepted: give 0-59, a list (1,2), a range (1-5), * or */2.',
     ),
     "invalid-parameter": ProblemError(
         parameter="limit", detail='"0" will not do: Items on a page: a whole number from 1 to 200.'

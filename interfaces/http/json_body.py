@@ -89,7 +89,7 @@ def read_task(body: bytes) -> TaskDefinition:
     try:
         task = msgspec.json.decode(body, type=TaskDefinition)
     except msgspec.ValidationError as error:
-        raise Inadmissible([shape.explain(error, _document(body))]) from None
+        raise Inadmissible(shape.explain(error, _document(body))) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedBody(f"The body is not JSON: {_unreadable(body) or error}.") from None
     except RecursionError:

@@ -24,11 +24,11 @@ class NotHttp(Exception):
 
 
 class HeadTooLarge(Exception):
-    """The request line and the headers are too large together; shorten them."""
+    """The request line and headers are too large together; shorten them."""
 
     def __init__(self) -> None:
         super().__init__(
-            f"The request line and the headers have more than {MOST_HEAD_BYTES:,} bytes together; shorten them."
+            f"The request line and headers have more than {MOST_HEAD_BYTES:,} bytes together; shorten them."
         )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from domain.errors import FieldError
 from domain.wording import pointer, shown
@@ -18,9 +21,7 @@ from interfaces.http.bodies import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import msgspec
+    from collections.abc import Iterator, Sequence
 
 # Told by the service, so whoever sends back a task as it was read is told to leave them out.
 READ_ONLY = (
@@ -28,15 +29,18 @@ READ_ONLY = (
     *("paused_at", "pause_note"),
 )
 
-_KNOWN = {
-    (): TaskDefinition.__struct_fields__,
-    ("action",): HttpAction.__struct_fields__,
-    ("retry",): Retry.__struct_fields__,
+# Each is explained by a sentence; a body can hold a hundred thousand of them.
+MOST_TOLD = 20
+
+_SHAPES: dict[tuple[str, ...], type[msgspec.Struct]] = {
+    (): TaskDefinition,
+    ("action",): HttpAction,
+    ("retry",): Retry,
 }
-_KNOWN_OF_TRIGGERS = {
-    "one-off": ("type", *OneOffTrigger.__struct_fields__),
-    "cron": ("type", *CronTrigger.__struct_fields__),
-    "interval": ("type", *IntervalTrigger.__struct_fields__),
+_TRIGGERS: dict[str, type[msgspec.Struct]] = {
+    "one-off": OneOffTrigger,
+    "cron": CronTrigger,
+    "interval": IntervalTrigger,
 }
 _EXAMPLES = {
     ("name",): '"Website Health Check"',
@@ -69,24 +73,62 @@ _KINDS = {
 }
 
 _SENTENCE = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>[^`]*)`)?", re.DOTALL)
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
 _WRONG_TYPE = re.compile(r"Expected `(?P<wanted>\w+)(?: \| null)?`(?:, got `(?P<given>\w+)`)?")
 
 
-def explain(error: msgspec.ValidationError, document: Any) -> FieldError:
-    """What msgspec refused, and what to do about it; `document` is the body, or None where unreadable."""
+def explain(error: msgspec.ValidationError, document: Any) -> list[FieldError]:
+    """What is wrong and what to do about it: every missing or unknown field, and the first wrong value.
+
+    `document` is the body, or None where unreadable. Of very many faults, the first 20.
+    """
+    faults = list(islice(_misfits(document), MOST_TOLD))
     said = _SENTENCE.fullmatch(str(error))
     what, path = (said["what"], said["path"] or "") if said else (str(error), "")
+    if faults and what.startswith(("Object missing required field", "Object contains unknown field")):
+        return faults
     names, value = _located(path, document)
-    if unknown := _UNKNOWN.fullmatch(what):
-        return _unknown_field(names, unknown["name"], value)
-    if missing := _MISSING.fullmatch(what):
-        wanted = (*names, missing["name"])
-        return FieldError(
-            pointer=pointer(*wanted), detail=f"This field is missing: add it{_such_as(wanted)}."
-        )
-    return FieldError(pointer=pointer(*names), detail=_wrong_value(names, what, value))
+    return [FieldError(pointer=pointer(*names), detail=_wrong_value(names, what, value)), *faults]
+
+
+def _misfits(document: Any) -> Iterator[FieldError]:
+    """The fields that an object lacks, and those that it does not have, object by object."""
+    if not isinstance(document, dict):
+        return
+    yield from _misfits_of((), document)
+    for name in ("trigger", "action", "retry"):
+        if isinstance(value := document.get(name), dict):
+            yield from _misfits_of((name,), value)
+
+
+def _misfits_of(names: tuple[str, ...], value: dict[str, Any]) -> Iterator[FieldError]:
+    known = _fields(names, value)
+    for name, required in known.items():
+        if required and name not in value:
+            wanted = (*names, name)
+            detail = f"This field is missing: add it{_such_as(wanted)}."
+            yield FieldError(pointer=pointer(*wanted), detail=detail)
+    for name in value:
+        if name not in known:
+            yield _unknown_field(names, name, value, tuple(known))
+
+
+def _fields(names: tuple[str, ...], value: dict[str, Any]) -> dict[str, bool]:
+    """The fields that the object may have, and whether it must."""
+    if names != ("trigger",):
+        return _required(_SHAPES[names])
+    if kind := _kind(value):
+        return {"type": True} | _required(_TRIGGERS[kind])
+    anything = {name: False for trigger in _TRIGGERS.values() for name in _required(trigger)}
+    return {"type": True} | anything
+
+
+def _kind(trigger: dict[str, Any]) -> str | None:
+    kind = trigger.get("type")
+    return kind if isinstance(kind, str) and kind in _TRIGGERS else None
+
+
+def _required(shape: type[msgspec.Struct]) -> dict[str, bool]:
+    return {field.encode_name: field.required for field in msgspec.structs.fields(shape)}
 
 
 def _located(path: str, document: Any) -> tuple[tuple[str, ...], Any]:
@@ -108,23 +150,20 @@ def _which(step: str, value: Any) -> str | None:
     return next((key for key, item in value.items() if not isinstance(item, str)), None)
 
 
-def _unknown_field(parents: tuple[str, ...], name: str, parent: Any) -> FieldError:
+def _unknown_field(parents: tuple[str, ...], name: str, parent: Any, known: Sequence[str]) -> FieldError:
     where = pointer(*parents, name)
     if not parents and name in READ_ONLY:
         return FieldError(pointer=where, detail=f"{shown(name)} is set by the service: leave it out.")
-    of, known = _known_fields(parents, parent)
     close = difflib.get_close_matches(name[:100], known, n=1)
     hint = f"did you mean {shown(close[0])}?" if close else "leave it out."
-    return FieldError(
-        pointer=where, detail=f"{shown(name)} is not a field{of}: {hint} Known are {', '.join(known)}."
-    )
+    detail = f"{shown(name)} is not a field{_of(parents, parent)}: {hint} Known are {', '.join(known)}."
+    return FieldError(pointer=where, detail=detail)
 
 
-def _known_fields(parents: tuple[str, ...], parent: Any) -> tuple[str, Sequence[str]]:
-    if parents == ("trigger",) and isinstance(parent, dict):
-        kind = str(parent.get("type"))
-        return f" of a {kind} trigger", _KNOWN_OF_TRIGGERS.get(kind, ())
-    return (f" of {parents[-1]}" if parents else " of a task"), _KNOWN.get(parents, ())
+def _of(parents: tuple[str, ...], parent: dict[str, Any]) -> str:
+    if parents == ("trigger",) and (kind := _kind(parent)):
+        return f" of a {kind} trigger"
+    return f" of {parents[-1]}" if parents else " of a task"
 
 
 def _wrong_value(names: tuple[str, ...], what: str, value: Any) -> str:
@@ -138,7 +177,7 @@ def _wrong_value(names: tuple[str, ...], what: str, value: Any) -> str:
         return f"This is {given}: give {wanted}{_such_as(names)}."
     if "out of range" in what:
         return "This number is too large to be read: give a smaller one, or a string."
-    return f"This cannot be read ({what}): compare it with the OpenAPI document."
+    return f"This cannot be read ({shown(what)}): compare it with the OpenAPI document."
 
 
 def _such_as(names: tuple[str, ...]) -> str:

@@ -152,6 +152,13 @@ async def test_header_names_are_lower_case_and_repeated_headers_joined() -> None
     assert answer.headers == {"x-one": "a, b", "x-latin": "ä", "content-length": "0"}
 
 
+async def test_repeated_cookies_stay_apart_though_they_hold_commas() -> None:
+    cookies = ["a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "b=2, c=3"]
+    lines = f"Set-Cookie: {cookies[0]}\r\nSET-COOKIE: {cookies[1]}\r\n"
+    answer = answered(await answer_to(f"HTTP/1.1 200 OK\r\n{lines}Content-Length: 0\r\n\r\n".encode()))
+    assert answer.headers["set-cookie"].split("\n") == cookies
+
+
 async def test_headers_over_the_cap_are_left_out() -> None:
     fat = b"X-Fat: " + b"f" * 600 + b"\r\n"
     response = b"HTTP/1.1 200 OK\r\nX-A: 1\r\n" + fat + fat + b"Content-Length: 0\r\n\r\n"

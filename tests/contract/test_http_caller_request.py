@@ -199,9 +199,64 @@ async def test_any_method_is_sent_with_its_body(caller: HttpCaller, receiver: Re
     assert (request["method"], request["body"]) == (method, '{"a":1}')
 
 
-async def test_path_and_query_arrive_as_they_were_written(caller: HttpCaller, receiver: Receiver) -> None:
-    target = "/echo/a%2Fb/%C3%BC;v=1?q=a%20b+c%2B&sig=x%3D%3D&empty=&q=2"
-    assert (await echoed(caller, get(receiver.url(f"{target}#fragment"))))["path"] == target
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/echo/a%2Fb/%C3%BC;v=1?q=a%20b+c%2B&sig=x%3D%3D&empty=&q=2",
+        "/echo/%41%2f%7e~?q=%41+b",
+        "/echo/a/../b/./c//d/.",
+        "/echo?",
+        "/echo?a=1?b=2&&",
+        "/echo/!$&'()*+,;=:@[]?!$'()*,;:@/[]",
+        "//echo",
+    ],
+)
+async def test_path_and_query_arrive_as_they_were_written(
+    caller: HttpCaller, receiver: Receiver, target: str
+) -> None:
+    for suffix in ("", "#fragment"):
+        answered(await caller.call(get(receiver.url(f"{target}{suffix}")), EXECUTION, 1))
+    assert [call.path for call in receiver.calls] == [target, target]
+
+
+@pytest.mark.parametrize(("written", "sent"), [("", "/"), ("?a=1", "/?a=1"), ("?/", "/?/")])
+async def test_a_url_without_a_path_asks_for_the_root(
+    caller: HttpCaller, receiver: Receiver, written: str, sent: str
+) -> None:
+    answered(await caller.call(get(receiver.url(written)), EXECUTION, 1))
+    assert [call.path for call in receiver.calls] == [sent]
+
+
+@pytest.mark.parametrize("payload", [None, {"a": "ü"}])
+async def test_header_values_go_out_in_iso_8859_1(payload: Any) -> None:
+    values = {"X-One": "Grüße", "X-Two": "Ã¼ is no ü", "X-Plain": "plain"}
+    received: list[bytes] = []
+
+    async def record(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(record, "127.0.0.1", 0)
+    async with server, AiohttpCaller(clock=StoppedClock()) as caller:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        action = Action(method="POST", url=url, headers=values, payload=payload)
+        answered(await caller.call(action, EXECUTION, 1))
+    lines = received[0].split(b"\r\n")
+    for name, value in values.items():
+        assert f"{name.lower()}: {value}".encode("latin-1") in lines
+
+
+@pytest.mark.parametrize("payload", [None, "body"])
+async def test_a_request_with_letters_beyond_ascii_in_its_headers_is_whole(
+    caller: HttpCaller, receiver: Receiver, payload: str | None
+) -> None:
+    action = Action(method="PUT", url=receiver.url("/echo"), headers={"X-One": "ü"}, payload=payload)
+    for _ in range(2):  # on one connection: what was sent too much would be taken for a second request
+        request = await echoed(caller, action)
+        assert request["body"] == ("" if payload is None else f'"{payload}"')
+        assert request["headers"]["x-one"] == "ü"
+    assert receiver.connections == 1
 
 
 async def test_credentials_in_the_url_become_basic_authorization(
@@ -226,6 +281,9 @@ async def test_credentials_in_the_url_become_basic_authorization(
         (lambda _: get("http://example.test:99999/"), "action.url"),
         (lambda _: get("http://a..b/"), "action.url"),
         (lambda url: get(url, headers={"two words": "x"}), "action.headers"),
+        (lambda url: get(f"{url}/ü"), "action.url"),
+        (lambda url: get(f"{url}?a b"), "action.url"),
+        (lambda url: get(url, headers={"X-Price": "5 €"}), "X-Price"),
         (lambda url: get(url, headers={"X-Split": "a\r\nX-Other: b"}), "X-Split"),
         (lambda url: post(url, "x", content_type="text/plain; charset=klingon"), "klingon"),
         (lambda url: post(url, "€", content_type="text/plain; charset=latin-1"), "latin-1"),

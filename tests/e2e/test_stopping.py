@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 from tests.e2e.client import Client, one_off, soon
+from tests.support.service import until
 
 if TYPE_CHECKING:
     from tests.e2e.callee import Callee
@@ -19,6 +23,7 @@ def test_sigterm_lets_a_running_call_end_records_it_and_leaves_nothing_behind(
     callee.wait_for("/slow/2?stopping")
     assert own_service.stop() == 0
     assert not own_service.processes()
+    assert '"waiting for running calls"' in own_service.log.read_text()
 
     own_service.start()
     client = Client(own_service.url)
@@ -27,6 +32,21 @@ def test_sigterm_lets_a_running_call_end_records_it_and_leaves_nothing_behind(
     assert (result["status"], result["attempts"], result["status_code"]) == ("succeeded", 1, 200)
     assert result["duration_ms"] >= 2000
     assert len(callee.calls("/slow/2?stopping")) == 1
+
+
+def test_a_second_signal_ends_a_service_that_waits_for_a_call(own_service: Service, callee: Callee) -> None:
+    client = Client(own_service.url)
+    client.create(one_off(callee.url("/hang?stopping"), soon(0.5), timeout_seconds=600))
+    callee.wait_for("/hang?stopping")
+    # Those of the first second count as the first one.
+    assert until(lambda: _impatiently_stopped(own_service), "it ends", seconds=15) == 128 + signal.SIGTERM
+    until(lambda: not own_service.processes(), "its children end with it")
+
+
+def _impatiently_stopped(service: Service) -> int | None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return service.stop(0.1)
+    return None
 
 
 def test_a_second_service_on_the_same_data_is_refused_with_a_sentence(shared_service: Service) -> None:

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -152,6 +152,44 @@ def test_kill_9_of_the_server_is_told_and_a_restart_ends_even_a_busy_orphan(data
             assert is_gone(busy.info.backend_pid)
     finally:
         server.stop()
+
+
+def test_a_restart_can_be_waited_for_on_another_thread_which_the_server_outlives(data_dir: Path) -> None:
+    server = embedded(data_dir)
+    dsn = server.start()
+
+    def wait() -> None:
+        while not server.is_ready():
+            pass
+
+    try:
+        insert(dsn, 5)
+        os.kill(postmaster_of(data_dir / "postgres"), signal.SIGKILL)
+        eventually(lambda: server.poll() is not None)
+        on_a_thread(server.prepare)
+        server.launch()
+        on_a_thread(wait)
+        assert kept(dsn) == 5
+        assert server.poll() is None
+    finally:
+        server.stop()
+
+
+def on_a_thread(work: Callable[[], None]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def test_it_allows_for_as_many_connections_as_it_was_told_or_configured(data_dir: Path) -> None:
+    with embedded(data_dir, connections=10) as dsn:
+        assert value(dsn, "SHOW max_connections") == "100"
+    with embedded(data_dir, connections=150) as dsn:
+        assert value(dsn, "SHOW max_connections") == "150"
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET max_connections = 170")
+    with embedded(data_dir, connections=150) as dsn:
+        assert value(dsn, "SHOW max_connections") == "170"
 
 
 @pytest.mark.parametrize(("name", "inside"), [("sleep", True), ("postgres", False)])

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -15,7 +14,8 @@ from infrastructure.embedded_postgres import (
     DataDirectoryUnusable,
     StartFailed,
 )
-from infrastructure.embedded_postgres.postmaster import wait_until_ready
+from infrastructure.embedded_postgres.postmaster import Readiness
+from tests.support.fake_postgres import WELCOME, answering, refusal
 from tests.support.supervisor import (
     NOBODY,
     embedded,
@@ -180,59 +180,46 @@ def test_it_is_not_started_twice(data_dir: Path) -> None:
         server.stop()
 
 
+def wait(readiness: Readiness) -> None:
+    while not readiness.reached():
+        pass
+
+
 def test_a_server_that_recovers_is_waited_for_beyond_the_time_to_answer(folder: Path) -> None:
     """Giving up on a recovery would only begin it anew."""
-    with answering(folder, STARTING_UP, STARTING_UP, STARTING_UP, WELCOME) as (process, dsn):
-        wait_until_ready(process, dsn, StartFailed, ready_seconds=0)
+    with launched(folder, STARTING_UP, STARTING_UP, STARTING_UP, WELCOME) as (process, dsn):
+        readiness = Readiness(process, dsn, StartFailed, ready_seconds=0)
+        assert [readiness.reached() for _ in range(4)] == [False, False, False, True]
 
 
 def test_a_server_that_says_nothing_is_given_up_and_one_that_ends_is_at_once(folder: Path) -> None:
-    with answering(folder) as (process, dsn):
+    with launched(folder) as (process, dsn):
         with pytest.raises(StartFailed, match="not ready after 0 seconds") as refused:
-            wait_until_ready(process, dsn, StartFailed, ready_seconds=0)
+            wait(Readiness(process, dsn, StartFailed, ready_seconds=0))
         assert len(str(refused.value).splitlines()) == 1
         process.kill()
         with pytest.raises(StartFailed, match="it ended with -9"):
-            wait_until_ready(process, dsn, StartFailed)
+            wait(Readiness(process, dsn, StartFailed))
 
 
 def test_a_server_that_answers_with_an_error_is_not_asked_again(folder: Path) -> None:
     with (
-        answering(folder, NO_ROOM) as (process, dsn),
+        launched(folder, NO_ROOM) as (process, dsn),
         pytest.raises(StartFailed, match="init file: No space"),
     ):
-        wait_until_ready(process, dsn, StartFailed)
+        Readiness(process, dsn, StartFailed).reached()
 
 
-def message(kind: bytes, body: bytes) -> bytes:
-    """A message of PostgreSQL's protocol (its documentation, "Message Formats")."""
-    return kind + (len(body) + 4).to_bytes(4, "big") + body
-
-
-STARTING_UP = message(b"E", b"SFATAL\0C57P03\0Mthe database system is starting up\0\0")
-NO_ROOM = message(b"E", b"SFATAL\0C53100\0Mcould not write init file: No space left on device\0\0")
-WELCOME = message(b"R", bytes(4)) + message(b"Z", b"I")
+STARTING_UP = refusal("57P03", "the database system is starting up")
+NO_ROOM = refusal("53100", "could not write init file: No space left on device")
 
 
 @contextlib.contextmanager
-def answering(folder: Path, *answers: bytes) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A process that lives, and a socket that gives one connection after the other its answer."""
-    with socket.socket(socket.AF_UNIX) as listener, subprocess.Popen(["sleep", "60"]) as process:
-        if answers:
-            listener.bind(str(folder / ".s.PGSQL.1"))
-            listener.listen()
-
-        def serve() -> None:
-            for answer in answers:
-                connection, _ = listener.accept()
-                with connection:
-                    connection.recv(1024)
-                    connection.sendall(answer)
-
-        server = threading.Thread(target=serve)
-        server.start()
+def launched(folder: Path, *answers: bytes) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A process that lives, and what is said in its place."""
+    with subprocess.Popen(["sleep", "60"]) as process:
         try:
-            yield process, f"host={folder} port=1 user=somebody dbname=postgres"
+            with answering(folder, *answers) as dsn:
+                yield process, dsn
         finally:
             process.kill()
-            server.join()

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from infrastructure.event_store import Appender, PostgresFollower, follower
+from infrastructure.event_store.log import LogRewound
 from infrastructure.migrator import migrate
 from tests.support.groups import group, places
 from tests.support.log import following
@@ -162,6 +163,44 @@ async def test_a_follower_comes_back_from_a_server_that_hangs(
         proxy.thaw()
         seen += await waiting
     assert seen == expected
+
+
+def lose_after(admin: psycopg.Connection, position: int) -> None:
+    """What a restored backup does to the log, and to those who are connected."""
+    admin.execute("SET session_replication_role = replica")  # as whom the log's trigger lets do anything
+    admin.execute("DELETE FROM events WHERE notification_id > %s", (position,))
+    admin.execute(f"SELECT pg_terminate_backend(pid) {LISTENING}".encode())
+
+
+async def test_a_log_that_became_shorter_ends_the_follower(
+    database: str, appender: Appender, admin: psycopg.Connection
+) -> None:
+    async with following(PostgresFollower(database), 0) as batches:
+        await append(appender, 5)
+        await take(batches, 5)
+        lose_after(admin, 3)
+        with pytest.raises(LogRewound, match=r"the log ends at 3, before 5: was a backup restored\?"):
+            await take(batches, 1)
+
+
+async def test_a_log_that_grew_again_on_another_past_ends_the_follower(
+    database: str, appender: Appender, admin: psycopg.Connection
+) -> None:
+    async with following(PostgresFollower(database), 0) as batches:
+        await append(appender, 5)
+        await take(batches, 5)
+        async with Appender(database) as another:
+            lose_after(admin, 3)
+            admin.execute("ALTER TABLE events ALTER notification_id RESTART WITH 4")
+            await append(another, 4)
+        with pytest.raises(LogRewound, match="another past than what was read up to 5"):
+            await take(batches, 1)
+
+
+async def test_a_follower_that_is_to_begin_behind_the_end_refuses(database: str) -> None:
+    async with following(PostgresFollower(database), 7) as batches:
+        with pytest.raises(LogRewound, match="the log ends at 0, before 7"):
+            await take(batches, 1)
 
 
 async def test_a_follower_comes_up_before_the_schema(empty_database: str) -> None:

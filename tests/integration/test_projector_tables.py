@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from infrastructure.database import pool
+from infrastructure.event_store.log import LogRewound
 from infrastructure.migrator import migrate
 from infrastructure.projector import LaterRelease, Projector, TablesMissing, prepare, rebuild
 from projections.catalogue import PROJECTIONS, named
@@ -16,7 +17,16 @@ from projections.statistics import Statistics
 from projections.task_results import TaskResults
 from projections.tasks import Tasks
 from tests.support.entries import created
-from tests.support.projecting import connect, contents, project, reached, running, until
+from tests.support.projecting import (
+    DEADLINE_SECONDS,
+    connect,
+    contents,
+    project,
+    reached,
+    running,
+    until,
+)
+from tests.support.proxy import Proxy
 from tests.support.random_log import RandomLog, append
 
 if TYPE_CHECKING:
@@ -146,6 +156,68 @@ async def test_a_checkpoint_that_vanishes_under_a_projector_stops_it_until_a_reb
                 await rebuild(database, named(["statistics"]))
                 await reached(connection, position)
         await expected(connection, database)
+
+
+async def lose_after(connection: AsyncConnection, position: int) -> None:
+    """What restoring the log alone from a backup does to it."""
+    async with connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute("DELETE FROM events WHERE notification_id > %s", (position,))
+
+
+async def rebuilt_up_to(connection: AsyncConnection, position: int) -> bool:
+    cursor = await connection.execute(
+        "SELECT bool_and(position = %s) FROM projection_checkpoints", (position,)
+    )
+    return await cursor.fetchone() == (True,)
+
+
+async def test_read_models_of_events_that_were_lost_are_rebuilt_at_the_start(database: str) -> None:
+    async with await connect(database) as connection, pool(database, 4) as db:
+        await append(connection, RandomLog(15).grow(500))
+        await project(connection)
+        await lose_after(connection, 400)
+        prepared = await prepare(connection, PROJECTIONS)
+        assert (prepared.current, prepared.outdated) == ([], list(PROJECTIONS))
+        assert str(prepared.rewound) == "the log ends at 400, before 500: was a backup restored?"
+        async with running(Projector(db, database, PROJECTIONS)):
+            await until(lambda: rebuilt_up_to(connection, 400))
+        await expected(connection, database)
+
+
+async def test_a_rebuild_mends_what_knows_of_lost_events(database: str) -> None:
+    async with await connect(database) as connection:
+        await append(connection, RandomLog(16).grow(100))
+        await project(connection)
+        await lose_after(connection, 90)
+        assert (await rebuild(database, PROJECTIONS)).position == 90
+        assert (await prepare(connection, PROJECTIONS)).rewound is None
+
+
+async def test_a_log_that_becomes_shorter_under_a_projector_ends_it(database: str) -> None:
+    ended = pytest.RaisesExc(LogRewound, match=r"the log ends at 200, before 30\d: was a backup restored\?")
+    async with await connect(database) as connection, pool(database, 4) as db:
+        projecting = asyncio.create_task(Projector(db, database, PROJECTIONS).run())
+        await reached(connection, await append(connection, RandomLog(17).grow(300)))
+        await lose_after(connection, 200)
+        with pytest.RaisesGroup(ended, flatten_subgroups=True):
+            await asyncio.wait_for(projecting, DEADLINE_SECONDS)
+
+
+async def test_a_projector_that_was_cut_off_meanwhile_ends_too(database: str) -> None:
+    async with await connect(database) as connection, pool(database, 4) as db, Proxy(database) as proxy:
+        projecting = asyncio.create_task(Projector(db, proxy.dsn, PROJECTIONS).run())
+        await reached(connection, await append(connection, RandomLog(18).grow(300)))
+        proxy.refuse()
+        await until(lambda: refused(proxy))
+        await lose_after(connection, 200)
+        proxy.accept()
+        with pytest.raises(LogRewound, match=r"before 30\d"):
+            await asyncio.wait_for(projecting, DEADLINE_SECONDS)
+
+
+async def refused(proxy: Proxy) -> bool:
+    return proxy.refused > 0
 
 
 async def test_a_projector_that_has_to_rebuild_lets_another_rebuild_end_first(database: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -28,6 +28,12 @@ class StoppedClock:
         return NOON
 
     async def sleep_until(self, instant: datetime) -> None:
+        raise NotImplementedError
+
+    def steady(self) -> timedelta:
+        raise NotImplementedError
+
+    async def pause(self, duration: timedelta) -> None:
         raise NotImplementedError
 
 

@@ -132,6 +132,7 @@ class Observations:
     calls: list[int] = field(default_factory=list)
     entries: list[int] = field(default_factory=list)
     offsets: list[float] = field(default_factory=list)
+    drains: list[tuple[int, datetime]] = field(default_factory=list)
     ends: list[tuple[Occurrence, ExecutionSucceeded | ExecutionFailed]] = field(default_factory=list)
 
     def claimed(self, won: int, refused: int) -> None:
@@ -149,6 +150,10 @@ class Observations:
     def clock_offset(self, seconds: float) -> None:
         """See `application.ports.SchedulerObserver`."""
         self.offsets.append(seconds)
+
+    def draining(self, calls: int, until: datetime) -> None:
+        """See `application.ports.SchedulerObserver`."""
+        self.drains.append((calls, until))
 
     def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
         """See `application.ports.SchedulerObserver`."""

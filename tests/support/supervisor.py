@@ -117,9 +117,9 @@ def environ(data_dir: Path) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "CHRONOLEDGER_STATE_DIR": str(data_dir.parent / "state")}
 
 
-def embedded(data_dir: Path, **variables: str) -> EmbeddedPostgres:
+def embedded(data_dir: Path, *, connections: int = 100, **variables: str) -> EmbeddedPostgres:
     """A server of this process."""
-    return EmbeddedPostgres(data_dir, environ=environ(data_dir) | variables)
+    return EmbeddedPostgres(data_dir, connections=connections, environ=environ(data_dir) | variables)
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 30) -> None:

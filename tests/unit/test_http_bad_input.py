@@ -28,7 +28,7 @@ def interval(every_seconds: object, **rest: object) -> dict[str, Any]:
     return {"trigger": {"type": "interval", "every_seconds": every_seconds, **rest}}
 
 
-def cron(expression: str, **more: str) -> dict[str, Any]:
+def cron(expression: str, **more: object) -> dict[str, Any]:
     return {"trigger": {"type": "cron", "cron": expression, **more}}
 
 

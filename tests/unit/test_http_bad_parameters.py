@@ -129,6 +129,8 @@ async def test_what_is_not_there_is_not_found(
 async def test_an_update_of_an_unknown_task_is_not_found(service: HttpService) -> None:
     answer = await service.client.put(f"/api/v1/tasks/{UNKNOWN}", json=task_json())
     assert answer.status_code == 404
+    # Nobody can give a namespace yet, so nobody is told to check it.
+    assert answer.json()["detail"] == f"There is no task {UNKNOWN}; check the id."
 
 
 async def test_a_cancelled_task_no_longer_changes(service: HttpService) -> None:

@@ -65,10 +65,11 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
 def test_a_refusal_of_json_points_into_it(value: Any) -> None:
     outcome = read(json.dumps(value).encode())
     if isinstance(outcome, Inadmissible):
-        [error] = outcome.errors
-        assert error.detail
-        parent, slash, _ = error.pointer.rpartition("/")
-        assert not slash or isinstance(found(value, parent), dict)
+        assert outcome.errors
+        for error in outcome.errors:
+            assert error.detail
+            parent, slash, _ = error.pointer.rpartition("/")
+            assert not slash or isinstance(found(value, parent), dict)
 
 
 @given(changes=st.dictionaries(st.sampled_from(["name", "trigger", "action", "retry"]), nearly, min_size=1))
@@ -76,8 +77,7 @@ def test_a_refusal_of_json_points_into_it(value: Any) -> None:
 def test_a_refusal_of_a_spoilt_task_points_at_what_was_spoilt(changes: dict[str, Any]) -> None:
     outcome = read(json.dumps({**task_json(), **changes}).encode())
     if isinstance(outcome, Inadmissible):
-        [error] = outcome.errors
-        assert error.pointer.split("/")[1] in changes
+        assert {error.pointer.split("/")[1] for error in outcome.errors} <= set(changes)
 
 
 def found(document: Any, pointer: str) -> Any:
@@ -87,9 +87,56 @@ def found(document: Any, pointer: str) -> Any:
 
 
 def test_a_complaint_of_a_later_msgspec_is_passed_on() -> None:
-    error = shape.explain(msgspec.ValidationError("Odd value - at `$.action.url`"), {"action": {"url": 7}})
+    task = task_json(action={"method": "GET", "url": 7})
+    [error] = shape.explain(msgspec.ValidationError("Odd value - at `$.action.url`"), task)
     assert error.pointer == "/action/url"
     assert "Odd value" in error.detail
+
+
+FAULTS: dict[str, tuple[Any, list[str]]] = {
+    "nothing": ({}, ["/name", "/trigger", "/action"]),
+    "nothing in anything": (
+        {"name": "x", "trigger": {}, "action": {}, "retry": {}},
+        ["/trigger/type", "/action/method", "/action/url"],
+    ),
+    "misspelt names": (
+        {"nam": "x", "trigger": {"type": "cron", "crom": "* * * * *"}, "action": {"verb": "GET"}},
+        ["/name", "/nam", "/trigger/cron", "/trigger/crom", "/action/method", "/action/url", "/action/verb"],
+    ),
+    "a wrong value among them": (
+        {"name": 7, "trigger": {"type": "daily", "at": 9}, "action": {"method": "GET"}},
+        ["/name", "/trigger/at", "/action/url"],
+    ),
+    "a kind that is an object": (
+        {"name": "x", "trigger": {"type": {}}, "action": {"url": "http://localhost/"}},
+        ["/trigger/type", "/action/method"],
+    ),
+    "a task as it was read": (task_json(id="7", version=3), ["/id", "/version"]),
+    "no object": ([], [""]),
+}
+
+
+@pytest.mark.parametrize(("document", "pointers"), FAULTS.values(), ids=FAULTS)
+def test_all_missing_and_unknown_fields_are_told_at_once(document: Any, pointers: list[str]) -> None:
+    outcome = read(json.dumps(document).encode())
+    assert isinstance(outcome, Inadmissible)
+    assert [error.pointer for error in outcome.errors] == pointers
+
+
+def test_of_very_many_faults_some_are_told() -> None:
+    outcome = read(json.dumps({f"field {number}": 0 for number in range(1_000)}).encode())
+    assert isinstance(outcome, Inadmissible)
+    assert len(outcome.errors) == shape.MOST_TOLD
+
+
+def test_an_unknown_field_is_told_though_the_rest_cannot_be_read() -> None:
+    outcome = read(json.dumps(task_json(nam="x"))[:-1].encode() + b', "z": 1e999}')
+    assert isinstance(outcome, Inadmissible)
+    assert "unknown field `nam`" in str(outcome)
+
+
+def test_a_fault_of_the_whole_body_is_told_without_a_pointer() -> None:
+    assert str(read(b"[]")) == "This is an array: give an object."
 
 
 @given(anything)

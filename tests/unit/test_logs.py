@@ -20,7 +20,10 @@ type Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    root, quiet = logging.getLogger(), [logging.getLogger(name) for name in ("uvicorn.access", "httpx")]
+    root, quiet = (
+        logging.getLogger(),
+        [logging.getLogger(name) for name in ("uvicorn.access", "httpx", "psycopg.pool")],
+    )
     before = root.level, list(root.handlers), [logger.level for logger in quiet]
     yield
     structlog.reset_defaults()
@@ -111,6 +114,14 @@ def test_lines_that_hold_request_targets_are_not_logged(lines: Lines) -> None:
     logging.getLogger("uvicorn.access").info('"GET /?token=secret HTTP/1.1" 200')
     logging.getLogger("httpx").info("HTTP Request: GET https://h/?token=secret")
     assert lines() == []
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "WARN", "ERROR"])
+def test_the_pools_warnings_which_come_ten_times_a_second_are_not_logged(lines: Lines, level: str) -> None:
+    configure(LOG_LEVEL=level)
+    logging.getLogger("psycopg.pool").warning("error connecting in 'pool-1': connection failed")
+    logging.getLogger("psycopg.pool").error("this one counts")
+    assert [line["event"] for line in lines()] == ["this one counts"]
 
 
 def test_bound_context_is_on_every_line(lines: Lines) -> None:

@@ -88,9 +88,9 @@ async def test_no_more_calls_are_in_flight_than_allowed() -> None:
             sending.start(job(number, after(1)))
         assert sending.ready() == 5
         await world.clock.reach(after(1))
-        assert (sending.ready(), sending.idle()) == (3, False)
+        assert (sending.ready(), sending.unfinished()) == (3, 5)
         await world.clock.reach(after(4))
-        assert sending.idle()
+        assert sending.unfinished() == 0
     assert [call.at for call in world.calls] == [after(1), after(1), after(2), after(2), after(3)]
     assert max(world.observed.calls) == 2
 
