@@ -44,6 +44,7 @@ class Entry:
     runs: int = 0
     claiming: bool = False
     left_until: datetime | None = None
+    pause: Pause | None = None
     fire_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,8 +54,6 @@ class Entry:
         """Stand at an occurrence of the definition."""
         self.due_at, self.runs = due_at, runs
         self.fire_at = fires_at(self.definition.trigger, self.task_id, due_at)
-
-    pause: Pause | None = None
 
     @property
     def surfaces_at(self) -> datetime:
@@ -142,6 +141,7 @@ class DueIndex:
             _, task_id = heapq.heappop(self._heap)
             entry = self._entries[task_id]
             entry.claiming = True
+            self._left.discard(task_id)
             due.append(entry)
         return due
 

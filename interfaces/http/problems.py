@@ -192,6 +192,8 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     psycopg.OperationalError: DATABASE_UNAVAILABLE,
     psycopg.InterfaceError: DATABASE_UNAVAILABLE,
     psycopg.errors.UndefinedTable: READ_MODELS_MISSING,
+    # Those of an earlier release, until the projector has rebuilt them.
+    psycopg.errors.UndefinedColumn: READ_MODELS_MISSING,
     Exception: INTERNAL_ERROR,
 }
 BY_SLUG = {problem.slug: problem for problem in PROBLEMS.values()}

@@ -262,3 +262,13 @@ def test_a_task_that_moved_comes_out_once_and_at_its_new_place() -> None:
     assert index.pop(after(19), 9) == []
     assert [taken.due_at for taken in index.pop(after(20), 9)] == [after(20)]
     assert index.next_due() is None
+
+
+def test_a_task_that_was_left_to_another_node_and_is_being_claimed_is_not_recalled() -> None:
+    index = index_of(entry())
+    index.leave(popped(index), after(5))
+    taken = popped(index, after(5))
+    index.recall()
+    assert index.next_due() is None
+    index.settle(taken, after(60))
+    assert index.next_due() == after(60)
