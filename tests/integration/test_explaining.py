@@ -142,7 +142,7 @@ def test_what_cannot_be_explained_ends_with_a_sentence(
     nobody = "01940f3e-8a00-7c3d-9b51-2f6a7c1d0e42"
     unknown = command(database, tmp_path, "explain", nobody)
     assert unknown.returncode == 1
-    assert unknown.stderr == f"There is no task {nobody}; check the id and the namespace.\n"
+    assert unknown.stderr == f"There is no task {nobody}; check the id.\n"
     nothing = command(database, tmp_path, "explain", "--at", datetime.now(UTC).isoformat())
     assert nothing.returncode == 2
     assert "Give the id of a task, or --execution" in nothing.stderr
