@@ -1,4 +1,4 @@
-"""Pausing, resuming, running by hand, backfilling and cancelling, under a running scheduler."""
+"""Running by hand and backfilling under a running scheduler."""
 
 from __future__ import annotations
 
@@ -7,142 +7,13 @@ from datetime import timedelta
 import pytest
 
 from domain.facts import (
-    ExecutionCancelled,
     ExecutionSkipped,
     ExecutionStarted,
-    ExecutionSucceeded,
 )
 from domain.identity import execution_id
 from tests.support.fake_log import FakeFollower
 from tests.support.given import NOON, after
 from tests.support.scheduler import World
-
-
-async def test_a_paused_task_does_not_fire() -> None:
-    world = World()
-    task = await world.create(cron="* * * * *")
-    async with world.scheduler():
-        await world.clock.reach(after(61))
-        await world.pause(task)
-        await world.clock.reach(after(400))
-    assert [call.at for call in world.calls] == [after(60)]
-
-
-async def test_a_resumed_task_runs_the_latest_occurrence_and_accounts_for_the_others() -> None:
-    world = World()
-    task = await world.create(cron="* * * * *")
-    async with world.scheduler():
-        await world.clock.reach(after(61))
-        await world.pause(task)
-        await world.clock.reach(after(275))
-        await world.resume(task)
-        await world.clock.reach(after(301))
-    assert [call.execution_id for call in world.calls] == [
-        execution_id(task, after(60 * minute), "scheduled") for minute in (1, 4, 5)
-    ]
-    assert after(275) <= world.calls[1].at < after(276)
-    skipped = world.facts(ExecutionSkipped)
-    assert [fact.occurrence.due_at for fact in skipped] == [after(120), after(180)]
-    paused = f"the task was paused (from {after(61).isoformat()} to {after(275).isoformat()})"
-    assert {fact.reason for fact in skipped} == {paused}
-
-
-async def test_a_pause_names_itself_only_for_what_fell_into_it() -> None:
-    world = World()
-    task = await world.create(cron="* * * * *")
-    await world.clock.reach(after(61))
-    await world.pause(task)
-    await world.clock.reach(after(125))
-    await world.resume(task)
-    await world.clock.reach(after(245))
-    async with world.scheduler():
-        await world.clock.reach(after(246))
-    assert [fact.reason.split(" (")[0] for fact in world.facts(ExecutionSkipped)] == [
-        "missed: not started before the next occurrence was due",
-        "the task was paused",
-        "missed: not started before the next occurrence was due",
-    ]
-
-
-async def test_a_one_off_that_was_due_in_a_pause_runs_when_resumed() -> None:
-    world = World()
-    task = await world.create(at=after(5))
-    async with world.scheduler():
-        await world.pause(task)
-        await world.clock.reach(after(60))
-        assert world.calls == []
-        await world.resume(task)
-        await world.clock.reach(after(62))
-    assert len(world.calls) == 1
-    assert world.names(task) == ["TaskCreated", "TaskPaused", "TaskResumed", "TaskCompleted"]
-
-
-async def test_what_runs_when_its_task_is_paused_goes_on_with_its_retries_and_ends_it() -> None:
-    world = World()
-    world.caller.answers(503, 200)
-    world.caller.takes = timedelta(seconds=2)
-    task = await world.create(at=after(5))
-    async with world.scheduler():
-        await world.clock.reach(after(6))
-        await world.pause(task)
-        await world.clock.reach(after(20))
-    assert [call.number for call in world.calls] == [1, 2]
-    assert world.names(task) == ["TaskCreated", "TaskPaused", "TaskCompleted"]
-
-
-async def test_a_task_that_is_moved_while_it_is_paused_goes_on_from_its_new_place() -> None:
-    world = World()
-    task = await world.create(at=after(5))
-    async with world.scheduler():
-        await world.pause(task)
-        await world.update(task, at=after(40))
-        await world.clock.reach(after(30))
-        await world.resume(task)
-        await world.clock.reach(after(41))
-    assert [call.at for call in world.calls] == [after(40)]
-
-
-async def test_a_pause_that_the_scheduler_has_not_heard_of_wins() -> None:
-    world = World()
-    task = await world.create(at=after(5))
-    async with world.scheduler():
-        with world.follower.held():
-            await world.pause(task)
-            await world.clock.reach(after(9))
-        await world.clock.reach(after(10))
-        assert world.calls == []
-        await world.resume(task)
-        await world.clock.reach(after(12))
-    assert len(world.calls) == 1
-
-
-async def test_a_resumed_task_comes_back_when_the_read_model_has_caught_up() -> None:
-    world = World()
-    task = await world.create(at=after(5))
-    async with world.scheduler():
-        await world.pause(task)
-        await world.clock.reach(after(10))
-        world.due_tasks.projected = len(world.log.recorded)
-        await world.resume(task)
-        await world.clock.reach(after(12))
-        world.due_tasks.away = True
-        await world.clock.reach(after(13))
-        assert world.calls == []
-        world.due_tasks.away, world.due_tasks.projected = False, None
-        await world.clock.reach(after(14))
-    assert len(world.calls) == 1
-
-
-async def test_a_task_that_is_paused_again_at_once_does_not_come_back() -> None:
-    world = World()
-    task = await world.create(at=after(5))
-    async with world.scheduler():
-        await world.pause(task)
-        await world.clock.reach(after(10))
-        await world.resume(task)
-        await world.pause(task)
-        await world.clock.reach(after(20))
-    assert world.calls == []
 
 
 async def test_a_run_by_hand_leaves_the_schedule_as_it_is() -> None:
@@ -258,86 +129,18 @@ async def test_an_outage_only_delays_a_run_by_hand() -> None:
     assert [call.execution_id for call in world.calls] == [run]
 
 
-async def test_a_cancelled_execution_has_its_call_broken_off_and_no_retries() -> None:
-    world = World()
-    world.caller.takes = timedelta(seconds=30)
-    task = await world.create(cron="* * * * *")
-    async with world.scheduler(concurrency=1):
-        await world.clock.reach(after(65))
-        run = world.calls[0].execution_id
-        await world.cancel_execution(run, "it hangs")
-        await world.clock.reach(after(121))
-        assert not world.calls[0].over
-        await world.clock.reach(after(151))
-    assert world.names(run) == ["ExecutionStarted", "ExecutionCancelled"]
-    [fact] = world.facts(ExecutionCancelled)
-    assert (fact.reason, fact.interrupted) == ("cancelled by a user: it hangs", True)
-    assert [call.at for call in world.calls] == [after(60), after(120)]
-    assert len(world.facts(ExecutionSucceeded)) == 1
-    assert world.names(task) == ["TaskCreated"]
-
-
-async def test_a_retry_of_a_cancelled_execution_is_not_made() -> None:
-    world = World()
-    world.caller.answers(503)
-    task = await world.create(at=after(5))
-    async with world.scheduler():
-        await world.clock.reach(after(5.5))
-        await world.cancel_execution(world.calls[0].execution_id)
-        await world.clock.reach(after(60))
-    assert len(world.calls) == 1
-    assert world.names(task) == ["TaskCreated", "TaskCancelled"]
-
-
-async def test_an_execution_that_is_cancelled_while_it_waits_for_a_worker_is_not_sent() -> None:
+async def test_an_unsent_run_by_hand_survives_another_schedule() -> None:
     world = World()
     world.caller.takes = timedelta(seconds=10)
     task = await world.create(cron="0 0 1 1 *")
     async with world.scheduler(concurrency=1):
-        first = await world.trigger(task)
+        await world.trigger(task)
         await world.clock.reach(after(1))
         second = await world.trigger(task)
         await world.clock.reach(after(2))
-        assert world.names(second) == ["ExecutionRequested", "ExecutionStarted"]
-        await world.cancel_execution(second)
+        await world.update(task, cron="0 0 2 2 *", url="http://target/new")
         await world.clock.reach(after(30))
-    assert [call.execution_id for call in world.calls] == [first]
-
-
-async def test_an_outcome_that_comes_after_the_cancel_is_refused() -> None:
-    world = World()
-    world.caller.takes = timedelta(seconds=5)
-    await world.create(at=after(5))
-    async with world.scheduler():
-        await world.clock.reach(after(7))
-        with world.follower.held():
-            run = world.calls[0].execution_id
-            await world.cancel_execution(run)
-            await world.clock.reach(after(15))
-    assert world.calls[0].over
-    assert world.names(run) == ["ExecutionStarted", "ExecutionCancelled"]
-    assert world.observed.ends == []
-
-
-async def test_a_scheduler_that_stops_while_it_breaks_off_a_call_stops() -> None:
-    world = World()
-    world.caller.takes = timedelta(seconds=500)
-    await world.create(at=after(5))
-    async with world.scheduler(grace=timedelta(seconds=1)):
-        await world.clock.reach(after(7))
-        await world.cancel_execution(world.calls[0].execution_id)
-    assert not world.calls[0].over
-
-
-async def test_a_requested_execution_may_be_cancelled_before_it_is_claimed() -> None:
-    world = World()
-    task = await world.create(cron="0 0 1 1 *")
-    run = await world.trigger(task)
-    await world.cancel_execution(run)
-    async with world.scheduler():
-        await world.clock.reach(after(5))
-    assert world.calls == []
-    assert [fact.interrupted for fact in world.facts(ExecutionCancelled)] == [False]
+    assert [(call.execution_id, call.url) for call in world.calls][1:] == [(second, "http://target/new")]
 
 
 async def test_a_backfill_runs_what_was_skipped_and_repeats_nothing() -> None:
@@ -413,20 +216,6 @@ async def test_a_backfilled_one_off_in_progress_is_not_started_again_when_resume
         await world.clock.reach(after(30))
     assert len(world.calls) == 1
     assert world.names(task)[-1] == "TaskCompleted"
-
-
-async def test_an_unsent_run_by_hand_survives_another_schedule() -> None:
-    world = World()
-    world.caller.takes = timedelta(seconds=10)
-    task = await world.create(cron="0 0 1 1 *")
-    async with world.scheduler(concurrency=1):
-        await world.trigger(task)
-        await world.clock.reach(after(1))
-        second = await world.trigger(task)
-        await world.clock.reach(after(2))
-        await world.update(task, cron="0 0 2 2 *", url="http://target/new")
-        await world.clock.reach(after(30))
-    assert [(call.execution_id, call.url) for call in world.calls][1:] == [(second, "http://target/new")]
 
 
 async def test_a_task_that_changes_while_its_backfilled_place_is_passed_is_looked_at_again() -> None:

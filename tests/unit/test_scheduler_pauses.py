@@ -1,0 +1,139 @@
+"""Pausing and resuming under a running scheduler."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from domain.facts import (
+    ExecutionSkipped,
+)
+from domain.identity import execution_id
+from tests.support.given import after
+from tests.support.scheduler import World
+
+
+async def test_a_paused_task_does_not_fire() -> None:
+    world = World()
+    task = await world.create(cron="* * * * *")
+    async with world.scheduler():
+        await world.clock.reach(after(61))
+        await world.pause(task)
+        await world.clock.reach(after(400))
+    assert [call.at for call in world.calls] == [after(60)]
+
+
+async def test_a_resumed_task_runs_the_latest_occurrence_and_accounts_for_the_others() -> None:
+    world = World()
+    task = await world.create(cron="* * * * *")
+    async with world.scheduler():
+        await world.clock.reach(after(61))
+        await world.pause(task)
+        await world.clock.reach(after(275))
+        await world.resume(task)
+        await world.clock.reach(after(301))
+    assert [call.execution_id for call in world.calls] == [
+        execution_id(task, after(60 * minute), "scheduled") for minute in (1, 4, 5)
+    ]
+    assert after(275) <= world.calls[1].at < after(276)
+    skipped = world.facts(ExecutionSkipped)
+    assert [fact.occurrence.due_at for fact in skipped] == [after(120), after(180)]
+    paused = f"the task was paused (from {after(61).isoformat()} to {after(275).isoformat()})"
+    assert {fact.reason for fact in skipped} == {paused}
+
+
+async def test_a_pause_names_itself_only_for_what_fell_into_it() -> None:
+    world = World()
+    task = await world.create(cron="* * * * *")
+    await world.clock.reach(after(61))
+    await world.pause(task)
+    await world.clock.reach(after(125))
+    await world.resume(task)
+    await world.clock.reach(after(245))
+    async with world.scheduler():
+        await world.clock.reach(after(246))
+    assert [fact.reason.split(" (")[0] for fact in world.facts(ExecutionSkipped)] == [
+        "missed: not started before the next occurrence was due",
+        "the task was paused",
+        "missed: not started before the next occurrence was due",
+    ]
+
+
+async def test_a_one_off_that_was_due_in_a_pause_runs_when_resumed() -> None:
+    world = World()
+    task = await world.create(at=after(5))
+    async with world.scheduler():
+        await world.pause(task)
+        await world.clock.reach(after(60))
+        assert world.calls == []
+        await world.resume(task)
+        await world.clock.reach(after(62))
+    assert len(world.calls) == 1
+    assert world.names(task) == ["TaskCreated", "TaskPaused", "TaskResumed", "TaskCompleted"]
+
+
+async def test_what_runs_when_its_task_is_paused_goes_on_with_its_retries_and_ends_it() -> None:
+    world = World()
+    world.caller.answers(503, 200)
+    world.caller.takes = timedelta(seconds=2)
+    task = await world.create(at=after(5))
+    async with world.scheduler():
+        await world.clock.reach(after(6))
+        await world.pause(task)
+        await world.clock.reach(after(20))
+    assert [call.number for call in world.calls] == [1, 2]
+    assert world.names(task) == ["TaskCreated", "TaskPaused", "TaskCompleted"]
+
+
+async def test_a_task_that_is_moved_while_it_is_paused_goes_on_from_its_new_place() -> None:
+    world = World()
+    task = await world.create(at=after(5))
+    async with world.scheduler():
+        await world.pause(task)
+        await world.update(task, at=after(40))
+        await world.clock.reach(after(30))
+        await world.resume(task)
+        await world.clock.reach(after(41))
+    assert [call.at for call in world.calls] == [after(40)]
+
+
+async def test_a_pause_that_the_scheduler_has_not_heard_of_wins() -> None:
+    world = World()
+    task = await world.create(at=after(5))
+    async with world.scheduler():
+        with world.follower.held():
+            await world.pause(task)
+            await world.clock.reach(after(9))
+        await world.clock.reach(after(10))
+        assert world.calls == []
+        await world.resume(task)
+        await world.clock.reach(after(12))
+    assert len(world.calls) == 1
+
+
+async def test_a_resumed_task_comes_back_when_the_read_model_has_caught_up() -> None:
+    world = World()
+    task = await world.create(at=after(5))
+    async with world.scheduler():
+        await world.pause(task)
+        await world.clock.reach(after(10))
+        world.due_tasks.projected = len(world.log.recorded)
+        await world.resume(task)
+        await world.clock.reach(after(12))
+        world.due_tasks.away = True
+        await world.clock.reach(after(13))
+        assert world.calls == []
+        world.due_tasks.away, world.due_tasks.projected = False, None
+        await world.clock.reach(after(14))
+    assert len(world.calls) == 1
+
+
+async def test_a_task_that_is_paused_again_at_once_does_not_come_back() -> None:
+    world = World()
+    task = await world.create(at=after(5))
+    async with world.scheduler():
+        await world.pause(task)
+        await world.clock.reach(after(10))
+        await world.resume(task)
+        await world.pause(task)
+        await world.clock.reach(after(20))
+    assert world.calls == []
