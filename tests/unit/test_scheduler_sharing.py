@@ -123,6 +123,20 @@ async def test_a_node_that_beats_and_claims_nothing_silences_no_task() -> None:
     assert refused(world) == 0
 
 
+async def test_runs_by_hand_that_a_hanging_node_should_make_are_made_by_the_next_one() -> None:
+    world = World()
+    task = await world.create(cron="0 0 1 1 *")
+    async with schedulers(world, *NAMES[1:]):
+        hanging = MortalNode(world, NAMES[0])
+        await world.clock.reach(after(10))
+        hanging.hang()
+        runs = {await world.trigger(task) for _ in range(40)}
+        await world.clock.reach(after(30))
+        hanging.kill()
+    assert any(owner(run) == NAMES[0] for run in runs)
+    assert Counter(call.execution_id for call in world.calls) == Counter(runs)
+
+
 async def test_who_joins_takes_its_share_and_nothing_else_moves() -> None:
     world = World()
     tasks = [await world.create(at=after(30 + number / 20)) for number in range(100)]
