@@ -1,11 +1,13 @@
 # `make` alone lists the targets. Each target sets up what it needs: all it takes is make, git and Python 3.12+.
-# Overridable: PYTHON, ARGS (more words for pytest), RACE_REPEAT, YES, DOCS_PORT, DOCKER, COMPOSE, IMAGE.
+# Overridable: PYTHON, ARGS (more words for pytest or the benchmarks), SCENARIO, SCALE, REPEAT, RACE_REPEAT, YES,
+# CHAOS_EXECUTIONS, CHAOS_SEED, DOCS_PORT, DOCKER, COMPOSE, IMAGE.
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 ARGS ?=
 RACE_REPEAT ?= 5
+CHAOS_EXECUTIONS ?= 5000
 DOCS_PORT ?= 8000
 DOCKER ?= docker
 COMPOSE ?= $(DOCKER) compose
@@ -48,14 +50,16 @@ test-coverage: dev ## Run all tests; 90 % of everything and 100 % of domain and 
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report --fail-under=90
 	$(BIN)/coverage report --fail-under=100 --include='domain/*,application/*'
-test-race: dev ## Run the concurrency tests RACE_REPEAT times (5)
+test-race: dev ## Run the concurrency tests RACE_REPEAT times (5), with chaos amid CHAOS_EXECUTIONS (5000)
 	@round=1; while [ $$round -le $(RACE_REPEAT) ]; do \
 		echo "race round $$round of $(RACE_REPEAT)"; \
-		$(BIN)/python -m pytest -m race $(ARGS) || exit; \
+		CHAOS_EXECUTIONS=$(CHAOS_EXECUTIONS) CHAOS_SEED=$${CHAOS_SEED:-$$round} \
+			$(BIN)/python -m pytest -m race $(ARGS) || exit; \
 		round=$$((round + 1)); \
 	done
-benchmark: dev ## Measure appends, projections and executions a second
-	$(BIN)/python -m tests.benchmarks $(ARGS)
+benchmark: dev ## Measure the service beside what this machine could do (SCENARIO=name[,name] SCALE=0.1 REPEAT=3)
+	@$(BIN)/python -m tests.benchmarks $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SCALE),--scale $(SCALE)) \
+		$(if $(REPEAT),--repeat $(REPEAT)) $(ARGS)
 
 .PHONY: migrate migrate-down seed
 migrate: runtime ## Apply the pending database migrations

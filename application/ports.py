@@ -10,7 +10,15 @@ from uuid import UUID
 from msgspec import Struct
 
 from domain.definition import Action, Definition
-from domain.facts import AnyFact, Attempt, ExecutionFailed, ExecutionSucceeded, Occurrence
+from domain.facts import (
+    AnyFact,
+    Attempt,
+    ExecutionFailed,
+    ExecutionSucceeded,
+    Occurrence,
+    TaskCancelled,
+    TaskPaused,
+)
 from domain.task import Pause
 
 
@@ -129,7 +137,7 @@ class DueTask(Struct, frozen=True, kw_only=True):
 class Unfinished(Struct, frozen=True, kw_only=True):
     """An execution that is not over: claimed by `node` until `lease_until`, or waiting for `retry_at`.
 
-    `node` None: a user has requested it, and nobody has claimed it yet.
+    `node` None: a user has requested it, and nobody has claimed it yet. What is queued is none of these.
     """
 
     execution_id: UUID
@@ -140,6 +148,14 @@ class Unfinished(Struct, frozen=True, kw_only=True):
 
 type Place = tuple[datetime, UUID]
 """Where a task stands in the order in which calls are to be sent; the id tells tasks of one instant apart."""
+
+
+class Open(Struct, frozen=True):
+    """A scheduled occurrence that is not over: started, or still `queued` behind one that is."""
+
+    task_id: UUID
+    execution_id: UUID
+    queued: bool
 
 
 class DueTasks(Protocol):
@@ -153,6 +169,12 @@ class DueTasks(Protocol):
 
     async def place(self, task_id: UUID) -> tuple[int, DueTask | None]:
         """Where one task stands, None when it is not due at any time; and the log position as in `page`."""
+        ...
+
+    async def open_runs(self) -> tuple[int, Sequence[Open]]:
+        """Every scheduled occurrence that is not over: started ones, oldest first, then queued ones in the
+        order of the log; and the log position as in `page`.
+        """
         ...
 
     async def unfinished(self, limit: int) -> Sequence[Unfinished]:
@@ -223,6 +245,9 @@ class SchedulerObserver(Protocol):
     def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
         """An execution is over and its outcome is in the log."""
 
+    def stopped(self, occurrence: Occurrence, change: TaskPaused | TaskCancelled) -> None:
+        """With that the task was taken out of service, as its own policies ask for."""
+
 
 class Clock(Protocol):
     """The time, and waiting for it."""
@@ -247,9 +272,22 @@ class Clock(Protocol):
         ...
 
 
+class Call(Struct, frozen=True, kw_only=True):
+    """One attempt to make, of an occurrence that was nominally due at `due_at`.
+
+    `once`: no doubt about a first request ever justifies a second one, not even for a broken connection.
+    """
+
+    action: Action
+    execution_id: UUID
+    number: int
+    due_at: datetime
+    once: bool = False
+
+
 class HttpCaller(Protocol):
     """Makes one attempt."""
 
-    async def call(self, action: Action, execution_id: UUID, number: int) -> Attempt:
+    async def call(self, call: Call) -> Attempt:
         """Send the action's request once and tell what happened; raises nothing but cancellation."""
         ...

@@ -9,11 +9,13 @@ from domain import execution as executions
 from domain import task as tasks
 from domain.facts import (
     AnyFact,
+    AttemptStarted,
     ExecutionFact,
-    ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
+    ExecutionTakenOver,
     IdempotencyKeyUsed,
+    PlacingFact,
     TaskCreated,
     TaskFact,
 )
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 _TASK_FACTS = get_args(TaskFact.__value__)
 _EXECUTION_FACTS = get_args(ExecutionFact.__value__)
+_FIRST_FACTS = get_args(executions.FirstFact.__value__)
+_PLACING_FACTS = get_args(PlacingFact.__value__)
 
 
 async def load_task(log: EventLog, task_id: UUID) -> Task | None:
@@ -73,24 +77,38 @@ def fold_execution(execution_id: UUID, events: Sequence[Recorded]) -> Execution 
     for fact in map(readable, events):
         if execution is not None and isinstance(fact, _EXECUTION_FACTS):
             execution = executions.evolve(execution, fact)
-        elif isinstance(fact, ExecutionStarted | ExecutionSkipped | ExecutionRequested):
+        elif isinstance(fact, _FIRST_FACTS):
             execution = executions.begin(execution_id, fact)
     return execution
 
 
-def last_claim(events: Sequence[Recorded]) -> ExecutionStarted | ExecutionSkipped | None:
+def last_claim(events: Sequence[Recorded]) -> PlacingFact | None:
     """The fact of an execution's stream that gave its task the next place.
 
     None when there is none: nothing has happened, or only what a user asked for out of turn.
     """
-    claim: ExecutionStarted | ExecutionSkipped | None = None
+    claim: PlacingFact | None = None
     for event in events:
         fact = event.fact
-        if not isinstance(fact, ExecutionStarted | ExecutionSkipped) or fact.occurrence.kind != "scheduled":
+        if not isinstance(fact, _PLACING_FACTS) or fact.occurrence.kind != "scheduled":
             continue
-        if claim is None or isinstance(fact, ExecutionStarted):
+        if claim is None or not isinstance(fact, ExecutionSkipped):
             claim = fact
     return claim
+
+
+def claimed_version(events: Sequence[Recorded]) -> int:
+    """The version of its task that the last attempt of an execution was claimed from; 0: none was claimed."""
+    version = 0
+    for event in events:
+        match event.fact:
+            case ExecutionStarted(occurrence=occurrence):
+                version = occurrence.task_version
+            case AttemptStarted(task_version=claimed) | ExecutionTakenOver(task_version=claimed):
+                version = claimed
+            case _:
+                pass
+    return version
 
 
 def readable(event: Recorded) -> AnyFact:

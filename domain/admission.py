@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from domain.admission_action import action_errors, normal_action
+from domain.admission_policies import normal_overlap, policy_errors
+from domain.admission_retry import normal_retry, retry_errors
+from domain.admission_success import normal_success, success_errors
 from domain.admission_trigger import normal_trigger, trigger_errors
-from domain.definition import Definition, RetryPolicy, Trigger
+from domain.definition import Definition, Trigger
 from domain.errors import FieldError, Inadmissible
 from domain.wording import pointer, shown
 
@@ -27,7 +30,8 @@ def admit(definition: Definition, now: datetime, *, current: Trigger | None = No
 
     Normal form: instants in UTC, cut to milliseconds (without an offset they are read as local time of the
     zone, as `local_time.real_time` does); an interval's anchor explicit; single blanks in a cron; the method
-    in upper case; header values without surrounding blanks. Admitting it again changes nothing.
+    in upper case; header values without surrounding blanks; each status once, as "503" or "5xx"; the bounds
+    of an overlap explicit. Admitting it again changes nothing.
 
     `current` is the trigger of the task that the definition replaces: left as it is, it may lie in the past.
     """
@@ -35,7 +39,9 @@ def admit(definition: Definition, now: datetime, *, current: Trigger | None = No
         *_name_errors(definition.name),
         *trigger_errors(definition.trigger, now, current),
         *action_errors(definition.action),
-        *_retry_errors(definition.retry),
+        *retry_errors(definition),
+        *success_errors(definition),
+        *policy_errors(definition),
     ]
     if errors:
         raise Inadmissible(errors)
@@ -43,6 +49,9 @@ def admit(definition: Definition, now: datetime, *, current: Trigger | None = No
         definition,
         trigger=normal_trigger(definition.trigger, now, current),
         action=normal_action(definition.action),
+        retry=normal_retry(definition.retry),
+        success=normal_success(definition.success),
+        overlap=normal_overlap(definition.overlap),
     )
 
 
@@ -55,22 +64,3 @@ def _name_errors(name: str) -> Iterator[FieldError]:
     elif strange := [mark for mark in name if unicodedata.category(mark) in _UNPRINTABLE]:
         detail = f"The name contains the character {shown(strange[0])}; leave out control characters."
         yield FieldError(pointer=where, detail=detail)
-
-
-def _retry_errors(retry: RetryPolicy) -> Iterator[FieldError]:
-    initial, longest = retry.initial_delay_seconds, retry.max_delay_seconds
-    limits = (
-        ("max_attempts", retry.max_attempts, 1, 100),
-        ("initial_delay_seconds", initial, 0, 86_400),
-        ("multiplier", retry.multiplier, 1, 10),
-        ("max_delay_seconds", longest, 0, 604_800),
-    )
-    for name, value, least, most in limits:
-        if not least <= value <= most:
-            detail = f"{name} {shown(value)} is out of range; give {least} to {most}."
-            yield FieldError(pointer=pointer("retry", name), detail=detail)
-    if 0 <= longest < initial <= 86_400:
-        detail = (
-            f"max_delay_seconds {shown(longest)} is less than initial_delay_seconds; give at least {initial}."
-        )
-        yield FieldError(pointer=pointer("retry", "max_delay_seconds"), detail=detail)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+from domain.admission_fields import range_errors
 from domain.admission_headers import header_errors
 from domain.admission_url import url_advice
 from domain.definition import Action
@@ -21,6 +22,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """RFC 9110 without CONNECT and TRACE, which are no calls of a resource, and PATCH of RFC 5789."""
 
 LONGEST_TIMEOUT_SECONDS = 3600
+MOST_REDIRECTS = 10
 
 _JSON_MEDIA_TYPE = re.compile(r"[^;]*[/+]json\s*(;.*)?", re.IGNORECASE)
 
@@ -39,12 +41,28 @@ def action_errors(action: Action) -> Iterator[FieldError]:
         given = shown(action.timeout_seconds)
         detail = f"The timeout {given} is out of range; give more than 0 and at most 3600 seconds."
         yield FieldError(pointer=pointer("action", "timeout_seconds"), detail=detail)
+    if advice := _connect_timeout_advice(action):
+        yield FieldError(pointer=pointer("action", "connect_timeout_seconds"), detail=advice)
+    yield from range_errors(("action", "max_redirects"), action.max_redirects, 0, MOST_REDIRECTS)
 
 
 def normal_action(action: Action) -> Action:
     """An admissible call as it is stored: the method in upper case, header values without blanks around."""
     headers = {name: value.strip(" \t") for name, value in action.headers.items()}
     return replace(action, method=action.method.upper(), headers=headers)
+
+
+def _connect_timeout_advice(action: Action) -> str | None:
+    bound, longest = action.connect_timeout_seconds, action.timeout_seconds
+    if bound is None or 0 < bound <= longest:
+        return None
+    if 0 < longest < bound:
+        return (
+            f"connect_timeout_seconds {shown(bound)} is longer than the whole call may take; "
+            f"give at most timeout_seconds ({longest:g}), or leave it out."
+        )
+    given = shown(bound)
+    return f"connect_timeout_seconds {given} is out of range; give more than 0 and at most timeout_seconds."
 
 
 def _payload_advice(action: Action) -> str | None:

@@ -25,7 +25,6 @@ _SET_BY_THE_CALL = {
     "connection",
     "content-length",
     "host",
-    "idempotency-key",
     "keep-alive",
     "te",
     "trailer",
@@ -56,8 +55,6 @@ def header_errors(headers: Mapping[str, str]) -> Iterator[FieldError]:
 def _name_advice(name: str, *, repeated: bool) -> str | None:
     if not _TOKEN.fullmatch(name):
         return f"The header name {shown(name)} is not valid; use letters, digits and !#$%&'*+-.^_`|~ only."
-    if name.lower() == "idempotency-key":
-        return "Idempotency-Key is set for each execution, to its id; leave it out."
     if name.lower() in _SET_BY_THE_CALL or name.lower().startswith("proxy-"):
         return f"{shown(name)} belongs to the connection and is set when the call is made; leave it out."
     if repeated:

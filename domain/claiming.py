@@ -1,129 +1,176 @@
-"""What to do with a task that is due: start its latest occurrence, skip those that were missed before it."""
+"""What to do with a task that is due: which occurrences are skipped, and what becomes of the next one."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.definition import Definition
-from domain.facts import ExecutionSkipped, ExecutionStarted, Occurrence
+from domain import overlap
+from domain.catching_up import Missed, next_turn, portion
+from domain.due import Due
+from domain.execution import Execution, Over
+from domain.facts import ExecutionQueued, ExecutionSkipped, ExecutionStarted, TaskCompleted
 from domain.identity import execution_id
-from domain.schedule import fires_at, next_after, spent
-from domain.task import Pause
+from domain.overlap import NOTHING, Going
+from domain.schedule import spent
 
-# A minute's schedule that was down for a week has missed 10,080 occurrences: they are recorded in portions.
-MAX_SKIPPED = 500
-
-
-class Due(Struct, frozen=True, kw_only=True):
-    """A task at the occurrence where it stands, after so many `runs`; `pause` is its last one."""
-
-    task_id: UUID
-    version: int
-    namespace: str
-    definition: Definition
-    due_at: datetime
-    runs: int = 0
-    pause: Pause | None = None
-
-    def occurrence(self, due_at: datetime, run: int) -> Occurrence:
-        """One of the task's scheduled occurrences."""
-        return Occurrence(
-            task_id=self.task_id,
-            task_version=self.version,
-            task_name=self.definition.name,
-            namespace=self.namespace,
-            due_at=due_at,
-            fire_at=self.delayed(due_at),
-            run=run,
-        )
-
-    def fires_at(self, due_at: datetime) -> datetime:
-        """When the call of an occurrence is to be sent."""
-        return fires_at(self.definition.trigger, self.task_id, due_at)
-
-    def delayed(self, due_at: datetime | None) -> datetime | None:
-        """The same, unless it is the instant of the occurrence itself."""
-        fire_at = None if due_at is None else self.fires_at(due_at)
-        return None if fire_at == due_at else fire_at
+type Begun = tuple[UUID, ExecutionStarted | ExecutionQueued]
+type Skipped = tuple[UUID, ExecutionSkipped]
 
 
 class Claim(Struct, frozen=True, kw_only=True):
-    """The facts to append together, each the first of its execution; `started` None: only skipped ones yet.
+    """The facts to append together, each the first of its execution; `begun` None: only skipped ones yet.
 
     `next_run_at` is the task's place afterwards, None: it has none; `runs` is how many runs count there.
+    `replaced` are the executions to cancel along with it, `end` that of a task whose last occurrence is
+    skipped. `contested`: it would have been a plain start, were it not for what goes on.
     """
 
-    skipped: tuple[tuple[UUID, ExecutionSkipped], ...]
-    started: tuple[UUID, ExecutionStarted] | None
+    skipped: tuple[Skipped, ...]
+    begun: Begun | None
     next_run_at: datetime | None
     runs: int
+    replaced: tuple[UUID, ...] = ()
+    end: TaskCompleted | None = None
+    contested: bool = False
 
-    def facts(self) -> list[tuple[UUID, ExecutionSkipped | ExecutionStarted]]:
-        """All of them with their executions, oldest first."""
-        return [*self.skipped, *((self.started,) if self.started else ())]
+    def facts(self) -> list[Skipped | Begun]:
+        """Those about its own executions, oldest first."""
+        return [*self.skipped, *((self.begun,) if self.begun else ())]
 
-    def without(self, taken: Collection[UUID], due: Due) -> Claim:
-        """What is left of the claim of `due` when users have had some of its executions run out of turn."""
+    def without(self, taken: Mapping[UUID, Execution], due: Due) -> Claim:
+        """What is left of the claim of `due` when some of its executions have their entries already.
+
+        Users have had them run out of turn, or they were claimed before. A schedule whose last occurrence a
+        user has had run ends with it.
+        """
         skipped = tuple(one for one in self.skipped if one[0] not in taken)
-        if self.started is None or self.started[0] not in taken:
-            return replace(self, skipped=skipped)
-        following = next_after(due.definition.trigger, self.started[1].occurrence.due_at)
-        return Claim(skipped=skipped, started=None, next_run_at=following, runs=due.runs)
+        if self.begun is None or self.begun[0] not in taken:
+            end = self.end if self.end is None else _ended(taken.get(self.end.execution_id), self.end, due)
+            return replace(self, skipped=skipped, end=end)
+        begun, fact = self.begun
+        following = due.after(fact.occurrence.due_at)
+        last = TaskCompleted(at=fact.at, outcome="failed", execution_id=begun) if following is None else None
+        end = None if last is None else _ended(taken[begun], last, due)
+        return Claim(skipped=skipped, begun=None, next_run_at=following, runs=due.runs, end=end)
 
 
-def claim(due: Due, node: str, lease: timedelta, now: datetime) -> Claim:
-    """Claim the latest occurrence that is due; one is missed once the call of the next is due as well.
+def _ended(last: Execution | None, end: TaskCompleted, due: Due) -> TaskCompleted | None:
+    """The end of a task with its last occurrence; None: what was claimed in turn ends it by itself."""
+    if last is None:
+        return end
+    if last.occurrence.kind == "scheduled":
+        return None
+    ran = due.runs > 0 or not isinstance(last, Over) or last.status == "succeeded"
+    return replace(end, outcome="succeeded" if ran else "failed")
 
-    The lease lasts `lease` beyond the time that the attempt may take.
+
+class Claimant(Struct, frozen=True):
+    """Who claims; the lease lasts `margin` beyond the time that the attempt may take."""
+
+    node: str
+    margin: timedelta
+
+
+def claim(due: Due, claimant: Claimant, now: datetime, going: Going = NOTHING) -> Claim:
+    """Skip what the catch-up policy does not run, and begin the next one as the overlap policy says.
+
+    `going` is what goes on of the task's scheduled executions, as far as anybody knows.
     """
-    trigger = due.definition.trigger
-    skipped: list[tuple[UUID, ExecutionSkipped]] = []
-    due_at = due.due_at
-    following = next_after(trigger, due_at)
-    while following is not None and due.fires_at(following) <= now:
-        if len(skipped) == MAX_SKIPPED:
-            return Claim(skipped=tuple(skipped), started=None, next_run_at=due_at, runs=due.runs)
-        skipped.append((execution_id(due.task_id, due_at, "scheduled"), _missed(due, due_at, following, now)))
-        due_at, following = following, next_after(trigger, following)
+    turn = next_turn(due, now)
+    skipped = tuple(_skipped(due, missed, now) for missed in turn.missed)
+    if turn.due_at is None:
+        end = _end(due, turn.following, skipped, going, now)
+        return Claim(skipped=skipped, begun=None, next_run_at=turn.following, runs=due.runs, end=end)
+    course = overlap.course(due.definition, going)
+    if course == "skip":
+        return _overlapped(due, turn.due_at, skipped, going, now)
     run = due.runs + 1
-    if spent(trigger, run):
-        following = None
-    occurrence = due.occurrence(due_at, run)
-    started = ExecutionStarted(
-        at=now,
-        occurrence=occurrence,
-        node=node,
-        lease_until=max(now, occurrence.send_at)
-        + timedelta(seconds=due.definition.action.timeout_seconds)
-        + lease,
-        next_run_at=following,
-        next_fire_at=due.delayed(following),
-    )
+    following = None if spent(due.definition.trigger, run) else turn.following
+    if course == "queue":
+        begun = _queued(due, turn.due_at, following, going, now)
+    else:
+        begun = _started(due, turn.due_at, following, claimant, now)
     return Claim(
-        skipped=tuple(skipped),
-        started=(execution_id(due.task_id, due_at, "scheduled"), started),
+        skipped=skipped,
+        begun=begun,
         next_run_at=following,
         runs=run,
+        replaced=overlap.replaced(due.definition, going) if course == "replace" else (),
+        contested=course != "start",
     )
 
 
-def _missed(due: Due, due_at: datetime, following: datetime, now: datetime) -> ExecutionSkipped:
-    return ExecutionSkipped(
+def _started(
+    due: Due, due_at: datetime, following: datetime | None, claimant: Claimant, now: datetime
+) -> Begun:
+    occurrence = due.occurrence(due_at, due.runs + 1)
+    timeout = timedelta(seconds=due.definition.action.timeout_seconds)
+    fact = ExecutionStarted(
         at=now,
-        occurrence=due.occurrence(due_at, due.runs),
-        reason=_why_missed(due, due_at, following),
+        occurrence=occurrence,
+        node=claimant.node,
+        lease_until=max(now, occurrence.send_at) + timeout + claimant.margin,
         next_run_at=following,
         next_fire_at=due.delayed(following),
     )
+    return execution_id(due.task_id, due_at, "scheduled"), fact
 
 
-def _why_missed(due: Due, due_at: datetime, following: datetime) -> str:
-    pause = due.pause
-    if pause is not None and pause.since <= due_at < pause.until:
-        return f"the task was paused (from {pause.since.isoformat()} to {pause.until.isoformat()})"
-    return f"missed: not started before the next occurrence was due ({following.isoformat()})"
+def _queued(due: Due, due_at: datetime, following: datetime | None, going: Going, now: datetime) -> Begun:
+    fact = ExecutionQueued(
+        at=now,
+        occurrence=due.occurrence(due_at, due.runs + 1),
+        behind=going.oldest,
+        next_run_at=following,
+        next_fire_at=due.delayed(following),
+    )
+    return execution_id(due.task_id, due_at, "scheduled"), fact
+
+
+def _overlapped(
+    due: Due, due_at: datetime, missed: tuple[Skipped, ...], going: Going, now: datetime
+) -> Claim:
+    """Skip the one whose turn it is and what is due after it: there is no room for any of these now."""
+    reason, skipped = overlap.why_skipped(due.definition, going), list(missed)
+    place: datetime | None = due_at
+    for each, place in portion(due, due_at, now):
+        execution, fact = _skipped(due, Missed(each, reason, "overlap", place), now)
+        skipped.append((execution, replace(fact, behind=going.oldest)))
+    return Claim(
+        skipped=tuple(skipped),
+        begun=None,
+        next_run_at=place,
+        runs=due.runs,
+        end=_end(due, place, skipped, going, now),
+        contested=True,
+    )
+
+
+def _skipped(due: Due, missed: Missed, now: datetime) -> Skipped:
+    fact = ExecutionSkipped(
+        at=now,
+        occurrence=due.occurrence(missed.due_at, due.runs),
+        reason=missed.reason,
+        next_run_at=missed.following,
+        next_fire_at=due.delayed(missed.following),
+        by=missed.by,
+    )
+    return execution_id(due.task_id, missed.due_at, "scheduled"), fact
+
+
+def _end(
+    due: Due, following: datetime | None, skipped: Sequence[Skipped], going: Going, now: datetime
+) -> TaskCompleted | None:
+    """Of a task whose last occurrence is skipped: nobody else would end it.
+
+    It succeeded if it has run at all, or still does.
+    """
+    if following is not None:
+        return None
+    ran = due.runs > 0 or going != NOTHING
+    return TaskCompleted(at=now, outcome="succeeded" if ran else "failed", execution_id=skipped[-1][0])

@@ -5,11 +5,12 @@
    (none) ─────────▶ Running ─────────────────────────▶ succeeded
      │               ▲ │ ▲ │ └── fail, no attempt left ──▶ failed
      ├─▶ Requested ──┘ │ │ └── renew, take over: a new attempt or lease, still Running
-     │   by a user     ▼ │ attempt started
-     │              Waiting
+     │   by a user,    ▼ │ attempt started
+     │   or queued  Waiting
      └──── skip (or dropped right before the send) ────▶ skipped
 
    Requested, Running, Waiting ── task over, or cancelled by a user ──▶ cancelled
+   Waiting ── its next attempt may not begin any more ──▶ failed
 ```
 
 A skipped one starts after all when its task was moved away from its instant and back to it, or on request.
@@ -17,24 +18,24 @@ A skipped one starts after all when its task was moved away from its instant and
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, assert_never
 from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain import retry
+from domain import failing, retry, success
 from domain import task as tasks
 from domain.definition import Definition, RetryPolicy
 from domain.facts import (
-    Answered,
     Attempt,
     AttemptFailed,
     AttemptStarted,
     ExecutionCancelled,
     ExecutionFact,
     ExecutionFailed,
+    ExecutionQueued,
     ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
@@ -46,20 +47,34 @@ from domain.task import Task
 
 # A task whose calls take their scheduler down each time must come to an end.
 MAX_LOST_ATTEMPTS = 5
+# A retry that was planned in time is made in time, though its claim, or its turn to be sent, takes a moment.
+LATE_AFTER = timedelta(seconds=5)
 
 
 class Known(Struct, frozen=True, kw_only=True):
-    """What every state of an execution tells. `version` counts its facts, `lost` its unknown outcomes."""
+    """What every state of an execution tells. `version` counts its facts, `lost` its unknown outcomes.
+
+    `began_at` is when its first attempt was to be sent, as claimed; None: none was. `sent`: the target may
+    have had the request of an attempt that is over.
+    """
 
     id: UUID
     occurrence: Occurrence
     version: int
     attempts: int
     lost: int = 0
+    began_at: datetime | None = None
+    sent: bool = False
 
 
 class Requested(Known, frozen=True, kw_only=True):
-    """Wanted by a user; no scheduler has claimed it yet."""
+    """Wanted by a user, or queued behind a run of its task; no scheduler has claimed it yet.
+
+    A queued one has given its task the place `next_run_at`, to be called at `next_fire_at`.
+    """
+
+    next_run_at: datetime | None = None
+    next_fire_at: datetime | None = None
 
 
 class Running(Known, frozen=True, kw_only=True):
@@ -86,23 +101,27 @@ type Execution = Requested | Running | Waiting | Over
 
 
 def conclude(
-    execution: Running, attempt: Attempt, policy: RetryPolicy, now: datetime, chance: float
+    execution: Running, attempt: Attempt, definition: Definition, now: datetime, chance: float
 ) -> ExecutionSucceeded | AttemptFailed | ExecutionFailed:
     """What an attempt's answer means: success, another attempt later, or the end.
 
     Attempts whose outcome got lost do not count against `max_attempts`. `chance` (0…1) spreads the retries.
     """
-    task_id = execution.occurrence.task_id
-    if retry.succeeded(attempt.answer):
+    task_id, policy, answer = execution.occurrence.task_id, definition.retry, attempt.answer
+    admitted, unmet = success.admits(definition.success, answer), success.unmet(definition.success, answer)
+    if admitted and unmet is None:
         return ExecutionSucceeded(at=now, task_id=task_id, attempt=attempt)
-    made = attempt.number - execution.lost
-    if not retry.worth_repeating(attempt.answer):
-        return ExecutionFailed(at=now, task_id=task_id, attempt=attempt, reason=_final(attempt))
-    if made >= policy.max_attempts:
-        reason = f"attempt {made} of {policy.max_attempts} failed{_besides(execution.lost)}"
-        return ExecutionFailed(at=now, task_id=task_id, attempt=attempt, reason=reason)
-    retry_at = now + retry.delay(policy, made, chance)
-    return AttemptFailed(at=now, task_id=task_id, attempt=attempt, retry_at=retry_at)
+    made, sent = attempt.number - execution.lost, execution.sent or failing.may_have_been_sent(answer)
+    retry_at = retry.next_at(policy, answer, made, now, chance)
+    reason = (
+        retry.why_final(policy, answer, admitted=admitted)
+        or failing.why_not_twice(definition.delivery, sent=sent)
+        or failing.why_last(policy, made, execution.lost)
+        or failing.why_too_late(policy, execution.began_at, retry_at)
+    )
+    if reason is not None:
+        return ExecutionFailed(at=now, task_id=task_id, attempt=attempt, reason=reason, unmet=unmet)
+    return AttemptFailed(at=now, task_id=task_id, attempt=attempt, retry_at=retry_at, unmet=unmet)
 
 
 class Lease(Struct, frozen=True, kw_only=True):
@@ -139,12 +158,45 @@ def take_over(execution: Running, lease: Lease, now: datetime) -> ExecutionTaken
     )
 
 
-def give_up(execution: Running, now: datetime) -> ExecutionFailed | None:
-    """Fail what has lost its scheduler too often; None while another attempt is allowed."""
-    if execution.lost < MAX_LOST_ATTEMPTS:
+def give_up(execution: Running, definition: Definition, now: datetime) -> ExecutionFailed | None:
+    """Fail what its scheduler has left, when it may have no other attempt from now on; None while it may."""
+    unknown = f"the outcome of attempt {execution.attempts} is unknown, as its scheduler stopped meanwhile"
+    if definition.delivery == "at_most_once":
+        reason = f"{unknown}, and at_most_once allows no second call"
+    elif execution.lost >= MAX_LOST_ATTEMPTS:
+        attempts = execution.lost + 1
+        reason = f"the outcomes of {attempts} attempts are unknown: their schedulers stopped meanwhile"
+    elif too_late := failing.why_too_late(definition.retry, execution.began_at, now):
+        reason = f"{unknown}, and {too_late}"
+    else:
         return None
-    reason = f"the outcomes of {execution.lost + 1} attempts are unknown: their schedulers stopped meanwhile"
     return ExecutionFailed(at=now, task_id=execution.occurrence.task_id, attempt=None, reason=reason)
+
+
+def lapse(execution: Running | Waiting, definition: Definition, now: datetime) -> ExecutionFailed | None:
+    """Fail what waits for an attempt, or claimed it and did not send it, that may not begin any more.
+
+    None while it may. Its time has passed unclaimed, or the task was changed meanwhile.
+    """
+    reason = failing.why_not_twice(definition.delivery, sent=execution.sent)
+    reason = reason or _why_too_late(execution, definition.retry, now)
+    if reason is None:
+        return None
+    task_id = execution.occurrence.task_id
+    return ExecutionFailed(at=now, task_id=task_id, attempt=None, reason=reason, lapsed=True)
+
+
+def _why_too_late(execution: Running | Waiting, policy: RetryPolicy, now: datetime) -> str | None:
+    """A first attempt never is, and others may begin a moment later than they were planned."""
+    match execution:
+        case Waiting(retry_at=planned) if now <= planned + LATE_AFTER:
+            return failing.why_too_late(policy, execution.began_at, planned)
+        case Running(attempts=1):
+            return None
+        case Running() if not failing.why_too_late(policy, execution.began_at, now - LATE_AFTER):
+            return None
+        case _:
+            return failing.why_too_late(policy, execution.began_at, now)
 
 
 def drop(
@@ -160,29 +212,39 @@ def drop(
     match task:
         case tasks.Over(status="cancelled") if never_sent:
             reason = "the task was cancelled before the call was sent"
-            return ExecutionSkipped(at=now, occurrence=occurrence, reason=reason, next_run_at=None)
+            return ExecutionSkipped(
+                at=now, occurrence=occurrence, reason=reason, next_run_at=None, by="change"
+            )
         case tasks.Over(status="cancelled"):
             reason = "the task was cancelled: no further attempt is made"
-            return ExecutionCancelled(at=now, task_id=occurrence.task_id, reason=reason)
+            interrupted = isinstance(execution, Running) and not unsent
+            return ExecutionCancelled(
+                at=now, task_id=occurrence.task_id, reason=reason, interrupted=interrupted
+            )
         case tasks.Scheduled() | tasks.Paused() | tasks.Over():
             kept = occurrence.kind != "scheduled" or task.definition.trigger == claimed_from.trigger
             if not never_sent or kept or tasks.includes(task.definition, occurrence.due_at):
                 return None
             reason = "the task was rescheduled before the call was sent"
             place = None if isinstance(task, tasks.Over) else task.placed_at
-            return ExecutionSkipped(at=now, occurrence=occurrence, reason=reason, next_run_at=place)
+            return ExecutionSkipped(
+                at=now, occurrence=occurrence, reason=reason, next_run_at=place, by="change"
+            )
         case _:
             assert_never(task)
 
 
-def begin(execution_id: UUID, fact: ExecutionStarted | ExecutionSkipped | ExecutionRequested) -> Execution:
+type FirstFact = ExecutionStarted | ExecutionSkipped | ExecutionRequested | ExecutionQueued
+
+
+def begin(execution_id: UUID, fact: FirstFact) -> Execution:
     """The state after the first fact of a stream."""
     match fact:
         case ExecutionStarted():
             return start(execution_id, fact)
         case ExecutionSkipped():
             return Over(id=execution_id, occurrence=fact.occurrence, version=1, attempts=0, status="skipped")
-        case ExecutionRequested():
+        case ExecutionRequested() | ExecutionQueued():
             return _requested(execution_id, fact, 1)
         case _:
             assert_never(fact)
@@ -198,6 +260,7 @@ def start(execution_id: UUID, fact: ExecutionStarted, version: int = 1) -> Runni
         occurrence=fact.occurrence,
         version=version,
         attempts=1,
+        began_at=max(fact.at, fact.occurrence.send_at),
         node=fact.node,
         lease_until=fact.lease_until,
     )
@@ -207,16 +270,17 @@ def evolve(execution: Execution, fact: ExecutionFact) -> Execution:
     """The state after a further fact. Never refuses: what is in the log has happened."""
     after = replace(execution, version=execution.version + 1)
     match fact:
-        case ExecutionRequested():
+        case ExecutionRequested() | ExecutionQueued():
             return _requested(execution.id, fact, after.version)
         case ExecutionStarted():
             return start(execution.id, fact, after.version)
         case AttemptFailed():
-            return Waiting(**_known(after), retry_at=fact.retry_at)
+            sent = after.sent or failing.may_have_been_sent(fact.attempt.answer)
+            return Waiting(**_known(replace(after, sent=sent)), retry_at=fact.retry_at)
         case AttemptStarted():
             return _claimed(replace(after, attempts=fact.number), fact)
         case ExecutionTakenOver():
-            return _claimed(replace(after, attempts=fact.number, lost=after.lost + 1), fact)
+            return _claimed(replace(after, attempts=fact.number, lost=after.lost + 1, sent=True), fact)
         case ExecutionSucceeded():
             return _over(after, "succeeded")
         case ExecutionFailed():
@@ -229,8 +293,11 @@ def evolve(execution: Execution, fact: ExecutionFact) -> Execution:
             assert_never(fact)
 
 
-def _requested(execution_id: UUID, fact: ExecutionRequested, version: int) -> Requested:
-    return Requested(id=execution_id, occurrence=fact.occurrence, version=version, attempts=0)
+def _requested(execution_id: UUID, fact: ExecutionRequested | ExecutionQueued, version: int) -> Requested:
+    wanted = Requested(id=execution_id, occurrence=fact.occurrence, version=version, attempts=0)
+    if isinstance(fact, ExecutionRequested):
+        return wanted
+    return replace(wanted, next_run_at=fact.next_run_at, next_fire_at=fact.next_fire_at)
 
 
 def _claimed(known: Known, fact: AttemptStarted | ExecutionTakenOver) -> Running:
@@ -243,20 +310,3 @@ def _over(known: Known, ending: Ending) -> Over:
 
 def _known(known: Known) -> dict[str, Any]:
     return {name: getattr(known, name) for name in Known.__struct_fields__}
-
-
-def _besides(lost: int) -> str:
-    match lost:
-        case 0:
-            return ""
-        case 1:
-            return " (1 more was lost)"
-        case _:
-            return f" ({lost} more were lost)"
-
-
-def _final(attempt: Attempt) -> str:
-    answer = attempt.answer
-    if isinstance(answer, Answered):
-        return f"status {answer.status_code} is final: only 408, 425, 429 and 5xx are tried again"
-    return "this failure is final: trying again would not help"

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from domain.definition import Definition
 
 type OccurrenceKind = Literal["scheduled", "manual", "backfill"]
+type SkippedBy = Literal["catch_up", "pause", "overlap", "change"]
 type Outcome = Literal["succeeded", "failed"]
 
 
@@ -64,9 +65,11 @@ class TaskResumed(Fact, frozen=True, kw_only=True):
 
 
 class TaskCancelled(Fact, frozen=True, kw_only=True):
-    """No further occurrence starts."""
+    """No further occurrence starts; `reason` says why when no user asked for it."""
 
     topic: ClassVar[str] = "task.cancelled.v1"
+
+    reason: str | None = None
 
 
 class TaskCompleted(Fact, frozen=True, kw_only=True):
@@ -75,6 +78,15 @@ class TaskCompleted(Fact, frozen=True, kw_only=True):
     topic: ClassVar[str] = "task.completed.v1"
 
     outcome: Outcome
+    execution_id: UUID
+
+
+class TaskFailuresCounted(Fact, frozen=True, kw_only=True):
+    """So many executions have failed in a row, `execution_id` being the last of them; 0: it succeeded."""
+
+    topic: ClassVar[str] = "task.failures_counted.v1"
+
+    failures: int
     execution_id: UUID
 
 
@@ -114,10 +126,14 @@ class Answered(Struct, frozen=True, kw_only=True, tag_field="kind", tag="answere
 
 
 class Unanswered(Struct, frozen=True, kw_only=True, tag_field="kind", tag="unanswered"):
-    """No usable answer: `error` says why in one sentence; `retryable` whether another attempt may help."""
+    """No usable answer: `error` says why in one sentence; `retryable` whether another attempt may help.
+
+    `sent` False: the request has certainly not reached the target, not even in part.
+    """
 
     error: str
     retryable: bool = True
+    sent: bool = True
 
 
 type Answer = Answered | Unanswered
@@ -140,6 +156,20 @@ class ExecutionRequested(Fact, frozen=True, kw_only=True):
     occurrence: Occurrence
 
 
+class ExecutionQueued(Fact, frozen=True, kw_only=True):
+    """A scheduled occurrence waits until the run `behind` which it stands is over, and starts then.
+
+    `next_run_at` and `next_fire_at` are as in a start.
+    """
+
+    topic: ClassVar[str] = "execution.queued.v1"
+
+    occurrence: Occurrence
+    behind: UUID
+    next_run_at: datetime | None
+    next_fire_at: datetime | None = None
+
+
 class ExecutionStarted(Fact, frozen=True, kw_only=True):
     """The claim of an occurrence and of its first attempt; `next_run_at` is the task's next place.
 
@@ -156,13 +186,17 @@ class ExecutionStarted(Fact, frozen=True, kw_only=True):
 
 
 class AttemptFailed(Fact, frozen=True, kw_only=True):
-    """An attempt failed and another one follows at `retry_at`; the lease is given back."""
+    """An attempt failed and another one follows at `retry_at`; the lease is given back.
+
+    `unmet` is what the success policy asks for and an answer lacked whose status it admits.
+    """
 
     topic: ClassVar[str] = "execution.attempt_failed.v1"
 
     task_id: UUID
     attempt: Attempt
     retry_at: datetime
+    unmet: str | None = None
 
 
 class AttemptStarted(Fact, frozen=True, kw_only=True):
@@ -200,17 +234,26 @@ class ExecutionSucceeded(Fact, frozen=True, kw_only=True):
 
 
 class ExecutionFailed(Fact, frozen=True, kw_only=True):
-    """No attempt succeeded and none follows; `attempt` None: the outcome of the last one is unknown."""
+    """No attempt succeeded and none follows; `attempt` None: the outcome of the last one is unknown.
+
+    Unless it `lapsed`: all attempts are told of, and the one that was waited for may not begin any more.
+    `unmet` is as in `AttemptFailed`.
+    """
 
     topic: ClassVar[str] = "execution.failed.v1"
 
     task_id: UUID
     attempt: Attempt | None
     reason: str
+    unmet: str | None = None
+    lapsed: bool = False
 
 
 class ExecutionSkipped(Fact, frozen=True, kw_only=True):
-    """An occurrence that will not run, and why; `next_run_at` and `next_fire_at` are as in a start."""
+    """An occurrence that will not run, and why; `next_run_at` and `next_fire_at` are as in a start.
+
+    `by` is what decided (None: facts of before it was told), `behind` the run that it would have overlapped.
+    """
 
     topic: ClassVar[str] = "execution.skipped.v1"
 
@@ -218,12 +261,15 @@ class ExecutionSkipped(Fact, frozen=True, kw_only=True):
     reason: str
     next_run_at: datetime | None
     next_fire_at: datetime | None = None
+    by: SkippedBy | None = None
+    behind: UUID | None = None
 
 
 class ExecutionCancelled(Fact, frozen=True, kw_only=True):
     """An execution that will make no further attempt, and why.
 
     `interrupted`: an attempt was claimed, so its call may have been under way; what it did is unknown.
+    `replaced_by`: the overlap policy ended it in favour of that execution.
     """
 
     topic: ClassVar[str] = "execution.cancelled.v1"
@@ -231,6 +277,7 @@ class ExecutionCancelled(Fact, frozen=True, kw_only=True):
     task_id: UUID
     reason: str
     interrupted: bool = False
+    replaced_by: UUID | None = None
 
 
 class IdempotencyKeyUsed(Fact, frozen=True, kw_only=True):
@@ -248,9 +295,12 @@ class IdempotencyKeyUsed(Fact, frozen=True, kw_only=True):
     execution_id: UUID | None = None
 
 
-type TaskFact = TaskCreated | TaskUpdated | TaskPaused | TaskResumed | TaskCancelled | TaskCompleted
+type TaskFact = (
+    TaskCreated | TaskUpdated | TaskPaused | TaskResumed | TaskCancelled | TaskCompleted | TaskFailuresCounted
+)
 type ExecutionFact = (
     ExecutionRequested
+    | ExecutionQueued
     | ExecutionStarted
     | AttemptFailed
     | AttemptStarted
@@ -260,4 +310,6 @@ type ExecutionFact = (
     | ExecutionSkipped
     | ExecutionCancelled
 )
+type PlacingFact = ExecutionStarted | ExecutionQueued | ExecutionSkipped
+"""What gives a task its next place, when the occurrence is a scheduled one."""
 type AnyFact = TaskFact | ExecutionFact | IdempotencyKeyUsed

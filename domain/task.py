@@ -21,7 +21,7 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.definition import Definition
+from domain.definition import Definition, OneOff
 from domain.errors import TaskAlreadyOver, VersionMismatch
 from domain.facts import (
     Occurrence,
@@ -30,6 +30,7 @@ from domain.facts import (
     TaskCompleted,
     TaskCreated,
     TaskFact,
+    TaskFailuresCounted,
     TaskPaused,
     TaskResumed,
     TaskUpdated,
@@ -40,7 +41,11 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 class Known(Struct, frozen=True, kw_only=True):
-    """What every state of a task tells. `version` counts its facts."""
+    """What every state of a task tells. `version` counts its facts.
+
+    `failures` is how many executions have failed in a row, if its retry policy has them counted; the last
+    `counts` facts only counted them, which is no change that `updated_at` or a user's If-Match tells of.
+    """
 
     id: UUID
     namespace: str
@@ -48,6 +53,8 @@ class Known(Struct, frozen=True, kw_only=True):
     version: int
     created_at: datetime
     updated_at: datetime
+    failures: int = 0
+    counts: int = 0
 
 
 class Pause(Struct, frozen=True, kw_only=True):
@@ -195,9 +202,15 @@ def pass_over(task: Scheduled, due_at: datetime, runs: int, now: datetime) -> Ta
 
 
 def completes(definition: Definition, occurrence: Occurrence) -> bool:
-    """Whether the end of an occurrence that was claimed from this trigger is the end of the task."""
+    """Whether the end of an occurrence that was claimed from this trigger is the end of the task.
+
+    That of a backfill is not, unless it is all there is: earlier ones may still have to be accounted for, and
+    who comes to its instant in turn ends the task.
+    """
     trigger = definition.trigger
     if occurrence.kind == "manual" or not ends(trigger):
+        return False
+    if occurrence.kind == "backfill" and not isinstance(trigger, OneOff):
         return False
     return spent(trigger, occurrence.run) or next_after(trigger, occurrence.due_at) is None
 
@@ -223,7 +236,7 @@ def begin(task_id: UUID, fact: TaskCreated) -> Task:
 
 def evolve(task: Task, fact: TaskFact) -> Task:
     """The state after a further fact. Never refuses: what is in the log has happened."""
-    after = replace(task, version=task.version + 1, updated_at=fact.at)
+    after = replace(task, version=task.version + 1, updated_at=fact.at, counts=0)
     match fact:
         case TaskCreated():
             return replace(begin(task.id, fact), version=after.version, placed_in=after.version)
@@ -237,6 +250,8 @@ def evolve(task: Task, fact: TaskFact) -> Task:
             return _over(after, "cancelled")
         case TaskCompleted():
             return _over(after, "completed" if fact.outcome == "succeeded" else "failed")
+        case TaskFailuresCounted():
+            return replace(task, version=after.version, failures=fact.failures, counts=task.counts + 1)
         case _:
             assert_never(fact)
 
@@ -251,7 +266,7 @@ def ends_with(task: Placed, occurrence: Occurrence) -> bool:
 
 
 def _redefined(task: Task, fact: TaskUpdated) -> Task:
-    task = replace(task, definition=fact.definition)
+    task = replace(task, definition=fact.definition, failures=0)
     if isinstance(task, Placed) and fact.next_run_at is not None:
         return replace(task, placed_at=fact.next_run_at, placed_in=task.version, placed_runs=fact.runs)
     return task
@@ -266,7 +281,9 @@ def _paused(task: Task, fact: TaskPaused) -> Task:
 def _resumed(task: Task, fact: TaskResumed) -> Task:
     if not isinstance(task, Paused):
         return task
-    return Scheduled(**_fields(task, Placed), pause=Pause(since=task.since, until=fact.at))
+    return Scheduled(
+        **_fields(replace(task, failures=0), Placed), pause=Pause(since=task.since, until=fact.at)
+    )
 
 
 def _over(task: Task, ending: Ending) -> Over:
@@ -278,6 +295,9 @@ def _fields(task: Task, shape: type[Known]) -> dict[str, Any]:
 
 
 def check_version(task: Task, expected: int | None) -> None:
-    """Raises `VersionMismatch` unless the task is at the version that a user has seen (None: any)."""
-    if expected is not None and expected != task.version:
+    """Raises `VersionMismatch` when the task has changed since the version that a user has seen (None: any).
+
+    Counting failures is no change.
+    """
+    if expected is not None and not task.version - task.counts <= expected <= task.version:
         raise VersionMismatch(task.id, expected, task.version)

@@ -7,9 +7,13 @@ _LONGEST_SHOWN = 80
 
 def shown(value: object) -> str:
     """The value in quotes, cut to 80 characters, with everything that is not printable escaped."""
-    text = str(value)
+    return f'"{printed(str(value))}"'
+
+
+def printed(text: str) -> str:
+    """The text, cut to 80 characters, with everything that is not printable escaped."""
     cut = text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
-    return '"' + "".join(map(_printable, cut)) + '"'
+    return "".join(map(_printable, cut))
 
 
 def _printable(character: str) -> str:

@@ -149,6 +149,14 @@ class Instruments:
             registry=self._registry,
             multiprocess_mode="livesum",
         )
+        self._stopped = Counter(
+            "chronoledger_tasks_stopped",
+            "Tasks that were paused after failures in a row, or cancelled as their target is gone (410).",
+            ["reason"],
+            registry=self._registry,
+        )
+        for reason in ("failures", "gone"):
+            self._stopped.labels(reason)
         self._unlogged = Counter(
             "chronoledger_task_log_dropped",
             "Executions that are missing in the task log because it could not be written.",
@@ -205,6 +213,10 @@ class Instruments:
     def clock_offset(self, seconds: float) -> None:
         """The clock of this machine is so far ahead of the database's."""
         self._clock_offset.set(seconds)
+
+    def task_stopped(self, reason: str) -> None:
+        """A task was taken out of service by its own policies: for `failures`, or as `gone`."""
+        self._stopped.labels(reason).inc()
 
     def log_dropped(self, count: int) -> None:
         """The task log lost executions."""

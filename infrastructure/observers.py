@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from domain.facts import Answered, ExecutionSucceeded
+from domain.facts import Answered, ExecutionSucceeded, TaskPaused
 
 if TYPE_CHECKING:
-    from domain.facts import ExecutionFailed, Occurrence
+    from domain.facts import ExecutionFailed, Occurrence, TaskCancelled
     from infrastructure.metrics import Instruments
     from infrastructure.task_log import TaskLog
 
@@ -23,6 +23,7 @@ class ObservedScheduler:
 
     def __init__(self, instruments: Instruments, task_log: TaskLog) -> None:
         self._task_log = task_log
+        self._task_stopped = instruments.task_stopped
         self.claimed = instruments.claimed
         self.in_flight = instruments.in_flight
         self.indexed = instruments.indexed
@@ -45,6 +46,17 @@ class ObservedScheduler:
             duration_ms=attempt.duration_ms if attempt else None,
             status_code=answer.status_code if isinstance(answer, Answered) else None,
             success=isinstance(outcome, ExecutionSucceeded),
+        )
+
+    def stopped(self, occurrence: Occurrence, change: TaskPaused | TaskCancelled) -> None:
+        """One line for whoever wonders why nothing is called any more; resuming is up to them."""
+        failing = isinstance(change, TaskPaused)
+        self._task_stopped("failures" if failing else "gone")
+        log.warning(
+            "task paused after failures" if failing else "task cancelled as its target is gone",
+            task_id=str(occurrence.task_id),
+            task_name=occurrence.task_name,
+            reason=change.note if isinstance(change, TaskPaused) else change.reason,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from domain.wording import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from application.explanation.account import Event, Explanation, Statement
+    from application.explanation.account import Event, Explanation, Rule, Statement
 
 
 class OfTask(Struct, frozen=True):
@@ -75,6 +75,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         ("task", explanation.task_id),
         ("execution", explanation.execution_id),
         ("instant", explanation.at),
+        ("late by", _lateness(explanation.lateness_ms)),
         ("before", explanation.previous),
         ("after", explanation.next),
     )
@@ -86,11 +87,20 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         yield from _statement(statement)
 
 
+def _lateness(milliseconds: int | None) -> str | None:
+    return wording.span(timedelta(milliseconds=milliseconds)) if milliseconds else None
+
+
 def _statement(statement: Statement) -> Iterator[str]:
     yield f"- {statement.text}"
-    yield f"  rule: {statement.rule.name}: {statement.rule.text}"
+    yield f"  rule: {_rule(statement.rule)}"
     for event in statement.events:
         yield f"  event: {_event(event)}"
+
+
+def _rule(rule: Rule) -> str:
+    """Most policies name themselves in what they say."""
+    return rule.text if rule.text.startswith(f"{rule.name} ") else f"{rule.name}: {rule.text}"
 
 
 def _event(event: Event) -> str:

@@ -109,6 +109,15 @@ class DueReader:
         ]
         return rows[0][0], due
 
+    async def open_runs(self) -> tuple[int, Sequence[tuple[UUID, UUID, bool]]]:
+        """Task, execution and whether it is queued, of every scheduled occurrence that is not over: started
+        ones, oldest first, then queued ones in the order of the log; and the position that they reflect.
+        """
+        async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(statement("open_runs"))
+            rows = await cursor.fetchall()
+        return rows[0][0], [tuple(row[1:]) for row in rows if row[1] is not None]
+
     async def unfinished(self, limit: int) -> Sequence[UnfinishedRow]:
         """Executions that are not over, those first that need somebody soonest.
 

@@ -148,10 +148,7 @@ def _task(row: tuple[Any, ...]) -> TaskView:
     return TaskView(
         id=task_id,
         namespace=namespace,
-        name=definition.name,
-        trigger=definition.trigger,
-        action=definition.action,
-        retry=definition.retry,
+        **{name: getattr(definition, name) for name in Definition.__struct_fields__},
         status=status,
         next_run=next_run,
         created_at=created_at,

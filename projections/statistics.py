@@ -16,6 +16,7 @@ from domain.facts import (
     AttemptStarted,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionQueued,
     ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
@@ -25,6 +26,7 @@ from domain.facts import (
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
+    TaskFailuresCounted,
     TaskPaused,
     TaskResumed,
     TaskUpdated,
@@ -86,19 +88,19 @@ def fold(known: Mapping[UUID, datetime], entries: Iterable[Entry]) -> Tally:
 
 def _count(tally: Tally, known: Mapping[UUID, datetime], entry: Entry) -> None:
     match entry.fact:
-        case ExecutionStarted(occurrence=occurrence):
-            # A backfill is due in the past by intention: that is not lateness.
-            if occurrence.kind != "backfill":
-                tally.opened[entry.stream] = occurrence.send_at
+        case ExecutionQueued(occurrence=occurrence):
+            tally.opened[entry.stream] = occurrence.send_at
+        case ExecutionStarted() as fact:
+            _start(tally, known, entry.stream, fact)
         case AttemptFailed(attempt=attempt):
             tally.totals["attempts", "failed"] += 1
             _settle(tally, known, entry.stream, attempt)
         case ExecutionSucceeded(attempt=attempt):
             tally.totals["attempts", "succeeded"] += 1
             _finish(tally, known, entry, "succeeded", attempt)
-        case ExecutionFailed(attempt=attempt):
-            tally.totals["attempts", "lost" if attempt is None else "failed"] += 1
-            _finish(tally, known, entry, "failed", attempt)
+        case ExecutionFailed() as fact:
+            _count_failed(tally, fact)
+            _finish(tally, known, entry, "failed", fact.attempt)
         case ExecutionTakenOver():
             tally.totals["attempts", "lost"] += 1
             _settle(tally, known, entry.stream, None)
@@ -112,8 +114,26 @@ def _count(tally: Tally, known: Mapping[UUID, datetime], entry: Entry) -> None:
             pass
         case TaskCreated() | TaskUpdated() | TaskPaused() | TaskResumed() | TaskCancelled() | TaskCompleted():
             pass
+        case TaskFailuresCounted():
+            pass
         case _:
             raise unknown(entry)
+
+
+def _start(tally: Tally, known: Mapping[UUID, datetime], execution_id: UUID, fact: ExecutionStarted) -> None:
+    """What was queued has waited as its task asks for, and a backfill is due in the past: neither is late."""
+    queued = _awaited(tally, known, execution_id) is not None
+    if fact.occurrence.kind != "backfill":
+        tally.opened[execution_id] = (
+            max(fact.at, fact.occurrence.send_at) if queued else fact.occurrence.send_at
+        )
+
+
+def _count_failed(tally: Tally, fact: ExecutionFailed) -> None:
+    if fact.attempt is not None:
+        tally.totals["attempts", "failed"] += 1
+    elif not fact.lapsed:
+        tally.totals["attempts", "lost"] += 1
 
 
 def _finish(
@@ -131,12 +151,19 @@ def _settle(
     tally: Tally, known: Mapping[UUID, datetime], execution_id: UUID, attempt: Attempt | None
 ) -> None:
     """The first attempt is over: it was late by what lies between the instant to send it and its start."""
-    due_at = tally.opened.pop(execution_id, None)
-    if due_at is None and execution_id in known and execution_id not in tally.closed:
-        due_at = known[execution_id]
-        tally.closed.add(execution_id)
+    due_at = _awaited(tally, known, execution_id)
     if due_at is not None and attempt is not None and attempt.number == 1:
         tally.observe(LATENESS, max(0, (attempt.started_at - due_at) // _MICROSECOND))
+
+
+def _awaited(tally: Tally, known: Mapping[UUID, datetime], execution_id: UUID) -> datetime | None:
+    """When a first attempt was to be sent that was awaited until now; None: it was not."""
+    if (due_at := tally.opened.pop(execution_id, None)) is not None:
+        return due_at
+    if execution_id not in known or execution_id in tally.closed:
+        return None
+    tally.closed.add(execution_id)
+    return known[execution_id]
 
 
 class Statistics:

@@ -15,6 +15,7 @@ from domain.facts import (
     AttemptStarted,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionQueued,
     ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
@@ -24,6 +25,7 @@ from domain.facts import (
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
+    TaskFailuresCounted,
     TaskPaused,
     TaskResumed,
     TaskUpdated,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from domain.execution import FirstFact
     from domain.facts import Answer
     from projections.views import ResultStatus
 
@@ -70,13 +73,16 @@ def evolve(row: ResultRow | None, entry: Entry) -> ResultRow | None:
     match entry.fact:
         case ExecutionRequested() as fact:
             return _requested(row, entry, fact)
+        case ExecutionQueued() as fact:
+            queued = _requested(row, entry, fact)
+            return replace(queued, reason=f"queued behind execution {fact.behind} of the same task")
         case ExecutionStarted() as fact:
             return _started(row or _opened(entry, fact), entry, fact)
         case ExecutionSkipped() as fact:
             return _skipped(row or _opened(entry, fact), fact, entry.position)
         case TaskCreated() | TaskUpdated() | TaskPaused() | TaskResumed() | TaskCancelled() | TaskCompleted():
             return None
-        case IdempotencyKeyUsed():
+        case TaskFailuresCounted() | IdempotencyKeyUsed():
             return None
         case _ if row is None:
             raise beginning_missing(entry)
@@ -90,12 +96,17 @@ def _continued(row: ResultRow, entry: Entry) -> ResultRow:
             return _claimed(row, fact)
         case ExecutionTakenOver(lost_by=node) as fact:
             return _claimed(_lost(row, node), fact)
-        case AttemptFailed(attempt=attempt, retry_at=retry_at):
-            return replace(_tried(row, attempt), lease_until=None, retry_at=retry_at)
+        case AttemptFailed(attempt=attempt, retry_at=retry_at, unmet=unmet):
+            tried = _tried(row, attempt, unmet or _error(attempt.answer))
+            return replace(tried, lease_until=None, retry_at=retry_at)
         case ExecutionSucceeded(attempt=attempt):
-            return _over(replace(_tried(row, attempt), error_message=None), "succeeded", success=True)
-        case ExecutionFailed(attempt=attempt, reason=reason):
-            tried = _lost(row, row.node) if attempt is None else _tried(row, attempt)
+            return _over(_tried(row, attempt, None), "succeeded", success=True)
+        case ExecutionFailed(lapsed=True, reason=reason):
+            return _over(_unsent(row), "failed", success=False, reason=reason)
+        case ExecutionFailed(attempt=None, reason=reason):
+            return _over(_lost(row, row.node), "failed", success=False, reason=reason)
+        case ExecutionFailed(attempt=Attempt() as attempt, reason=reason, unmet=unmet):
+            tried = _tried(row, attempt, unmet or _error(attempt.answer))
             return _over(tried, "failed", success=False, reason=reason)
         case ExecutionCancelled(reason=reason, interrupted=interrupted):
             broken_off = "outcome unknown: the execution was cancelled before it was recorded"
@@ -105,13 +116,13 @@ def _continued(row: ResultRow, entry: Entry) -> ResultRow:
             raise unknown(entry)
 
 
-def _requested(row: ResultRow | None, entry: Entry, fact: ExecutionRequested) -> ResultRow:
+def _requested(row: ResultRow | None, entry: Entry, fact: ExecutionRequested | ExecutionQueued) -> ResultRow:
     """Not the first fact when the occurrence was skipped, or cancelled before it began."""
     opened = replace(_opened(entry, fact), status="pending")
     return opened if row is None else replace(opened, created_at=row.created_at)
 
 
-def _opened(entry: Entry, fact: ExecutionRequested | ExecutionStarted | ExecutionSkipped) -> ResultRow:
+def _opened(entry: Entry, fact: FirstFact) -> ResultRow:
     occurrence = fact.occurrence
     return ResultRow(
         id=entry.stream,
@@ -128,11 +139,14 @@ def _opened(entry: Entry, fact: ExecutionRequested | ExecutionStarted | Executio
 
 
 def _started(row: ResultRow, entry: Entry, fact: ExecutionStarted) -> ResultRow:
-    """A claim; not the first fact when an older definition's claim was dropped unsent, or skipped, before."""
+    """A claim; not the first fact when an older definition's claim was dropped unsent, or skipped, before.
+
+    Claims are made ahead; `run_at` is when the call is to be sent, until its attempt tells when it was.
+    """
     return replace(
         _opened(entry, fact),
         attempts=1,
-        run_at=fact.at,
+        run_at=max(fact.at, fact.occurrence.send_at),
         node=fact.node,
         lease_until=fact.lease_until,
         created_at=row.created_at,
@@ -144,18 +158,19 @@ def _claimed(row: ResultRow, fact: AttemptStarted | ExecutionTakenOver) -> Resul
         row,
         task_version=fact.task_version,
         attempts=fact.number,
-        run_at=fact.at,
+        run_at=max(at for at in (fact.at, row.run_at, row.retry_at) if at is not None),
         node=fact.node,
         lease_until=fact.lease_until,
         retry_at=None,
     )
 
 
-def _tried(row: ResultRow, attempt: Attempt) -> ResultRow:
+def _tried(row: ResultRow, attempt: Attempt, error: str | None) -> ResultRow:
+    """`error` None: the attempt was a success, whatever its status is."""
     answer = attempt.answer
     answered = answer if isinstance(answer, Answered) else None
     return replace(
-        _logged(row, _view(attempt)),
+        _logged(row, _view(attempt, error)),
         run_at=attempt.started_at,
         response_headers=None if answered is None else answered.headers,
         response_body=None if answered is None else answered.body,
@@ -163,25 +178,23 @@ def _tried(row: ResultRow, attempt: Attempt) -> ResultRow:
     )
 
 
-def _view(attempt: Attempt) -> AttemptView:
-    status_code, error = _answer(attempt.answer)
+def _view(attempt: Attempt, error: str | None) -> AttemptView:
+    answer = attempt.answer
     return AttemptView(
         number=attempt.number,
         started_at=attempt.started_at,
         duration_ms=attempt.duration_ms,
-        status_code=status_code,
+        status_code=answer.status_code if isinstance(answer, Answered) else None,
         error_message=error,
     )
 
 
-def _answer(answer: Answer) -> tuple[int | None, str | None]:
+def _error(answer: Answer) -> str:
     match answer:
-        case Answered(status_code=status_code) if 200 <= status_code < 300:
-            return status_code, None
         case Answered(status_code=status_code):
-            return status_code, f"the server answered with status {status_code}"
+            return f"the server answered with status {status_code}"
         case Unanswered(error=error):
-            return None, error
+            return error
         case _:
             assert_never(answer)
 
@@ -235,7 +248,7 @@ class TaskResults:
     """The projection."""
 
     name: ClassVar[str] = "task_results"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     tables: ClassVar[tuple[str, ...]] = ("task_results", "result_counts")
 
     @property

@@ -13,6 +13,7 @@ from domain.facts import (
     AttemptStarted,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionQueued,
     ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
@@ -22,6 +23,7 @@ from domain.facts import (
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
+    TaskFailuresCounted,
     TaskPaused,
     TaskResumed,
     TaskUpdated,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from domain.facts import PlacingFact
     from projections.views import TaskStatus
 
 
@@ -56,7 +59,13 @@ def task_of(entry: Entry) -> UUID | None:
     match entry.fact:
         case TaskCreated() | TaskUpdated() | TaskPaused() | TaskResumed() | TaskCancelled() | TaskCompleted():
             return entry.stream
-        case ExecutionStarted(occurrence=occurrence) | ExecutionSkipped(occurrence=occurrence):
+        case TaskFailuresCounted():
+            return entry.stream
+        case (
+            ExecutionStarted(occurrence=occurrence)
+            | ExecutionQueued(occurrence=occurrence)
+            | ExecutionSkipped(occurrence=occurrence)
+        ):
             # Runs that nobody planned have no place in the schedule, so they move none.
             return occurrence.task_id if occurrence.kind == "scheduled" else None
         case AttemptFailed() | AttemptStarted() | ExecutionTakenOver() | IdempotencyKeyUsed():
@@ -100,10 +109,10 @@ def evolve(row: TaskRow | None, entry: Entry) -> TaskRow:
             return _moved(row, entry, "cancelled", **_NOWHERE)
         case TaskCompleted(outcome=outcome):
             return _moved(row, entry, "completed" if outcome == "succeeded" else "failed", **_NOWHERE)
-        case ExecutionStarted() | ExecutionSkipped() as fact:
-            if row.status == "scheduled" and row.version == fact.occurrence.task_version:
-                return replace(row, **_place(fact), position=entry.position)
-            return row
+        case TaskFailuresCounted():
+            return replace(row, version=entry.version, position=entry.position)
+        case ExecutionStarted() | ExecutionQueued() | ExecutionSkipped() as fact:
+            return replace(row, **_place(fact), position=entry.position) if _moves(row, fact) else row
         case _:
             raise unknown(entry)
 
@@ -132,7 +141,14 @@ def _redefined(row: TaskRow, entry: Entry, fact: TaskUpdated) -> TaskRow:
     return replace(kept, next_run=fact.next_run_at, fires_at=fire_at, runs=fact.runs)
 
 
-def _place(fact: ExecutionStarted | ExecutionSkipped) -> dict[str, Any]:
+def _moves(row: TaskRow, fact: PlacingFact) -> bool:
+    """Within one version a place only moves forward: what starts late out of a queue moves none."""
+    if row.status != "scheduled" or row.version != fact.occurrence.task_version or row.next_run is None:
+        return False
+    return fact.next_run_at is None or fact.next_run_at > row.next_run
+
+
+def _place(fact: PlacingFact) -> dict[str, Any]:
     return {
         "next_run": fact.next_run_at,
         "fires_at": fact.next_fire_at or fact.next_run_at,
@@ -162,7 +178,11 @@ class Tasks:
     def key(self, entry: Entry) -> UUID:
         """The task, for facts about its executions too."""
         match entry.fact:
-            case ExecutionStarted(occurrence=occurrence) | ExecutionSkipped(occurrence=occurrence):
+            case (
+                ExecutionStarted(occurrence=occurrence)
+                | ExecutionQueued(occurrence=occurrence)
+                | ExecutionSkipped(occurrence=occurrence)
+            ):
                 return occurrence.task_id
             case _:
                 return entry.stream

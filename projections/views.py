@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from domain.definition import Action, RetryPolicy, Trigger
+from domain.definition import Action, CatchUp, Delivery, Overlap, RetryPolicy, SuccessPolicy, Trigger
 
 type TaskStatus = Literal["scheduled", "paused", "completed", "failed", "cancelled"]
 type ResultStatus = Literal["pending", "running", "succeeded", "failed", "skipped", "cancelled"]
@@ -27,6 +27,11 @@ class TaskView(Struct, frozen=True, kw_only=True):
     trigger: Trigger
     action: Action
     retry: RetryPolicy
+    success: SuccessPolicy
+    catch_up: CatchUp
+    overlap: Overlap
+    delivery: Delivery
+    priority: int
     status: TaskStatus
     next_run: datetime | None
     created_at: datetime

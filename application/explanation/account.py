@@ -77,6 +77,11 @@ class Statement(Struct, frozen=True, kw_only=True):
     rule: Rule
     events: tuple[Event, ...]
 
+    @classmethod
+    def of(cls, code: str, text: str, rule: Rule, *events: Recorded) -> Statement:
+        """What is said of events of the log."""
+        return cls(code=code, text=text, rule=rule, events=tuple(Event.of(event) for event in events))
+
 
 class Explanation(Struct, frozen=True, kw_only=True):
     """What is known of an instant of a task, or (`at` None) of where it stands now.

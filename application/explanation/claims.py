@@ -9,7 +9,13 @@ from uuid import UUID
 from msgspec import Struct
 
 from application.ports import Recorded
-from domain.facts import ExecutionRequested, ExecutionSkipped, ExecutionStarted, Occurrence
+from domain.facts import (
+    ExecutionQueued,
+    ExecutionRequested,
+    ExecutionSkipped,
+    ExecutionStarted,
+    Occurrence,
+)
 from domain.identity import execution_id
 
 if TYPE_CHECKING:
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     from application.explanation.history import Stint
 
 _STEP = timedelta(milliseconds=1)
+_ABOUT_AN_OCCURRENCE = (ExecutionRequested, ExecutionQueued, ExecutionStarted, ExecutionSkipped)
 
 
 class Streams(Protocol):
@@ -65,7 +72,10 @@ class Claims:
             return None
         for event in await self._facts(await self._furthest(now)):
             fact = event.fact
-            if isinstance(fact, ExecutionStarted) and fact.next_run_at is None:
+            if not isinstance(fact, ExecutionStarted | ExecutionQueued):
+                continue
+            # A run out of turn names no next place either.
+            if fact.next_run_at is None and fact.occurrence.kind == "scheduled":
                 return LastClaim(event, fact.occurrence)
         return None
 
@@ -88,6 +98,6 @@ class Claims:
 def occurrence_of(events: Sequence[Recorded]) -> Occurrence | None:
     """The occurrence that an execution's stream is about; None when it does not say."""
     for event in events:
-        if isinstance(event.fact, ExecutionRequested | ExecutionStarted | ExecutionSkipped):
+        if isinstance(event.fact, _ABOUT_AN_OCCURRENCE):
             return event.fact.occurrence
     return None

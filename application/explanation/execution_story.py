@@ -6,36 +6,40 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from application.explanation import rules, wording
-from application.explanation.account import Event, Rule, Statement, decided_at
+from application.explanation import consequences, endings, policies, retries, rules, wording
+from application.explanation.account import Rule, Statement, decided_at
+from application.explanation.endings import Before
 from application.explanation.lateness import LATE, beside, why_late
+from application.explanation.queueing import Queued
+from application.explanation.runs import named
 from application.ports import Undecodable
 from domain.facts import (
     AttemptFailed,
     AttemptStarted,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionQueued,
     ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
     ExecutionSucceeded,
     ExecutionTakenOver,
-    TaskCancelled,
-    TaskCompleted,
-    TaskUpdated,
 )
+from domain.failing import may_have_been_sent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from application.explanation.account import Verdict
     from application.explanation.history import History
+    from application.explanation.runs import Runs
     from application.ports import Recorded
     from domain.facts import Attempt
 
 _MILLISECOND = timedelta(milliseconds=1)
-_CHANGES = (TaskUpdated, TaskCancelled, TaskCompleted)
+WAITS = "It waits to be claimed by a scheduler."
 
 
 class Story(Struct, frozen=True, kw_only=True):
@@ -47,11 +51,12 @@ class Story(Struct, frozen=True, kw_only=True):
     statements: tuple[Statement, ...]
 
 
-def tell(events: Sequence[Recorded], due_at: datetime, history: History) -> Story:
+def tell(events: Sequence[Recorded], due_at: datetime, history: History, runs: Runs) -> Story:
     """The story of an execution's events, of which there is at least one."""
-    teller = _Teller(due_at, history)
+    teller = _Teller(due_at, history, runs)
     for event in events:
         teller.hear(event)
+    teller.close()
     return Story(
         verdict=teller.verdict,
         summary=teller.summary,
@@ -63,24 +68,29 @@ def tell(events: Sequence[Recorded], due_at: datetime, history: History) -> Stor
 class _Teller:
     """Listens to the events in their order and keeps what later ones are compared with."""
 
-    def __init__(self, due_at: datetime, history: History) -> None:
-        self._due_at = due_at
+    def __init__(self, due_at: datetime, history: History, runs: Runs) -> None:
         self._history = history
+        self._others = runs
+        self._queued: Queued | None = None
         self._claim: Recorded | None = None
         self._claimed_from = history.task.definition
         self._send_at = self._ready_at = due_at
         self._number = 0
+        self._renewed = False
+        self._before = Before()
         self._retry_at: datetime | None = None
         self.lateness: timedelta | None = None
         self.statements: list[Statement] = []
         self.verdict: Verdict = "pending"
-        self.summary = "It waits to be claimed by a scheduler."
+        self.summary = WAITS
 
     def hear(self, event: Recorded) -> None:
         """Take in the next event."""
         match event.fact:
             case ExecutionRequested() as fact:
                 self._requested(event, fact)
+            case ExecutionQueued() as fact:
+                self._put_in_queue(Queued(event, fact))
             case ExecutionStarted() as fact:
                 self._started(event, fact)
             case AttemptStarted() as fact:
@@ -103,23 +113,47 @@ class _Teller:
                 said = f"{type(other).topic} was recorded at {wording.instant(other.at)}."
                 self._say("other", said, rules.READING, event)
 
+    def close(self) -> None:
+        """Nothing further was heard."""
+        if self._queued is not None and self.verdict == "pending":
+            self.statements += self._queued.held_up(self._history)
+
     def _say(self, code: str, text: str, rule: Rule, *events: Recorded) -> None:
-        named = tuple(Event.of(event) for event in events)
-        self.statements.append(Statement(code=code, text=text, rule=rule, events=named))
+        self.statements.append(Statement.of(code, text, rule, *events))
 
     def _requested(self, event: Recorded, fact: ExecutionRequested) -> None:
+        self._queued, self._before = None, Before()
         self._send_at = max(fact.occurrence.send_at, fact.at)
+        self.verdict, self.summary = "pending", WAITS
         said = f"A {fact.occurrence.kind} run was asked for at {wording.instant(fact.at)}."
         self._say("requested", said, rules.REQUEST, event)
+
+    def _put_in_queue(self, queued: Queued) -> None:
+        self._queued = queued
+        self.statements.append(queued.put(self._history, self._others))
+        self.verdict = "pending"
+        self.summary = f"It waits in the queue of its task, behind {named(queued.fact.behind)}."
 
     def _started(self, event: Recorded, fact: ExecutionStarted) -> None:
         self._send_at = max(self._send_at, fact.occurrence.send_at)
         self._hold(event, 1, fact.occurrence.task_version)
         behind = fact.at - self._send_at
-        if behind <= LATE:
+        if self._queued is not None:
+            taken = self._queued.taken(event, fact, behind, self._history, self._others)
+            self.statements.append(taken)
+        elif behind <= LATE:
             self._say("claimed", f"{fact.node} claimed it {beside(behind)}.", rules.ONE_CLAIM, event)
         else:
             self._claimed_late(event, fact, behind)
+        self._queued = None
+        for end in self._others.cancelled_with(event):
+            self._say(
+                "replaced",
+                f"It took the place of {named(end.stream)}.",
+                policies.overlap(self._claimed_from),
+                event,
+                end,
+            )
         self._runs(f"It runs: {fact.node} claimed attempt 1 at {wording.instant(fact.at)}.")
 
     def _claimed_late(self, event: Recorded, fact: ExecutionStarted, behind: timedelta) -> None:
@@ -128,19 +162,25 @@ class _Teller:
         self._say("claimed_late", f"{late}: {known}.", rule, event, *why)
 
     def _attempt_started(self, event: Recorded, fact: AttemptStarted) -> None:
-        renewed = fact.number == self._number
-        self._hold(event, fact.number, fact.task_version)
-        if renewed:
-            said = (
-                f"{fact.node} renewed its claim of attempt {fact.number} before the call was sent, "
-                f"from version {fact.task_version} of the task."
-            )
-            self._say(
-                "claim_renewed", said, rules.CHANGED_FIRST, event, self._history.event(fact.task_version)
-            )
+        if fact.number == self._number:
+            self._renew(event, fact)
         else:
-            self._say("retried", self._retry(fact), rules.retried_by(self._claimed_from.retry), event)
+            self._hold(event, fact.number, fact.task_version)
+            self._say("retried", self._retry(fact), policies.retry(self._claimed_from), event)
         self._runs(f"It runs: {fact.node} claimed attempt {fact.number} at {wording.instant(fact.at)}.")
+
+    def _renew(self, event: Recorded, fact: AttemptStarted) -> None:
+        """Its call is late by what it has waited since it was claimed first."""
+        before, ready_at = self._claimed_from, self._ready_at
+        self._hold(event, fact.number, fact.task_version)
+        self._ready_at, self._renewed = ready_at, True
+        said = f"{fact.node} renewed its claim of attempt {fact.number} before the call was sent"
+        if self._claimed_from == before:
+            self._say("claim_renewed", f"{said}.", rules.ONE_CLAIM, event)
+            return
+        changed = f"{said}, from version {fact.task_version} of the task."
+        change = self._history.defined_by(fact.task_version)
+        self._say("claim_renewed", changed, rules.CHANGED_FIRST, event, change)
 
     def _retry(self, fact: AttemptStarted) -> str:
         behind = fact.at - (self._retry_at or fact.at)
@@ -148,73 +188,77 @@ class _Teller:
         return f"{fact.node} claimed attempt {fact.number}{late}."
 
     def _taken_over(self, event: Recorded, fact: ExecutionTakenOver) -> None:
-        lost = self._claim
+        lost, self._before = self._claim, Before(sent=True, lost=self._before.lost + 1)
         self._hold(event, fact.number, fact.task_version)
         said = (
             f"{fact.node} took it over with attempt {fact.number} at {wording.instant(fact.at)}: "
             f"{fact.lost_by} stopped without recording what attempt {fact.number - 1} brought."
         )
-        self._say("taken_over", said, rules.TAKEOVER, *((lost,) if lost else ()), event)
+        self._say(
+            "taken_over", said, policies.delivery(self._claimed_from), *((lost,) if lost else ()), event
+        )
         self._runs(f"It runs: {fact.node} took over attempt {fact.number} at {wording.instant(fact.at)}.")
 
     def _attempt_failed(self, event: Recorded, fact: AttemptFailed) -> None:
         self._call(event, fact.attempt)
+        self._unmet(event, fact.attempt, fact.unmet)
         self._retry_at = fact.retry_at
+        sent = self._before.sent or may_have_been_sent(fact.attempt.answer)
+        self._before = replace(self._before, sent=sent)
         planned = wording.instant(fact.retry_at)
         brought = wording.answer(fact.attempt.answer)
         said = f"Attempt {fact.attempt.number} failed: {brought}. The next one was planned for {planned}."
-        self._say("attempt_failed", said, rules.retried_by(self._claimed_from.retry), event)
+        self._say("attempt_failed", said, policies.retry(self._claimed_from), event)
+        if asked := retries.asked_for(fact, self._claimed_from.retry):
+            self._say("retry_after", asked, policies.retry(self._claimed_from), event)
         self.verdict = "waiting"
         self.summary = f"It waits: attempt {fact.attempt.number} failed, the next one is due at {planned}."
+
+    def _unmet(self, event: Recorded, attempt: Attempt, unmet: str | None) -> None:
+        if unmet is not None:
+            said = f"Attempt {attempt.number} was no success, whatever its status: {unmet}."
+            self._say("unmet", said, policies.success(self._claimed_from), event)
 
     def _succeeded(self, event: Recorded, fact: ExecutionSucceeded) -> None:
         self._call(event, fact.attempt)
         number, brought = fact.attempt.number, wording.answer(fact.attempt.answer)
-        self._say("succeeded", f"Attempt {number} succeeded: {brought}.", rules.SUCCESS, event)
+        said = f"Attempt {number} succeeded: {brought}."
+        self._say("succeeded", said, policies.success(self._claimed_from), event)
         self.verdict, self.summary = "succeeded", f"It ran{self._lateness()}: attempt {number} succeeded."
+        self.statements += consequences.of_end(self._history, event)
 
     def _failed(self, event: Recorded, fact: ExecutionFailed) -> None:
         if fact.attempt is None:
-            rule, said = rules.TAKEOVER, f"It was given up: {fact.reason}."
+            rule = endings.why_given_up(fact, self._history.definition_at(event), self._before)
+            self._say("failed", f"It was given up: {fact.reason}.", rule, event)
         else:
-            self._call(event, fact.attempt)
-            rule = rules.retried_by(self._claimed_from.retry)
-            brought = wording.answer(fact.attempt.answer)
-            said = f"Attempt {fact.attempt.number} was the last: {brought}; {fact.reason}."
-        self._say("failed", said, rule, event)
+            self._last_attempt_failed(event, fact, fact.attempt)
         self.verdict, self.summary = "failed", f"It ran{self._lateness()} and failed: {fact.reason}."
+        self.statements += consequences.of_end(self._history, event)
+
+    def _last_attempt_failed(self, event: Recorded, fact: ExecutionFailed, attempt: Attempt) -> None:
+        self._call(event, attempt)
+        self._unmet(event, attempt, fact.unmet)
+        said = f"Attempt {attempt.number} was the last: {wording.answer(attempt.answer)}; {fact.reason}."
+        rule = endings.why_failed(fact, attempt, self._claimed_from, self._before)
+        self._say("failed", said, rule, event)
 
     def _skipped(self, event: Recorded, fact: ExecutionSkipped) -> None:
-        if fact.reason.startswith("the task was paused"):
-            rule, cause = rules.PAUSE, self._history.pause_of(self._due_at)
-        else:
-            cause = self._cause(event, fact.reason)
-            rule = rules.CHANGED_FIRST if cause else rules.CATCH_UP
-        said = f"It was skipped at {wording.instant(fact.at)}: {fact.reason}."
-        self._say("skipped", said, rule, event, *cause)
+        cause = endings.why_skipped(event, fact, self._history, self._others)
+        said = f"It was skipped at {wording.instant(fact.at)}: {fact.reason}{cause.besides}."
+        self._say("skipped", said, cause.rule, event, *cause.events)
         self.lateness = None
         self.verdict, self.summary = "skipped", f"It did not run: {fact.reason}."
 
     def _cancelled(self, event: Recorded, fact: ExecutionCancelled) -> None:
-        cause = self._cause(event, fact.reason)
+        cause = endings.why_cancelled(event, fact, self._claimed_from, self._history, self._others)
         open_end = "; whether its last call arrived is unknown" if fact.interrupted else ""
-        said = f"It was cancelled at {wording.instant(fact.at)}: {fact.reason}{open_end}."
-        self._say("cancelled", said, rules.NO_FURTHER_ATTEMPT, event, *cause)
+        said = f"It was cancelled at {wording.instant(fact.at)}: {fact.reason}{cause.besides}{open_end}."
+        self._say("cancelled", said, cause.rule, event, *cause.events)
         self.verdict, self.summary = "cancelled", f"It was cancelled: {fact.reason}."
 
-    def _cause(self, event: Recorded, reason: str) -> tuple[Recorded, ...]:
-        """The change of the task that a reason speaks of: the last one before it."""
-        if not reason.startswith("the task"):
-            return ()
-        changes = [
-            change
-            for change in self._history.events
-            if change.position < event.position and isinstance(change.fact, _CHANGES)
-        ]
-        return tuple(changes[-1:])
-
     def _hold(self, event: Recorded, number: int, version: int) -> None:
-        self._claim, self._number = event, number
+        self._claim, self._number, self._renewed = event, number, False
         self._ready_at = max(decided_at(event), self._send_at)
         self._claimed_from = self._history.definition(version)
 
@@ -228,7 +272,8 @@ class _Teller:
         waited = attempt.started_at - self._ready_at
         if waited > LATE and self._claim is not None:
             late = f"Attempt {attempt.number} was sent {wording.span(waited)} after it was claimed and due"
-            said = f"{late}: it waited for a free worker."
+            log = ", or for the log to take its claim anew" if self._renewed else ""
+            said = f"{late}: it waited for a free worker{log}."
             self._say("sent_late", said, rules.WORKERS, self._claim, event)
 
     def _lateness(self) -> str:

@@ -9,7 +9,9 @@ from application.explanation.account import Explanation
 from application.explanation.claims import Claims, occurrence_of
 from application.explanation.execution_story import tell
 from application.explanation.history import history_of
-from application.explanation.silence import explain_silence, explain_spent, explain_standing
+from application.explanation.runs import Runs, perhaps_replaced, spoken_of
+from application.explanation.silence import explain_silence, explain_spent
+from application.explanation.standing import explain_standing
 from domain.errors import ExecutionNotFound, TaskNotFound
 from domain.identity import execution_id
 
@@ -60,7 +62,7 @@ class Explainer:
         execution = execution_id(task_id, at, "scheduled")
         events = await self._log.read_stream(execution)
         if events:
-            return _told(history, execution, at, events)
+            return await self._told(history, execution, at, events)
         return await self._silent(history, execution, at, now)
 
     async def execution(self, namespace: str, execution: UUID) -> Explanation:
@@ -72,7 +74,7 @@ class Explainer:
         history = history_of(occurrence.task_id, await self._log.read_stream(occurrence.task_id))
         if history is None:
             raise ExecutionNotFound(execution)
-        return _told(history, execution, occurrence.due_at, events)
+        return await self._told(history, execution, occurrence.due_at, events)
 
     async def end_of(self, history: History) -> datetime | None:
         """The last occurrence that `max_runs` allows, once it is claimed; None: none is known to be."""
@@ -107,17 +109,20 @@ class Explainer:
         later = await claims.after(at, now)
         return explain_silence(history, at, now, later), history.first_from(at + _STEP)
 
-
-def _told(history: History, execution: UUID, at: datetime, events: Sequence[Recorded]) -> Explanation:
-    story = tell(events, at, history)
-    return Explanation(
-        task_id=history.task.id,
-        execution_id=execution,
-        at=at,
-        verdict=story.verdict,
-        summary=story.summary,
-        lateness_ms=story.lateness_ms,
-        previous=history.previous(at),
-        next=history.first_from(at + _STEP),
-        statements=story.statements,
-    )
+    async def _told(
+        self, history: History, execution: UUID, at: datetime, events: Sequence[Recorded]
+    ) -> Explanation:
+        others = {*spoken_of(events), *perhaps_replaced(history, events)}
+        runs = Runs({run: await self._log.read_stream(run) for run in others})
+        story = tell(events, at, history, runs)
+        return Explanation(
+            task_id=history.task.id,
+            execution_id=execution,
+            at=at,
+            verdict=story.verdict,
+            summary=story.summary,
+            lateness_ms=story.lateness_ms,
+            previous=history.previous(at),
+            next=history.first_from(at + _STEP),
+            statements=story.statements,
+        )

@@ -12,7 +12,14 @@ from application.explanation.account import decided_at
 from application.ports import Recorded
 from application.streams import task_states
 from domain.definition import Definition, Trigger
-from domain.facts import TaskCompleted, TaskPaused, TaskResumed
+from domain.facts import (
+    TaskCompleted,
+    TaskCreated,
+    TaskFailuresCounted,
+    TaskPaused,
+    TaskResumed,
+    TaskUpdated,
+)
 from domain.identity import due_at_of
 from domain.neighbours import first_from, last_before
 from domain.task import Over, Placed, Task
@@ -89,6 +96,14 @@ class History(Struct, frozen=True, kw_only=True):
         found = (stint.last_before(instant) for stint in self.stints)
         return max((each for each in found if each is not None), default=None)
 
+    def instants_before(self, instant: datetime, count: int) -> list[datetime]:
+        """Up to so many occurrences before an instant, the nearest first."""
+        found: list[datetime] = []
+        while len(found) < count and (earlier := self.previous(instant)) is not None:
+            found.append(earlier)
+            instant = earlier
+        return found
+
     def first_from(self, instant: datetime) -> datetime | None:
         """The nearest occurrence at an instant or after it."""
         found = (stint.first_from(instant) for stint in self.stints)
@@ -109,13 +124,62 @@ class History(Struct, frozen=True, kw_only=True):
                     pass
         return tuple(pauses)
 
+    def pause_within(self, start: Recorded, end: Recorded) -> tuple[Recorded, ...]:
+        """The last pause that ended between two events: its beginning and its end."""
+        pauses: list[tuple[Recorded, Recorded]] = []
+        began: Recorded | None = None
+        for event in self.events:
+            match event.fact:
+                case TaskPaused():
+                    began = event
+                case TaskResumed() if began is not None and start.position < event.position < end.position:
+                    pauses.append((began, event))
+                case _:
+                    pass
+        return pauses[-1] if pauses else ()
+
     def definition(self, version: int) -> Definition:
         """The definition that the task had at a version."""
         return self.definitions.get(version, self.task.definition)
 
-    def event(self, version: int) -> Recorded:
-        """The event that made a version of the task."""
-        return self.events[version - 1]
+    def definition_at(self, event: Recorded) -> Definition:
+        """The definition that was in force when an execution's event was recorded."""
+        versions = (each.version for each in reversed(self.events) if each.position < event.position)
+        return self.definition(next(versions, 1))
+
+    def defined_by(self, version: int | None = None) -> Recorded:
+        """The event that gave the task the definition that is in force, or was at a version."""
+        changes = [
+            event for event in self.events[:version] if isinstance(event.fact, TaskCreated | TaskUpdated)
+        ]
+        return changes[-1]
+
+    def ended_by(self) -> Recorded:
+        """The event that ended a task that is over."""
+        ends = [stint.closed for stint in self.stints if stint.closed is not None]
+        return ends[-1]
+
+    def beside(self, event: Recorded) -> tuple[Recorded, ...]:
+        """The task's events that were appended together with an event, all or none, without that one."""
+        command = event.meta.command_id
+        return tuple(
+            each
+            for each in self.events
+            if each.meta.command_id == command and each.position != event.position
+        )
+
+    def row_of_failures(self, last: Recorded) -> tuple[Recorded, ...]:
+        """The counts of the executions that failed in a row, of which `last` is the last."""
+        row: list[Recorded] = []
+        for event in self.events[: last.version]:
+            match event.fact:
+                case TaskFailuresCounted(failures=failures) if failures > 0:
+                    row.append(event)
+                case TaskFailuresCounted() | TaskResumed() | TaskUpdated():
+                    row.clear()
+                case _:
+                    pass
+        return tuple(row)
 
 
 def history_of(task_id: UUID, events: Sequence[Recorded]) -> History | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from application.explanation import rules, wording
+from application.explanation import policies, rules, wording
 from application.explanation.account import decided_at
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ LATE = timedelta(seconds=1)
 def why_late(history: History, fact: ExecutionStarted) -> tuple[str, Rule, tuple[Recorded, ...]]:
     """What is known of it, the rule that decided, and the task's events that tell it."""
     due_at = fact.occurrence.due_at
+    definition = history.definition(fact.occurrence.task_version)
     if fact.occurrence.kind != "scheduled":
         return "no scheduler had seen the request before", rules.REQUEST, ()
     stint = history.stint_of(due_at)
@@ -30,9 +31,9 @@ def why_late(history: History, fact: ExecutionStarted) -> tuple[str, Rule, tuple
     pause = history.pause_of(due_at)
     if len(pause) == 2:
         resumed = wording.instant(decided_at(pause[1]))
-        return f"the task was paused until {resumed}", rules.PAUSE, pause
+        return f"the task was paused until {resumed}", policies.paused(definition), pause
     nobody = "no scheduler had claimed it before (none was running, or none could reach the log)"
-    return nobody, rules.CATCH_UP, ()
+    return nobody, policies.catch_up(definition), ()
 
 
 def beside(behind: timedelta) -> str:

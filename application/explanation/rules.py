@@ -1,4 +1,4 @@
-"""The rules that decide what happens to an occurrence, as explanations name them."""
+"""The rules that hold for every task; those that are a task's own choice are in `policies`."""
 
 from __future__ import annotations
 
@@ -8,24 +8,16 @@ from application.explanation import wording
 from application.explanation.account import Rule
 
 if TYPE_CHECKING:
-    from domain.definition import RetryPolicy, Trigger
+    from domain.definition import Trigger
 
 LIFECYCLE = Rule(name="lifecycle", text="A task fires from its creation until it is cancelled or completed.")
 ONE_CLAIM = Rule(
     name="claim",
     text="An occurrence starts by one claim: the log takes it once, and only from the task as it then is.",
 )
-CATCH_UP = Rule(
-    name="catch_up",
-    text="Of the occurrences that nobody claimed in time, the latest runs and the older ones are skipped.",
-)
 CHANGED_FIRST = Rule(
     name="change_before_send",
     text="A change of the task that is in the log before a call is sent decides about that call.",
-)
-PAUSE = Rule(
-    name="pause",
-    text="A paused task starts nothing; once it is resumed, what fell into the pause is recorded.",
 )
 REQUEST = Rule(
     name="request",
@@ -35,11 +27,6 @@ NO_FURTHER_ATTEMPT = Rule(name="cancel", text="Nothing more is sent for what is 
 WORKERS = Rule(
     name="concurrency", text="A scheduler makes a bounded number of calls at a time; what is claimed queues."
 )
-TAKEOVER = Rule(
-    name="takeover",
-    text="An attempt that was left without an outcome is made again, with the same Idempotency-Key.",
-)
-SUCCESS = Rule(name="success", text="The status of the answer decides: any 2xx is a success.")
 ACCOUNTING = Rule(
     name="accounting",
     text="Every occurrence is recorded in its order, with what came of it or why it did not run.",
@@ -52,8 +39,3 @@ READING = Rule(
 def scheduled_by(trigger: Trigger) -> Rule:
     """The schedule that an instant is, or is not, an occurrence of."""
     return Rule(name="schedule", text=wording.schedule(trigger))
-
-
-def retried_by(retry: RetryPolicy) -> Rule:
-    """The retry policy in force."""
-    return Rule(name="retry", text=wording.policy(retry))

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from application.explanation import rules, wording
-from application.explanation.account import Event, Rule, Statement, Verdict, decided_at
+from application.explanation import consequences, policies, rules, wording
+from application.explanation.account import Rule, Statement, Verdict, decided_at
+from application.explanation.lateness import LATE
 from domain.facts import TaskCancelled, TaskCompleted, TaskUpdated
 from domain.schedule import fires_at
-from domain.task import Over, Paused
+from domain.task import Paused
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from application.explanation.history import History, Stint
@@ -26,6 +28,17 @@ class Silence(Struct, frozen=True, kw_only=True):
     summary: str
     statements: tuple[Statement, ...]
 
+    @classmethod
+    def of(
+        cls, verdict: Verdict, summary: str, rule: Rule, *events: Recorded, besides: Sequence[Statement] = ()
+    ) -> Silence:
+        """With the events that the summary rests on, and what is to be said `besides`."""
+        return cls(
+            verdict=verdict,
+            summary=summary,
+            statements=(Statement.of(verdict, summary, rule, *events), *besides),
+        )
+
 
 def explain_silence(history: History, instant: datetime, now: datetime, later: Recorded | None) -> Silence:
     """Why no fact tells of an instant; `later` is a claim of a later occurrence of the same schedule."""
@@ -35,32 +48,11 @@ def explain_silence(history: History, instant: datetime, now: datetime, later: R
     if later is not None:
         return _unaccounted(stint, later)
     if stint.closed is not None:
-        return _withdrawn(stint, stint.closed, instant)
+        return _withdrawn(history, stint, stint.closed, instant)
     if isinstance(history.task, Paused) and instant >= history.task.since:
-        return _paused(history.pause_of(instant), stint, instant, now)
+        return _paused(history, stint, instant, now)
     fires = fires_at(stint.trigger, history.task.id, instant)
-    return _expected(stint, fires) if fires > now else _overdue(stint, fires, now)
-
-
-def explain_standing(history: History, now: datetime) -> Silence:
-    """Where a task stands now."""
-    match history.task:
-        case Over(status=status):
-            event = history.events[-1]
-            at = wording.instant(decided_at(event))
-            summary = f"The task is {status} since {at}: nothing further is due."
-            return _silence("over", summary, rules.LIFECYCLE, history.events[0], event)
-        case Paused(since=since, note=note):
-            noted = f" ({note})" if note else ""
-            at = wording.instant(since)
-            summary = f"The task is paused since {at}{noted}: nothing starts until it is resumed."
-            return _silence("paused", summary, rules.PAUSE, *history.pause_of(now))
-        case _:
-            stint = history.stints[-1]
-            following = stint.first_from(now)
-            due = f"it is due next at {wording.instant(following)}" if following else "nothing further is due"
-            summary = f"The task is scheduled: {due}."
-            return _silence("scheduled", summary, rules.scheduled_by(stint.trigger), stint.opened)
+    return _expected(history, stint, fires) if fires > now else _overdue(history, stint, fires, now)
 
 
 def _no_occurrence(history: History, instant: datetime) -> Silence:
@@ -68,20 +60,20 @@ def _no_occurrence(history: History, instant: datetime) -> Silence:
     for stint in reversed(history.stints):
         broken_off = stint.closed is not None and not isinstance(stint.closed.fact, TaskCompleted)
         if stint.closed is not None and broken_off and stint.would_include(instant):
-            return _withdrawn(stint, stint.closed, instant)
+            return _withdrawn(history, stint, stint.closed, instant)
     if instant < decided_at(created):
         summary = f"Nothing is due at this instant: the task was created only at {_told(created)}."
-        return _silence("no_occurrence", summary, rules.LIFECYCLE, created)
+        return Silence.of("no_occurrence", summary, rules.LIFECYCLE, created)
     last = history.stints[-1]
     if last.closed is not None and last.end is not None and instant > last.end:
         summary = f"Nothing is due at this instant: {_ending(last.closed)}."
-        return _silence("no_occurrence", summary, rules.LIFECYCLE, last.closed)
+        return Silence.of("no_occurrence", summary, rules.LIFECYCLE, last.closed)
     in_force = next(
         (stint for stint in reversed(history.stints) if decided_at(stint.opened) <= instant),
         history.stints[0],
     )
     summary = "The schedule has no occurrence at this instant."
-    return _silence("no_occurrence", summary, rules.scheduled_by(in_force.trigger), in_force.opened)
+    return Silence.of("no_occurrence", summary, rules.scheduled_by(in_force.trigger), in_force.opened)
 
 
 def explain_spent(stint: Stint, last: Recorded) -> Silence:
@@ -90,7 +82,7 @@ def explain_spent(stint: Stint, last: Recorded) -> Silence:
         f"Nothing is due at this instant: the schedule ends after {stint.trigger.max_runs} runs, "
         f"and the last one was claimed at {_told(last)}."
     )
-    return _silence("no_occurrence", summary, rules.scheduled_by(stint.trigger), stint.opened, last)
+    return Silence.of("no_occurrence", summary, rules.scheduled_by(stint.trigger), stint.opened, last)
 
 
 def _unaccounted(stint: Stint, later: Recorded) -> Silence:
@@ -98,45 +90,53 @@ def _unaccounted(stint: Stint, later: Recorded) -> Silence:
         "This occurrence is unaccounted for: a later one was claimed, and nothing is recorded of this one. "
         "That must never happen; please report it."
     )
-    return _silence("unaccounted", summary, rules.ACCOUNTING, stint.opened, later)
+    return Silence.of("unaccounted", summary, rules.ACCOUNTING, stint.opened, later)
 
 
-def _withdrawn(stint: Stint, closed: Recorded, instant: datetime) -> Silence:
+def _withdrawn(history: History, stint: Stint, closed: Recorded, instant: datetime) -> Silence:
     if instant > decided_at(closed):
         summary = f"It will not run: {_ending(closed)} before it was due."
     else:
         summary = f"It did not run: no scheduler had claimed it when {_ending(closed)}."
-    return _silence("withdrawn", summary, rules.LIFECYCLE, stint.opened, closed)
+    besides = consequences.decided_by(history, closed)
+    return Silence.of("withdrawn", summary, rules.LIFECYCLE, stint.opened, closed, besides=besides)
 
 
-def _paused(pause: tuple[Recorded, ...], stint: Stint, instant: datetime, now: datetime) -> Silence:
+def _paused(history: History, stint: Stint, instant: datetime, now: datetime) -> Silence:
+    pause = history.pause_of(instant)
     since = f"the task is paused since {_told(pause[0])}"
     if instant > now:
         summary = f"It will not run at its instant unless the task is resumed before: {since}."
     else:
         summary = f"It did not run: {since}. What fell into the pause is recorded once it is resumed."
-    return _silence("paused", summary, rules.PAUSE, stint.opened, *pause)
+    rule, besides = policies.paused(history.task.definition), consequences.decided_by(history, pause[0])
+    return Silence.of("paused", summary, rule, stint.opened, *pause, besides=besides)
 
 
-def _expected(stint: Stint, fires: datetime) -> Silence:
+def _expected(history: History, stint: Stint, fires: datetime) -> Silence:
     most = stint.trigger.max_runs
     bound = f", unless it has started {most} times before (max_runs)" if most is not None else ""
     summary = f"It has not run yet: its call is due at {wording.instant(fires)}{bound}."
-    return _silence("expected", summary, rules.scheduled_by(stint.trigger), stint.opened)
+    rule, besides = rules.scheduled_by(stint.trigger), policies.told(history, "overlap", "catch_up")
+    return Silence.of("expected", summary, rule, stint.opened, besides=besides)
 
 
-def _overdue(stint: Stint, fires: datetime, now: datetime) -> Silence:
-    summary = (
-        f"It is overdue by {wording.span(now - fires)}: no scheduler has claimed it yet "
-        "(none is running, none can reach the log, or all are busy)."
-    )
-    return _silence("overdue", summary, rules.CATCH_UP, stint.opened)
+def _overdue(history: History, stint: Stint, fires: datetime, now: datetime) -> Silence:
+    since = wording.span(now - fires)
+    if now - fires <= LATE:
+        summary = f"It fell due {since} ago: that a scheduler has claimed it is not recorded yet."
+    else:
+        summary = (
+            f"It is overdue by {since}: no scheduler has claimed it yet "
+            "(none is running, none can reach the log, or all are busy)."
+        )
+    return Silence.of("overdue", summary, policies.catch_up(history.task.definition), stint.opened)
 
 
 def _ending(event: Recorded) -> str:
     match event.fact:
-        case TaskCancelled():
-            return f"the task was cancelled at {_told(event)}"
+        case TaskCancelled(reason=reason):
+            return f"the task was cancelled at {_told(event)}" + (f" ({reason})" if reason else "")
         case TaskUpdated():
             return f"the schedule was replaced at {_told(event)}"
         case _:
@@ -145,12 +145,3 @@ def _ending(event: Recorded) -> str:
 
 def _told(event: Recorded) -> str:
     return f"{wording.instant(decided_at(event))} by {event.meta.actor}"
-
-
-def _silence(verdict: Verdict, summary: str, rule: Rule, *events: Recorded) -> Silence:
-    named = tuple(Event.of(event) for event in events)
-    return Silence(
-        verdict=verdict,
-        summary=summary,
-        statements=(Statement(code=verdict, text=summary, rule=rule, events=named),),
-    )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from domain.facts import Answer
 
 _SECOND = timedelta(seconds=1)
+_RULES_OF_THEIR_OWN = frozenset({"on_gone", "disable_after_failures"})
 _UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)), ("s", _SECOND))
 
 
@@ -38,6 +39,16 @@ def span(length: timedelta) -> str:
     return " ".join(f"{count} {name}" for count, name in counts[first : first + 2] if count)
 
 
+def seconds(count: float) -> str:
+    """The same of a number of seconds."""
+    return span(timedelta(seconds=count))
+
+
+def counted(count: int, noun: str) -> str:
+    """So many of something."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def schedule(trigger: Trigger) -> str:
     """A trigger by its stored members, so that one of a later kind is told as well."""
     members = _members(trigger)
@@ -49,17 +60,27 @@ def schedule(trigger: Trigger) -> str:
 
 
 def policy(retry: RetryPolicy) -> str:
-    """A retry policy by its stored members."""
-    return ", ".join(f"{name} {value}" for name, value in _members(retry).items())
+    """A retry policy by its stored members, so that later ones are told as well.
+
+    Those that decide about the task, and not about the next attempt, are rules of their own.
+    """
+    members = _members(retry)
+    return ", ".join(f"{name} {members[name]}" for name in members if name not in _RULES_OF_THEIR_OWN)
 
 
 def _members(stored: Trigger | RetryPolicy) -> dict[str, str]:
     plain = msgspec.to_builtins(stored)
-    return {
-        name: f"{value:g}" if isinstance(value, float) else str(value)
-        for name, value in plain.items()
-        if value is not None
-    }
+    return {name: _told(value) for name, value in plain.items() if value is not None and value != ()}
+
+
+def _told(value: object) -> str:
+    match value:
+        case float():
+            return f"{value:g}"
+        case tuple():
+            return " ".join(map(str, value))
+        case _:
+            return str(value)
 
 
 def answer(brought: Answer) -> str:

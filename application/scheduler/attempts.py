@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import deque
 from itertools import count
 from typing import TYPE_CHECKING
 
+from application.ports import Call
 from application.scheduler.apart import apart
+from application.scheduler.reclaim import GivenUp
 from application.scheduler.waiting import first_of
 from domain import execution as executions
 
@@ -19,19 +20,29 @@ if TYPE_CHECKING:
     from application.scheduler.context import Context
     from application.scheduler.reclaim import Reclaim
     from application.scheduler.work import Job
-    from domain.facts import Attempt, AttemptStarted
+    from domain.facts import Attempt, AttemptStarted, ExecutionFailed
+
+
+# Who waits for the log to take an outcome makes no call meanwhile; beyond this many, workers do wait for it.
+MAX_UNRECORDED = 1_000
 
 
 class Attempts:
-    """Sends claimed attempts and passes what came back to `settle`, with a bound on the calls in flight."""
+    """Sends claimed attempts and passes what came back to `settle`, with a bound on the calls in flight.
+
+    A worker goes on with the next call while an outcome is on its way to the log. Of those whose instant has
+    come, the lowest priority number goes first, then the earliest instant.
+    """
 
     def __init__(
         self,
         context: Context,
         reclaim: Reclaim,
         settle: Callable[[Job, Attempt], Awaitable[None]],
+        close: Callable[[Job, ExecutionFailed], Awaitable[None]],
         concurrency: int,
     ) -> None:
+        """`close` takes a job whose claimed attempt may not be made any more."""
         self._clock = context.clock
         self._node = context.node
         self._work = context.work
@@ -39,13 +50,16 @@ class Attempts:
         self._caller = context.caller
         self._reclaim = reclaim
         self._settle = settle
+        self._close = close
         self._concurrency = concurrency
         self._timed: list[tuple[datetime, int, Job]] = []
         self._serial = count()
-        self._ready: deque[Job] = deque()
+        self._ready: list[tuple[int, datetime, int, Job]] = []
         self._arrived = asyncio.Event()
         self._free = asyncio.Semaphore(0)
         self._in_flight = 0
+        self._unrecorded = 0
+        self._group = asyncio.TaskGroup()
 
     def start(self, job: Job) -> None:
         """Send a claimed attempt at its instant, or as soon as a worker is free."""
@@ -62,13 +76,13 @@ class Attempts:
 
     def unfinished(self) -> int:
         """How many attempts are claimed, in flight or unrecorded."""
-        return self.ready() + self._in_flight
+        return self.ready() + self._in_flight + self._unrecorded
 
     async def run(self) -> None:
         """Send for ever."""
-        async with asyncio.TaskGroup() as group:
+        async with self._group:
             for number in range(self._concurrency):
-                group.create_task(self._worker(), name=f"worker-{number}")
+                self._group.create_task(self._worker(), name=f"worker-{number}")
             await self._dispatch()
 
     async def _dispatch(self) -> None:
@@ -80,13 +94,14 @@ class Attempts:
                 await first_of(self._clock.sleep_until(self._timed[0][0]), self._arrived.wait())
             now = self._clock.now()
             while self._timed and self._timed[0][0] <= now:
-                self._ready.append(heapq.heappop(self._timed)[2])
+                instant, serial, job = heapq.heappop(self._timed)
+                heapq.heappush(self._ready, (job.definition.priority, instant, serial, job))
                 self._free.release()
 
     async def _worker(self) -> None:
         while True:
             await self._free.acquire()
-            job = self._ready.popleft()
+            job = heapq.heappop(self._ready)[3]
             self._in_flight += 1
             self._observer.in_flight(self._in_flight)
             try:
@@ -98,18 +113,34 @@ class Attempts:
                 self._observer.in_flight(self._in_flight)
 
     async def _attempt(self, job: Job) -> None:
-        attempt = await self._call(job) if await self._still_ours(job) else None
-        if attempt is not None:
-            await self._settle(job, attempt)
-        else:
+        try:
+            attempt = await self._call(job) if await self._still_ours(job) else None
+        except GivenUp as given_up:
+            await self._close(job, given_up.end)
+            return
+        if attempt is None:
             self._work.done(job)
+            return
+        self._unrecorded += 1
+        recording = self._record(job, attempt)
+        if self._unrecorded > MAX_UNRECORDED:
+            await recording
+        else:
+            self._group.create_task(recording)
+
+    async def _record(self, job: Job, attempt: Attempt) -> None:
+        try:
+            if not await apart("recording execution", job.execution.id, self._settle(job, attempt)):
+                self._work.done(job)
+        finally:
+            self._unrecorded -= 1
 
     async def _call(self, job: Job) -> Attempt | None:
         """What the call brought; None when the job was stopped meanwhile."""
         job.worker = worker = asyncio.current_task()
         assert worker is not None
         try:
-            return await self._caller.call(job.definition.action, job.execution.id, job.execution.attempts)
+            return await self._caller.call(call_of(job))
         except asyncio.CancelledError:
             if job.stopped and worker.cancelling() == 1:
                 return None
@@ -124,8 +155,27 @@ class Attempts:
         while job.overtaken or not self._node.covered(job, self._clock.now()):
             if not await self._reclaim(job, self._renewal, unsent=True):
                 return False
+        if job.execution.attempts > 1:
+            self._refuse_what_lapsed(job)
         return not job.stopped
 
     def _renewal(self, job: Job) -> AttemptStarted:
+        self._refuse_what_lapsed(job)
         now = self._clock.now()
         return executions.start_attempt(job.execution, self._node.lease(job, now), now)
+
+    def _refuse_what_lapsed(self, job: Job) -> None:
+        """Raises `GivenUp`."""
+        if end := executions.lapse(job.execution, job.definition, self._clock.now()):
+            raise GivenUp(end)
+
+
+def call_of(job: Job) -> Call:
+    """The call that a claimed attempt makes."""
+    return Call(
+        action=job.definition.action,
+        execution_id=job.execution.id,
+        number=job.execution.attempts,
+        due_at=job.execution.occurrence.due_at,
+        once=job.definition.delivery == "at_most_once",
+    )

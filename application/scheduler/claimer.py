@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from application.ports import LogUnavailable
 from application.scheduler.apart import apart
 from application.scheduler.bids import Bids, bid_for
+from application.scheduler.contests import Contests
 from application.scheduler.refusals import Refusals
 from application.scheduler.waiting import OUTAGE_PAUSE, UNABLE_PAUSE, first_of, to_its_end
 
@@ -26,6 +27,8 @@ AHEAD = timedelta(milliseconds=20)
 QUANTUM = timedelta(milliseconds=10)
 # What is claimed is leased; more than can start soon would only make leases grow old.
 MAX_READY = 1_000
+# Their reads take turns with all else that this node does: more at a time would end no sooner.
+MAX_CONTESTED = 10
 # After a long downtime each task may have hundreds of missed occurrences to record.
 MAX_FACTS = 5_000
 
@@ -33,7 +36,10 @@ log = logging.getLogger(__name__)
 
 
 class Claimer:
-    """Claims up to 20 ms ahead, in steps of 10 ms, and hands what was won to `start`."""
+    """Claims up to 20 ms ahead, in steps of 10 ms, and hands what was won to `start`.
+
+    What is contested has to be looked into first: that happens beside, so that nothing else is late by it.
+    """
 
     def __init__(self, context: Context, start: Callable[[Job], None], ready: Callable[[], int]) -> None:
         """`ready` tells how many won claims wait for a free worker."""
@@ -43,12 +49,16 @@ class Claimer:
         self._index = context.index
         self._work = context.work
         self._members = context.members
+        self._ongoing = context.ongoing
         self._observer = context.observer
         self._start = start
         self._ready = ready
         self._bids = Bids(context, start)
-        self._refusals = Refusals(context, self._bids)
+        self._contests = Contests(context)
+        self._refusals = Refusals(context, self._bids, self._contests)
         self._changed = asyncio.Event()
+        self._beside: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Semaphore(MAX_CONTESTED)
         context.members.tell(self._owners_changed)
 
     def index_changed(self) -> None:
@@ -60,14 +70,20 @@ class Claimer:
         self.index_changed()
 
     async def run(self) -> None:
-        """Claim for ever."""
-        while True:
-            try:
-                await self._wait()
-                await self._bids.look()
-                await self._claim_what_is_due()
-            except LogUnavailable:
-                await self._clock.pause(OUTAGE_PAUSE)
+        """Claim for ever; when cancelled, let what is looked into end first, unless cancelled again."""
+        try:
+            while True:
+                await self._run_once()
+        finally:
+            await asyncio.gather(*self._beside)
+
+    async def _run_once(self) -> None:
+        try:
+            await self._wait()
+            await self._bids.look()
+            await self._claim_what_is_due()
+        except LogUnavailable:
+            await self._clock.pause(OUTAGE_PAUSE)
 
     async def _wait(self) -> None:
         """Until the next quantum has something due, or the index has changed."""
@@ -88,21 +104,46 @@ class Claimer:
         if room <= 0:
             await self._clock.pause(QUANTUM)
         elif made := self._make_bids(self._index.pop(now + AHEAD, room), now):
-            answered = await to_its_end(asyncio.gather(*map(self._claim, made)))
-            won = sum(bid.won for bid in made)
-            self._observer.claimed(won, sum(answered) - won)
-            if not all(answered):
-                await self._clock.pause(OUTAGE_PAUSE)
+            await self._claim_made(made)
         else:  # all of it was left to others: let them have their turn, here as well
             await asyncio.sleep(0)
+
+    async def _claim_made(self, made: list[Bid]) -> None:
+        plain = [bid for bid in made if not bid.claim.contested]
+        for bid in made:
+            if bid.claim.contested:
+                self._look_into(bid)
+        if not plain:
+            await asyncio.sleep(0)  # as when all of it was left to others
+        elif not await to_its_end(self._claim_all(plain)):
+            await self._clock.pause(OUTAGE_PAUSE)
+
+    def _look_into(self, bid: Bid) -> None:
+        task = asyncio.create_task(self._claim_in_turn(bid))
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    async def _claim_in_turn(self, bid: Bid) -> None:
+        async with self._turn:
+            if not self._members.able():  # any more
+                self._index.settle(bid.entry, bid.due.due_at)
+            elif not await self._claim_all([bid]):
+                await self._clock.pause(OUTAGE_PAUSE)
+        self.index_changed()
+
+    async def _claim_all(self, bids: list[Bid]) -> bool:
+        """Whether all were answered."""
+        answered = await asyncio.gather(*map(self._claim, bids))
+        won = sum(bid.won for bid in bids)
+        self._observer.claimed(won, sum(answered) - won)
+        return all(answered)
 
     def _make_bids(self, entries: list[Entry], now: datetime) -> list[Bid]:
         made: list[Bid] = []
         facts = 0
         for entry in entries:
-            looked_at = entry.fire_at + self._members.patience(entry.task_id)
-            if looked_at > now + AHEAD:
-                self._index.leave(entry, looked_at)
+            if (until := self._left_until(entry, now)) > now + AHEAD:
+                self._index.leave(entry, until)
             elif facts >= MAX_FACTS:
                 self._index.put(entry)
             elif bid := self._make_bid(entry, now):
@@ -110,23 +151,37 @@ class Claimer:
                 made.append(bid)
         return made
 
+    def _left_until(self, entry: Entry, now: datetime) -> datetime:
+        """Until it is this node's turn, and what was begun before the task came to its place is known."""
+        turn = entry.fire_at + self._members.patience(entry.task_id)
+        return turn if self._ongoing.covers(entry) else max(turn, now + AHEAD + QUANTUM)
+
     def _make_bid(self, entry: Entry, now: datetime) -> Bid | None:
         try:
-            return bid_for(entry, self._node, now)
+            bid = bid_for(entry, self._node, now, self._ongoing.going(entry.task_id))
         except Exception:  # a zone that this machine does not know, say: the other tasks must go on
             log.exception("task %s cannot be claimed by this node", entry.task_id)
             self._index.remove(entry.task_id)
             return None
+        if bid.claim.contested and entry.fire_at > now:  # what is in its way may end before its instant
+            self._index.leave(entry, entry.fire_at + QUANTUM)  # a quantum before which it is looked at
+            return None
+        return bid
 
     async def _claim(self, bid: Bid) -> bool:
         """Append a bid and go on from the answer; False: there was none."""
         try:
-            if not await apart("claiming an occurrence of task", bid.due.task_id, self._append(bid)):
+            if not await apart("claiming an occurrence of task", bid.due.task_id, self._confirm(bid)):
                 self._index.remove(bid.due.task_id)
         except LogUnavailable:
             self._index.settle(bid.entry, bid.due.due_at)
             return False
         return True
+
+    async def _confirm(self, bid: Bid) -> None:
+        if bid.claim.contested and not await self._contests.confirm(bid):
+            return
+        await self._append(bid)
 
     async def _append(self, bid: Bid) -> None:
         # In hand before the log has it: a change that commits right after the claim is not overlooked.

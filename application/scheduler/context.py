@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from application.scheduler.due_index import DueIndex
 from application.scheduler.members import Members
+from application.scheduler.ongoing import Ongoing
 from application.scheduler.work import Work
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Context:
     chance: Callable[[], float]
     index: DueIndex = field(default_factory=DueIndex)
     work: Work = field(default_factory=Work)
+    ongoing: Ongoing = field(default_factory=Ongoing)
     members: Members = field(init=False)
 
     def __post_init__(self) -> None:

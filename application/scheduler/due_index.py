@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from application.ports import Undecodable
 from domain.facts import (
+    ExecutionQueued,
     ExecutionSkipped,
     ExecutionStarted,
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
+    TaskFailuresCounted,
     TaskPaused,
     TaskUpdated,
 )
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from application.ports import DueTask, Place, Recorded
     from domain.definition import Definition
+    from domain.facts import PlacingFact
     from domain.task import Pause
 
 
@@ -33,7 +36,8 @@ class Entry:
     """A task, at an occurrence, after so many `runs`; while that one is being claimed, it is not due.
 
     `fire_at` is when the call of that occurrence is to be sent: the index keeps tasks in this order.
-    `left_until`: it is left to somebody else until then, however due it is.
+    `left_until`: it is left to somebody else until then, however due it is. `learnt_at`: the log position
+    that its place was learnt from, if that may be ahead of what has been followed.
     """
 
     task_id: UUID
@@ -45,6 +49,7 @@ class Entry:
     claiming: bool = False
     left_until: datetime | None = None
     pause: Pause | None = None
+    learnt_at: int = 0
     fire_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,12 +69,14 @@ class Entry:
 class DueIndex:
     """Tasks due up to a horizon; what lies beyond is dropped and comes back with the next refill.
 
+    Of what is due at one instant, the lowest priority number comes first. The horizon knows no priority: if
+    it cuts through an instant, what comes back later is late whatever its priority.
     A stale line of the heap (its entry moved or went) is recognised when it surfaces.
     """
 
     def __init__(self) -> None:
         self._entries: dict[UUID, Entry] = {}
-        self._heap: list[Place] = []
+        self._heap: list[tuple[datetime, int, UUID]] = []
         self._left: set[UUID] = set()
         self.horizon: Place | None = None
 
@@ -80,12 +87,14 @@ class DueIndex:
         """What is known of a task; None when it is beyond the horizon, or has nothing ahead."""
         return self._entries.get(task_id)
 
-    def load(self, row: DueTask) -> None:
-        """Take a row of the read model, unless more is known: a version's place only ever moves forward."""
+    def load(self, row: DueTask, position: int) -> None:
+        """Take a row of the read model as of a position, unless more is known: a version's place only ever
+        moves forward.
+        """
         known = self._entries.get(row.task_id)
         if known is None or (known.version, known.due_at) < (row.version, row.due_at):
             entry = Entry(row.task_id, row.version, row.namespace, row.definition, row.due_at, row.runs)
-            entry.pause = row.pause
+            entry.pause, entry.learnt_at = row.pause, position
             self.put(entry)
 
     def put(self, entry: Entry) -> None:
@@ -96,7 +105,7 @@ class DueIndex:
         entry.claiming, entry.left_until = False, None
         self._left.discard(entry.task_id)
         self._entries[entry.task_id] = entry
-        heapq.heappush(self._heap, (entry.fire_at, entry.task_id))
+        self._push(entry)
 
     def remove(self, task_id: UUID) -> None:
         """Forget a task."""
@@ -107,7 +116,7 @@ class DueIndex:
         """Leave a popped task to somebody else: it surfaces again only if it has not moved on by then."""
         entry.claiming, entry.left_until = False, until
         self._left.add(entry.task_id)
-        heapq.heappush(self._heap, (until, entry.task_id))
+        self._push(entry)
 
     def recall(self) -> None:
         """Have everything that was left to others surface again."""
@@ -121,7 +130,7 @@ class DueIndex:
     def next_due(self) -> datetime | None:
         """The earliest instant at which something is to be looked at."""
         while self._heap:
-            surfaces_at, task_id = self._heap[0]
+            surfaces_at, _, task_id = self._heap[0]
             entry = self._entries.get(task_id)
             if entry is not None and not entry.claiming and entry.surfaces_at == surfaces_at:
                 return surfaces_at
@@ -138,7 +147,7 @@ class DueIndex:
             first = self.next_due()
             if first is None or first > until:
                 break
-            _, task_id = heapq.heappop(self._heap)
+            task_id = heapq.heappop(self._heap)[2]
             entry = self._entries[task_id]
             entry.claiming = True
             self._left.discard(task_id)
@@ -149,12 +158,15 @@ class DueIndex:
         """Whether nothing has moved or ended a task since it was popped."""
         return entry.claiming and self._entries.get(entry.task_id) is entry
 
-    def settle(self, entry: Entry, due_at: datetime | None, runs: int | None = None) -> None:
+    def settle(
+        self, entry: Entry, due_at: datetime | None, runs: int | None = None, *, learnt_at: int = 0
+    ) -> None:
         """Give a popped task its next place (None: it has none), unless a newer fact has done so.
 
-        `runs` None: as many as before.
+        `runs` None: as many as before. `learnt_at` is the position of what was read to find the place.
         """
         if self.claiming(entry):
+            entry.learnt_at = max(entry.learnt_at, learnt_at)
             self._move(entry, due_at, entry.runs if runs is None else runs)
 
     def apply(self, event: Recorded) -> bool:
@@ -170,15 +182,18 @@ class DueIndex:
             case TaskUpdated():
                 return self._redefine(event, fact)
             case TaskPaused() | TaskCancelled() | TaskCompleted() | Undecodable():
-                self.remove(event.stream)
-            case ExecutionStarted() | ExecutionSkipped():
+                if not self._knows(event):
+                    self.remove(event.stream)
+            case TaskFailuresCounted():
+                self._count(event)
+            case ExecutionStarted() | ExecutionQueued() | ExecutionSkipped():
                 self.advance(fact)
             case _:
                 pass
         return True
 
-    def advance(self, fact: ExecutionStarted | ExecutionSkipped) -> None:
-        """Somebody claimed or skipped an occurrence: go on to the one that the fact names."""
+    def advance(self, fact: PlacingFact) -> None:
+        """Somebody claimed, queued or skipped an occurrence: go on to the one that the fact names."""
         occurrence = fact.occurrence
         known = self._entries.get(occurrence.task_id)
         if (
@@ -197,7 +212,19 @@ class DueIndex:
             known.version, known.definition = event.version, fact.definition
             if fact.next_run_at is not None:
                 self._move(known, fact.next_run_at, fact.runs)
+            else:
+                self._push(known)  # its priority may be another
         return True
+
+    def _knows(self, event: Recorded) -> bool:
+        """Whether a task is known as it was after an event, or later: from a row that was ahead of it."""
+        known = self._entries.get(event.stream)
+        return known is not None and known.version >= event.version
+
+    def _count(self, event: Recorded) -> None:
+        known = self._entries.get(event.stream)
+        if known is not None:
+            known.version = max(known.version, event.version)
 
     def _move(self, entry: Entry, due_at: datetime | None, runs: int) -> None:
         if due_at is None:
@@ -205,6 +232,9 @@ class DueIndex:
         else:
             entry.place(due_at, runs)
             self.put(entry)
+
+    def _push(self, entry: Entry) -> None:
+        heapq.heappush(self._heap, (entry.surfaces_at, entry.definition.priority, entry.task_id))
 
     def _within(self, fire_at: datetime, task_id: UUID) -> bool:
         return self.horizon is None or (fire_at, task_id) <= self.horizon

@@ -1,4 +1,4 @@
-"""Keeping the due index true: rows of the near future from the read model, then every fact as it comes."""
+"""Keeping true what is due and what goes on: from the read models first, then by every fact as it comes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from application.ports import LogUnavailable
 from application.scheduler.apart import apart
 from application.scheduler.due_index import Entry
 from application.scheduler.waiting import patiently
-from application.streams import load_task
+from application.streams import fold_task
 from domain.facts import TaskResumed
 from domain.task import Scheduled
 
@@ -36,7 +36,10 @@ _LAST = UUID(int=2**128 - 1)
 
 
 class Feed:
-    """Loads what falls due within five minutes and follows the log from where the first page stood."""
+    """Loads what goes on and what falls due within five minutes, and follows the log from the first of these.
+
+    Who learns a place from a later page knows what was begun before it once the log is followed that far.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Feed:
         self._work = context.work
         self._observer = context.observer
         self._members = context.members
+        self._ongoing = context.ongoing
         self._due_tasks = due_tasks
         self._follower = follower
         self._claimer = claimer
@@ -60,25 +64,30 @@ class Feed:
         self._requests = requests
         self._resumed: dict[UUID, int] = {}
         self._any_resumed = asyncio.Event()
-        self._followed = 0
         self._cut_short = False
 
     def position(self) -> int:
         """How far the log has been followed."""
-        return self._followed
+        return self._ongoing.position
 
     async def run(self) -> None:
         """Feed the index for ever."""
-        position = await self._refill()
+        await self._seed()
+        await self._refill()
         self._members.loaded()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow(position))
+            group.create_task(self._follow())
             group.create_task(self._refill_regularly())
             group.create_task(self._bring_back())
 
-    async def _follow(self, position: int) -> None:
-        self._followed = position
-        async for batch in self._follower.follow(position):
+    async def _seed(self) -> None:
+        while True:
+            with contextlib.suppress(LogUnavailable):
+                return self._ongoing.seed(*await self._due_tasks.open_runs())
+            await self._clock.pause(PAUSE)
+
+    async def _follow(self) -> None:
+        async for batch in self._follower.follow(self._ongoing.position):
             for event in batch:
                 await self._apply(event)
             if batch:
@@ -93,19 +102,19 @@ class Feed:
         if isinstance(event.fact, TaskResumed):
             self._resumed[event.stream] = event.position
             self._any_resumed.set()
-        known = self._index.apply(event)
-        # Before anything is waited for: what a moved horizon has let pass, a page read from now on must show.
-        self._followed = event.position
-        if not known:
+        # Both before anything is waited for: what a moved horizon lets pass, a page read later must show.
+        self._ongoing.follow(event)
+        if not self._index.apply(event):
             await apart("following task", event.stream, self._load(event.stream))
 
     async def _load(self, task_id: UUID) -> None:
         """A task of which nothing is known was given a place within the horizon: read the rest."""
-        task = await patiently(self._clock, lambda: load_task(self._log, task_id))
+        events = await patiently(self._clock, lambda: self._log.read_stream(task_id))
+        task = fold_task(task_id, events)
         if isinstance(task, Scheduled):
             place = (task.placed_at, task.placed_runs)
             entry = Entry(task_id, task.version, task.namespace, task.definition, *place)
-            entry.pause = task.pause
+            entry.pause, entry.learnt_at = task.pause, events[-1].position
             self._index.put(entry)
 
     async def _bring_back(self) -> None:
@@ -115,16 +124,17 @@ class Feed:
             self._any_resumed.clear()
             while self._resumed:
                 task_id, position = self._resumed.popitem()
-                if row := await self._place(task_id, position):
-                    self._index.load(row)
+                known_at, row = await self._place(task_id, position)
+                if row is not None:
+                    self._index.load(row, known_at)
                     self._index_changed()
 
-    async def _place(self, task_id: UUID, at_least: int) -> DueTask | None:
+    async def _place(self, task_id: UUID, at_least: int) -> tuple[int, DueTask | None]:
         while True:
             with contextlib.suppress(LogUnavailable):
                 position, row = await self._due_tasks.place(task_id)
                 if position >= at_least:
-                    return row
+                    return position, row
             await self._clock.pause(PAUSE)
 
     async def _refill_regularly(self) -> None:
@@ -133,25 +143,23 @@ class Feed:
             if not self._cut_short or len(self._index) < MAX_ENTRIES // 2:
                 await self._refill()
 
-    async def _refill(self) -> int:
-        """Extend the horizon page by page; the log position of the first page."""
-        first: int | None = None
-        at_least = self._followed
+    async def _refill(self) -> None:
+        """Extend the horizon page by page."""
+        at_least = self._ongoing.position
         after, until = self._index.horizon, self._clock.now() + WINDOW
         while True:
             # What the follower tells from now on is kept up to here, so nothing falls between page and log.
             self._index.horizon = (until, _LAST)
             position, rows = await self._page(after, until, at_least)
-            first = position if first is None else first
             for row in rows:
-                self._index.load(row)
+                self._index.load(row, position)
             self._index_changed()
             after = (rows[-1].fire_at or rows[-1].due_at, rows[-1].task_id) if len(rows) == PAGE else None
             self._cut_short = after is not None and len(self._index) >= MAX_ENTRIES
             if self._cut_short:
                 self._index.horizon = after
             if after is None or self._cut_short:
-                return first
+                return
 
     def _index_changed(self) -> None:
         self._claimer.index_changed()

@@ -19,7 +19,7 @@ SETTLED_AFTER = timedelta(seconds=10)
 
 
 class Liveness:
-    """A node is dead when its beat has stood still for `expiry`.
+    """A node is dead when its beat has stood still for `expiry`, seen at the last look before that is over.
 
     The time in which the database did not answer does not count: nobody could beat then, or record what its
     calls brought. Instants are those of a steady clock: how long ago something was, whatever the wall says.
@@ -44,7 +44,7 @@ class Liveness:
 
     def dead(self, node: str) -> bool:
         """Whether a node has left or stopped beating."""
-        return node not in self._seen or self._seen[node][1] >= self._expiry
+        return node not in self._seen or self._seen[node][1] > self._expiry - LOOK_EVERY
 
     def silent(self, node: str) -> bool:
         """Whether to count on a node no longer, though it may live: half of its time is over."""
@@ -59,4 +59,4 @@ class Liveness:
             # Old from the start: a dead one, or one that the end of an outage has not let beat yet.
             return min(beat.age, self._expiry / 2)
         before, still = self._seen[node]
-        return still + passed if before == beat.at else timedelta()
+        return still + passed if before == beat.at else min(max(beat.age, timedelta()), passed)

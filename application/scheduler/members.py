@@ -33,6 +33,7 @@ class Members:
         self._name = node.name
         self._clock = clock
         self._others: frozenset[str] = frozenset()
+        self._dead: frozenset[str] = frozenset()
         self._told: list[Callable[[], None]] = []
         self._looking = asyncio.Lock()
         self._leaving = False
@@ -41,7 +42,7 @@ class Members:
         self.clock_check = ClockCheck(clock, node.max_clock_offset)
 
     def tell(self, changed: Callable[[], None]) -> None:
-        """Call this whenever something may have a new owner."""
+        """Call this whenever something may have a new owner, or has lost its own."""
         self._told.append(changed)
 
     async def look(self, nodes: Nodes) -> None:
@@ -54,8 +55,9 @@ class Members:
             for name, beat in beats.items()
             if beat.claims and name != self._name and not self.liveness.silent(name)
         )
-        if sharing != self._others:
-            self._others = sharing
+        dead = frozenset(filter(self.liveness.dead, beats))
+        if (sharing, dead) != (self._others, self._dead):
+            self._others, self._dead = sharing, dead
             self._changed()
 
     def loaded(self) -> None:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from application.ports import Group, Guard, Meta, NewFact
 from domain.execution import Lease, Running
-from domain.facts import ExecutionFact, TaskCompleted, TaskUpdated
+from domain.facts import ExecutionFact, TaskFact
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -47,7 +47,7 @@ class Node(Struct, frozen=True, kw_only=True):
 
     def group(
         self,
-        *facts: tuple[UUID, int, ExecutionFact | TaskCompleted | TaskUpdated],
+        *facts: tuple[UUID, int, ExecutionFact | TaskFact],
         guard: tuple[UUID, int] | None = None,
     ) -> Group:
         """Facts (stream, version, fact) to append together if `guard` (stream, version) is still the head."""

@@ -13,8 +13,16 @@ if TYPE_CHECKING:
 
     from application.scheduler.context import Context
     from application.scheduler.work import Job
-    from domain.facts import AttemptStarted, ExecutionTakenOver
+    from domain.facts import AttemptStarted, ExecutionFailed, ExecutionTakenOver
     from domain.task import Task
+
+
+class GivenUp(Exception):
+    """There may be no further attempt: the execution ends."""
+
+    def __init__(self, end: ExecutionFailed) -> None:
+        super().__init__(end.reason)
+        self.end = end
 
 
 class Reclaim:
@@ -24,6 +32,7 @@ class Reclaim:
         self._log = context.log
         self._clock = context.clock
         self._node = context.node
+        self._ongoing = context.ongoing
 
     async def __call__(
         self, job: Job, decide: Callable[[Job], AttemptStarted | ExecutionTakenOver], *, unsent: bool = False
@@ -31,13 +40,19 @@ class Reclaim:
         """Whether the job is claimed again; False: somebody else has it, or it has been ended here.
 
         `unsent`: the claim that is being replaced was certainly not sent. Waits through any outage; raises
-        `Unreadable`.
+        `Unreadable`, and `GivenUp` when `decide` does so for the task as it is now.
         """
-        refused = False
+        outdated = job.overtaken
         while True:
-            if (refused or job.overtaken) and not await self._review(job, unsent=unsent):
+            if outdated and not await self._review(job, unsent=unsent):
                 return False
-            fact = decide(job)
+            try:
+                fact = decide(job)
+            except GivenUp:
+                if outdated:
+                    raise
+                outdated = True
+                continue
             group = self._node.group(
                 (job.execution.id, job.execution.version + 1, fact), guard=(job.task_id, job.task_version)
             )
@@ -46,7 +61,7 @@ class Reclaim:
                 assert isinstance(claimed, executions.Running)
                 job.execution = claimed
                 return True
-            refused = True
+            outdated = True
 
     async def _review(self, job: Job, *, unsent: bool) -> bool:
         """Compare with the log; False when the execution went on without us or has to end."""
@@ -62,7 +77,8 @@ class Reclaim:
             job.definition, job.task_version, job.overtaken = task.definition, task.version, False
             return True
         # Refused only when somebody else has gone on with the execution, which ends our part just as well.
-        await self._log.append(
-            self._node.group((job.execution.id, job.execution.version + 1, end)), patience="patient"
-        )
+        version = job.execution.version + 1
+        group = self._node.group((job.execution.id, version, end))
+        if await self._log.append(group, patience="patient") is not None:
+            self._ongoing.ended(job.task_id, job.execution.id, version)
         return False

@@ -8,18 +8,19 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from application.scheduler.apart import apart
+from application.scheduler.reclaim import GivenUp
 from application.scheduler.waiting import UNABLE_PAUSE, first_of, to_its_end
 from domain import execution as executions
 from domain.execution import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from application.scheduler.context import Context
     from application.scheduler.reclaim import Reclaim
     from application.scheduler.work import Job
-    from domain.facts import AttemptStarted
+    from domain.facts import AttemptStarted, ExecutionFailed
 
 # Retries that fall due together are claimed together, up to this many at a time.
 MAX_TOGETHER = 500
@@ -28,13 +29,21 @@ MAX_TOGETHER = 500
 class Retries:
     """A heap of waiting jobs; each is claimed at its `retry_at` and handed to `start`."""
 
-    def __init__(self, context: Context, reclaim: Reclaim, start: Callable[[Job], None]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        reclaim: Reclaim,
+        start: Callable[[Job], None],
+        close: Callable[[Job, ExecutionFailed], Awaitable[None]],
+    ) -> None:
+        """`close` takes a job whose next attempt may not begin any more."""
         self._clock = context.clock
         self._node = context.node
         self._work = context.work
         self._members = context.members
         self._reclaim = reclaim
         self._start = start
+        self._close = close
         self._heap: list[tuple[datetime, int, Job]] = []
         self._serial = count()
         self._changed = asyncio.Event()
@@ -81,12 +90,20 @@ class Retries:
             self._work.done(job)
 
     async def _start_again(self, job: Job) -> None:
-        if await self._reclaim(job, self._next_attempt):
+        try:
+            claimed = await self._reclaim(job, self._next_attempt)
+        except GivenUp as given_up:
+            await self._close(job, given_up.end)
+            return
+        if claimed:
             job.send_at = self._clock.now()
             self._start(job)
         else:
             self._work.done(job)
 
     def _next_attempt(self, job: Job) -> AttemptStarted:
+        assert isinstance(job.execution, Waiting)
         now = self._clock.now()
+        if end := executions.lapse(job.execution, job.definition, now):
+            raise GivenUp(end)
         return executions.start_attempt(job.execution, self._node.lease(job, now), now)

@@ -14,6 +14,7 @@ from application.scheduler.claimer import Claimer
 from application.scheduler.feed import Feed
 from application.scheduler.heart import Heart
 from application.scheduler.outcomes import Outcomes
+from application.scheduler.queues import Queues
 from application.scheduler.reclaim import Reclaim
 from application.scheduler.requests import Requests
 from application.scheduler.retries import Retries
@@ -52,11 +53,12 @@ class Scheduler:
         self._grace = grace
         reclaim = Reclaim(context)
         outcomes = Outcomes(context, self._wait_for_retry)
-        self._attempts = Attempts(context, reclaim, outcomes.settle, concurrency)
+        self._attempts = Attempts(context, reclaim, outcomes.settle, outcomes.close, concurrency)
         start = self._attempts.start
-        self._retries = Retries(context, reclaim, start)
+        self._retries = Retries(context, reclaim, start, outcomes.close)
         self._claimer = Claimer(context, start, self._attempts.ready)
         self._requests = Requests(context, start, self._attempts.ready)
+        self._queues = Queues(context, start, self._attempts.ready)
         self._feed = Feed(context, due_tasks, follower, self._claimer, self._retries, self._requests)
         self._takeover = Takeover(
             context, due_tasks, nodes, reclaim, outcomes, start, self._retries.add, self._requests.add
@@ -70,7 +72,7 @@ class Scheduler:
         """Schedule until cancelled; an error of any part ends all of them and is raised."""
         await self._heart.first_beat()
         calls = [asyncio.create_task(part.run()) for part in (self._attempts, self._heart)]
-        claiming = (self._feed, self._claimer, self._retries, self._requests, self._takeover)
+        claiming = (self._feed, self._claimer, self._retries, self._requests, self._queues, self._takeover)
         claims = [asyncio.create_task(part.run()) for part in claiming]
         try:
             # Not gather, which would break off the calls as soon as this is cancelled.

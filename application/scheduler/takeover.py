@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from application.ports import LogUnavailable, Unfinished
 from application.scheduler.apart import apart
+from application.scheduler.reclaim import GivenUp
 from application.scheduler.waiting import first_of, to_its_end
 from application.scheduler.work import Job
 from application.streams import load_execution, load_task
@@ -149,9 +150,13 @@ class Takeover:
     async def _go_on(self, job: Job, execution: Running | Waiting) -> None:
         if isinstance(execution, Waiting):
             self._wait_for_retry(job)
-        elif end := executions.give_up(execution, self._clock.now()):
-            await self._outcomes.close(job, end)
-        elif await self._reclaim(job, self._further_attempt):
+            return
+        try:
+            claimed = await self._reclaim(job, self._further_attempt)
+        except GivenUp as given_up:
+            await self._outcomes.close(job, given_up.end)
+            return
+        if claimed:
             self._start(job)
         else:
             self._work.done(job)
@@ -159,4 +164,7 @@ class Takeover:
     def _further_attempt(self, job: Job) -> ExecutionTakenOver:
         running, now = job.execution, self._clock.now()
         assert isinstance(running, Running)
+        # Not before: the delivery may have become another one since the attempt was left.
+        if end := executions.give_up(running, job.definition, now):
+            raise GivenUp(end)
         return executions.take_over(running, self._node.lease(job, now), now)

@@ -36,10 +36,10 @@ class Job:
     worker: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
-        """Make no call for it any more, and break off the one that is being made."""
-        self.stopped = True
-        if self.worker is not None:
+        """Make no call for it any more, and break off the one that is being made; twice does no harm."""
+        if not self.stopped and self.worker is not None:
             self.worker.cancel()
+        self.stopped = True
 
     @property
     def task_id(self) -> UUID:
@@ -76,11 +76,14 @@ class Work:
             self._by_task.pop(job.task_id, None)
 
     def stop(self, event: Recorded) -> None:
-        """Stop what a user has cancelled."""
-        if not isinstance(event.fact, ExecutionCancelled):
-            return
-        for job in list(self._by_task.get(event.fact.task_id, ())):
-            if job.execution.id == event.stream:
+        """Stop what a user, or another node, has cancelled."""
+        if isinstance(event.fact, ExecutionCancelled):
+            self.break_off(event.fact.task_id, event.stream)
+
+    def break_off(self, task_id: UUID, execution_id: UUID) -> None:
+        """Stop what has been cancelled."""
+        for job in list(self._by_task.get(task_id, ())):
+            if job.execution.id == execution_id:
                 job.stop()
                 if isinstance(job.execution, Waiting):
                     self.done(job)

@@ -10,12 +10,12 @@ import structlog
 from psycopg import AsyncConnection
 
 from application.ports import Group, LogUnavailable, Patience
+from infrastructure.event_store import arrays
 from infrastructure.event_store.outage import AWAY, TOO_LARGE, first_line
 from infrastructure.event_store.pending import MAX_EVENTS, Pending, Queue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from uuid import UUID
 
 APPEND = (
     b"SELECT accepted_group, last_position FROM append_events("
@@ -177,6 +177,7 @@ class Appender:
     async def _connected(self) -> AsyncConnection:
         if self._connection is None or self._connection.closed:
             connection = await AsyncConnection.connect(self._dsn, autocommit=True)
+            arrays.register(connection.adapters)
             self._connection = connection
             await connection.execute(READ_COMMITTED)
         return self._connection
@@ -187,18 +188,19 @@ class Appender:
             await connection.close()
 
 
-def _arguments(batch: Sequence[Pending]) -> tuple[list[object], ...]:
-    events: list[tuple[int, UUID, int, str, bytes]] = []
-    guards: list[tuple[int, UUID, int]] = []
-    for index, pending in enumerate(batch):
-        for new, state in zip(pending.group.facts, pending.states, strict=True):
-            events.append((index, new.stream, new.version, type(new.fact).topic, state))
-        guards.extend((index, guard.stream, guard.version) for guard in pending.group.guards)
-    return (*_columns(events, 5), *_columns(guards, 3))
-
-
-def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+def _arguments(batch: Sequence[Pending]) -> tuple[arrays.Array, ...]:
+    facts = [(index, new) for index, pending in enumerate(batch) for new in pending.group.facts]
+    guards = [(index, guard) for index, pending in enumerate(batch) for guard in pending.group.guards]
+    return (
+        arrays.integers([index for index, _ in facts]),
+        arrays.uuids([new.stream for _, new in facts]),
+        arrays.big_integers([new.version for _, new in facts]),
+        arrays.texts([type(new.fact).topic for _, new in facts]),
+        arrays.blobs([state for pending in batch for state in pending.states]),
+        arrays.integers([index for index, _ in guards]),
+        arrays.uuids([guard.stream for _, guard in guards]),
+        arrays.big_integers([guard.version for _, guard in guards]),
+    )
 
 
 async def _own_position(connection: AsyncConnection, pending: Pending) -> int | None:

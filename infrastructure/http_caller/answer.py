@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from domain.facts import Answered
 from infrastructure.http_caller.text import decoded
+from infrastructure.http_caller.wire import Incoming
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
@@ -18,12 +19,20 @@ SWITCHING_PROTOCOLS = 101
 
 async def captured(response: httpx.Response, max_body_bytes: int, max_header_bytes: int) -> Answered:
     """Read the response up to the caps. The caller closes it: what was not read costs the connection."""
-    headers = captured_headers(response.headers.raw, max_header_bytes)
+    raw, chunks = parts(response)
+    headers = captured_headers(raw, max_header_bytes)
     body, truncated = b"", False
     if response.status_code != SWITCHING_PROTOCOLS:  # what follows it is no body and has no end
-        body, truncated = await read_up_to(max_body_bytes, cast("httpx.AsyncByteStream", response.stream))
+        body, truncated = await read_up_to(max_body_bytes, chunks)
     text = decoded(body, headers.get("content-type"), cut=truncated)
     return Answered(status_code=response.status_code, headers=headers, body=text, truncated=truncated)
+
+
+def parts(response: httpx.Response) -> tuple[Iterable[tuple[bytes, bytes]], AsyncIterable[bytes]]:
+    """Headers and body as they came; one of the wire's own is not taken apart by httpx for it."""
+    if isinstance(response, Incoming):
+        return response.raw_headers, response.chunks()
+    return response.headers.raw, cast("httpx.AsyncByteStream", response.stream)
 
 
 async def read_up_to(limit: int, stream: AsyncIterable[bytes]) -> tuple[bytes, bool]:

@@ -11,35 +11,46 @@ import httpx
 from aiohttp import http_exceptions
 
 from domain.facts import Unanswered
-from infrastructure.http_caller.progress import Progress, Severed, Stage
+from infrastructure.http_caller.progress import NotConnected, Progress, Severed, Stage
 
-PARSERS_OWN_WORDS = re.compile(r"[A-Z][A-Za-z ,/-]+")
+# Up to the first quote, behind which it may repeat what it read; that of "can't" is none.
+PARSERS_OWN_WORDS = re.compile(r"[A-Z](?:[A-Za-z ,/-]|(?<=an)'(?=t ))+")
+
+
+def failed(sentence: str, progress: Progress, *, retryable: bool = True) -> Unanswered:
+    """A failure of what was under way, and how the request came there."""
+    hops = progress.redirects
+    after = f" (after {hops} redirect{'s' if hops > 1 else ''})" if hops else ""
+    return Unanswered(error=sentence + after, retryable=retryable, sent=progress.sent)
 
 
 def timed_out(timeout_seconds: float, progress: Progress) -> Unanswered:
     """The attempt's time was over. A status without its whole body is no answer, but is worth a word."""
     status = f"status {progress.status} came, " if progress.status is not None else ""
-    return Unanswered(
-        error=f"no complete answer within {timeout_seconds:g} s ({status}waiting for {progress.stage.value})"
-    )
+    waiting = f"{status}waiting for {progress.stage.value}"
+    return failed(f"no complete answer within {timeout_seconds:g} s ({waiting})", progress)
 
 
-def unanswered(error: BaseException, url: httpx.URL, progress: Progress) -> Unanswered | None:
+def unanswered(error: BaseException, progress: Progress) -> Unanswered | None:
     """What an error of the transport means; None for one that no network explains: it is our own."""
     cause = cause_of(error)
     unresolvable = isinstance(cause, UnicodeError) and progress.stage is Stage.CONNECTION  # too long a label
     if unresolvable or isinstance(cause, aiohttp.InvalidURL):
-        return Unanswered(
-            error=f"{url.netloc.decode()} is no address that can be called; correct action.url",
-            retryable=False,
-        )
-    sentence = explained(cause, url, progress)
-    return None if sentence is None else Unanswered(error=sentence)
+        where = progress.url.netloc.decode()
+        advice = f"{where} is no address that can be called; correct action.url"
+        return failed(advice, progress, retryable=False)
+    sentence = explained(cause, progress)
+    return None if sentence is None else failed(sentence, progress)
 
 
-def improper(url: httpx.URL, complaint: str) -> Unanswered:
+def improper(complaint: str, progress: Progress) -> Unanswered:
     """Something came, but it is no HTTP answer."""
-    return Unanswered(error=f"{url.netloc.decode()} did not answer in proper HTTP: {complaint}")
+    return failed(no_proper_http(progress.url, complaint), progress)
+
+
+def no_proper_http(url: httpx.URL, complaint: str) -> str:
+    """The sentence that says so."""
+    return f"{url.netloc.decode()} did not answer in proper HTTP: {complaint}"
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -49,12 +60,15 @@ def cause_of(error: BaseException) -> BaseException:
     return error
 
 
-def explained(cause: BaseException, url: httpx.URL, progress: Progress) -> str | None:
+def explained(cause: BaseException, progress: Progress) -> str | None:
     """The sentence."""
-    where = url.netloc.decode()
+    where = progress.url.netloc.decode()
     match cause:
+        case NotConnected(seconds=seconds):
+            advice = "raise action.connect_timeout_seconds, or see why the host is slow to reach"
+            return f"no connection to {where} within {seconds:g} s; {advice}"
         case aiohttp.ClientConnectorDNSError():
-            return f"the host name {url.raw_host.decode()} cannot be resolved"
+            return f"the host name {progress.url.raw_host.decode()} cannot be resolved"
         case aiohttp.ClientConnectorCertificateError(certificate_error=reason):
             complaint = getattr(reason, "verify_message", "it was refused").rstrip(".")
             return f"the TLS certificate of {where} is not valid: {complaint}"
@@ -63,7 +77,7 @@ def explained(cause: BaseException, url: httpx.URL, progress: Progress) -> str |
         case aiohttp.ClientConnectorError(os_error=reason):
             return f"cannot connect to {where}: {in_words(reason)}"
         case aiohttp.ClientResponseError(message=message):
-            return improper(url, violation(message)).error
+            return no_proper_http(progress.url, violation(message))
         case aiohttp.ClientPayloadError():
             return f"the answer of {where} broke off after status {progress.status}: {broken_body(cause)}"
         case aiohttp.ServerDisconnectedError():

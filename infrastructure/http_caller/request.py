@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import base64
-import copy
 import re
 from collections import OrderedDict
+from datetime import UTC
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
-from uuid import UUID
 
 import httpx
 import msgspec
+from multidict import CIMultiDict
 
+from infrastructure.http_caller.outgoing import HEADER_ENCODING, Outgoing
 from infrastructure.http_caller.text import codec_of, named_charset
-from infrastructure.http_caller.verbatim import HEADER_ENCODING, TARGET
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from application.ports import Call
     from domain.definition import Action
 
-IDEMPOTENCY_KEY = "Idempotency-Key"
-ATTEMPT = "X-Chronoledger-Attempt"
+IDEMPOTENCY_KEY = "idempotency-key"
+ATTEMPT = "x-chronoledger-attempt"
+DUE_AT = "x-chronoledger-due-at"
+CONNECTION = "connection"
 
-# The first two are stamped on each attempt; the framing follows from the payload.
-NOT_FOR_THE_USER = frozenset(
-    {IDEMPOTENCY_KEY.lower(), ATTEMPT.lower(), "content-length", "transfer-encoding"}
-)
+FOLLOWS_FROM_THE_PAYLOAD = frozenset({"content-length", "transfer-encoding"})
 HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-WRITTEN_URL = re.compile(r"[^/?#]*//[^/?#]*(?P<path>[^?#]*)(?P<query>[^#]*)")
+WRITTEN_URL = re.compile(r"([^/?#]*//[^/?#]*)([^?#]*)([^#]*)")
 VISIBLE_ASCII = re.compile(r"[!-~]*")
 FORBIDDEN_IN_VALUES = re.compile(r"[\r\n\0]")
 HIGHEST_PORT = 65_535
@@ -48,62 +51,74 @@ class RequestFactory:
     def __init__(self, user_agent: str, *, size: int = 1024) -> None:
         self._user_agent = user_agent
         self._size = size
-        self._built: OrderedDict[int, tuple[Action, httpx.Request]] = OrderedDict()
+        self._built: OrderedDict[int, tuple[Action, Outgoing]] = OrderedDict()
 
-    def request(self, action: Action, execution_id: UUID, number: int) -> httpx.Request:
+    def request(self, call: Call) -> Outgoing:
         """A request of its own for one attempt. Raises `Unsendable`."""
-        return stamped(self._template(action), execution_id, number)
+        return self._template(call.action).stamped(marks(call))
 
-    def _template(self, action: Action) -> httpx.Request:
+    def _template(self, action: Action) -> Outgoing:
         # The entry holds the action itself: its id is not given to another object as long as it is here.
         entry = self._built.get(id(action))
         if entry is not None:
             self._built.move_to_end(id(action))
             return entry[1]
-        request = build(action, self._user_agent)
-        if len(request.content) <= LARGE_BODY_BYTES:
-            self._built[id(action)] = (action, request)
+        template = build(action, self._user_agent)
+        if len(template.content) <= LARGE_BODY_BYTES:
+            self._built[id(action)] = (action, template)
             if len(self._built) > self._size:
                 self._built.popitem(last=False)
-        return request
+        return template
 
 
-def stamped(template: httpx.Request, execution_id: UUID, number: int) -> httpx.Request:
-    """A copy for one attempt: those of one definition may overlap, so none changes the template."""
-    request = copy.copy(template)
-    request.stream, request.extensions = template.stream, template.extensions
-    request.headers = httpx.Headers(
-        [
-            *template.headers.raw,
-            (IDEMPOTENCY_KEY.encode(), str(execution_id).encode()),
-            (ATTEMPT.encode(), str(number).encode()),
-        ],
-        encoding=HEADER_ENCODING,
-    )
-    return request
-
-
-def build(action: Action, user_agent: str) -> httpx.Request:
-    """The action's request without the marks of an attempt. Raises `Unsendable`."""
-    url = parsed(action.url)
-    headers = {name.lower(): (name, value) for name, value in action.headers.items()}
-    content_type = headers["content-type"][1] if "content-type" in headers else None
-    content, implied_type = body(action.payload, content_type)
-    defaults = {
-        "User-Agent": user_agent,
-        "Accept": "*/*",
-        "Accept-Encoding": "identity",
-        "Content-Type": implied_type,
-        "Authorization": basic_authorization(url),
+def marks(call: Call) -> dict[str, str]:
+    """What tells the receiver which attempt this is; headers of the user's own with these names win."""
+    told = {
+        IDEMPOTENCY_KEY: str(call.execution_id),
+        ATTEMPT: str(call.number),
+        DUE_AT: timestamp(call.due_at),
     }
-    for name, value in defaults.items():
-        if value is not None:
-            headers.setdefault(name.lower(), (name, value))
-    pairs = [encoded(*pair) for name, pair in headers.items() if name not in NOT_FOR_THE_USER]
-    if url.userinfo:
-        url = url.copy_with(username=None, password=None)
-    extensions = {TARGET: target(action.url)}
-    return httpx.Request(action.method, url, headers=pairs, content=content, extensions=extensions)
+    if call.once:
+        told[CONNECTION] = "close"  # it serves no other request
+    return told
+
+
+def timestamp(instant: datetime) -> str:
+    """An instant in UTC to the millisecond, as RFC 3339 writes it."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def build(action: Action, user_agent: str) -> Outgoing:
+    """The action's request without the marks of an attempt. Raises `Unsendable`."""
+    where, target = taken_apart(action.url)
+    site, authorization = site_of(where)
+    fields: CIMultiDict[str] = CIMultiDict()
+    for name, value in action.headers.items():
+        check_header(name, value)
+        if name.lower() not in FOLLOWS_FROM_THE_PAYLOAD:
+            fields[name.lower()] = value
+    content, implied_type = body(action.payload, fields.get("content-type"))
+    defaults = (
+        ("user-agent", user_agent),
+        ("accept", "*/*"),
+        ("accept-encoding", "identity"),
+        ("content-type", implied_type),
+        ("authorization", authorization),
+    )
+    for name, default in defaults:
+        if default is not None:
+            fields.setdefault(name, default)
+    return Outgoing(action.method, site, target, fields, content or b"")
+
+
+@lru_cache(maxsize=4096)
+def site_of(where: str) -> tuple[str, str | None]:
+    """Scheme and authority as they are called, and what a user and password there mean as a header.
+
+    Raises `Unsendable`.
+    """
+    url = parsed(where)
+    return f"{url.scheme}://{url.netloc.decode()}", basic_authorization(url)
 
 
 def parsed(url: str) -> httpx.URL:
@@ -119,15 +134,18 @@ def parsed(url: str) -> httpx.URL:
     return result
 
 
-def target(url: str) -> bytes:
-    """The path and query of an absolute URL as they are written: any other spelling breaks a signature.
+def taken_apart(url: str) -> tuple[str, str]:
+    """Scheme and authority of an absolute URL; and its path and query as they are written.
 
-    Raises `Unsendable`.
+    Any other spelling breaks a signature. Raises `Unsendable`.
     """
     written = WRITTEN_URL.match(url)
-    if written is None or not VISIBLE_ASCII.fullmatch(path_and_query := written["path"] + written["query"]):
+    if written is None:
+        raise Unsendable("the URL is not an absolute http or https URL; correct action.url")
+    where, path, query = written.groups()
+    if not VISIBLE_ASCII.fullmatch(path + query):
         raise Unsendable("the URL has characters that must be percent-encoded; correct action.url")
-    return (path_and_query if written["path"] else f"/{path_and_query}").encode()
+    return where, (path or "/") + query
 
 
 def basic_authorization(url: httpx.URL) -> str | None:
@@ -138,14 +156,14 @@ def basic_authorization(url: httpx.URL) -> str | None:
     return "Basic " + base64.b64encode(unquote_to_bytes(user) + b":" + unquote_to_bytes(password)).decode()
 
 
-def encoded(name: str, value: str) -> tuple[bytes, bytes]:
-    """A header as bytes, its value in ISO 8859-1. Raises `Unsendable`."""
+def check_header(name: str, value: str) -> None:
+    """That a header can be sent, its value in ISO 8859-1. Raises `Unsendable`."""
     if HEADER_NAME.fullmatch(name) is None:
         raise Unsendable(f"{name!r} is not a header name (RFC 9110 token); correct action.headers")
     if FORBIDDEN_IN_VALUES.search(value):
         raise Unsendable(f"the value of header {name} has a line break or NUL in it; correct action.headers")
     try:
-        return name.encode(), value.encode(HEADER_ENCODING)
+        value.encode(HEADER_ENCODING)
     except UnicodeEncodeError:
         raise Unsendable(
             f"the value of header {name} has characters that ISO 8859-1 lacks; correct action.headers"

@@ -14,25 +14,6 @@ NOT_CHARSETS = frozenset(
     | {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "uu_codec", "zlib_codec"}
     | {"raw_unicode_escape", "unicode_escape", "utf_7"}
 )
-CHARSETS = {
-    "aliases",
-    "base64_codec",
-    "bz2_codec",
-    "charmap",
-    "hex_codec",
-    "idna",
-    "mbcs",
-    "oem",
-    "punycode",
-    "quopri_codec",
-    "raw_unicode_escape",
-    "rot_13",
-    "undefined",
-    "unicode_escape",
-    "utf_7",
-    "uu_codec",
-    "zlib_codec",
-}
 CHARSETS = {module.name for module in pkgutil.iter_modules(encodings.__path__)} - NOT_CHARSETS
 CHARSET_PARAMETER = re.compile(r""";\s*charset\s*=\s*["']?([\w.:-]{1,40})""", re.IGNORECASE | re.ASCII)
 

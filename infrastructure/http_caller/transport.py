@@ -1,22 +1,24 @@
-"""httpx's transport over aiohttp, made to send a request once and to tell how far it came."""
+"""The connections under the wire: aiohttp's, made to tell how far a request came."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import httpx
 
-from infrastructure.http_caller.progress import Severed, Stage, progress
-from infrastructure.http_caller.verbatim import VerbatimRequest, VerbatimTransport
+from infrastructure.http_caller.progress import NotConnected, Stage, progress
+from infrastructure.http_caller.wire import Listening, Wire
 
 if TYPE_CHECKING:
     import ssl
 
     from aiohttp.client_proto import ResponseHandler
-    from aiohttp.client_reqrep import ClientRequest, ClientResponse
+    from aiohttp.client_reqrep import ClientRequest, ConnectionKey
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
@@ -30,7 +32,13 @@ UNSENT_GIVEN_UP_SECONDS = 120
 
 
 class ReportingConnector(aiohttp.TCPConnector):
-    """Notes in `progress` what a request waits for, and whether it got a used connection."""
+    """Notes in `progress` how far a request came, and gives it the connection that it asks for there."""
+
+    def __init__(self, **options: Any) -> None:
+        """`options` are those of aiohttp's connector."""
+        super().__init__(**options)
+        end: type[ResponseHandler] = Listening
+        self._factory = partial(end, loop=self._loop)
 
     async def connect(
         self,
@@ -45,8 +53,13 @@ class ReportingConnector(aiohttp.TCPConnector):
         while state.reused and spoke_unasked(connection):
             connection.close()
             connection = await super().connect(req, traces, timeout)
-        state.stage = Stage.ANSWER
+        if state.fresh and connection.protocol is not None:
+            connection.protocol.force_close()  # else each of many would lie idle for a while
+        state.stage, state.sent = Stage.ANSWER, True
         return connection
+
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        return None if progress.get().fresh else await super()._get(key, traces)
 
     async def _create_connection(
         self,
@@ -56,24 +69,19 @@ class ReportingConnector(aiohttp.TCPConnector):
     ) -> ResponseHandler:
         state = progress.get()
         state.stage, state.reused = Stage.CONNECTION, False
-        return await super()._create_connection(req, traces, timeout)
+        deadline = asyncio.timeout(state.connect_timeout_seconds)
+        try:
+            async with deadline:
+                return await super()._create_connection(req, traces, timeout)
+        except TimeoutError:
+            if state.connect_timeout_seconds is None or not deadline.expired():
+                raise
+            raise NotConnected(state.connect_timeout_seconds) from None
 
 
 def spoke_unasked(connection: Connection) -> bool:
     """Whether an idle connection has received something: it would be taken for the next request's answer."""
     return connection.protocol is None or connection.protocol.should_close
-
-
-async def send_once(request: ClientRequest, handler: aiohttp.ClientHandlerType) -> ClientResponse:
-    """Keep aiohttp from repeating a request by itself: on these errors it does, for idempotent methods."""
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ClientConnectionResetError) as error:
-        raise Severed(answer_began=False) from error
-    except aiohttp.ServerDisconnectedError as error:
-        raise Severed(answer_began=not isinstance(error.message, str)) from error
 
 
 def patient_socket(address: aiohttp.AddrInfoType) -> socket.socket:
@@ -94,34 +102,23 @@ def trusted_certificates() -> ssl.SSLContext:
 
 
 def aiohttp_transport(
-    tls: ssl.SSLContext, *, max_concurrency: int, max_per_host: int, max_header_bytes: int, reuse: bool
-) -> VerbatimTransport:
-    """A transport without cookies, proxies, redirects, decompression or repetition; opens on first use.
+    tls: ssl.SSLContext, *, max_concurrency: int, max_per_host: int, max_header_bytes: int
+) -> Wire:
+    """A transport without cookies, proxies, redirects, decompression or repetition; opens on first use."""
 
-    `reuse` False: every request gets a connection of its own.
-    """
-
-    def session() -> aiohttp.ClientSession:
-        connector = ReportingConnector(
+    def connector() -> ReportingConnector:
+        return ReportingConnector(
             ssl=tls,
             limit=max_concurrency,
             limit_per_host=max_per_host,
             socket_factory=patient_socket,
-            **({"keepalive_timeout": KEEPALIVE_SECONDS} if reuse else {"force_close": True}),
-        )
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            middlewares=(send_once,),
-            trust_env=False,
-            timeout=aiohttp.ClientTimeout(),
-            auto_decompress=False,
-            request_class=VerbatimRequest,
-            skip_auto_headers=("Content-Type",),
-            read_bufsize=READ_BUFFER_BYTES,
-            max_line_size=STATUS_LINE_BYTES,
-            max_field_size=max_header_bytes,
-            max_headers=HEADER_LINES,
+            keepalive_timeout=KEEPALIVE_SECONDS,
         )
 
-    return VerbatimTransport(verify=tls, client=session)
+    limits = {
+        "read_bufsize": READ_BUFFER_BYTES,
+        "max_line_size": STATUS_LINE_BYTES,
+        "max_field_size": max_header_bytes,
+        "max_headers": HEADER_LINES,
+    }
+    return Wire(connector, limits)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout
 
-from application.ports import DueTask, LogUnavailable, Unfinished
+from application.ports import DueTask, LogUnavailable, Open, Unfinished
 from domain.task import Pause
 
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ class DueTasksOfReadModels:
         with _as_unavailable():
             position, row = await self._reader.place(task_id)
         return position, None if row is None else _due(row)
+
+    async def open_runs(self) -> tuple[int, Sequence[Open]]:
+        """See `application.ports.DueTasks`."""
+        with _as_unavailable():
+            position, rows = await self._reader.open_runs()
+        return position, [Open(*row) for row in rows]
 
     async def unfinished(self, limit: int) -> Sequence[Unfinished]:
         """See `application.ports.DueTasks`."""

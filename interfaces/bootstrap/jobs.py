@@ -11,12 +11,13 @@ from uuid_utils.compat import uuid7
 
 from application.explanation.explainer import Explainer
 from application.tasks import Request, TaskCommands
-from domain.definition import DEFAULT_NAMESPACE, Action, Cron, Definition, OneOff
+from domain.definition import DEFAULT_NAMESPACE
 from infrastructure.clock import SystemClock
 from infrastructure.database import pool, with_liveness
 from infrastructure.event_store import Appender, PostgresEventLog
 from infrastructure.projector import rebuild as rebuild_tables
 from infrastructure.projector import replay_parked
+from interfaces.http.bodies import CronTrigger, HttpAction, OneOffTrigger, TaskDefinition
 from projections.catalogue import named
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ async def seed(settings: Settings) -> Sequence[str]:
     async with pool(dsn, 2) as connections, Appender(dsn) as appender:
         commands = TaskCommands(PostgresEventLog(connections, appender), clock, uuid7)
         made = []
-        for definition in _examples(settings, clock):
+        for example in _examples(settings, clock):
+            # As users get it: with the API's defaults, not with what older definitions meant.
+            definition = example.to_domain("UTC")
             key = f"seed {definition.name}"
             request = Request(
                 namespace=DEFAULT_NAMESPACE,
@@ -96,29 +99,29 @@ async def seed(settings: Settings) -> Sequence[str]:
         return made
 
 
-def _examples(settings: Settings, clock: SystemClock) -> list[Definition]:
+def _examples(settings: Settings, clock: SystemClock) -> list[TaskDefinition]:
     """Calls of the service's own pages, so that they succeed anywhere without the internet."""
     own = f"http://127.0.0.1:{settings.port}"
     soon = clock.now() + timedelta(seconds=30)
     return [
-        Definition(
+        TaskDefinition(
             name="Example: health check every minute",
-            trigger=Cron(cron="* * * * *"),
-            action=Action(method="GET", url=f"{own}/health"),
+            trigger=CronTrigger(cron="* * * * *"),
+            action=HttpAction(method="GET", url=f"{own}/health"),
         ),
-        Definition(
+        TaskDefinition(
             name="Example: daily report at nine in Berlin",
-            trigger=Cron(cron="0 9 * * *", timezone="Europe/Berlin"),
-            action=Action(method="GET", url=f"{own}/api/v1/metrics"),
+            trigger=CronTrigger(cron="0 9 * * *", timezone="Europe/Berlin"),
+            action=HttpAction(method="GET", url=f"{own}/api/v1/metrics"),
         ),
-        Definition(
+        TaskDefinition(
             name="Example: weekdays at six, with a header",
-            trigger=Cron(cron="0 18 * * 1-5"),
-            action=Action(method="GET", url=f"{own}/api/v1/results", headers={"X-Example": "yes"}),
+            trigger=CronTrigger(cron="0 18 * * 1-5"),
+            action=HttpAction(method="GET", url=f"{own}/api/v1/results", headers={"X-Example": "yes"}),
         ),
-        Definition(
+        TaskDefinition(
             name="Example: once, half a minute after the seed",
-            trigger=OneOff(datetime=soon),
-            action=Action(method="GET", url=f"{own}/api/v1/tasks"),
+            trigger=OneOffTrigger(datetime=soon),
+            action=HttpAction(method="GET", url=f"{own}/api/v1/tasks"),
         ),
     ]

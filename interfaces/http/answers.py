@@ -16,13 +16,23 @@ from interfaces.http.bodies import (
     HttpAction,
     IntervalTrigger,
     OneOffTrigger,
-    Retry,
     shown_action,
-    shown_retry,
     shown_trigger,
 )
+from interfaces.http.policy_bodies import (
+    CatchingUp,
+    Overlapping,
+    Priority,
+    Promise,
+    Success,
+    shown_catch_up,
+    shown_overlap,
+    shown_success,
+)
+from interfaces.http.retry_body import Retry, shown_retry
 
 if TYPE_CHECKING:
+    from domain.definition import Definition
     from domain.task import Task as TaskState
     from projections.views import AttemptView, Figures, Listing, ResultView, TaskStatus, TaskView
 
@@ -36,6 +46,11 @@ class Task(Struct, frozen=True, kw_only=True):
     trigger: OneOffTrigger | CronTrigger | IntervalTrigger
     action: HttpAction
     retry: Retry
+    success: Success
+    catch_up: CatchingUp
+    overlap: Overlapping
+    delivery: Promise
+    priority: Priority
     status: Literal["scheduled", "paused", "completed", "failed", "cancelled"]
     next_run: Annotated[
         datetime | None,
@@ -55,9 +70,7 @@ class Task(Struct, frozen=True, kw_only=True):
         return _picked(
             cls,
             view,
-            trigger=shown_trigger(view.trigger),
-            action=shown_action(view.action),
-            retry=shown_retry(view.retry),
+            **_shown(view),
             paused_at=view.paused_at if view.status == "paused" else None,
             pause_note=view.pause_note if view.status == "paused" else None,
         )
@@ -69,14 +82,25 @@ class Task(Struct, frozen=True, kw_only=True):
             cls,
             state,
             name=state.definition.name,
-            trigger=shown_trigger(state.definition.trigger),
-            action=shown_action(state.definition.action),
-            retry=shown_retry(state.definition.retry),
+            **_shown(state.definition),
             status=_status(state),
             next_run=_next_run(state),
             paused_at=state.since if isinstance(state, Paused) else None,
             pause_note=state.note if isinstance(state, Paused) else None,
         )
+
+
+def _shown(source: TaskView | Definition) -> dict[str, Any]:
+    return {
+        "trigger": shown_trigger(source.trigger),
+        "action": shown_action(source.action),
+        "retry": shown_retry(source.retry),
+        "success": shown_success(source.success),
+        "catch_up": shown_catch_up(source.catch_up),
+        "overlap": shown_overlap(source.overlap),
+        "delivery": source.delivery,
+        "priority": source.priority,
+    }
 
 
 def _status(state: TaskState) -> TaskStatus:

@@ -8,7 +8,9 @@ from typing import Annotated, Any, assert_never
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
-from domain.definition import Action, Cron, Definition, Interval, OneOff, RetryPolicy, Trigger
+from domain.definition import USUAL_PRIORITY, Action, Cron, Definition, Interval, OneOff, Trigger
+from interfaces.http.policy_bodies import CatchingUp, Overlapping, Priority, Promise, Success
+from interfaces.http.retry_body import Retry
 
 type Zone = Annotated[
     str,
@@ -144,40 +146,31 @@ class HttpAction(Struct, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = None
     timeout_seconds: Annotated[
-        float, Meta(description="Bounds one attempt: more than 0, at most 3,600.", examples=[30])
+        float,
+        Meta(
+            description="Bounds one attempt, redirects included: more than 0, at most 3,600. 30: longer than "
+            "most servers let a request take.",
+            examples=[30],
+        ),
     ] = 30.0
+    connect_timeout_seconds: Annotated[
+        float | None,
+        Meta(
+            description="Bounds getting a connection (name, TCP, TLS) within that: more than 0, at most "
+            "`timeout_seconds`. null: only that bounds it."
+        ),
+    ] = None
+    max_redirects: Annotated[
+        int,
+        Meta(
+            description="How many redirects are followed, 0 to 10. 0: a redirect is the answer, as where a "
+            "task leads should not change unseen."
+        ),
+    ] = 0
 
     def to_domain(self) -> Action:
         """The action, not yet checked."""
-        return Action(
-            method=self.method,
-            url=self.url,
-            headers=self.headers,
-            payload=self.payload,
-            timeout_seconds=self.timeout_seconds,
-        )
-
-
-class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
-    """How often to try: connection errors, timeouts, 408, 425, 429 and 5xx are retried, others are not."""
-
-    max_attempts: Annotated[int, Meta(description="1 to 100; counts the first one, so 1 never retries.")] = 3
-    initial_delay_seconds: Annotated[float, Meta(description="Before the second attempt: 0 to 86,400.")] = 1.0
-    multiplier: Annotated[
-        float, Meta(description="Each delay is this many times the one before it: 1 to 10.")
-    ] = 2.0
-    max_delay_seconds: Annotated[
-        float, Meta(description="No delay is longer: at least the first, at most 604,800.")
-    ] = 300.0
-
-    def to_domain(self) -> RetryPolicy:
-        """The policy, not yet checked."""
-        return RetryPolicy(
-            max_attempts=self.max_attempts,
-            initial_delay_seconds=self.initial_delay_seconds,
-            multiplier=self.multiplier,
-            max_delay_seconds=self.max_delay_seconds,
-        )
+        return Action(**{name: getattr(self, name) for name in self.__struct_fields__})
 
 
 class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -187,6 +180,11 @@ class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
     trigger: OneOffTrigger | CronTrigger | IntervalTrigger
     action: HttpAction
     retry: Retry | UnsetType = UNSET
+    success: Success | UnsetType = UNSET
+    catch_up: CatchingUp | UnsetType = UNSET
+    overlap: Overlapping | UnsetType = UNSET
+    delivery: Promise = "at_least_once"
+    priority: Priority = USUAL_PRIORITY
 
     def to_domain(self, default_timezone: str) -> Definition:
         """The definition, not yet checked: `domain.admission` does that."""
@@ -194,7 +192,12 @@ class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
             name=self.name,
             trigger=self.trigger.to_domain(default_timezone),
             action=self.action.to_domain(),
-            retry=RetryPolicy() if self.retry is UNSET else self.retry.to_domain(),
+            retry=(self.retry or Retry()).to_domain(),
+            success=(self.success or Success()).to_domain(),
+            catch_up=(self.catch_up or CatchingUp()).to_domain(),
+            overlap=(self.overlap or Overlapping()).to_domain(),
+            delivery=self.delivery,
+            priority=self.priority,
         )
 
 
@@ -219,14 +222,6 @@ def shown_action(action: Action) -> HttpAction:
         headers=dict(action.headers),
         payload=action.payload,
         timeout_seconds=action.timeout_seconds,
-    )
-
-
-def shown_retry(retry: RetryPolicy) -> Retry:
-    """A retry policy as the API shows it."""
-    return Retry(
-        max_attempts=retry.max_attempts,
-        initial_delay_seconds=retry.initial_delay_seconds,
-        multiplier=retry.multiplier,
-        max_delay_seconds=retry.max_delay_seconds,
+        connect_timeout_seconds=action.connect_timeout_seconds,
+        max_redirects=action.max_redirects,
     )

@@ -27,7 +27,7 @@ class ExplainingEvent(Struct, frozen=True, kw_only=True):
 class DecidingRule(Struct, frozen=True, kw_only=True):
     """The rule or policy that decided."""
 
-    name: Annotated[str, Meta(description="Stable.")]
+    name: Annotated[str, Meta(description="Stable; a policy of the task has the name of its field.")]
     text: Annotated[str, Meta(description="What it says; of a policy of the task, its values.")]
 
 

@@ -17,6 +17,8 @@ from interfaces.http.bodies import TaskDefinition
 from interfaces.http.refusals import MalformedBody, UnsupportedMediaType
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from litestar.datastructures import Headers
     from litestar.dto.data_structures import DTOFieldDefinition
     from litestar.openapi.spec import Reference, Schema
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 # Far below where encoders, Postgres and receivers give up, far above what anybody writes.
 DEEPEST_NESTING = 100
+_TOO_DEEP = f"This is nested more than {DEEPEST_NESTING} levels deep: flatten it."
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
@@ -94,9 +97,8 @@ def read_task(body: bytes) -> TaskDefinition:
         raise MalformedBody(f"The body is not JSON: {_unreadable(body) or error}.") from None
     except RecursionError:
         raise MalformedBody("The body is nested too deeply: flatten it.") from None
-    if _deeper_than(DEEPEST_NESTING, task.action.payload):
-        detail = f"The payload is nested more than {DEEPEST_NESTING} levels deep: flatten it."
-        raise Inadmissible([FieldError(pointer="/action/payload", detail=detail)])
+    if too_deep := [FieldError(pointer=where, detail=_TOO_DEEP) for where in _too_deep(task)]:
+        raise Inadmissible(too_deep)
     return task
 
 
@@ -122,6 +124,13 @@ def _document(body: bytes) -> Any:
         return msgspec.json.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
+
+
+def _too_deep(task: TaskDefinition) -> Iterator[str]:
+    if _deeper_than(DEEPEST_NESTING, task.action.payload):
+        yield "/action/payload"
+    if task.success and task.success.json and _deeper_than(DEEPEST_NESTING, task.success.json.equals):
+        yield "/success/json/equals"
 
 
 def _deeper_than(levels: int, value: Any) -> bool:

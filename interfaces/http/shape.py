@@ -11,14 +11,7 @@ import msgspec
 
 from domain.errors import FieldError
 from domain.wording import pointer, shown
-from interfaces.http.bodies import (
-    CronTrigger,
-    HttpAction,
-    IntervalTrigger,
-    OneOffTrigger,
-    Retry,
-    TaskDefinition,
-)
+from interfaces.http.shape_tables import CHOICES, EXAMPLES, INSTANTS, OBJECTS, SHAPES, STATUSES, TRIGGERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,35 +25,6 @@ READ_ONLY = (
 # Each is explained by a sentence; a body can hold a hundred thousand of them.
 MOST_TOLD = 20
 
-_SHAPES: dict[tuple[str, ...], type[msgspec.Struct]] = {
-    (): TaskDefinition,
-    ("action",): HttpAction,
-    ("retry",): Retry,
-}
-_TRIGGERS: dict[str, type[msgspec.Struct]] = {
-    "one-off": OneOffTrigger,
-    "cron": CronTrigger,
-    "interval": IntervalTrigger,
-}
-_EXAMPLES = {
-    ("name",): '"Website Health Check"',
-    ("trigger",): '{"type": "cron", "cron": "0 9 * * *"}',
-    ("trigger", "type"): '"one-off", "cron" or "interval"',
-    ("trigger", "datetime"): '"2030-01-01T12:00:00Z"',
-    ("trigger", "cron"): '"0 9 * * *"',
-    ("trigger", "every_seconds"): "90",
-    ("trigger", "max_runs"): "10",
-    ("trigger", "start_at"): '"2030-01-01T12:00:00Z"',
-    ("trigger", "end_at"): '"2030-01-01T12:00:00Z"',
-    ("trigger", "anchor"): '"2030-01-01T12:00:00Z"',
-    ("trigger", "timezone"): '"Europe/Berlin"',
-    ("action",): '{"method": "GET", "url": "https://api.example.com/health"}',
-    ("action", "method"): '"GET"',
-    ("action", "url"): '"https://api.example.com/health"',
-    ("action", "headers"): '{"X-API-Key": "your-api-key"}',
-    ("retry",): '{"max_attempts": 3}',
-}
-_INSTANTS = {("trigger", name) for name in ("datetime", "start_at", "end_at", "anchor")}
 _KINDS = {
     "str": "a string",
     "int": "a whole number",
@@ -94,10 +58,12 @@ def _misfits(document: Any) -> Iterator[FieldError]:
     """The fields that an object lacks, and those that it does not have, object by object."""
     if not isinstance(document, dict):
         return
-    yield from _misfits_of((), document)
-    for name in ("trigger", "action", "retry"):
-        if isinstance(value := document.get(name), dict):
-            yield from _misfits_of((name,), value)
+    for names in OBJECTS:
+        value: Any = document
+        for name in names:
+            value = value.get(name) if isinstance(value, dict) else None
+        if isinstance(value, dict):
+            yield from _misfits_of(names, value)
 
 
 def _misfits_of(names: tuple[str, ...], value: dict[str, Any]) -> Iterator[FieldError]:
@@ -115,16 +81,16 @@ def _misfits_of(names: tuple[str, ...], value: dict[str, Any]) -> Iterator[Field
 def _fields(names: tuple[str, ...], value: dict[str, Any]) -> dict[str, bool]:
     """The fields that the object may have, and whether it must."""
     if names != ("trigger",):
-        return _required(_SHAPES[names])
+        return _required(SHAPES[names])
     if kind := _kind(value):
-        return {"type": True} | _required(_TRIGGERS[kind])
-    anything = {name: False for trigger in _TRIGGERS.values() for name in _required(trigger)}
+        return {"type": True} | _required(TRIGGERS[kind])
+    anything = {name: False for trigger in TRIGGERS.values() for name in _required(trigger)}
     return {"type": True} | anything
 
 
 def _kind(trigger: dict[str, Any]) -> str | None:
     kind = trigger.get("type")
-    return kind if isinstance(kind, str) and kind in _TRIGGERS else None
+    return kind if isinstance(kind, str) and kind in TRIGGERS else None
 
 
 def _required(shape: type[msgspec.Struct]) -> dict[str, bool]:
@@ -139,11 +105,20 @@ def _located(path: str, document: Any) -> tuple[tuple[str, ...], Any]:
         if found is None:
             break
         names.append(found)
-        value = value.get(found) if isinstance(value, dict) else None
+        value = _within(value, found)
     return tuple(names), value
 
 
+def _within(value: Any, name: str) -> Any:
+    if isinstance(value, list):
+        # Of a member that was given twice, msgspec may speak of the first one, and this is the last.
+        return value[int(name)] if int(name) < len(value) else None
+    return value.get(name) if isinstance(value, dict) else None
+
+
 def _which(step: str, value: Any) -> str | None:
+    if isinstance(value, list) and (place := step.strip("[]")).isdecimal():
+        return place
     # msgspec does not tell which member of a map it was; the only typed one is `headers`, a map of strings.
     if step != "[...]" or not isinstance(value, dict):
         return None
@@ -163,14 +138,18 @@ def _unknown_field(parents: tuple[str, ...], name: str, parent: Any, known: Sequ
 def _of(parents: tuple[str, ...], parent: dict[str, Any]) -> str:
     if parents == ("trigger",) and (kind := _kind(parent)):
         return f" of a {kind} trigger"
-    return f" of {parents[-1]}" if parents else " of a task"
+    return f" of {'.'.join(parents)}" if parents else " of a task"
 
 
 def _wrong_value(names: tuple[str, ...], what: str, value: Any) -> str:
-    if names in _INSTANTS and isinstance(value, str):
+    if names in INSTANTS and isinstance(value, str):
         return f"{shown(value)} is not an instant: give date, time and offset by ISO 8601{_such_as(names)}."
     if names == ("trigger", "type"):
-        return f"{shown(value)} is not a kind of trigger: give {_EXAMPLES[names]}."
+        return f"{shown(value)} is not a kind of trigger: give {EXAMPLES[names]}."
+    if names in CHOICES:
+        return f"{_as_sent(value)} is none of the choices: give {_listed(CHOICES[names])}."
+    if names[:-1] in STATUSES:
+        return f"{_as_sent(value)} is not a status: give one such as 503, or a class such as 5xx."
     if wrong := _WRONG_TYPE.match(what):
         given = _KINDS.get(wrong["given"] or "", "something else")
         wanted = _KINDS.get(wrong["wanted"], wrong["wanted"])
@@ -180,5 +159,14 @@ def _wrong_value(names: tuple[str, ...], what: str, value: Any) -> str:
     return f"This cannot be read ({shown(what)}): compare it with the OpenAPI document."
 
 
+def _as_sent(value: Any) -> str:
+    return shown(value if isinstance(value, str) else msgspec.json.encode(value).decode())
+
+
+def _listed(choices: Sequence[str]) -> str:
+    *others, last = [f'"{choice}"' for choice in choices]
+    return f"{', '.join(others)} or {last}"
+
+
 def _such_as(names: tuple[str, ...]) -> str:
-    return f", such as {_EXAMPLES[names]}" if names in _EXAMPLES else ""
+    return f", such as {EXAMPLES[names]}" if names in EXAMPLES else ""

@@ -19,6 +19,10 @@ _CLOSED = (
     "IntervalTrigger",
     "HttpAction",
     "Retry",
+    "Success",
+    "BodyValue",
+    "CatchingUp",
+    "Overlapping",
     *COMMAND_EXAMPLES,
 )
 _MAY_BE_LEFT_OUT = ("Pausing", "Cancelling")

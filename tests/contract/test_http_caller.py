@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from domain.definition import Action
 from domain.facts import Answered, Unanswered
 from infrastructure.http_caller import AiohttpCaller
-from tests.support.attempts import EXECUTION, NOON, StoppedClock, answered, get, unanswered
+from tests.support.attempts import NOON, StoppedClock, answered, get, making, unanswered
 from tests.support.misbehaviour import raw
 from tests.support.receiver import Receiver
 
@@ -31,7 +31,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def caller() -> AsyncIterator[HttpCaller]:
-    async with AiohttpCaller(clock=StoppedClock(), user_agent="Chronoledger/test") as http_caller:
+    async with AiohttpCaller(clock=StoppedClock(), user_agent="chronoledger/test") as http_caller:
         yield http_caller
 
 
@@ -41,13 +41,13 @@ async def answer_to(response: bytes, **limits: int) -> Attempt:
         Receiver(scripts={"raw": raw(response)}) as server,
         AiohttpCaller(clock=StoppedClock(), **limits) as http_caller,  # type: ignore[arg-type]
     ):
-        return await http_caller.call(get(server.url("/raw")), EXECUTION, 1)
+        return await http_caller.call(making(get(server.url("/raw"))))
 
 
 async def test_an_answer_is_recorded_with_status_headers_and_body(
     caller: HttpCaller, receiver: Receiver
 ) -> None:
-    attempt = await caller.call(get(receiver.url("/ok")), EXECUTION, 3)
+    attempt = await caller.call(making(get(receiver.url("/ok")), 3))
     assert attempt.number == 3
     assert attempt.started_at == NOON
     assert attempt.answer == Answered(
@@ -61,18 +61,18 @@ async def test_an_answer_is_recorded_with_status_headers_and_body(
 async def test_the_duration_covers_the_whole_answer_in_milliseconds(
     caller: HttpCaller, receiver: Receiver
 ) -> None:
-    attempt = await caller.call(get(receiver.url("/slow/0.25")), EXECUTION, 1)
+    attempt = await caller.call(making(get(receiver.url("/slow/0.25"))))
     assert 250 <= attempt.duration_ms < 30_000
 
 
 @pytest.mark.parametrize("status", [101, 200, 204, 299, 304, 404, 418, 429, 500, 503, 599])
 async def test_every_status_is_an_answer(caller: HttpCaller, receiver: Receiver, status: int) -> None:
-    attempt = await caller.call(get(receiver.url(f"/status/{status}")), EXECUTION, 1)
+    attempt = await caller.call(making(get(receiver.url(f"/status/{status}"))))
     assert answered(attempt).status_code == status
 
 
 async def test_a_redirect_is_an_answer_and_is_not_followed(caller: HttpCaller, receiver: Receiver) -> None:
-    answer = answered(await caller.call(get(receiver.url("/redirect")), EXECUTION, 1))
+    answer = answered(await caller.call(making(get(receiver.url("/redirect")))))
     assert (answer.status_code, answer.headers["location"]) == (302, "/ok")
     assert [call.path for call in receiver.calls] == ["/redirect"]
 
@@ -83,11 +83,11 @@ async def test_proxies_of_the_environment_are_not_used(
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     async with AiohttpCaller(clock=StoppedClock()) as http_caller:
-        answered(await http_caller.call(get(receiver.url("/ok")), EXECUTION, 1))
+        answered(await http_caller.call(making(get(receiver.url("/ok")))))
 
 
 async def test_the_answer_to_head_has_headers_and_no_body(caller: HttpCaller, receiver: Receiver) -> None:
-    answer = answered(await caller.call(Action(method="HEAD", url=receiver.url("/ok")), EXECUTION, 1))
+    answer = answered(await caller.call(making(Action(method="HEAD", url=receiver.url("/ok")))))
     assert (answer.status_code, answer.headers["content-length"], answer.body) == (200, "11", "")
 
 
@@ -97,7 +97,7 @@ async def test_a_body_is_kept_up_to_the_cap_and_marked_when_cut(
 ) -> None:
     async with AiohttpCaller(clock=StoppedClock(), max_body_bytes=1000) as http_caller:
         url = receiver.url(f"/big/{1000 + surplus}")
-        answer = answered(await http_caller.call(get(url), EXECUTION, 1))
+        answer = answered(await http_caller.call(making(get(url))))
     assert answer.body == "b" * min(1000, 1000 + surplus)
     assert answer.truncated is truncated
 
@@ -178,7 +178,7 @@ async def test_no_failure_tells_a_secret(caller: HttpCaller, receiver: Receiver,
         payload={"password": "secret"},
         timeout_seconds=0.5,
     )
-    failure = unanswered(await caller.call(action, EXECUTION, 1))
+    failure = unanswered(await caller.call(making(action)))
     assert failure.retryable
     assert "secret" not in failure.error
 
@@ -189,7 +189,7 @@ async def test_a_mistake_of_our_own_is_told_and_logged_without_what_it_says() ->
 
     async with AiohttpCaller(clock=StoppedClock(), transport=httpx.MockTransport(broken)) as http_caller:
         with capture_logs() as logs:
-            attempt = await http_caller.call(get("http://example.test/"), EXECUTION, 1)
+            attempt = await http_caller.call(making(get("http://example.test/")))
     assert attempt.answer == Unanswered(error="internal error: ZeroDivisionError", retryable=False)
     [entry] = logs
     assert (entry["log_level"], entry["error"]) == ("error", "ZeroDivisionError")
@@ -201,5 +201,5 @@ async def test_a_failure_of_any_other_transport_is_retryable() -> None:
         raise httpx.ConnectError("secret", request=request)
 
     async with AiohttpCaller(clock=StoppedClock(), transport=httpx.MockTransport(unreachable)) as http_caller:
-        attempt = await http_caller.call(get("http://example.test/"), EXECUTION, 1)
+        attempt = await http_caller.call(making(get("http://example.test/")))
     assert attempt.answer == Unanswered(error="the call to example.test failed: ConnectError", retryable=True)

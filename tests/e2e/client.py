@@ -34,6 +34,12 @@ def cron(url: str, expression: str, *, name: str = "Again and again", **action: 
     return _task(name, {"type": "cron", "cron": expression}, {"method": "GET", "url": url, **action}, None)
 
 
+def interval(url: str, every_seconds: int, *, name: str = "Again and again", **action: Any) -> Json:
+    """A task to POST that calls a URL every so many seconds."""
+    trigger = {"type": "interval", "every_seconds": every_seconds}
+    return _task(name, trigger, {"method": "GET", "url": url, **action}, None)
+
+
 def _task(name: str, trigger: Json, action: Json, retry: Json | None) -> Json:
     return {"name": name, "trigger": trigger, "action": action} | ({"retry": retry} if retry else {})
 

@@ -33,6 +33,10 @@ class Outage:
         """Take connections again."""
         self._loop.call_soon_threadsafe(self._proxy.accept)
 
+    def cut(self) -> None:
+        """Lose every connection; new ones are taken."""
+        self._loop.call_soon_threadsafe(self._proxy.cut)
+
     def freeze(self) -> None:
         """Keep the connections and pass nothing on until `thaw`."""
         self._loop.call_soon_threadsafe(self._proxy.freeze)

@@ -74,6 +74,44 @@ def test_what_json_can_hold_comes_back_as_it_was(client: httpx.Client) -> None:
     assert client.get(f"/api/v1/tasks/{task['id']}").json() == task
 
 
+def test_the_policies_of_a_task_are_stored_listed_and_replaced(client: httpx.Client) -> None:
+    policies: dict[str, Any] = {
+        "retry": {"backoff": "linear", "statuses": ["404", "5xx"], "disable_after_failures": 5},
+        "success": {"statuses": ["200"], "json": {"pointer": "/a~1b/0", "equals": {"nul": "\u0000é"}}},
+        "catch_up": {"mode": "all", "window_seconds": 3600, "max_runs": 3},
+        "overlap": {"mode": "queue_all", "max_running": 2, "max_queued": 7},
+        "delivery": "at_least_once",
+        "priority": 9,
+    }
+    task = create(client, **policies)
+    path = f"/api/v1/tasks/{task['id']}"
+    assert task["retry"] | policies["retry"] == task["retry"]
+    assert {name: task[name] for name in policies if name != "retry"} == {
+        "success": {"body_contains": None, **policies["success"]},
+        **{name: policies[name] for name in ("catch_up", "overlap", "delivery", "priority")},
+    }
+    assert client.get("/api/v1/tasks").json()["items"] == [client.get(path).json()] == [task]
+    definition = {name: task[name] for name in ("name", "trigger", "action", *policies)}
+    assert client.put(path, json=definition).headers["etag"] == '"1"'
+    assert client.put(path, json=task_json()).json()["overlap"]["mode"] == "skip"
+
+
+def test_a_row_of_before_there_were_policies_is_shown_as_it_behaves(
+    client: httpx.Client, database: str
+) -> None:
+    task = create(client, overlap={"mode": "queue_one"})
+    old = {name: task[name] for name in ("name", "trigger", "action")} | {"retry": {"max_attempts": 5}}
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("UPDATE tasks SET definition = %s::json", (json.dumps(old),))
+    [shown] = client.get("/api/v1/tasks").json()["items"]
+    assert shown["overlap"] == {"mode": "allow", "max_running": None, "max_queued": None}
+    assert shown["retry"] == task["retry"] | {
+        "max_attempts": 5,
+        "max_retry_after_seconds": 0.0,
+        "on_gone": "fail",
+    }
+
+
 def test_pages_and_cursors_visit_every_task_once(client: httpx.Client) -> None:
     created = {create(client, name=f"Task {number}")["id"] for number in range(7)}
     paged = [client.get(f"/api/v1/tasks?limit=3&page={page}").json() for page in (1, 2, 3)]

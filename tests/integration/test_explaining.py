@@ -15,7 +15,17 @@ import msgspec
 import psycopg
 import pytest
 
-from domain.facts import Answered, AnyFact, Attempt, ExecutionStarted, ExecutionSucceeded, Occurrence
+from domain.facts import (
+    Answered,
+    AnyFact,
+    Attempt,
+    ExecutionQueued,
+    ExecutionStarted,
+    ExecutionSucceeded,
+    Occurrence,
+    TaskFailuresCounted,
+    TaskPaused,
+)
 from domain.identity import execution_id
 from infrastructure.event_store.mapper import encode
 from tests.support.groups import meta
@@ -24,6 +34,8 @@ from tests.support.running_api import running_api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from application.ports import Meta
 
 PROGRAM = Path(sys.executable).parent / "chronoledger"
 MINUTE = timedelta(minutes=1)
@@ -35,33 +47,37 @@ def client(database: str, tmp_path: Path) -> Iterator[httpx.Client]:
         yield open_client
 
 
-def happened(database: str, stream: UUID, version: int, fact: AnyFact) -> int:
-    """Append a fact as a scheduler would; its position."""
+def happened(database: str, stream: UUID, version: int, fact: AnyFact, of: Meta | None = None) -> int:
+    """Append a fact as a scheduler would, alone or as a part `of` a group; its position."""
     with psycopg.connect(database, autocommit=True) as connection:
         row = connection.execute(
             "INSERT INTO events (originator_id, originator_version, topic, state)"
             " VALUES (%s, %s, %s, %s) RETURNING notification_id",
-            (stream, version, type(fact).topic, encode(fact, meta())),
+            (stream, version, type(fact).topic, encode(fact, of or meta())),
         ).fetchone()
     assert row
     return int(row[0])
 
 
-def ran(database: str, task_id: UUID, due_at: datetime) -> tuple[UUID, int]:
-    """An occurrence was executed; its id and the position of its end."""
-    run = execution_id(task_id, due_at, "scheduled")
+def claim_of(task_id: UUID, due_at: datetime) -> ExecutionStarted:
+    """The claim of an occurrence at its instant."""
     occurrence = Occurrence(
         task_id=task_id, task_version=1, task_name="Daily Report", namespace="default", due_at=due_at
     )
-    claim = ExecutionStarted(
+    return ExecutionStarted(
         at=due_at,
         occurrence=occurrence,
         node="node-1",
         lease_until=due_at + MINUTE,
         next_run_at=due_at + MINUTE,
     )
+
+
+def ran(database: str, task_id: UUID, due_at: datetime) -> tuple[UUID, int]:
+    """An occurrence was executed; its id and the position of its end."""
+    run = execution_id(task_id, due_at, "scheduled")
     attempt = Attempt(number=1, started_at=due_at, duration_ms=5, answer=Answered(status_code=200))
-    happened(database, run, 1, claim)
+    happened(database, run, 1, claim_of(task_id, due_at))
     end = ExecutionSucceeded(at=due_at, task_id=task_id, attempt=attempt)
     return run, happened(database, run, 2, end)
 
@@ -113,6 +129,42 @@ def test_an_occurrence_is_listed_and_explained_the_same_everywhere(
     assert (text.returncode, text.stdout.splitlines()[0]) == (0, by_id["summary"])
     standing = command(database, tmp_path, "explain", task["id"])
     assert standing.stdout.startswith("The task is scheduled: it is due next at ")
+
+
+def test_policies_are_explained_over_http_and_on_the_command_line(
+    client: httpx.Client, database: str, tmp_path: Path
+) -> None:
+    policies = {"overlap": {"mode": "queue_one"}, "retry": {"disable_after_failures": 1}}
+    every_minute = {"type": "cron", "cron": "* * * * *"}
+    task = client.post("/api/v1/tasks", json=task_json(trigger=every_minute, **policies)).json()
+    first, task_id = datetime.fromisoformat(task["next_run"]), UUID(task["id"])
+    run, waiting = (execution_id(task_id, due_at, "scheduled") for due_at in (first, first + MINUTE))
+    started = happened(database, run, 1, claim_of(task_id, first))
+    of = claim_of(task_id, first + MINUTE).occurrence
+    queued = happened(
+        database,
+        waiting,
+        1,
+        ExecutionQueued(at=first + MINUTE, occurrence=of, behind=run, next_run_at=first + 2 * MINUTE),
+    )
+    told = get(client, f"/executions/{waiting}/explain")
+    [statement] = told["statements"]
+    assert (told["verdict"], statement["code"], statement["rule"]["name"]) == ("pending", "queued", "overlap")
+    assert statement["rule"]["text"].startswith("overlap is queue_one with max_running 1: ")
+    assert [event["position"] for event in statement["events"]] == [queued, started]
+
+    counted = TaskFailuresCounted(at=first, failures=1, execution_id=run)
+    group = meta()
+    positions = [
+        happened(database, task_id, 2, counted, group),
+        happened(database, task_id, 3, TaskPaused(at=first, note="1 execution has failed"), group),
+    ]
+    standing = get(client, f"/tasks/{task_id}/explain")
+    paused = next(each for each in standing["statements"] if each["code"] == "task_paused")
+    assert paused["rule"]["name"] == "disable_after_failures"
+    assert [event["position"] for event in paused["events"]] == positions
+    printed = command(database, tmp_path, "explain", str(task_id)).stdout
+    assert f"- {paused['text']}\n  rule: {paused['rule']['text']}\n" in printed
 
 
 def test_a_busy_schedule_is_read_page_by_page(client: httpx.Client, database: str) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
-import ssl
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +12,8 @@ import pytest
 
 from domain.facts import Answered
 from infrastructure.http_caller import AiohttpCaller, transport
-from tests.support.attempts import StoppedClock, failure, outcome, until
+from tests.support.attempts import StoppedClock, failure, onward, outcome, until
+from tests.support.certificates import Identity, self_signed
 from tests.support.misbehaviour import Exchange
 from tests.support.receiver import Receiver
 
@@ -69,12 +67,21 @@ async def test_a_request_is_repeated_once_at_most_and_with_the_same_marks(
         assert first.headers[mark] == second.headers[mark]
 
 
-async def test_an_answer_that_began_is_never_followed_by_a_repetition(
+async def test_a_request_is_repeated_on_a_new_connection_not_on_another_idle_one(
     caller: AiohttpCaller, receiver: Receiver
 ) -> None:
+    await asyncio.gather(*(outcome(caller, receiver.url("/stale")) for _ in range(3)))
+    assert isinstance(await outcome(caller, receiver.url("/ok")), Answered)
+    assert [call.connection for call in receiver.calls] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("path", ["/torn", "/torn-by-reset", "/hinted"])
+async def test_an_answer_that_began_is_never_followed_by_a_repetition(
+    caller: AiohttpCaller, receiver: Receiver, path: str
+) -> None:
     await outcome(caller, receiver.url("/ok"))
-    await failure(caller, receiver.url("/torn"))
-    assert len(receiver.calls_to("/torn")) == 1
+    await failure(caller, receiver.url(path))
+    assert [call.connection for call in receiver.calls] == [1, 1]
 
 
 async def test_connections_are_reused(caller: AiohttpCaller, receiver: Receiver) -> None:
@@ -176,41 +183,39 @@ async def test_a_server_that_reads_nothing_keeps_no_socket_of_ours(monkeypatch: 
 
 
 @pytest.fixture
-def localhost(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
-    """A self-signed certificate for the name localhost, and a server's context with it."""
-    if shutil.which("openssl") is None:
-        pytest.skip("the openssl command makes the certificate")
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            *["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
-            *["-keyout", str(key), "-out", str(certificate), "-days", "2"],
-            *["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    return certificate, context
+def localhost(tmp_path: Path) -> Identity:
+    return self_signed(tmp_path)
 
 
-async def test_tls_certificates_are_verified(
-    localhost: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    certificate, context = localhost
-    async with Receiver(tls=context) as server:
+async def test_tls_certificates_are_verified(localhost: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Receiver(tls=localhost.server) as server:
         named = server.url("/ok").replace("127.0.0.1", "localhost")
         async with AiohttpCaller(clock=StoppedClock()) as caller:
             error = (await failure(caller, named)).error
             assert error.startswith(
                 f"the TLS certificate of localhost:{server.port} is not valid: self-signed"
             )
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        monkeypatch.setenv("SSL_CERT_FILE", str(localhost.certificate))
         async with AiohttpCaller(clock=StoppedClock()) as caller:
             assert isinstance(await outcome(caller, named), Answered)
             assert "mismatch" in (await failure(caller, server.url("/ok"))).error
         assert [call.path for call in server.calls] == ["/ok"]
+
+
+@pytest.mark.parametrize("outward", [True, False])
+async def test_credentials_do_not_pass_between_https_and_http(
+    localhost: Identity, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, *, outward: bool
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(localhost.certificate))
+    secrets = {"Authorization": "Bearer secret", "Cookie": "secret=1"}
+    async with Receiver(tls=localhost.server) as secure, AiohttpCaller(clock=StoppedClock()) as caller:
+        first, last = (secure, receiver) if outward else (receiver, secure)
+        place = last.url("/echo").replace("127.0.0.1", "localhost")
+        url = onward(first, 307, place).replace("127.0.0.1", "localhost")
+        answer = await outcome(caller, url, max_redirects=1, headers=secrets)
+        assert isinstance(answer, Answered)
+    assert "secret" not in str(last.calls[0].headers)
+    assert "secret=1" in str(first.calls[0].headers)
 
 
 async def test_a_port_that_speaks_no_tls_says_so(caller: AiohttpCaller) -> None:

@@ -17,7 +17,8 @@ from projections.catalogue import PROJECTIONS
 from tests.support.entries import answered, attempt, created, started, succeeded
 from tests.support.projecting import connect, contents, least_position, reached, running, until
 from tests.support.proxy import Proxy
-from tests.support.random_log import RandomLog, append
+from tests.support.random_log import RandomLog
+from tests.support.stored import append
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection

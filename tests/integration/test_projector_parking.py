@@ -16,7 +16,8 @@ from projections.catalogue import PROJECTIONS, named
 from projections.projection import PoisonEvent
 from tests.support.entries import TASK, created, started, updated
 from tests.support.projecting import connect, contents, parked_in, project, reached, running
-from tests.support.random_log import RandomLog, append
+from tests.support.random_log import RandomLog
+from tests.support.stored import append
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection

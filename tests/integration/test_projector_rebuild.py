@@ -13,7 +13,8 @@ from infrastructure.projector import Projector, RebuildRunning, TablesInUse, reb
 from projections.catalogue import PROJECTIONS, named
 from tests.support.entries import created, updated
 from tests.support.projecting import connect, contents, parked_in, project, reached, running, until
-from tests.support.random_log import RandomLog, append
+from tests.support.random_log import RandomLog
+from tests.support.stored import append
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection

@@ -27,7 +27,8 @@ from tests.support.projecting import (
     until,
 )
 from tests.support.proxy import Proxy
-from tests.support.random_log import RandomLog, append
+from tests.support.random_log import RandomLog
+from tests.support.stored import append
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

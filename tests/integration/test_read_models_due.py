@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from application.ports import NewFact
 from domain.definition import Interval
-from domain.facts import ExecutionStarted, TaskCreated
+from domain.facts import ExecutionQueued, ExecutionRequested, ExecutionStarted, TaskCreated
 from domain.schedule import fires_at
 from infrastructure.database import pool
 from infrastructure.projector import prepare
@@ -19,6 +19,8 @@ from projections.catalogue import PROJECTIONS
 from projections.due import DueReader
 from tests.support.entries import (
     NOON,
+    RUN,
+    TASK,
     after,
     attempt,
     attempt_failed,
@@ -32,9 +34,11 @@ from tests.support.entries import (
     updated,
 )
 from tests.support.projecting import connect, project
-from tests.support.random_log import append
+from tests.support.stored import append
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from psycopg import AsyncConnection
 
 
@@ -154,3 +158,83 @@ async def test_what_is_not_over_is_found_by_who_needs_somebody_first(
     assert (found[0].retry_at, found[0].lease_until) == (after(30), None)
     assert (found[1].node, found[1].lease_until) == ("node-1", after(60))
     assert len(await due.unfinished(1)) == 1
+
+
+def occurring(stream: UUID, due_at: datetime, *facts: NewFact) -> list[NewFact]:
+    """The life of another occurrence of the task."""
+    return [
+        NewFact(stream, number, replace(new.fact, occurrence=replace(new.fact.occurrence, due_at=due_at)))
+        if isinstance(new.fact, ExecutionStarted | ExecutionQueued | ExecutionRequested)
+        else NewFact(stream, number, new.fact)
+        for number, new in enumerate(facts, start=1)
+    ]
+
+
+def queued_behind(run: UUID) -> NewFact:
+    new = started()
+    assert isinstance(new.fact, ExecutionStarted)
+    return NewFact(
+        new.stream,
+        1,
+        ExecutionQueued(at=NOON, occurrence=new.fact.occurrence, behind=run, next_run_at=after(60)),
+    )
+
+
+def requested() -> NewFact:
+    new = started(kind="manual")
+    assert isinstance(new.fact, ExecutionStarted)
+    return NewFact(new.stream, 1, ExecutionRequested(at=NOON, occurrence=new.fact.occurrence))
+
+
+async def test_every_scheduled_occurrence_that_is_not_over_is_open_oldest_first(
+    connection: AsyncConnection, due: DueReader
+) -> None:
+    leased, waiting, last, over, manual, wanted = (UUID(int=number) for number in range(20, 26))
+    position = await happened(
+        connection,
+        created(),
+        *occurring(last, after(180), queued_behind(leased)),
+        *occurring(waiting, after(120), queued_behind(leased), started()),
+        *occurring(leased, after(60), started()),
+        *occurring(over, after(30), started(), failed(2, None)),
+        *occurring(manual, after(30), started(kind="manual")),
+        *occurring(wanted, after(30), requested()),
+    )
+    assert await due.open_runs() == (
+        position,
+        [(TASK, leased, False), (TASK, waiting, False), (TASK, last, True)],
+    )
+
+
+async def test_what_is_queued_comes_in_the_order_of_the_log_whatever_clocks_have_said(
+    connection: AsyncConnection, due: DueReader
+) -> None:
+    first, second = UUID(int=31), UUID(int=30)
+    await happened(
+        connection,
+        created(),
+        *occurring(first, after(62), queued_behind(RUN)),
+        *occurring(second, after(61), queued_behind(RUN)),
+    )
+    _, runs = await due.open_runs()
+    assert [run for _, run, _ in runs] == [first, second]
+
+
+async def test_what_is_queued_waits_for_nobody_but_its_own_task(
+    connection: AsyncConnection, due: DueReader
+) -> None:
+    wanted, waiting = UUID(int=20), UUID(int=21)
+    await happened(
+        connection,
+        created(),
+        *occurring(waiting, after(60), queued_behind(RUN)),
+        *occurring(wanted, after(30), requested()),
+    )
+    assert [row.execution_id for row in await due.unfinished(10)] == [wanted]
+
+
+async def test_before_anything_has_run_nothing_is_open(connection: AsyncConnection, due: DueReader) -> None:
+    await prepare(connection, PROJECTIONS)
+    assert await due.open_runs() == (0, [])
+    position = await happened(connection, created())
+    assert await due.open_runs() == (position, [])

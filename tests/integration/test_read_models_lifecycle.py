@@ -18,7 +18,7 @@ from projections.reader import ReadModels
 from projections.views import Paging, ResultQuery, TaskQuery
 from tests.support.entries import RUN, TASK, after, created, occurrence, started, updated
 from tests.support.projecting import connect, project
-from tests.support.random_log import append
+from tests.support.stored import append
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection

@@ -19,7 +19,8 @@ from tests.support.entries import (
     created,
 )
 from tests.support.projecting import connect, project
-from tests.support.random_log import RandomLog, append
+from tests.support.random_log import RandomLog
+from tests.support.stored import append
 
 if TYPE_CHECKING:
     from collections.abc import Callable

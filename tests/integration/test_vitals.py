@@ -12,7 +12,8 @@ from infrastructure.vitals import DatabaseAway, Vitals
 from interfaces.bootstrap.health_checks import HealthChecks
 from projections.catalogue import NAMES, TABLES
 from tests.support.projecting import connect, project
-from tests.support.random_log import RandomLog, append
+from tests.support.random_log import RandomLog
+from tests.support.stored import append
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from uuid import UUID
 
+from application.ports import Call
 from domain.definition import Action
 from domain.facts import Answered, Unanswered
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from application.ports import HttpCaller
     from domain.facts import Answer, Attempt
+    from tests.support.receiver import Receiver
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 EXECUTION = UUID("0190d3a1-0000-8000-8000-000000000001")
@@ -46,6 +49,23 @@ def post(url: str, payload: Any, **headers: str) -> Action:
     return Action(method="POST", url=url, payload=payload, headers=named)
 
 
+def onward(receiver: Receiver, status: int, *places: str) -> str:
+    """The URL of a redirect to the first place, which is one to the second, and so on."""
+    *before, last = places
+    for place in reversed(before):
+        last = place + quote(last, safe="")
+    return receiver.url(f"/onward/{status}?to={quote(last, safe='')}")
+
+
+def redirecting(url: str, method: str = "GET", **fields: Any) -> Action:
+    return Action(method=method, url=url, **{"max_redirects": 3} | fields)
+
+
+def making(action: Action, number: int = 1, execution_id: UUID = EXECUTION, *, once: bool = False) -> Call:
+    """A call whose occurrence was due at noon."""
+    return Call(action=action, execution_id=execution_id, number=number, due_at=NOON, once=once)
+
+
 def answered(attempt: Attempt) -> Answered:
     assert isinstance(attempt.answer, Answered), attempt.answer
     return attempt.answer
@@ -57,13 +77,13 @@ def unanswered(attempt: Attempt) -> Unanswered:
 
 
 async def outcome(
-    caller: HttpCaller, url: str, *, timeout: float = DEADLINE_SECONDS, **fields: Any
+    caller: HttpCaller, url: str, *, timeout: float = DEADLINE_SECONDS, once: bool = False, **fields: Any
 ) -> Answer:
     """One attempt, which must not outlive its timeout by much."""
     given: dict[str, Any] = {"method": "GET", "url": url, "timeout_seconds": timeout} | fields
     action = Action(**given)
     async with asyncio.timeout(timeout + DEADLINE_SECONDS):
-        return (await caller.call(action, EXECUTION, 1)).answer
+        return (await caller.call(making(action, once=once))).answer
 
 
 async def failure(caller: HttpCaller, url: str, **fields: Any) -> Unanswered:

@@ -29,6 +29,7 @@ class FakeClock:
         self._stepped = timedelta()
         self._sleepers: list[Sleeper] = []
         self._serial = count()
+        self._machines: list[ClockAhead] = []
 
     def now(self) -> datetime:
         """See `application.ports.Clock`."""
@@ -39,7 +40,7 @@ class FakeClock:
         if instant <= self._now:
             await asyncio.sleep(0)
             return
-        await self._sleep(instant, steady=False)
+        await self.alarm(instant)
 
     def steady(self) -> timedelta:
         """See `application.ports.Clock`."""
@@ -50,15 +51,22 @@ class FakeClock:
         if duration <= timedelta():
             await asyncio.sleep(0)
             return
-        await self._sleep(self._now + duration, steady=True)
+        await self.alarm(self._now + duration, steady=True)
 
-    async def _sleep(self, instant: datetime, *, steady: bool) -> None:
+    def alarm(self, instant: datetime, *, steady: bool = False) -> asyncio.Future[None]:
+        """What is done at an instant of the wall clock; a `steady` one is moved along when that is set."""
         waiting = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (instant, next(self._serial), waiting, steady))
-        await waiting
+        return waiting
 
     async def step(self, seconds: float) -> None:
+        """Set the wall clock ahead, or back, and let everybody see."""
+        self.set_by(seconds)
+        await self.settle()
+
+    def set_by(self, seconds: float) -> None:
         """Set the wall clock ahead, or back; who waits for an instant of it and finds it past wakes up."""
+        self.look_at_machines()
         step = timedelta(seconds=seconds)
         self._now += step
         self._stepped += step
@@ -68,7 +76,14 @@ class FakeClock:
         ]
         heapq.heapify(self._sleepers)
         self._wake()
-        await self.settle()
+
+    def add(self, machine: ClockAhead) -> None:
+        """One more machine whose clock goes with this one."""
+        self._machines.append(machine)
+
+    def look_at_machines(self) -> datetime:
+        """The latest instant that any of their clocks has come to."""
+        return max((machine.look() for machine in self._machines), default=self._now)
 
     async def settle(self) -> None:
         """Until nobody can go on without the time moving."""
@@ -113,3 +128,64 @@ class FakeClock:
         while self._sleepers and self._sleepers[0][2].done():
             heapq.heappop(self._sleepers)
         return self._sleepers[0][0] if self._sleepers else None
+
+
+class ClockAhead:
+    """`Clock` of one machine: `ahead` of the world's, and set by itself."""
+
+    def __init__(self, world: FakeClock, ahead: timedelta = timedelta()) -> None:
+        self._world = world
+        self._ahead = ahead
+        self._alarms: set[asyncio.Future[None]] = set()
+        self._furthest = self.now()
+        self._moment = (world.steady(), self.now())
+        world.add(self)
+
+    @property
+    def ahead(self) -> timedelta:
+        """How far it goes ahead of the world's clock."""
+        return self._ahead
+
+    @ahead.setter
+    def ahead(self, ahead: timedelta) -> None:
+        """Set it; who waits for an instant of it looks again how long that is."""
+        self.look()
+        self._ahead = ahead
+        for alarm in self._alarms:
+            if not alarm.done():
+                alarm.set_result(None)
+
+    def look(self) -> datetime:
+        """The latest instant that it has come to, whatever it was set to since."""
+        self._moment = (self.steady(), self.shown())
+        self._furthest = max(self._furthest, self.now())
+        return self._furthest
+
+    def shown(self) -> datetime:
+        """The latest instant that it has shown at this very moment, be it set meanwhile."""
+        then, shown = self._moment
+        return max(self.now(), shown) if then == self.steady() else self.now()
+
+    def now(self) -> datetime:
+        """See `application.ports.Clock`."""
+        return self._world.now() + self._ahead
+
+    async def sleep_until(self, instant: datetime) -> None:
+        """See `application.ports.Clock`."""
+        if instant <= self.now():
+            await asyncio.sleep(0)
+        while instant > self.now():
+            alarm = self._world.alarm(instant - self._ahead)
+            self._alarms.add(alarm)
+            try:
+                await alarm
+            finally:
+                self._alarms.discard(alarm)
+
+    def steady(self) -> timedelta:
+        """See `application.ports.Clock`."""
+        return self._world.steady()
+
+    async def pause(self, duration: timedelta) -> None:
+        """See `application.ports.Clock`."""
+        await self._world.pause(duration)

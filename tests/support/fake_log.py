@@ -7,7 +7,7 @@ import contextlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from application.ports import DueTask, Group, LogUnavailable, Patience, Unfinished
+from application.ports import DueTask, Group, LogUnavailable, Open, Patience, Unfinished
 from domain.task import Pause
 from projections import task_results, tasks
 from projections.projection import PoisonEvent
@@ -77,6 +77,11 @@ class FakeFollower:
         self._open.set()
         self._told = 0
 
+    @property
+    def position(self) -> int:
+        """How far the log has been told, and what was told been followed."""
+        return self._told
+
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Nothing is told for the length of the block."""
@@ -136,6 +141,16 @@ class FakeDueTasks:
         position, rows = await self.page(None, datetime.max.replace(tzinfo=UTC), len(self._log.recorded))
         return position, next((row for row in rows if row.task_id == task_id), None)
 
+    async def open_runs(self) -> tuple[int, Sequence[Open]]:
+        """See `application.ports.DueTasks`."""
+        self._catch_up()
+        rows = sorted(self._results.values(), key=_open_order)
+        return self._position, [
+            Open(row.task_id, row.id, row.status == "pending")
+            for row in rows
+            if row.status in {"pending", "running"} and row.kind == "scheduled"
+        ]
+
     async def unfinished(self, limit: int) -> Sequence[Unfinished]:
         """See `application.ports.DueTasks`."""
         self._catch_up()
@@ -143,7 +158,9 @@ class FakeDueTasks:
             (row for row in self._results.values() if row.status == "running"),
             key=lambda row: (row.retry_at or row.lease_until or NOON, row.id),
         )
-        pending = [row for row in self._results.values() if row.status == "pending"]
+        pending = [
+            row for row in self._results.values() if row.status == "pending" and row.kind != "scheduled"
+        ]
         return [
             Unfinished(execution_id=row.id, node=row.node, lease_until=row.lease_until, retry_at=row.retry_at)
             for row in [*running[:limit], *pending[:limit]]
@@ -158,6 +175,10 @@ class FakeDueTasks:
                 self._rows.update(tasks.fold(self._rows, [event]).rows)
             with contextlib.suppress(PoisonEvent):
                 self._results.update(task_results.fold(self._results, [event]).rows)
+
+
+def _open_order(row: ResultRow) -> tuple[int, datetime, UUID]:
+    return (row.position if row.status == "pending" else 0, row.due_at, row.id)
 
 
 def _due(row: TaskRow) -> DueTask:

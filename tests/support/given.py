@@ -14,7 +14,7 @@ import pytest
 
 from domain import execution as executions
 from domain import task as tasks
-from domain.definition import Action, Cron, Definition, OneOff, RetryPolicy
+from domain.definition import Action, Cron, Definition, Delivery, Interval, OneOff, RetryPolicy, SuccessPolicy
 from domain.execution import Execution, Lease, Running, Waiting
 from domain.facts import (
     Answer,
@@ -24,7 +24,7 @@ from domain.facts import (
     AttemptStarted,
     ExecutionFact,
     ExecutionFailed,
-    ExecutionRequested,
+    ExecutionQueued,
     ExecutionSkipped,
     ExecutionStarted,
     ExecutionSucceeded,
@@ -43,6 +43,7 @@ from domain.facts import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from domain.execution import FirstFact
     from domain.task import Task
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -103,9 +104,7 @@ def given(first: TaskCreated, *later: TaskFact) -> Given[Task]:
     return Given(task)
 
 
-def given_execution(
-    first: ExecutionStarted | ExecutionSkipped | ExecutionRequested, *later: ExecutionFact
-) -> Given[Execution]:
+def given_execution(first: FirstFact, *later: ExecutionFact) -> Given[Execution]:
     """The execution that these facts tell of."""
     execution: Execution = executions.begin(RUN, first)
     for fact in later:
@@ -121,11 +120,16 @@ def after(seconds: float) -> datetime:
 def definition(
     *, cron: str | None = None, at: datetime | None = None, name: str = "report", **rest: Any
 ) -> Definition:
-    """A definition; every minute unless `cron` or `at` says otherwise."""
+    """A definition; every minute unless `cron` or `at` says otherwise. `rest` are its policies."""
     usual = OneOff(datetime=at) if at else Cron(cron=cron or "* * * * *")
     trigger = rest.pop("trigger", usual)
     action = Action(method="GET", url=rest.pop("url", "http://target/"), timeout_seconds=10)
-    return Definition(name=name, trigger=trigger, action=action, retry=rest.pop("retry", RetryPolicy()))
+    return Definition(name=name, trigger=trigger, action=action, **rest)
+
+
+def every(seconds: int, **bounds: Any) -> Interval:
+    """A trigger that is due at noon, and every so many seconds."""
+    return Interval(every_seconds=seconds, anchor=NOON, **bounds)
 
 
 def created(**words: Any) -> TaskCreated:
@@ -174,6 +178,13 @@ def started(due_at: datetime = NOON) -> ExecutionStarted:
 def skipped() -> ExecutionSkipped:
     """An occurrence that does not run."""
     return ExecutionSkipped(at=NOON, occurrence=occurrence(), reason="missed", next_run_at=None)
+
+
+def queued(due_at: datetime = NOON, behind: UUID = RUN, **rest: Any) -> ExecutionQueued:
+    """An occurrence that waits for a run of its task."""
+    return ExecutionQueued(
+        at=due_at, occurrence=occurrence(due_at, **rest), behind=behind, next_run_at=due_at + MINUTE
+    )
 
 
 def attempt(number: int = 1, answer: Answer | int = 200) -> Attempt:
@@ -240,14 +251,42 @@ def complete(due_at: datetime, outcome: Outcome = "succeeded") -> Callable[[Task
 
 
 def conclude(
-    answer: Answer | int, *, number: int | None = None, chance: float = 0.5, **policy: Any
+    answer: Answer | int,
+    *,
+    number: int | None = None,
+    chance: float = 0.5,
+    now: datetime = NOON,
+    delivery: Delivery = "at_least_once",
+    success: SuccessPolicy | None = None,
+    **policy: Any,
 ) -> Callable[[Execution], Fact]:
-    """The decision about what an answer means."""
+    """The decision about what an answer means; `policy` is when to retry."""
+    called = definition(retry=RetryPolicy(**policy), success=success or SuccessPolicy(), delivery=delivery)
 
     def decide(execution: Execution) -> Fact:
         assert isinstance(execution, Running)
         made = attempt(number or execution.attempts, answer)
-        return executions.conclude(execution, made, RetryPolicy(**policy), NOON, chance)
+        return executions.conclude(execution, made, called, now, chance)
+
+    return decide
+
+
+def give_up(*, now: datetime = NOON, **words: Any) -> Callable[[Execution], ExecutionFailed | None]:
+    """The decision whether what a dead node left is over, by the words of `definition`."""
+
+    def decide(execution: Execution) -> ExecutionFailed | None:
+        assert isinstance(execution, Running)
+        return executions.give_up(execution, definition(**words), now)
+
+    return decide
+
+
+def lapse(*, now: datetime = NOON, **words: Any) -> Callable[[Execution], ExecutionFailed | None]:
+    """The decision whether an attempt that was not sent may begin no more, by the words of `definition`."""
+
+    def decide(execution: Execution) -> ExecutionFailed | None:
+        assert isinstance(execution, Running | Waiting)
+        return executions.lapse(execution, definition(**words), now)
 
     return decide
 
@@ -267,6 +306,12 @@ def lease(node: str = "node-9", task_version: int = 4) -> Lease:
     return Lease(node=node, task_version=task_version, until=NOON + MINUTE)
 
 
-def no_answer(*, retryable: bool = True) -> Unanswered:
+def no_answer(*, retryable: bool = True, sent: bool = True) -> Unanswered:
     """A call that brought nothing."""
-    return Unanswered(error="connection refused", retryable=retryable)
+    return Unanswered(error="connection refused", retryable=retryable, sent=sent)
+
+
+def answered(status: int = 200, body: str = "", *, truncated: bool = False, **headers: str) -> Answered:
+    """An answer; an underscore in the name of a header stands for a hyphen."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answered(status_code=status, headers=named, body=body, truncated=truncated)

@@ -42,6 +42,7 @@ class MemoryLog:
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
         self._rows: list[Row] = []
+        self._decoded: list[Recorded] = []
         self._heads: dict[UUID, int] = {}
         self._back = asyncio.Event()
         self._back.set()
@@ -90,7 +91,7 @@ class MemoryLog:
     async def read_stream(self, stream: UUID) -> Sequence[Recorded]:
         """See `application.ports.EventLog`."""
         self._answering()
-        return [recorded(row) for row in self._rows if row[1] == stream]
+        return [event for event in self.recorded if event.stream == stream]
 
     async def read_after(self, position: int, limit: int) -> Sequence[Recorded]:
         """See `application.ports.EventLog`."""
@@ -115,7 +116,8 @@ class MemoryLog:
             self._wakes.discard(wake)
 
     def _read(self, position: int, limit: int) -> list[Recorded]:
-        return [recorded(row) for row in self._rows[position : position + limit]]
+        self._decoded.extend(map(recorded, self._rows[len(self._decoded) :]))
+        return self._decoded[position : position + limit]
 
     def _answering(self) -> None:
         if not self._back.is_set():

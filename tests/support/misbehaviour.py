@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -103,6 +104,13 @@ async def redirect(exchange: Exchange) -> bool:
     return True
 
 
+async def onward(exchange: Exchange) -> bool:
+    """/onward/307?to=URL redirects with that status to the percent-encoded URL; without one, nowhere."""
+    places = parse_qs(urlsplit(exchange.call.path).query).get("to", [])
+    await exchange.answer(int(exchange.argument), b"", *(f"Location: {place}" for place in places))
+    return True
+
+
 async def flaky(exchange: Exchange) -> bool:
     """503 for the first N requests with one Idempotency-Key (or of one path, without a key); then 200."""
     key = exchange.call.headers.get("idempotency-key", exchange.call.path)
@@ -173,6 +181,13 @@ async def reset(exchange: Exchange) -> None:
     exchange.writer.transport.abort()
 
 
+async def torn_by_reset(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Le")
+    for _ in range(10):  # rounds of the loop, in which the peer reads: a reset may overtake what it follows
+        await asyncio.sleep(0)
+    await reset(exchange)
+
+
 def raw(data: bytes) -> Script:
     """A script that sends these bytes and closes."""
 
@@ -188,6 +203,7 @@ SCRIPTS: dict[str, Script] = {
     "status": status,
     "slow": slow,
     "redirect": redirect,
+    "onward": onward,
     "flaky": flaky,
     "stale": stale,
     "big": big,
@@ -202,8 +218,13 @@ SCRIPTS: dict[str, Script] = {
     "close": close,
     "reset": reset,
     "torn": raw(b"HTTP/1.1 200 OK\r\nContent-Le"),
+    "torn-by-reset": torn_by_reset,
+    "hinted": raw(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
     "garbage": raw(b"\x16\x03\x01 this is no HTTP\n\n" * 8),
     "invalid-utf8": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab\xff\xfe\xc3(\x00cd"),
+    "two-lengths": raw(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    ),
     "chunked-bad": raw(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\nno size\r\n"
     ),

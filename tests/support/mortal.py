@@ -4,45 +4,60 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from application.ports import LogUnavailable
 from application.scheduler.context import Context
 from application.scheduler.scheduler import Scheduler
+from tests.support.fake_clock import ClockAhead
 from tests.support.fake_log import FakeFollower
 from tests.support.scheduler import GRACE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
-    from application.ports import Beat, DueTask, Group, Patience, Place, Pulse, Recorded, Unfinished
-    from domain.definition import Action
+    from application.ports import (
+        Beat,
+        Call,
+        DueTask,
+        Group,
+        Open,
+        Patience,
+        Place,
+        Pulse,
+        Recorded,
+        Unfinished,
+    )
     from domain.facts import Attempt
     from tests.support.scheduler import World
 
 
 @dataclass
 class MortalNode:
-    """One scheduler's own view of every port."""
+    """One scheduler's own view of every port, on a machine of its own."""
 
     world: World
     name: str
+    ahead: timedelta = timedelta()
+    chance: Callable[[], float] = lambda: 0.5
     dead: bool = False
     hanging: bool = False
 
     def __post_init__(self) -> None:
         """Start at once."""
         self.follower = FakeFollower(self.world.log)
-        context = self.world.context(self.name)
+        self.clock = ClockAhead(self.world.clock, self.ahead)
+        context = self.world.context(self.name, clock=self.clock)
         mine = Context(
             log=self,
             clock=context.clock,
             caller=self,
             observer=context.observer,
             node=context.node,
-            chance=context.chance,
+            chance=self.chance,
         )
         engine = Scheduler(mine, self, self, self, concurrency=3, grace=GRACE)
         self.running = asyncio.create_task(engine.run())
@@ -68,6 +83,7 @@ class MortalNode:
     async def append(self, group: Group, *, patience: Patience = "prompt") -> int | None:
         """See `application.ports.EventLog`."""
         await self._breathe()
+        self.world.readings[group.meta.command_id] = self.clock.shown()
         position = await self.world.log.append(group, patience=patience)
         await self._breathe()
         return position
@@ -88,10 +104,10 @@ class MortalNode:
             await self._breathe()
             yield batch
 
-    async def call(self, action: Action, execution_id: UUID, number: int) -> Attempt:
+    async def call(self, call: Call) -> Attempt:
         """See `application.ports.HttpCaller`."""
         await self._breathe()
-        attempt = await self.world.caller.call(action, execution_id, number)
+        attempt = await self.world.caller.call(call, self.clock, self.follower.position)
         await self._breathe()
         return attempt
 
@@ -104,6 +120,11 @@ class MortalNode:
         """See `application.ports.DueTasks`."""
         await self._breathe()
         return await self.world.due_tasks.place(task_id)
+
+    async def open_runs(self) -> tuple[int, Sequence[Open]]:
+        """See `application.ports.DueTasks`."""
+        await self._breathe()
+        return await self.world.due_tasks.open_runs()
 
     async def unfinished(self, limit: int) -> Sequence[Unfinished]:
         """See `application.ports.DueTasks`."""

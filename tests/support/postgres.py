@@ -10,10 +10,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
+from psycopg import sql
+
 from infrastructure.embedded_postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 IMAGE = "postgres:17"
 
@@ -30,7 +33,7 @@ def engine_answers() -> bool:
 @contextlib.contextmanager
 def server() -> Iterator[str]:
     """The DSN of a superuser on a running server."""
-    with _container() if engine_answers() else _embedded() as dsn:
+    with _container() if engine_answers() else embedded() as dsn:
         yield dsn
 
 
@@ -44,11 +47,23 @@ def _container() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _embedded() -> Iterator[str]:
-    folder = Path(tempfile.mkdtemp(prefix="chronoledger-test-", dir="/tmp"))
+def embedded(settings: Mapping[str, str] | None = None, *, parent: str = "/tmp") -> Iterator[str]:
+    """The DSN of a superuser on an embedded server, with other settings than postgresql.conf's."""
+    folder = Path(tempfile.mkdtemp(prefix="chronoledger-test-", dir=parent))
     folder.chmod(0o755)
     try:
+        if settings:
+            with EmbeddedPostgres(folder) as dsn:
+                _configure(dsn, settings)
         with EmbeddedPostgres(folder) as dsn:
             yield dsn
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _configure(dsn: str, settings: Mapping[str, str]) -> None:
+    """From the next start on."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for name, value in settings.items():
+            statement = sql.SQL("ALTER SYSTEM SET {} = {}")
+            connection.execute(statement.format(sql.Identifier(name), sql.Literal(value)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
@@ -20,6 +20,7 @@ from domain.facts import (
     AttemptStarted,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionQueued,
     ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
@@ -32,18 +33,13 @@ from domain.facts import (
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
+    TaskFailuresCounted,
     TaskPaused,
     TaskResumed,
     TaskUpdated,
     Unanswered,
 )
-from infrastructure.event_store.mapper import encode
-from tests.support.entries import META, NOON
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from psycopg import AsyncConnection
+from tests.support.entries import NOON
 
 _TEXTS = ("plain", "nul \0 and \\u0000 \\\0", "Ünïcode ✓ 🕰", "quotes \" ' \\ {x}", "%_", "", "a\nb")
 _PAYLOADS: tuple[Any, ...] = (
@@ -206,6 +202,13 @@ class RandomLog:
             self._skipped.append(run)
             return
         self._runs.append(run)
+        if occurrence.kind == "scheduled" and run.version == 1 and self._random.random() < 0.1:
+            run.requested, run.attempts = True, 0
+            queued = ExecutionQueued(
+                at=self._now, occurrence=occurrence, behind=self._uuid(), next_run_at=following
+            )
+            self._add(run.id, 1, queued)
+            return
         if occurrence.kind != "scheduled":
             run.requested, run.attempts = True, 0
             self._add(run.id, run.version, ExecutionRequested(at=self._now, occurrence=occurrence))
@@ -288,6 +291,10 @@ class RandomLog:
         self._add(run.id, run.version, fact)
         task = run.task
         over = isinstance(fact, ExecutionSucceeded | ExecutionFailed)
+        if over and task.status in {"scheduled", "paused"} and self._random.random() < 0.05:
+            task.version += 1
+            counted = TaskFailuresCounted(at=self._now, failures=1, execution_id=run.id)
+            self._add(task.id, task.version, counted)
         if over and task.status in {"scheduled", "paused"} and isinstance(task.definition.trigger, OneOff):
             task.version += 1
             task.status = "completed"
@@ -295,28 +302,3 @@ class RandomLog:
             self._add(
                 task.id, task.version, TaskCompleted(at=self._now, outcome=outcome, execution_id=run.id)
             )
-
-
-APPEND = (
-    b"SELECT max(last_position) FROM append_events("
-    b"%s::int[], %s::uuid[], %s::bigint[], %s::text[], %s::bytea[], '{}', '{}', '{}')"
-)
-
-
-async def append(connection: AsyncConnection, facts: Sequence[NewFact]) -> int:
-    """Append facts as one group; answers the position of the last."""
-    cursor = await connection.execute(
-        APPEND,
-        (
-            [0] * len(facts),
-            [new.stream for new in facts],
-            [new.version for new in facts],
-            [type(new.fact).topic for new in facts],
-            [encode(new.fact, META) for new in facts],
-        ),
-        binary=True,
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    assert row[0] is not None, "the log refused the facts"
-    return int(row[0])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING
@@ -18,12 +16,19 @@ from application.scheduler.node import Node
 from application.scheduler.scheduler import Scheduler
 from application.tasks import Request, TaskCommands
 from domain import execution as executions
-from domain.facts import Answered, Attempt, ExecutionStarted, Occurrence
-from domain.identity import execution_id
+from domain.facts import (
+    ExecutionQueued,
+    ExecutionSkipped,
+    ExecutionStarted,
+    Occurrence,
+)
+from domain.identity import due_at_of, execution_id
 from domain.requesting import Period
-from tests.support.fake_clock import FakeClock
+from tests.support.fake_caller import FakeCaller
+from tests.support.fake_clock import ClockAhead, FakeClock
 from tests.support.fake_log import FakeDueTasks, FakeFollower, FlakyLog
 from tests.support.given import NOON, definition
+from tests.support.observations import Observations
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -31,52 +36,13 @@ if TYPE_CHECKING:
 
     from application.executions import Backfilled
     from application.ports import Clock, Follower
-    from domain.definition import Action
     from domain.execution import Running
-    from domain.facts import Answer, AnyFact, ExecutionFailed, ExecutionSucceeded
+    from domain.facts import AnyFact, SkippedBy
+    from tests.support.fake_caller import Seen
 
 LEASE = timedelta(seconds=60)
 GRACE = timedelta(seconds=20)
 REQUEST = Request(namespace="default", actor="tester", correlation_id="test")
-
-
-@dataclass
-class Call:
-    """What the target of a call would see, and when."""
-
-    at: datetime
-    url: str
-    execution_id: UUID
-    number: int
-    over: bool = False
-
-
-class FakeCaller:
-    """`HttpCaller` that answers from a script, then with 200; each call `takes` its time."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self._clock = clock
-        self._script: deque[Answer] = deque()
-        self.calls: list[Call] = []
-        self.takes = timedelta()
-        self.error: Exception | None = None
-
-    def answers(self, *script: Answer | int) -> None:
-        """What the next calls bring; a number stands for the status of an answer."""
-        self._script.extend(Answered(status_code=each) if isinstance(each, int) else each for each in script)
-
-    async def call(self, action: Action, execution_id: UUID, number: int) -> Attempt:
-        """See `application.ports.HttpCaller`."""
-        started_at = self._clock.now()
-        call = Call(started_at, action.url, execution_id, number)
-        self.calls.append(call)
-        if self.error is not None:
-            raise self.error
-        answer = self._script.popleft() if self._script else Answered(status_code=200)
-        await self._clock.sleep_until(started_at + self.takes)
-        call.over = True
-        duration_ms = (self._clock.now() - started_at) // timedelta(milliseconds=1)
-        return Attempt(number=number, started_at=started_at, duration_ms=duration_ms, answer=answer)
 
 
 class FakeNodes:
@@ -85,7 +51,7 @@ class FakeNodes:
     Neither claims. The database's clock is a test's own `now`, unless that says otherwise.
     """
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.now: Callable[[], datetime] = clock.now
         self.known: dict[str, datetime] = {}
         self.pulses: dict[str, Pulse] = {}
@@ -124,59 +90,28 @@ class FakeNodes:
             raise LogUnavailable("the nodes are away")
 
 
-@dataclass
-class Observations:
-    """`SchedulerObserver` that keeps what it hears."""
-
-    claims: list[tuple[int, int]] = field(default_factory=list)
-    calls: list[int] = field(default_factory=list)
-    entries: list[int] = field(default_factory=list)
-    offsets: list[float] = field(default_factory=list)
-    drains: list[tuple[int, datetime]] = field(default_factory=list)
-    ends: list[tuple[Occurrence, ExecutionSucceeded | ExecutionFailed]] = field(default_factory=list)
-
-    def claimed(self, won: int, refused: int) -> None:
-        """See `application.ports.SchedulerObserver`."""
-        self.claims.append((won, refused))
-
-    def in_flight(self, calls: int) -> None:
-        """See `application.ports.SchedulerObserver`."""
-        self.calls.append(calls)
-
-    def indexed(self, entries: int) -> None:
-        """See `application.ports.SchedulerObserver`."""
-        self.entries.append(entries)
-
-    def clock_offset(self, seconds: float) -> None:
-        """See `application.ports.SchedulerObserver`."""
-        self.offsets.append(seconds)
-
-    def draining(self, calls: int, until: datetime) -> None:
-        """See `application.ports.SchedulerObserver`."""
-        self.drains.append((calls, until))
-
-    def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
-        """See `application.ports.SchedulerObserver`."""
-        self.ends.append((occurrence, outcome))
-
-
 class World:
-    """A log, a clock, a target and the users' commands; and schedulers, as many as a test runs."""
+    """A log, a clock, a target and the users' commands; and schedulers, as many as a test runs.
 
-    def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.log = FlakyLog(self.clock.now)
+    `readings` has, by the command, what the clock of a scheduler's machine said when that appended it.
+    """
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self.clock = FakeClock(now)
+        self.database = ClockAhead(self.clock)
+        self.log = FlakyLog(self.database.now)
         self.caller = FakeCaller(self.clock)
         self.follower = FakeFollower(self.log)
         self.due_tasks = FakeDueTasks(self.log)
-        self.nodes = FakeNodes(self.clock)
+        self.nodes = FakeNodes(self.database)
+        self.readings: dict[UUID, datetime] = {}
         self.observed = Observations()
         ids = count(1 << 64)
         self.commands = TaskCommands(self.log, self.clock, lambda: UUID(int=next(ids)))
         self.executions = ExecutionCommands(self.log, self.clock, lambda: UUID(int=next(ids)))
 
     @property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[Seen]:
         """What the target has seen."""
         return self.caller.calls
 
@@ -270,15 +205,23 @@ class World:
         next_run_at: datetime | None = None,
     ) -> Running:
         """Somebody's claim of an occurrence, whatever the scheduler under test knows of it."""
-        occurrence = Occurrence(
-            task_id=task_id, task_version=task_version, task_name="report", namespace="default", due_at=due_at
-        )
+        occurrence = _occurrence(task_id, due_at, task_version)
         fact = ExecutionStarted(
             at=due_at, occurrence=occurrence, node=node, lease_until=lease_until, next_run_at=next_run_at
         )
         run = execution_id(task_id, due_at, "scheduled")
         await self.append(run, fact)
         return executions.start(run, fact, len(self.log.facts(run)))
+
+    async def queue(
+        self, task_id: UUID, due_at: datetime, behind: UUID, next_run_at: datetime | None
+    ) -> UUID:
+        """Somebody's finding that an occurrence has to wait; its execution."""
+        occurrence = _occurrence(task_id, due_at)
+        fact = ExecutionQueued(at=due_at, occurrence=occurrence, behind=behind, next_run_at=next_run_at)
+        run = execution_id(task_id, due_at, "scheduled")
+        await self.append(run, fact)
+        return run
 
     @contextlib.contextmanager
     def outage(self) -> Iterator[None]:
@@ -294,6 +237,25 @@ class World:
         """Everything of one kind that has happened, in order."""
         return [fact for fact in self.log.facts() if isinstance(fact, kind)]
 
+    def runs(self) -> list[tuple[float, float]]:
+        """Of each call the occurrence that it was for, and when it was made: in seconds after noon."""
+        return [(_seconds(due_at_of(call.execution_id)), _seconds(call.at)) for call in self.calls]
+
+    def skips(self, by: SkippedBy) -> list[float]:
+        """The occurrences that a policy has left out, in seconds after noon."""
+        return [_seconds(fact.occurrence.due_at) for fact in self.facts(ExecutionSkipped) if fact.by == by]
+
     def names(self, stream: UUID) -> list[str]:
         """What has happened to one task or execution."""
         return [type(fact).__name__ for fact in self.log.facts(stream)]
+
+
+def _occurrence(task_id: UUID, due_at: datetime, task_version: int = 1) -> Occurrence:
+    return Occurrence(
+        task_id=task_id, task_version=task_version, task_name="report", namespace="default", due_at=due_at
+    )
+
+
+def _seconds(instant: datetime) -> float:
+    """To the tenth after noon: what is begun within two quanta is on time."""
+    return round((instant - NOON).total_seconds(), 1)

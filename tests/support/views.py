@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from domain.definition import Definition
 from domain.task import Over, Paused, Placed, Task
 from projections.views import AttemptView, ResultView, TaskView
 
@@ -19,10 +20,7 @@ def task_view(task: Task) -> TaskView:
     return TaskView(
         id=task.id,
         namespace=task.namespace,
-        name=task.definition.name,
-        trigger=task.definition.trigger,
-        action=task.definition.action,
-        retry=task.definition.retry,
+        **{name: getattr(task.definition, name) for name in Definition.__struct_fields__},
         status=task.status
         if isinstance(task, Over)
         else "paused"

@@ -9,7 +9,17 @@ import pytest
 from msgspec.structs import replace
 
 from domain.admission import admit
-from domain.definition import Action, Cron, Definition, OneOff, RetryPolicy, Trigger
+from domain.definition import (
+    Action,
+    CatchUp,
+    Cron,
+    Definition,
+    OneOff,
+    Overlap,
+    RetryPolicy,
+    SuccessPolicy,
+    Trigger,
+)
 from domain.errors import Inadmissible
 
 if TYPE_CHECKING:
@@ -218,6 +228,10 @@ def test_all_errors_are_told_at_once() -> None:
             timeout_seconds=0,
         ),
         retry=RetryPolicy(max_attempts=0),
+        success=SuccessPolicy(statuses=()),
+        catch_up=CatchUp(max_runs=1),
+        overlap=Overlap(max_running=1),
+        priority=0,
     )
     with pytest.raises(Inadmissible) as refusal:
         admit(wrong, NOON)
@@ -232,6 +246,10 @@ def test_all_errors_are_told_at_once() -> None:
         "/action/payload",
         "/action/timeout_seconds",
         "/retry/max_attempts",
+        "/success/statuses",
+        "/catch_up/max_runs",
+        "/overlap/max_running",
+        "/priority",
     ]
     assert "/action/method: The method" in str(refusal.value)
 

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.admission import admit
-from domain.definition import Action, Cron, Definition, OneOff, RetryPolicy
+from domain.definition import (
+    Action,
+    CatchUp,
+    Cron,
+    Definition,
+    JsonCondition,
+    OneOff,
+    Overlap,
+    RetryPolicy,
+    SuccessPolicy,
+)
 from domain.local_time import known_zones
 from tests.unit.test_admission import NOON, complaints
 from tests.unit.test_schedule_properties import EXPRESSIONS, PATIENT
@@ -27,6 +37,17 @@ ZONE_NAMES = st.sampled_from(["UTC", "Europe/Berlin", "Pacific/Apia"]) | TEXT
 DATETIMES = st.datetimes(timezones=st.none() | st.timezones()) | st.datetimes(
     local("2026-06-02"), local("2030-01-01")
 )
+STATUSES = st.lists(st.sampled_from(["200", "410", "503", "5xx", "4XX", "2xx"]) | TEXT, max_size=4).map(tuple)
+COUNTS = st.none() | st.integers(-1, 2_000)
+CATCH_UPS = st.builds(
+    CatchUp, mode=st.sampled_from(["skip", "latest", "all"]), window_seconds=COUNTS, max_runs=COUNTS
+)
+OVERLAPS = st.builds(
+    Overlap,
+    mode=st.sampled_from(["allow", "skip", "queue_one", "queue_all", "cancel_running"]),
+    max_running=COUNTS,
+    max_queued=COUNTS,
+)
 CRONS = EXPRESSIONS | TEXT | st.text("0123456789*/-, ", max_size=20)
 ANY_DEFINITION = st.builds(
     Definition,
@@ -40,6 +61,8 @@ ANY_DEFINITION = st.builds(
         headers=st.dictionaries(st.from_regex(r"\A[A-Za-z-]{1,8}\Z") | TEXT, TEXT, max_size=3),
         payload=JSON,
         timeout_seconds=NUMBERS,
+        connect_timeout_seconds=st.none() | NUMBERS,
+        max_redirects=st.integers(),
     ),
     retry=st.builds(
         RetryPolicy,
@@ -47,7 +70,24 @@ ANY_DEFINITION = st.builds(
         initial_delay_seconds=NUMBERS,
         multiplier=NUMBERS,
         max_delay_seconds=NUMBERS,
+        backoff=st.sampled_from(["fixed", "linear", "exponential"]),
+        max_elapsed_seconds=st.none() | NUMBERS,
+        statuses=STATUSES,
+        final_statuses=STATUSES,
+        max_retry_after_seconds=NUMBERS,
+        on_gone=st.sampled_from(["fail", "stop"]),
+        disable_after_failures=COUNTS,
     ),
+    success=st.builds(
+        SuccessPolicy,
+        statuses=STATUSES,
+        body_contains=st.none() | TEXT,
+        json=st.none() | st.builds(JsonCondition, pointer=TEXT | TEXT.map("/".__add__), equals=JSON),
+    ),
+    catch_up=CATCH_UPS,
+    overlap=OVERLAPS,
+    delivery=st.sampled_from(["at_least_once", "at_most_once"]),
+    priority=st.integers(),
 )
 
 
@@ -78,6 +118,9 @@ ADMISSIBLE = st.builds(
         headers=st.just({"X-Key": " secret\t"}),
         payload=st.none() | st.dictionaries(st.text("ab"), st.integers()),
     ),
+    retry=st.builds(RetryPolicy, statuses=st.lists(st.sampled_from(["408", "5XX", "503", "5xx"])).map(tuple)),
+    success=st.builds(SuccessPolicy, statuses=st.sampled_from([("2XX",), ("200", "200", "3xx")])),
+    overlap=OVERLAPS.map(lambda overlap: Overlap(mode="allow" if overlap.mode == "allow" else "skip")),
 )
 
 

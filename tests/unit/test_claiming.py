@@ -8,9 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain import execution as executions
-from domain.claiming import MAX_SKIPPED, Claim, Due, claim
+from domain.catching_up import MAX_SKIPPED
+from domain.claiming import Claim, Claimant, claim
 from domain.definition import Interval
+from domain.due import Due
 from domain.facts import ExecutionStarted
 from domain.identity import execution_id
 from domain.schedule import fires_at
@@ -27,14 +28,20 @@ def due(due_at: datetime = NOON, runs: int = 0, **words: Any) -> Due:
 
 
 def claimed(due: Due, now: datetime) -> Claim:
-    return claim(due, "node-1", LEASE, now)
+    return claim(due, Claimant("node-1", LEASE), now)
+
+
+def start(plan: Claim) -> ExecutionStarted:
+    assert plan.begun is not None
+    assert isinstance(plan.begun[1], ExecutionStarted)
+    return plan.begun[1]
 
 
 def test_an_occurrence_is_claimed_with_the_place_of_the_next_one() -> None:
     plan = claimed(due(), NOON)
     assert plan.skipped == ()
     assert plan.next_run_at == after(60)
-    assert plan.started == (
+    assert plan.begun == (
         execution_id(TASK, NOON, "scheduled"),
         ExecutionStarted(
             at=NOON,
@@ -48,27 +55,23 @@ def test_an_occurrence_is_claimed_with_the_place_of_the_next_one() -> None:
 
 def test_an_occurrence_is_claimed_ahead_with_a_lease_from_its_instant() -> None:
     plan = claimed(due(), after(-0.02))
-    assert plan.started is not None
-    assert plan.started[1].at == after(-0.02)
-    assert plan.started[1].lease_until == after(70)
+    assert start(plan).at == after(-0.02)
+    assert start(plan).lease_until == after(70)
 
 
 def test_a_late_claim_has_a_lease_from_now() -> None:
     plan = claimed(due(at=NOON), after(3600))
-    assert plan.started is not None
-    assert plan.started[1].lease_until == after(3670)
+    assert start(plan).lease_until == after(3670)
 
 
 def test_an_overdue_one_off_runs_and_has_no_next_place() -> None:
     plan = claimed(due(at=NOON), NOON + 30 * DAY)
-    assert plan.started is not None
-    assert (plan.started[1].occurrence.due_at, plan.skipped, plan.next_run_at) == (NOON, (), None)
+    assert (start(plan).occurrence.due_at, plan.skipped, plan.next_run_at) == (NOON, (), None)
 
 
 def test_only_the_latest_missed_occurrence_runs() -> None:
     plan = claimed(due(), after(150))
-    assert plan.started is not None
-    assert plan.started[1].occurrence.due_at == after(120)
+    assert start(plan).occurrence.due_at == after(120)
     assert [fact.occurrence.due_at for _, fact in plan.skipped] == [NOON, after(60)]
     assert plan.next_run_at == after(180)
 
@@ -87,11 +90,10 @@ def test_a_missed_occurrence_is_skipped_with_its_reason_and_the_place_after_it()
 def test_many_missed_occurrences_are_recorded_in_portions() -> None:
     now = NOON + (MAX_SKIPPED + 2) * MINUTE
     first = claimed(due(), now)
-    assert (len(first.skipped), first.started) == (MAX_SKIPPED, None)
+    assert (len(first.skipped), first.begun) == (MAX_SKIPPED, None)
     assert first.next_run_at == NOON + MAX_SKIPPED * MINUTE
     rest = claimed(due(first.next_run_at), now)
-    assert rest.started is not None
-    assert (len(rest.skipped), rest.started[1].occurrence.due_at) == (2, now)
+    assert (len(rest.skipped), start(rest).occurrence.due_at) == (2, now)
 
 
 def test_facts_come_oldest_first_each_in_a_stream_of_its_own() -> None:
@@ -107,7 +109,6 @@ def ten_seconds(**bounds: Any) -> Interval:
 
 def test_a_start_counts_as_a_run_and_a_skip_does_not() -> None:
     plan = claimed(due(runs=4), after(60))
-    assert plan.started is not None
     assert [fact.occurrence.run for _, fact in plan.facts()] == [4, 5]
     assert plan.runs == 5
 
@@ -132,8 +133,7 @@ def test_the_last_occurrence_up_to_end_at_has_no_next_place() -> None:
 def test_a_jittered_call_has_its_instant_and_that_of_the_next_in_the_claim() -> None:
     trigger = ten_seconds(jitter_seconds=10)
     plan = claimed(due(trigger=trigger), NOON)
-    assert plan.started is not None
-    fact = plan.started[1]
+    fact = start(plan)
     assert fact.occurrence.fire_at == fires_at(trigger, TASK, NOON) > NOON
     assert fact.next_fire_at == fires_at(trigger, TASK, after(10)) > after(10)
     assert (fact.occurrence.due_at, fact.next_run_at) == (NOON, after(10))
@@ -157,7 +157,7 @@ def test_a_downtime_of_any_length_leaves_no_occurrence_unaccounted(minutes: int,
         assert plan.next_run_at is not None
         assert plan.next_run_at > place
         place = plan.next_run_at
-        if plan.started is not None:
-            assert executions.start(*plan.started).occurrence.due_at == seen[-1]
+        if plan.begun is not None:
+            assert start(plan).occurrence.due_at == seen[-1]
     assert seen == [NOON + index * MINUTE for index in range(len(seen))]
     assert place == seen[-1] + MINUTE > now

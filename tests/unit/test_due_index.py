@@ -209,7 +209,7 @@ def test_other_facts_change_nothing() -> None:
 
 def test_a_row_of_an_unknown_task_is_taken() -> None:
     index = DueIndex()
-    index.load(row(after(5)))
+    index.load(row(after(5)), 0)
     assert place(index) == after(5)
 
 
@@ -227,7 +227,7 @@ def test_a_row_counts_only_when_it_tells_more_than_is_known(
     known: Entry, loaded: DueTask, expected: datetime
 ) -> None:
     index = index_of(known)
-    index.load(loaded)
+    index.load(loaded, 0)
     assert place(index) == expected
 
 

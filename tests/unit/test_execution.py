@@ -33,6 +33,7 @@ from tests.support.given import (
     drop,
     failed,
     failed_attempt,
+    give_up,
     given,
     given_execution,
     lease,
@@ -65,7 +66,7 @@ def test_any_2xx_is_success(status: int) -> None:
 def test_other_statuses_are_final(status: int) -> None:
     fact = given_execution(started()).when(conclude(status)).decides(ExecutionFailed)
     assert isinstance(fact, ExecutionFailed)
-    assert fact.reason == f"status {status} is final: only 408, 425, 429 and 5xx are tried again"
+    assert fact.reason == f"status {status} is final: retry.statuses has 408, 425, 429 and 5xx"
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503, 599])
@@ -135,10 +136,9 @@ def test_a_takeover_is_a_further_attempt_and_names_who_lost_the_last() -> None:
 
 def test_what_takes_its_scheduler_down_each_time_is_given_up() -> None:
     takeovers = [taken_over(number) for number in range(2, MAX_LOST_ATTEMPTS + 2)]
-    spared = running(given_execution(started(), *takeovers[:-1]).state)
-    assert executions.give_up(spared, NOON) is None
-    given_up = executions.give_up(running(given_execution(started(), *takeovers).state), NOON)
-    assert given_up is not None
+    given_execution(started(), *takeovers[:-1]).when(give_up()).decides_nothing()
+    given_up = given_execution(started(), *takeovers).when(give_up()).decides(ExecutionFailed)
+    assert isinstance(given_up, ExecutionFailed)
     assert given_up.attempt is None
     assert given_up.reason.startswith("the outcomes of 6 attempts are unknown")
 
@@ -155,6 +155,7 @@ def test_an_unsent_call_of_a_cancelled_task_is_skipped() -> None:
         occurrence=occurrence(),
         reason="the task was cancelled before the call was sent",
         next_run_at=None,
+        by="change",
     )
     given_execution(started()).when(drop(CANCELLED, unsent=True)).decides(expected)
 
@@ -165,6 +166,7 @@ def test_an_unsent_call_of_a_rescheduled_task_is_skipped() -> None:
         occurrence=occurrence(),
         reason="the task was rescheduled before the call was sent",
         next_run_at=after(1800),
+        by="change",
     )
     given_execution(started()).when(drop(RESCHEDULED, unsent=True)).decides(expected)
 
@@ -187,15 +189,23 @@ def test_a_retry_survives_a_rescheduling(so_far: tuple[ExecutionFact, ...]) -> N
 
 
 @pytest.mark.parametrize(
-    ("so_far", "unsent"),
-    [((), False), ((failed_attempt(),), True), ((failed_attempt(), started_again()), True)],
+    ("so_far", "unsent", "interrupted"),
+    [
+        ((), False, True),
+        ((failed_attempt(), started_again()), False, True),
+        ((failed_attempt(),), False, False),
+        ((failed_attempt(),), True, False),
+        ((failed_attempt(), started_again()), True, False),
+    ],
 )
 def test_a_started_execution_of_a_cancelled_task_makes_no_further_attempt(
-    so_far: tuple[ExecutionFact, ...],
-    unsent: bool,
+    so_far: tuple[ExecutionFact, ...], unsent: bool, interrupted: bool
 ) -> None:
     expected = ExecutionCancelled(
-        at=NOON, task_id=TASK, reason="the task was cancelled: no further attempt is made"
+        at=NOON,
+        task_id=TASK,
+        reason="the task was cancelled: no further attempt is made",
+        interrupted=interrupted,
     )
     given_execution(started(), *so_far).when(drop(CANCELLED, unsent=unsent)).decides(expected)
 
@@ -220,6 +230,7 @@ def test_a_claim_starts_the_first_attempt() -> None:
         occurrence=occurrence(),
         version=1,
         attempts=1,
+        began_at=NOON,
         node="node-1",
         lease_until=NOON + MINUTE,
     )
@@ -227,7 +238,13 @@ def test_a_claim_starts_the_first_attempt() -> None:
 
 def test_a_failed_attempt_leaves_the_execution_waiting() -> None:
     assert given_execution(started(), failed_attempt()).state == Waiting(
-        id=RUN, occurrence=occurrence(), version=2, attempts=1, retry_at=NOON + MINUTE
+        id=RUN,
+        occurrence=occurrence(),
+        version=2,
+        attempts=1,
+        began_at=NOON,
+        sent=True,
+        retry_at=NOON + MINUTE,
     )
 
 

@@ -22,7 +22,7 @@ from domain.errors import (
 from domain.execution import Over, Requested
 from domain.facts import ExecutionCancelled, ExecutionRequested
 from domain.requesting import Period
-from tests.support.given import NOON, after
+from tests.support.given import NOON, after, every
 from tests.support.scheduler import REQUEST, World
 
 NOBODY = UUID(int=404)
@@ -194,4 +194,23 @@ async def test_a_one_off_ends_with_its_only_execution() -> None:
     task = await world.create(at=after(5))
     run = (await world.claim(task, after(5))).id
     await world.cancel_execution(run)
+    assert world.names(task) == ["TaskCreated", "TaskCancelled"]
+
+
+async def test_a_queued_execution_is_cancelled_before_it_starts() -> None:
+    world = World()
+    task = await world.create(cron="* * * * *")
+    first = await world.claim(task, after(60), next_run_at=after(120))
+    run = await world.queue(task, after(120), first.id, after(180))
+    await world.cancel_execution(run)
+    assert world.names(run) == ["ExecutionQueued", "ExecutionCancelled"]
+    assert [fact.interrupted for fact in world.facts(ExecutionCancelled)] == [False]
+    assert world.names(task) == ["TaskCreated"]
+
+
+async def test_a_task_ends_with_its_last_occurrence_even_if_that_is_only_queued() -> None:
+    world = World()
+    task = await world.create(trigger=every(60, end_at=after(120)))
+    first = await world.claim(task, after(60), next_run_at=after(120))
+    await world.cancel_execution(await world.queue(task, after(120), first.id, None))
     assert world.names(task) == ["TaskCreated", "TaskCancelled"]

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from application.explanation.claims import Claims
-from domain.definition import Cron, Definition
+from domain.definition import Cron, Definition, Overlap, RetryPolicy
 from domain.errors import TaskNotFound
 from domain.facts import (
     AnyFact,
@@ -16,11 +16,19 @@ from domain.facts import (
     TaskCompleted,
     TaskCreated,
     TaskPaused,
-    TaskResumed,
 )
 from domain.schedule import fires_at
 from tests.support.given import MINUTE, NOON, TASK, after, cancelled, created, definition, updated
-from tests.support.telling import Telling, claimed, codes, named, occurrence, rule, run_of, skipped
+from tests.support.telling import (
+    Telling,
+    claimed,
+    codes,
+    named,
+    occurrence,
+    rule,
+    run_of,
+    skipped,
+)
 
 
 async def telling(*facts: AnyFact) -> Telling:
@@ -108,6 +116,22 @@ async def test_what_is_due_and_unclaimed_is_overdue() -> None:
     assert told.verdict == "overdue"
     assert "overdue by 2 min 5 s" in told.summary
     assert rule(told, "overdue") == "catch_up"
+
+
+async def test_what_fell_due_this_very_second_is_not_called_late() -> None:
+    told = await (await telling()).at(after(60), now=after(60.02))
+    assert told.verdict == "overdue"
+    assert told.summary == "It fell due 20 ms ago: that a scheduler has claimed it is not recorded yet."
+
+
+async def test_what_is_expected_names_the_policies_by_which_it_may_not_run() -> None:
+    world = await telling(
+        created(overlap=Overlap(mode="skip", max_running=1), retry=RetryPolicy(disable_after_failures=5))
+    )
+    told = await world.at(after(60))
+    assert codes(told) == ["expected", "policy", "policy"]
+    assert [each.rule.name for each in told.statements[1:]] == ["overlap", "catch_up"]
+    assert told.statements[1].text == "In force: overlap is skip with max_running 1."
 
 
 async def test_the_last_of_a_schedule_that_nobody_claimed_is_overdue_too() -> None:
@@ -213,30 +237,6 @@ async def test_what_falls_into_a_pause_does_not_run() -> None:
 async def test_what_was_due_before_the_pause_is_overdue() -> None:
     world = await telling(TaskPaused(at=after(90)))
     assert (await world.at(after(60), now=after(100))).verdict == "overdue"
-
-
-async def test_where_a_task_stands_is_told_without_an_instant() -> None:
-    world = await telling()
-    told = await world.at(None, now=after(90))
-    assert told.verdict == "scheduled"
-    assert told.summary == "The task is scheduled: it is due next at 2030-01-01T12:02:00Z."
-    assert (told.at, told.previous, told.next) == (None, after(60), after(120))
-    await world.happened(TASK, TaskPaused(at=after(90), note="maintenance"))
-    told = await world.at(None)
-    assert told.summary == (
-        "The task is paused since 2030-01-01T12:01:30Z (maintenance): nothing starts until it is resumed."
-    )
-    await world.happened(TASK, TaskResumed(at=after(90)), TaskPaused(at=after(90)))
-    assert "12:01:30Z: nothing" in (await world.at(None)).summary
-    await world.happened(TASK, cancelled(after(91)))
-    told = await world.at(None)
-    assert told.summary == "The task is cancelled since 2030-01-01T12:01:31Z: nothing further is due."
-    assert codes(told) == ["over"]
-
-
-async def test_a_one_off_under_way_has_nothing_further() -> None:
-    told = await (await telling(created(at=after(60)))).at(None, now=after(61))
-    assert told.summary == "The task is scheduled: nothing further is due."
 
 
 async def test_a_task_of_nowhere_or_of_another_namespace_is_not_found() -> None:

@@ -9,11 +9,13 @@ import click
 import msgspec
 import pytest
 
+from domain.definition import Overlap, RetryPolicy
+from domain.facts import ExecutionSucceeded, TaskFailuresCounted, TaskPaused
 from interfaces import explained_text
 from interfaces.explained_text import OfExecution, OfTask
 from interfaces.http.explained import Explanation
 from tests.support.given import TASK, after, created
-from tests.support.telling import Telling, claimed, run_of
+from tests.support.telling import Telling, claimed, failed, ran, run_of, sent
 
 
 def test_a_task_is_asked_for_with_an_instant_or_without() -> None:
@@ -64,6 +66,41 @@ async def test_the_text_has_the_sentences_the_rules_and_the_events() -> None:
         f"  event: 2 execution.started.v1, version 1 of {run_of(after(60))}, 2030-01-01T12:01:00Z "
         "by scheduler:node-1",
     ]
+
+
+async def test_lateness_is_printed_where_there_is_any() -> None:
+    late = ExecutionSucceeded(at=after(95), task_id=TASK, attempt=sent(after(95)))
+    told = await (await ran(claimed(after(60), at=after(95)), late)).at(after(60))
+    assert "late by    35 s" in explained_text.as_text(told).splitlines()
+
+
+async def test_each_policy_is_printed_with_its_values_and_the_events_that_tell_it() -> None:
+    world = await ran(
+        claimed(after(60)),
+        retry=RetryPolicy(disable_after_failures=1, on_gone="stop"),
+        overlap=Overlap(mode="skip", max_running=1),
+    )
+    await world.together(
+        (run_of(after(60)), failed(after(61))),
+        (TASK, TaskFailuresCounted(at=after(61), failures=1, execution_id=run_of(after(60)))),
+        (TASK, TaskPaused(at=after(61), note="1 execution has failed")),
+    )
+    printed = explained_text.as_text(await world.at(None)).splitlines()
+    assert printed[0] == (
+        "The task is paused since 2030-01-01T12:01:01Z by scheduler:node-1 (1 execution has failed): nothing "
+        "starts until it is resumed."
+    )
+    at = printed.index(
+        "- The task was paused at 2030-01-01T12:01:01Z: 1 execution failed in a row, last the run of "
+        f"2030-01-01T12:01:00Z (execution {run_of(after(60))})."
+    )
+    assert printed[at + 1 : at + 4] == [
+        "  rule: disable_after_failures is 1: a task is paused once 1 execution failed in a row",
+        f"  event: 4 task.failures_counted.v1, version 2 of {TASK}, 2030-01-01T12:01:01Z by scheduler:node-1",
+        f"  event: 5 task.paused.v1, version 3 of {TASK}, 2030-01-01T12:01:01Z by scheduler:node-1",
+    ]
+    assert "- In force: overlap is skip with max_running 1." in printed
+    assert "- In force: on_gone is stop." in printed
 
 
 async def test_the_data_is_that_of_the_api() -> None:

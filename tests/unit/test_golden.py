@@ -15,7 +15,18 @@ import pytest
 from msgspec.structs import replace
 
 from application.ports import Meta
-from domain.definition import Action, Cron, Definition, Interval, OneOff, RetryPolicy
+from domain.definition import (
+    Action,
+    CatchUp,
+    Cron,
+    Definition,
+    Interval,
+    JsonCondition,
+    OneOff,
+    Overlap,
+    RetryPolicy,
+    SuccessPolicy,
+)
 from domain.facts import (
     Answered,
     AnyFact,
@@ -24,6 +35,7 @@ from domain.facts import (
     AttemptStarted,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionQueued,
     ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
@@ -34,6 +46,7 @@ from domain.facts import (
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
+    TaskFailuresCounted,
     TaskPaused,
     TaskResumed,
     TaskUpdated,
@@ -91,6 +104,32 @@ HEARTBEAT = Definition(
     ),
     action=Action(method="HEAD", url="https://billing.example.com/alive"),
 )
+CAREFUL = Definition(
+    name="careful",
+    trigger=Cron(cron="*/5 * * * *", timezone="UTC"),
+    action=Action(
+        method="POST", url="https://ledger.example.com/close", connect_timeout_seconds=2.5, max_redirects=3
+    ),
+    retry=RetryPolicy(
+        backoff="linear",
+        jitter="full",
+        max_elapsed_seconds=600.0,
+        statuses=("404", "5xx"),
+        final_statuses=("501",),
+        max_retry_after_seconds=3600.0,
+        on_gone="stop",
+        disable_after_failures=5,
+    ),
+    success=SuccessPolicy(
+        statuses=("200", "202"),
+        body_contains="close\u00e9",
+        json=JsonCondition(pointer="/state/0", equals={"done": True}),
+    ),
+    catch_up=CatchUp(mode="all", window_seconds=86_400, max_runs=12),
+    overlap=Overlap(mode="queue_all", max_running=2, max_queued=20),
+    delivery="at_most_once",
+    priority=2,
+)
 OCCURRENCE = Occurrence(
     task_id=TASK, task_version=3, task_name="nightly report", namespace="default", due_at=DUE
 )
@@ -127,6 +166,14 @@ SILENCE = Attempt(
     answer=Unanswered(error="No connection to reports.internal:8080: connection refused."),
 )
 
+UNSENT = Attempt(
+    number=1,
+    started_at=DUE,
+    duration_ms=3,
+    answer=Unanswered(error="No connection to reports.internal:8080: connection refused.", sent=False),
+)
+OTHER = UUID("8192f0c2-0d40-8a11-b2c3-d4e5f6a7b8ca")
+
 STORED: dict[str, AnyFact] = {
     "task.created.v1": TaskCreated(at=AT, namespace="default", definition=ONE_OFF, next_run_at=DUE),
     "task.created.v1.cron": TaskCreated(at=AT, namespace="billing", definition=NIGHTLY, next_run_at=DUE),
@@ -139,14 +186,21 @@ STORED: dict[str, AnyFact] = {
     "task.created.v1.defaults-left-out": TaskCreated(
         at=AT, namespace="default", definition=NIGHTLY, next_run_at=DUE
     ),
+    "task.created.v1.before-policies": TaskCreated(
+        at=AT, namespace="default", definition=ONE_OFF, next_run_at=DUE
+    ),
+    "task.created.v1.policies": TaskCreated(at=AT, namespace="default", definition=CAREFUL, next_run_at=DUE),
     "task.updated.v1": TaskUpdated(at=AT, definition=NIGHTLY, next_run_at=NEXT),
     "task.updated.v1.before-triggers": TaskUpdated(at=AT, definition=NIGHTLY, next_run_at=NEXT),
+    "task.updated.v1.before-policies": TaskUpdated(at=AT, definition=NIGHTLY, next_run_at=NEXT),
     "task.updated.v1.passed-over": TaskUpdated(at=AT, definition=HEARTBEAT, next_run_at=NEXT, runs=7),
     "task.updated.v1.same-trigger": TaskUpdated(at=AT, definition=ONE_OFF, next_run_at=None),
     "task.paused.v1": TaskPaused(at=AT, note="Zahlungsanbieter wird umgestellt \N{EM DASH} bis 14:00"),
     "task.paused.v1.without-note": TaskPaused(at=AT),
     "task.resumed.v1": TaskResumed(at=AT),
-    "task.cancelled.v1": TaskCancelled(at=AT),
+    "task.cancelled.v1": TaskCancelled(at=AT, reason="the target is gone (410)"),
+    "task.cancelled.v1.before-policies": TaskCancelled(at=AT),
+    "task.failures_counted.v1": TaskFailuresCounted(at=AT, failures=3, execution_id=EXECUTION),
     "task.completed.v1": TaskCompleted(at=AT, outcome="succeeded", execution_id=EXECUTION),
     "task.completed.v1.failed": TaskCompleted(at=AT, outcome="failed", execution_id=EXECUTION),
     "execution.started.v1": ExecutionStarted(
@@ -172,6 +226,19 @@ STORED: dict[str, AnyFact] = {
     "execution.attempt_failed.v1.answered": AttemptFailed(
         at=AT, task_id=TASK, attempt=CUT, retry_at=AT + timedelta(seconds=4.25)
     ),
+    "execution.attempt_failed.v1.before-policies": AttemptFailed(
+        at=AT, task_id=TASK, attempt=SILENCE, retry_at=AT + timedelta(seconds=4.25)
+    ),
+    "execution.attempt_failed.v1.unsent": AttemptFailed(
+        at=AT, task_id=TASK, attempt=UNSENT, retry_at=AT + timedelta(seconds=4.25)
+    ),
+    "execution.attempt_failed.v1.unmet": AttemptFailed(
+        at=AT,
+        task_id=TASK,
+        attempt=SUCCESS,
+        retry_at=AT + timedelta(seconds=4.25),
+        unmet='the body does not contain "closed"',
+    ),
     "execution.attempt_started.v1": AttemptStarted(
         at=AT, task_id=TASK, task_version=3, number=2, node="worker-2-91aa", lease_until=LEASE
     ),
@@ -188,18 +255,45 @@ STORED: dict[str, AnyFact] = {
     "execution.failed.v1": ExecutionFailed(
         at=AT, task_id=TASK, attempt=CUT, reason="The last of 2 attempts was answered with 503."
     ),
+    "execution.failed.v1.before-policies": ExecutionFailed(
+        at=AT, task_id=TASK, attempt=CUT, reason="The last of 2 attempts was answered with 503."
+    ),
     "execution.failed.v1.unknown-outcome": ExecutionFailed(
         at=AT, task_id=TASK, attempt=None, reason="The node was lost; whether it called is unknown."
     ),
+    "execution.failed.v1.lapsed": ExecutionFailed(
+        at=AT, task_id=TASK, attempt=None, reason="The next attempt would begin too late.", lapsed=True
+    ),
     "execution.skipped.v1": ExecutionSkipped(
+        at=AT,
+        occurrence=OCCURRENCE,
+        reason="The run before it goes on.",
+        next_run_at=NEXT,
+        by="overlap",
+        behind=OTHER,
+    ),
+    "execution.skipped.v1.before-policies": ExecutionSkipped(
         at=AT, occurrence=OCCURRENCE, reason="Missed while no scheduler ran.", next_run_at=NEXT
     ),
     "execution.skipped.v1.before-triggers": ExecutionSkipped(
         at=AT, occurrence=OCCURRENCE, reason="Missed while no scheduler ran.", next_run_at=NEXT
     ),
+    "execution.queued.v1": ExecutionQueued(
+        at=AT,
+        occurrence=DELAYED,
+        behind=OTHER,
+        next_run_at=NEXT,
+        next_fire_at=NEXT + timedelta(seconds=2.5),
+    ),
     "execution.requested.v1": ExecutionRequested(at=AT, occurrence=BY_HAND),
     "execution.cancelled.v1": ExecutionCancelled(
         at=AT, task_id=TASK, reason="cancelled by a user: it hangs", interrupted=True
+    ),
+    "execution.cancelled.v1.before-policies": ExecutionCancelled(
+        at=AT, task_id=TASK, reason="cancelled by a user: it hangs", interrupted=True
+    ),
+    "execution.cancelled.v1.replaced": ExecutionCancelled(
+        at=AT, task_id=TASK, reason="the next occurrence is due", interrupted=True, replaced_by=OTHER
     ),
     "execution.cancelled.v1.whole-attempts-only": ExecutionCancelled(
         at=AT, task_id=TASK, reason="The task was cancelled before the next attempt."

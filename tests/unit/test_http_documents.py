@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import yaml
 
-from domain.definition import Action, Cron, Definition, RetryPolicy
+from domain.definition import Action, Cron, Definition, Overlap, RetryPolicy
 from interfaces import openapi_files
 from interfaces.http import swagger_ui
 from interfaces.http.bodies import TaskDefinition
@@ -156,16 +156,28 @@ async def test_the_examples_are_accepted_as_they_stand(service: HttpService) -> 
         assert answer.status_code == 201, answer.text
 
 
-def test_the_defaults_of_the_api_are_those_of_the_domain() -> None:
+def test_the_defaults_of_the_api_are_those_of_the_domain_but_for_what_older_tasks_must_not_do() -> None:
     body = msgspec.convert(task_json(action={"method": "GET", "url": "http://localhost/"}), TaskDefinition)
     assert body.to_domain("UTC") == Definition(
         name="Daily Report",
         trigger=Cron(cron="0 9 * * *"),
         action=Action(method="GET", url="http://localhost/"),
-        retry=RetryPolicy(),
+        retry=RetryPolicy(max_retry_after_seconds=3_600.0, on_gone="stop"),
+        overlap=Overlap(mode="skip"),
     )
-    sent_in_full = msgspec.convert(task_json(retry={}), TaskDefinition)
-    assert sent_in_full.to_domain("UTC").retry == RetryPolicy()
+    in_full = msgspec.convert(task_json(retry={}, success={}, catch_up={}, overlap={}), TaskDefinition)
+    left_out = msgspec.convert(task_json(), TaskDefinition)
+    assert in_full.to_domain("UTC") == left_out.to_domain("UTC")
+
+
+def test_every_member_of_a_task_says_what_it_does() -> None:
+    schemas = openapi_document()["components"]["schemas"]
+    for name in ("HttpAction", "Retry", "Success", "BodyValue", "CatchingUp", "Overlapping"):
+        assert schemas[name]["additionalProperties"] is False
+        for member, schema in schemas[name]["properties"].items():
+            assert schema["description"].endswith("."), (name, member)
+    for member in ("delivery", "priority"):
+        assert schemas["TaskDefinition"]["properties"][member]["description"]
 
 
 def test_the_postman_collection_asks_every_operation_of_one_service() -> None:

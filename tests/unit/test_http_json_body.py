@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.inspect import ListType, LiteralType, Metadata, StructType, Type, UnionType, type_info
 
 from domain.errors import Inadmissible
-from interfaces.http import shape
+from interfaces.http import shape, shape_tables
 from interfaces.http.bodies import TaskDefinition
 from interfaces.http.json_body import DEEPEST_NESTING, digest, read_task
 from interfaces.http.refusals import MalformedBody
@@ -41,10 +43,15 @@ NAMES = [
     "method",
     "url",
     "headers",
+    "success",
+    "statuses",
+    "json",
+    "overlap",
+    "mode",
 ]
 nearly = st.recursive(
-    scalars | st.sampled_from(["cron", "one-off", "2030-01-01T12:00:00Z"]),
-    lambda inner: st.dictionaries(st.sampled_from(NAMES), inner, max_size=5),
+    scalars | st.sampled_from(["cron", "one-off", "2030-01-01T12:00:00Z", "skip", "5xx"]),
+    lambda inner: st.dictionaries(st.sampled_from(NAMES), inner, max_size=5) | st.lists(inner, max_size=3),
     max_leaves=12,
 )
 
@@ -69,10 +76,15 @@ def test_a_refusal_of_json_points_into_it(value: Any) -> None:
         for error in outcome.errors:
             assert error.detail
             parent, slash, _ = error.pointer.rpartition("/")
-            assert not slash or isinstance(found(value, parent), dict)
+            assert not slash or isinstance(found(value, parent), dict | list)
 
 
-@given(changes=st.dictionaries(st.sampled_from(["name", "trigger", "action", "retry"]), nearly, min_size=1))
+MEMBERS = st.sampled_from(
+    ["name", "trigger", "action", "retry", "success", "catch_up", "overlap", "delivery"]
+)
+
+
+@given(changes=st.dictionaries(MEMBERS, nearly, min_size=1))
 @settings(max_examples=200)
 def test_a_refusal_of_a_spoilt_task_points_at_what_was_spoilt(changes: dict[str, Any]) -> None:
     outcome = read(json.dumps({**task_json(), **changes}).encode())
@@ -82,7 +94,8 @@ def test_a_refusal_of_a_spoilt_task_points_at_what_was_spoilt(changes: dict[str,
 
 def found(document: Any, pointer: str) -> Any:
     for step in pointer.split("/")[1:]:
-        document = document[step.replace("~1", "/").replace("~0", "~")]
+        name = step.replace("~1", "/").replace("~0", "~")
+        document = document[int(name)] if isinstance(document, list) else document[name]
     return document
 
 
@@ -96,8 +109,16 @@ def test_a_complaint_of_a_later_msgspec_is_passed_on() -> None:
 FAULTS: dict[str, tuple[Any, list[str]]] = {
     "nothing": ({}, ["/name", "/trigger", "/action"]),
     "nothing in anything": (
-        {"name": "x", "trigger": {}, "action": {}, "retry": {}},
-        ["/trigger/type", "/action/method", "/action/url"],
+        {"name": "x", "trigger": {}, "action": {}, "retry": {}, "success": {"json": {}}, "overlap": {}},
+        ["/trigger/type", "/action/method", "/action/url", "/success/json/pointer", "/success/json/equals"],
+    ),
+    "misspelt policies": (
+        task_json(
+            overlaps={},
+            success={"status": [], "json": {"pointer": "", "equals": 1, "value": 2}},
+            catch_up={"mode": "latest", "window": 5},
+        ),
+        ["/overlaps", "/success/status", "/success/json/value", "/catch_up/window"],
     ),
     "misspelt names": (
         {"nam": "x", "trigger": {"type": "cron", "crom": "* * * * *"}, "action": {"verb": "GET"}},
@@ -151,10 +172,53 @@ def test_other_json_has_another_digest() -> None:
     assert len({digest(body) for body in bodies}) == len(bodies)
 
 
-@pytest.mark.parametrize(("levels", "accepted"), [(DEEPEST_NESTING, True), (DEEPEST_NESTING + 1, False)])
-def test_a_payload_may_be_nested_so_deeply_and_no_deeper(levels: int, accepted: bool) -> None:
-    payload: Any = "innermost"
+def nested(levels: int) -> Any:
+    value: Any = "innermost"
     for level in range(levels):
-        payload = [payload] if level % 2 else {"in": payload}
-    body = json.dumps(task_json(action={"method": "GET", "url": "http://localhost/", "payload": payload}))
-    assert isinstance(read(body.encode()), TaskDefinition if accepted else Inadmissible)
+        value = [value] if level % 2 else {"in": value}
+    return value
+
+
+@pytest.mark.parametrize(("levels", "accepted"), [(DEEPEST_NESTING, True), (DEEPEST_NESTING + 1, False)])
+def test_json_that_is_passed_on_may_be_nested_so_deeply_and_no_deeper(levels: int, accepted: bool) -> None:
+    payload = {"method": "GET", "url": "http://localhost/", "payload": nested(levels)}
+    condition = {"json": {"pointer": "/a", "equals": nested(levels)}}
+    outcome = read(json.dumps(task_json(action=payload, success=condition)).encode())
+    if accepted:
+        assert isinstance(outcome, TaskDefinition)
+    else:
+        assert isinstance(outcome, Inadmissible)
+        assert [error.pointer for error in outcome.errors] == ["/action/payload", "/success/json/equals"]
+
+
+def test_a_member_that_is_given_twice_is_told_of_as_far_as_it_can_be_found() -> None:
+    for last in (b"[]", b'{"a": "b"}', b"7"):
+        outcome = read(b'{"retry": {"statuses": [1, 2, true]}, "retry": {"statuses": ' + last + b"}}")
+        assert isinstance(outcome, Inadmissible)
+        assert outcome.errors[0].pointer.startswith("/retry/statuses")
+
+
+def members() -> Iterator[tuple[tuple[str, ...], Type]]:
+    """Every member of a task but those of triggers, and what it may be."""
+    for names, body in shape_tables.SHAPES.items():
+        info = type_info(body)
+        assert isinstance(info, StructType)
+        for field in info.fields:
+            kind = field.type.type if isinstance(field.type, Metadata) else field.type
+            yield (*names, field.encode_name), kind
+
+
+def test_the_choices_are_known_wherever_there_are_some() -> None:
+    found = {names: set(kind.values) for names, kind in members() if isinstance(kind, LiteralType)}
+    assert found == {names: set(choices) for names, choices in shape_tables.CHOICES.items()}
+
+
+def test_every_object_and_list_of_a_task_is_known() -> None:
+    kinds = [
+        (names, option)
+        for names, kind in members()
+        for option in (kind.types if isinstance(kind, UnionType) else (kind,))
+    ]
+    objects = {names for names, kind in kinds if isinstance(kind, StructType)}
+    assert objects | {()} == set(shape_tables.OBJECTS)
+    assert {names for names, kind in kinds if isinstance(kind, ListType)} == shape_tables.STATUSES

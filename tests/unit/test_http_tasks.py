@@ -45,12 +45,8 @@ async def test_what_is_left_out_gets_its_default(service: HttpService) -> None:
         "headers": {},
         "payload": None,
         "timeout_seconds": 30.0,
-    }
-    assert task["retry"] == {
-        "max_attempts": 3,
-        "initial_delay_seconds": 1.0,
-        "multiplier": 2.0,
-        "max_delay_seconds": 300.0,
+        "connect_timeout_seconds": None,
+        "max_redirects": 0,
     }
 
 
@@ -74,11 +70,16 @@ async def test_a_whole_definition_comes_back_as_it_was_sent(service: HttpService
             "headers": {"Authorization": "Bearer secret", "X-Trace": "a"},
             "payload": {"nested": [1, 2.5, None, True, "é\u0000"]},
             "timeout_seconds": 2.5,
+            "connect_timeout_seconds": 1.0,
+            "max_redirects": 2,
         },
         "retry": RETRY,
     }
     answer = await service.client.post("/api/v1/tasks", json=sent)
     task = answer.json()
+    retry, action = task.pop("retry"), task.pop("action")
+    assert {name: retry[name] for name in RETRY} == sent.pop("retry")
+    assert action == sent.pop("action")
     assert {name: task[name] for name in sent} == sent
     assert task["next_run"] == instant
 

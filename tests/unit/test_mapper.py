@@ -17,7 +17,18 @@ from hypothesis import strategies as st
 
 from application.ports import Meta
 from domain import facts
-from domain.definition import Action, Cron, Definition, Interval, OneOff, RetryPolicy
+from domain.definition import (
+    Action,
+    CatchUp,
+    Cron,
+    Definition,
+    Interval,
+    JsonCondition,
+    OneOff,
+    Overlap,
+    RetryPolicy,
+    SuccessPolicy,
+)
 from domain.facts import (
     Answered,
     Attempt,
@@ -25,6 +36,7 @@ from domain.facts import (
     AttemptStarted,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionQueued,
     ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
@@ -36,6 +48,7 @@ from domain.facts import (
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
+    TaskFailuresCounted,
     TaskPaused,
     TaskResumed,
     TaskUpdated,
@@ -70,14 +83,51 @@ DEFINITIONS = st.builds(
     trigger=st.builds(OneOff, datetime=INSTANTS, **BOUNDS)
     | st.builds(Cron, cron=TEXT, **BOUNDS)
     | st.builds(Interval, every_seconds=NUMBERS, anchor=INSTANTS, **BOUNDS),
-    action=st.builds(Action, method=TEXT, url=TEXT, headers=HEADERS, payload=JSON, timeout_seconds=REALS),
+    action=st.builds(
+        Action,
+        method=TEXT,
+        url=TEXT,
+        headers=HEADERS,
+        payload=JSON,
+        timeout_seconds=REALS,
+        connect_timeout_seconds=st.none() | REALS,
+        max_redirects=NUMBERS,
+    ),
     retry=st.builds(
         RetryPolicy,
         max_attempts=NUMBERS,
         initial_delay_seconds=REALS,
         multiplier=REALS,
         max_delay_seconds=REALS,
+        backoff=st.sampled_from(["fixed", "linear", "exponential"]),
+        jitter=st.sampled_from(["none", "slight", "full"]),
+        max_elapsed_seconds=st.none() | REALS,
+        statuses=st.lists(TEXT).map(tuple),
+        final_statuses=st.lists(TEXT).map(tuple),
+        max_retry_after_seconds=REALS,
+        on_gone=st.sampled_from(["fail", "stop"]),
+        disable_after_failures=st.none() | NUMBERS,
     ),
+    success=st.builds(
+        SuccessPolicy,
+        statuses=st.lists(TEXT).map(tuple),
+        body_contains=st.none() | TEXT,
+        json=st.none() | st.builds(JsonCondition, pointer=TEXT, equals=JSON),
+    ),
+    catch_up=st.builds(
+        CatchUp,
+        mode=st.sampled_from(["skip", "latest", "all"]),
+        window_seconds=st.none() | NUMBERS,
+        max_runs=st.none() | NUMBERS,
+    ),
+    overlap=st.builds(
+        Overlap,
+        mode=st.sampled_from(["allow", "skip", "queue_one", "queue_all", "cancel_running"]),
+        max_running=st.none() | NUMBERS,
+        max_queued=st.none() | NUMBERS,
+    ),
+    delivery=st.sampled_from(["at_least_once", "at_most_once"]),
+    priority=NUMBERS,
 )
 OCCURRENCES = st.builds(
     Occurrence,
@@ -96,7 +146,7 @@ ATTEMPTS = st.builds(
     started_at=INSTANTS,
     duration_ms=NUMBERS,
     answer=st.builds(Answered, status_code=NUMBERS, headers=HEADERS, body=TEXT, truncated=st.booleans())
-    | st.builds(Unanswered, error=TEXT, retryable=st.booleans()),
+    | st.builds(Unanswered, error=TEXT, retryable=st.booleans(), sent=st.booleans()),
 )
 NEXT = {"next_run_at": st.none() | INSTANTS, "next_fire_at": st.none() | INSTANTS}
 LEASES = {"node": TEXT, "lease_until": INSTANTS}
@@ -105,10 +155,16 @@ FIELDS: dict[type[Fact], dict[str, st.SearchStrategy[Any]]] = {
     TaskUpdated: {"definition": DEFINITIONS, "next_run_at": st.none() | INSTANTS, "runs": NUMBERS},
     TaskPaused: {"note": st.none() | TEXT},
     TaskResumed: {},
-    TaskCancelled: {},
+    TaskCancelled: {"reason": st.none() | TEXT},
+    TaskFailuresCounted: {"failures": NUMBERS, "execution_id": st.uuids()},
     TaskCompleted: {"outcome": st.sampled_from(["succeeded", "failed"]), "execution_id": st.uuids()},
     ExecutionStarted: {"occurrence": OCCURRENCES, **NEXT, **LEASES},
-    AttemptFailed: {"task_id": st.uuids(), "attempt": ATTEMPTS, "retry_at": INSTANTS},
+    AttemptFailed: {
+        "task_id": st.uuids(),
+        "attempt": ATTEMPTS,
+        "retry_at": INSTANTS,
+        "unmet": st.none() | TEXT,
+    },
     AttemptStarted: {"task_id": st.uuids(), "task_version": NUMBERS, "number": NUMBERS, **LEASES},
     ExecutionTakenOver: {
         "task_id": st.uuids(),
@@ -118,10 +174,28 @@ FIELDS: dict[type[Fact], dict[str, st.SearchStrategy[Any]]] = {
         **LEASES,
     },
     ExecutionSucceeded: {"task_id": st.uuids(), "attempt": ATTEMPTS},
-    ExecutionFailed: {"task_id": st.uuids(), "attempt": st.none() | ATTEMPTS, "reason": TEXT},
-    ExecutionSkipped: {"occurrence": OCCURRENCES, "reason": TEXT, **NEXT},
+    ExecutionFailed: {
+        "task_id": st.uuids(),
+        "attempt": st.none() | ATTEMPTS,
+        "reason": TEXT,
+        "lapsed": st.booleans(),
+        "unmet": st.none() | TEXT,
+    },
+    ExecutionSkipped: {
+        "occurrence": OCCURRENCES,
+        "reason": TEXT,
+        "by": st.sampled_from([None, "catch_up", "pause", "overlap", "change"]),
+        "behind": st.none() | st.uuids(),
+        **NEXT,
+    },
+    ExecutionQueued: {"occurrence": OCCURRENCES, "behind": st.uuids(), **NEXT},
     ExecutionRequested: {"occurrence": OCCURRENCES},
-    ExecutionCancelled: {"task_id": st.uuids(), "reason": TEXT, "interrupted": st.booleans()},
+    ExecutionCancelled: {
+        "task_id": st.uuids(),
+        "reason": TEXT,
+        "interrupted": st.booleans(),
+        "replaced_by": st.none() | st.uuids(),
+    },
     IdempotencyKeyUsed: {
         "key": TEXT,
         "namespace": TEXT,

@@ -49,6 +49,7 @@ def exercised() -> Instruments:
     instruments.claimed(2, 1)
     instruments.in_flight(4)
     instruments.indexed(7)
+    instruments.task_stopped("gone")
     instruments.log_dropped(2)
     instruments.observe("GET", "/api/v1/tasks/{id}", 200, 0.003)
     return instruments
@@ -68,6 +69,8 @@ EXERCISED = {
     'chronoledger_claims_total{result="refused"}': 1,
     "chronoledger_in_flight_calls": 4,
     "chronoledger_due_index_entries": 7,
+    'chronoledger_tasks_stopped_total{reason="gone"}': 1,
+    'chronoledger_tasks_stopped_total{reason="failures"}': 0,
     "chronoledger_task_log_dropped_total": 2,
     'chronoledger_http_requests_total{method="GET",route="/api/v1/tasks/{id}",status="200"}': 1,
     'chronoledger_http_request_seconds_count{method="GET",route="/api/v1/tasks/{id}"}': 1,

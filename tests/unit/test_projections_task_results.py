@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
+from msgspec.structs import replace
 
-from application.ports import Recorded, Undecodable
+from application.ports import NewFact, Recorded, Undecodable
 from projections.projection import PoisonEvent
 from projections.result_rows import ResultRow
 from projections.task_results import fold
@@ -31,9 +30,6 @@ from tests.support.entries import (
     taken_over,
     unanswered,
 )
-
-if TYPE_CHECKING:
-    from application.ports import NewFact
 
 LOST = AttemptView(
     number=1,
@@ -65,6 +61,19 @@ def test_a_claimed_occurrence_is_running() -> None:
         created_at=after(0.01),
         position=1,
     )
+
+
+def claimed_at(seconds: float, claim: NewFact) -> NewFact:
+    return NewFact(claim.stream, claim.version, replace(claim.fact, at=after(seconds)))
+
+
+def test_what_is_claimed_ahead_runs_when_its_call_is_to_be_sent() -> None:
+    claim = claimed_at(-0.01, started())
+    assert (row_after(claim).run_at, row_after(claim).created_at) == (NOON, after(-0.01))
+    renewed = claimed_at(-0.005, attempt_started(2, 1))
+    assert row_after(claim, renewed).run_at == NOON
+    retried = claimed_at(29.99, attempt_started(3, 2))
+    assert row_after(claim, attempt_failed(2, attempt(1, unanswered())), retried).run_at == after(30)
 
 
 def test_a_success_holds_the_answer() -> None:

@@ -39,6 +39,7 @@ from tests.support.given import (
     given_execution,
     lease,
     occurrence,
+    queued,
     skipped,
     started,
     succeeded,
@@ -150,6 +151,7 @@ def test_what_has_not_run_is_backfilled() -> None:
         given_execution(skipped()).state,
         given_execution(wanted(), user_cancelled()).state,
         given_execution(started(), skipped()).state,
+        given_execution(queued(), user_cancelled()).state,
     ]
     task = given(created()).state
     assert {requesting.backfill(task, NOON, before, after(90)) for before in states} == {expected}
@@ -164,6 +166,7 @@ def test_what_has_not_run_is_backfilled() -> None:
         given_execution(started(), failed()).state,
         given_execution(started(), user_cancelled()).state,
         given_execution(skipped(), wanted("backfill")).state,
+        given_execution(queued()).state,
     ],
 )
 def test_what_ran_or_runs_or_is_wanted_is_not_repeated(before: Execution) -> None:

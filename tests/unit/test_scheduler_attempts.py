@@ -21,26 +21,32 @@ from tests.support.given import NOON, RUN, after, definition, occurrence, starte
 from tests.support.scheduler import LEASE, World
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime
 
-    from domain.facts import Attempt
+    from domain.facts import Attempt, ExecutionFailed
 
 
-def job(number: int, send_at: datetime) -> Job:
+def job(number: int, send_at: datetime, priority: int = 5) -> Job:
     claimed = executions.start(UUID(int=number), started(send_at))
-    return Job(claimed, definition(url=f"http://target/{number}"), 1, send_at)
+    return Job(claimed, definition(url=f"http://target/{number}", priority=priority), 1, send_at)
+
+
+async def no_end(job: Job, end: ExecutionFailed) -> None:
+    raise AssertionError("nothing is given up here")
 
 
 @contextlib.asynccontextmanager
-async def attempts(world: World, *, concurrency: int = 2) -> AsyncIterator[Attempts]:
-    """Attempts alone, whose outcomes nobody records."""
+async def attempts(
+    world: World, *, concurrency: int = 2, recorded: Callable[[], Awaitable[object]] | None = None
+) -> AsyncIterator[Attempts]:
+    """Attempts alone; nobody records their outcomes, but each waits until it is `recorded`."""
 
     async def settle(_: Job, __: Attempt) -> None:
-        await asyncio.sleep(0)
+        await (asyncio.sleep(0) if recorded is None else recorded())
 
     context = world.context()
-    sending = Attempts(context, Reclaim(context), settle, concurrency)
+    sending = Attempts(context, Reclaim(context), settle, no_end, concurrency)
     running = asyncio.create_task(sending.run())
     await world.clock.settle()
     yield sending
@@ -93,6 +99,37 @@ async def test_no_more_calls_are_in_flight_than_allowed() -> None:
         assert sending.unfinished() == 0
     assert [call.at for call in world.calls] == [after(1), after(1), after(2), after(2), after(3)]
     assert max(world.observed.calls) == 2
+
+
+async def test_a_worker_makes_the_next_call_while_an_outcome_is_on_its_way_to_the_log() -> None:
+    world = World()
+    log = asyncio.Event()
+    async with attempts(world, concurrency=1, recorded=log.wait) as sending:
+        for number in (1, 2, 3):
+            sending.start(job(number, after(1)))
+        await world.clock.reach(after(1))
+        assert len(world.calls) == 3
+        assert (sending.in_flight(), sending.unfinished()) == (0, 3)
+        log.set()
+        await world.clock.settle()
+        assert sending.unfinished() == 0
+
+
+async def test_calls_wait_for_the_log_when_too_many_outcomes_are_on_their_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("application.scheduler.attempts.MAX_UNRECORDED", 2)
+    world = World()
+    log = asyncio.Event()
+    async with attempts(world, concurrency=1, recorded=log.wait) as sending:
+        for number in range(1, 6):
+            sending.start(job(number, after(1)))
+        await world.clock.reach(after(1))
+        assert len(world.calls) == 3
+        log.set()
+        await world.clock.settle()
+        assert len(world.calls) == 5
+        assert sending.unfinished() == 0
 
 
 async def test_a_lease_that_grew_short_in_the_queue_is_renewed_before_the_call_is_sent() -> None:
@@ -182,7 +219,7 @@ async def test_an_outcome_that_the_database_refuses_does_not_stop_the_others(
     assert [call.number for call in world.calls] == [1, 1, 2]
     assert world.names(lost)[-1] == "TaskCompleted"
     run = execution_id(lost, after(5), "scheduled")
-    assert f"an attempt of execution {run}" in caplog.text
+    assert f"recording execution {run}" in caplog.text
 
 
 async def test_a_caller_that_breaks_its_promise_costs_one_attempt(caplog: pytest.LogCaptureFixture) -> None:
@@ -195,3 +232,17 @@ async def test_a_caller_that_breaks_its_promise_costs_one_attempt(caplog: pytest
         await world.clock.reach(after(80))
     assert [call.number for call in world.calls] == [1, 2]
     assert "a bug" in caplog.text
+
+
+async def test_of_those_whose_instant_has_come_the_first_priority_goes_first_then_the_earliest() -> None:
+    world = World()
+    world.caller.takes = timedelta(seconds=1)
+    async with attempts(world, concurrency=1) as sending:
+        sending.start(job(1, NOON))
+        await world.clock.settle()
+        sending.start(job(2, after(0.2)))
+        sending.start(job(3, after(0.1)))
+        sending.start(job(4, after(0.3), priority=1))
+        sending.start(job(5, after(1.5), priority=1))
+        await world.clock.reach(after(10))
+    assert [int(call.url.rsplit("/")[-1]) for call in world.calls] == [1, 4, 5, 3, 2]

@@ -21,9 +21,11 @@ from tests.support.scheduler import World
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from domain.overlap import Going
+
 
 async def test_very_many_missed_occurrences_are_recorded_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("domain.claiming.MAX_SKIPPED", 7)
+    monkeypatch.setattr("domain.catching_up.MAX_SKIPPED", 7)
     monkeypatch.setattr(claimer, "MAX_FACTS", 10)
     world = World()
     for _ in range(3):
@@ -52,10 +54,10 @@ async def test_no_more_is_claimed_than_can_start_soon(monkeypatch: pytest.Monkey
 async def test_a_task_that_cannot_be_claimed_here_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def bid(entry: Entry, node: Node, now: datetime) -> bids.Bid:
+    def bid(entry: Entry, node: Node, now: datetime, going: Going) -> bids.Bid:
         if entry.definition.name == "odd":
             raise KeyError("No time zone found with key Mars/Olympus")
-        return bid_for(entry, node, now)
+        return bid_for(entry, node, now, going)
 
     monkeypatch.setattr(claimer, "bid_for", bid)
     world = World()

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from application.scheduler.clock_check import ClockCheck
 from domain.facts import AttemptStarted, ExecutionSkipped, ExecutionStarted
-from tests.support.fake_clock import FakeClock
+from tests.support.fake_clock import ClockAhead, FakeClock
 from tests.support.fake_log import FakeFollower
 from tests.support.given import NOON, after
 from tests.support.scheduler import World
 
 TOLERANCE = timedelta(seconds=5)
-
-
-@dataclass
-class ClockAhead:
-    """A machine whose wall clock is ahead of the world's."""
-
-    world: FakeClock
-    ahead: timedelta
-
-    def now(self) -> datetime:
-        return self.world.now() + self.ahead
-
-    async def sleep_until(self, instant: datetime) -> None:
-        await self.world.sleep_until(instant - self.ahead)
-
-    def steady(self) -> timedelta:
-        return self.world.steady()
-
-    async def pause(self, duration: timedelta) -> None:
-        await self.world.pause(duration)
 
 
 def with_a_database_of_its_own_time() -> World:

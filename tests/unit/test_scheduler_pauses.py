@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from domain.facts import (
     ExecutionSkipped,
@@ -10,6 +11,13 @@ from domain.facts import (
 from domain.identity import execution_id
 from tests.support.given import after
 from tests.support.scheduler import World
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytest
+
+    from application.ports import Open
 
 
 async def test_a_paused_task_does_not_fire() -> None:
@@ -137,3 +145,35 @@ async def test_a_task_that_is_paused_again_at_once_does_not_come_back() -> None:
         await world.pause(task)
         await world.clock.reach(after(20))
     assert world.calls == []
+
+
+async def test_a_pause_that_the_first_page_knows_to_be_over_is_followed_without_harm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    task = await world.create(cron="* * * * *")
+    open_runs = world.due_tasks.open_runs
+
+    async def then_paused_for_a_moment() -> tuple[int, Sequence[Open]]:
+        answer = await open_runs()
+        await world.pause(task)
+        await world.resume(task)
+        return answer
+
+    monkeypatch.setattr(world.due_tasks, "open_runs", then_paused_for_a_moment)
+    async with world.scheduler():
+        world.due_tasks.away = True  # nobody can be asked where the resumed task stands
+        await world.clock.reach(after(61))
+        world.due_tasks.away = False
+    assert [call.at for call in world.calls] == [after(60)]
+
+
+async def test_what_goes_on_is_asked_for_until_it_is_known() -> None:
+    world = World()
+    await world.create(cron="* * * * *")
+    world.due_tasks.away = True
+    async with world.scheduler():
+        await world.clock.reach(after(30))
+        world.due_tasks.away = False
+        await world.clock.reach(after(61))
+    assert [call.at for call in world.calls] == [after(60)]

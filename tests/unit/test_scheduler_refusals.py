@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from application.ports import LogUnavailable
+from domain.definition import CatchUp
 from domain.facts import (
     ExecutionSkipped,
     ExecutionSucceeded,
@@ -18,7 +19,7 @@ from domain.facts import (
 )
 from domain.identity import execution_id
 from tests.support.fake_log import FakeFollower
-from tests.support.given import NOON, after, attempt, definition
+from tests.support.given import NOON, after, attempt, definition, every
 from tests.support.scheduler import World
 
 if TYPE_CHECKING:
@@ -217,3 +218,14 @@ async def test_an_occurrence_that_ran_under_the_old_schedule_is_left_behind_for_
         await world.clock.reach(after(3700))
     assert [call.at for call in world.calls] == [after(3660)]
     assert world.names(task) == ["TaskCreated", "TaskUpdated", "TaskUpdated"]
+
+
+async def test_a_missed_occurrence_that_a_user_has_had_run_is_not_recorded_as_missed() -> None:
+    world = World()
+    task = await world.create(trigger=every(100), catch_up=CatchUp(mode="skip"))
+    await world.clock.reach(after(170))
+    await world.backfill(task, after(100), after(101))
+    async with world.scheduler():
+        await world.clock.reach(after(201))
+    assert world.runs() == [(100, 170), (200, 200)]
+    assert world.facts(ExecutionSkipped) == []

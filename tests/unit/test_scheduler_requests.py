@@ -9,10 +9,11 @@ import pytest
 from domain.facts import (
     ExecutionSkipped,
     ExecutionStarted,
+    TaskCompleted,
 )
 from domain.identity import execution_id
 from tests.support.fake_log import FakeFollower
-from tests.support.given import NOON, after
+from tests.support.given import NOON, after, every
 from tests.support.scheduler import World
 
 
@@ -237,3 +238,20 @@ async def test_a_task_that_changes_while_its_backfilled_place_is_passed_is_looke
         (execution_id(task, after(180), "scheduled"), "http://target/new"),
     ]
     assert [fact.occurrence.due_at for fact in world.facts(ExecutionSkipped)] == [after(60)]
+
+
+async def test_a_backfill_of_the_last_occurrence_ends_no_schedule_that_has_others_to_account_for() -> None:
+    world = World()
+    async with world.scheduler():
+        task = await world.create(trigger=every(60, end_at=after(180)))
+        await world.pause(task)
+        await world.clock.reach(after(200))
+        await world.backfill(task, after(180), after(181))
+        await world.clock.reach(after(210))
+        assert world.facts(TaskCompleted) == []
+        await world.resume(task)
+        await world.clock.reach(after(220))
+    assert [call.execution_id for call in world.calls] == [execution_id(task, after(180), "scheduled")]
+    assert [skip.occurrence.due_at for skip in world.facts(ExecutionSkipped)] == [after(60), after(120)]
+    [end] = world.facts(TaskCompleted)
+    assert (end.outcome, end.execution_id) == ("succeeded", execution_id(task, after(180), "scheduled"))

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from application.scheduler import retries
+from application.scheduler.outcomes import Outcomes
 from application.scheduler.reclaim import Reclaim
 from application.scheduler.retries import Retries
 from application.scheduler.work import Job
@@ -124,7 +125,8 @@ async def test_a_retry_that_cannot_be_read_does_not_stop_the_others(caplog: pyte
 async def test_a_running_job_is_no_retry() -> None:
     world = World()
     context = world.context()
-    waiting = Retries(context, Reclaim(context), lambda _: None)
+    outcomes = Outcomes(context, lambda _: None)
+    waiting = Retries(context, Reclaim(context), lambda _: None, outcomes.close)
     job = Job(executions.start(RUN, started()), definition(), 1, NOON)
     context.work.add(job)
     waiting.add(job)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
 
-from application.ports import Beat
-from application.scheduler.liveness import SETTLED_AFTER, Liveness
 from domain.facts import (
     AttemptFailed,
     AttemptStarted,
@@ -240,64 +237,6 @@ async def test_an_error_in_a_takeover_does_not_end_the_scheduler(caplog: pytest.
     assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
-def look(liveness: Liveness, beats: dict[str, datetime], *seconds: float) -> None:
-    for second in seconds:
-        seen = {node: Beat(at, after(second) - at, claims=True) for node, at in beats.items()}
-        liveness.look(seen, timedelta(seconds=second))
-
-
-@pytest.fixture
-def liveness() -> Liveness:
-    return Liveness(timedelta(seconds=6))
-
-
-def test_a_node_that_nobody_knows_has_left(liveness: Liveness) -> None:
-    look(liveness, {"node-1": NOON}, 0)
-    assert liveness.dead("node-2")
-    assert liveness.silent("node-2")
-    assert not liveness.dead("node-1")
-
-
-def test_a_node_that_beats_again_was_not_dead(liveness: Liveness) -> None:
-    look(liveness, {"node-1": NOON}, *range(7))
-    assert liveness.dead("node-1")
-    look(liveness, {"node-1": after(7)}, 7)
-    assert not liveness.dead("node-1")
-
-
-def test_a_node_is_not_counted_on_after_half_of_its_time(liveness: Liveness) -> None:
-    look(liveness, {"node-1": NOON}, 0, 1, 2)
-    assert not liveness.silent("node-1")
-    look(liveness, {"node-1": NOON}, 3)
-    assert liveness.silent("node-1")
-    assert not liveness.dead("node-1")
-
-
-def test_a_beat_that_is_old_when_it_is_first_seen_is_given_half_of_its_time(liveness: Liveness) -> None:
-    look(liveness, {"node-1": NOON}, 60)
-    assert liveness.silent("node-1")
-    look(liveness, {"node-1": NOON}, 61, 62)
-    assert not liveness.dead("node-1")
-    look(liveness, {"node-1": NOON}, 63)
-    assert liveness.dead("node-1")
-
-
-def test_the_time_of_an_outage_kills_nobody(liveness: Liveness) -> None:
-    look(liveness, {"node-1": NOON}, 0, 1, 300)
-    assert not liveness.dead("node-1")
-    look(liveness, {"node-1": NOON}, *range(301, 304))
-    assert liveness.dead("node-1")
-
-
-def test_leases_are_judged_after_ten_seconds_of_watching(liveness: Liveness) -> None:
-    assert not liveness.settled(timedelta())
-    look(liveness, {}, 0)
-    assert not liveness.settled(SETTLED_AFTER - timedelta(seconds=1))
-    assert liveness.settled(SETTLED_AFTER)
-    liveness.lose_sight()
-    assert not liveness.settled(timedelta(hours=1))
-
-
 async def test_an_outage_amid_a_takeover_ends_neither_the_scheduler_nor_the_takeover() -> None:
     world = World()
     runs = {await left_running(world) for _ in range(3)}
@@ -310,3 +249,18 @@ async def test_an_outage_amid_a_takeover_ends_neither_the_scheduler_nor_the_take
             await world.clock.reach(after(7))
     assert {call.execution_id for call in world.calls} == runs
     assert len(world.facts(ExecutionTakenOver)) == 3
+
+
+@pytest.mark.parametrize("died_at", [10, 10.05, 10.3, 10.499, 10.5, 10.77])
+async def test_what_a_dead_node_left_is_taken_over_within_the_expiry_of_its_last_beat(died_at: float) -> None:
+    world = World()
+    run = await left_running(world)
+    world.nodes.alive.add("dead-1")
+    async with world.scheduler():
+        await world.clock.reach(after(died_at))
+        world.nodes.alive.clear()
+        world.nodes.known["dead-1"] = after(died_at)
+        await world.clock.reach(after(died_at + 6))
+    [call] = world.calls
+    assert (call.execution_id, call.number) == (run, 2)
+    assert after(died_at + 5) < call.at <= after(died_at + 6)

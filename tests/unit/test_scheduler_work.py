@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from application.ports import Meta, Recorded
+from application.scheduler.outcomes import Outcomes
 from application.scheduler.reclaim import Reclaim
 from application.scheduler.retries import Retries
 from application.scheduler.work import Job, Work
@@ -95,7 +96,8 @@ async def test_a_retry_that_was_given_up_is_not_claimed_when_its_time_comes(
         return False
 
     monkeypatch.setattr(Reclaim, "__call__", refuse)
-    waiting = Retries(context, Reclaim(context), lambda _: None)
+    outcomes = Outcomes(context, lambda _: None)
+    waiting = Retries(context, Reclaim(context), lambda _: None, outcomes.close)
     mine = job()
     failed = executions.evolve(mine.execution, failed_attempt())
     assert isinstance(failed, executions.Waiting)

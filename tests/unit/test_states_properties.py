@@ -32,6 +32,7 @@ from domain.facts import (
     TaskCompleted,
     TaskCreated,
     TaskFact,
+    TaskFailuresCounted,
     TaskPaused,
     TaskResumed,
     TaskUpdated,
@@ -178,13 +179,15 @@ def test_whatever_is_decided_about_a_task_its_state_says_the_same_as_its_facts(c
                 assert (task.placed_at, task.placed_in) == (before.placed_at, before.placed_in)
             case TaskCancelled() | TaskCompleted():
                 assert isinstance(task, tasks.Over)
+            case TaskFailuresCounted():
+                assert task.failures == fact.failures
             case TaskCreated():
                 raise AssertionError("a task is created once")
             case _:
                 assert_never(fact)
 
 
-def next_fact(execution: Running | Waiting, choice: st.DataObject, policy: RetryPolicy) -> ExecutionFact:
+def next_fact(execution: Running | Waiting, choice: st.DataObject, called: Definition) -> ExecutionFact:
     """What some scheduler does with an execution."""
     lease = Lease(node=choice.draw(NODES), task_version=1, until=NOON)
     if isinstance(execution, Waiting):
@@ -194,11 +197,11 @@ def next_fact(execution: Running | Waiting, choice: st.DataObject, policy: Retry
             attempt = Attempt(
                 number=execution.attempts, started_at=NOON, duration_ms=1, answer=choice.draw(ANSWERS)
             )
-            return executions.conclude(execution, attempt, policy, NOON, choice.draw(st.floats(0, 1)))
+            return executions.conclude(execution, attempt, called, NOON, choice.draw(st.floats(0, 1)))
         case "renew":
             return executions.start_attempt(execution, lease, NOON)
         case _:
-            return executions.give_up(execution, NOON) or executions.take_over(execution, lease, NOON)
+            return executions.give_up(execution, called, NOON) or executions.take_over(execution, lease, NOON)
 
 
 @settings(deadline=None)
@@ -206,14 +209,14 @@ def next_fact(execution: Running | Waiting, choice: st.DataObject, policy: Retry
 def test_no_execution_makes_more_attempts_than_allowed_and_lost(
     choice: st.DataObject, start: ExecutionStarted, max_attempts: int
 ) -> None:
-    policy = RetryPolicy(max_attempts=max_attempts)
+    called = definition(retry=RetryPolicy(max_attempts=max_attempts))
     execution: Execution = executions.begin(RUN, start)
     answered = 0
     for _ in range(30):
         assert not isinstance(execution, executions.Requested)
         if isinstance(execution, Over):
             break
-        fact = next_fact(execution, choice, policy)
+        fact = next_fact(execution, choice, called)
         answered += isinstance(fact, AttemptFailed | ExecutionSucceeded | ExecutionFailed)
         waited = isinstance(execution, Waiting)
         before, execution = execution, executions.evolve(execution, fact)

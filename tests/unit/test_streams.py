@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from application.streams import fold_execution, fold_task, last_claim
 from domain.facts import IdempotencyKeyUsed, TaskUpdated
 from domain.task import Scheduled
-from tests.support.given import NOON, TASK, created, definition, skipped, started
+from tests.support.given import NOON, TASK, created, definition, queued, skipped, started
 from tests.support.scheduler import World
 
 
@@ -43,3 +43,13 @@ async def test_the_last_claim_of_an_execution_is_its_newest_start_or_else_its_fi
     assert last_claim(world.log.recorded) == skipped()
     await world.append(TASK, started(), skipped(), moved, skipped())
     assert last_claim(world.log.recorded) == moved
+
+
+async def test_a_queued_execution_has_claimed_its_place_until_it_starts() -> None:
+    world = World()
+    await world.append(TASK, queued())
+    assert last_claim(world.log.recorded) == queued()
+    await world.append(TASK, skipped())
+    assert last_claim(world.log.recorded) == queued()
+    await world.append(TASK, queued(), started())
+    assert last_claim(world.log.recorded) == started()

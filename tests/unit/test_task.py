@@ -10,7 +10,7 @@ import pytest
 from domain import task as tasks
 from domain.definition import Cron, Interval
 from domain.errors import TaskAlreadyOver, VersionMismatch
-from domain.facts import TaskCancelled, TaskCompleted, TaskCreated, TaskUpdated
+from domain.facts import TaskCancelled, TaskCompleted, TaskCreated, TaskFailuresCounted, TaskUpdated
 from domain.schedule import NothingAhead
 from domain.task import Over, Scheduled
 from tests.support.given import (
@@ -225,3 +225,29 @@ def test_a_task_that_is_created_again_keeps_counting_its_facts() -> None:
     task = given(created(), cancelled(), created(at=NOON + timedelta(hours=1))).state
     assert isinstance(task, Scheduled)
     assert (task.version, task.placed_in) == (3, 3)
+
+
+def test_a_count_of_failures_is_a_new_version_but_no_change_that_updated_at_tells_of() -> None:
+    task = given(created(), TaskFailuresCounted(at=after(90), failures=2, execution_id=RUN)).state
+    assert (task.version, task.failures, task.updated_at) == (2, 2, NOON)
+
+
+def counted(failures: int) -> TaskFailuresCounted:
+    return TaskFailuresCounted(at=NOON, failures=failures, execution_id=RUN)
+
+
+@pytest.mark.parametrize("seen", [2, 3, 4])
+def test_what_a_user_has_seen_is_still_true_when_only_failures_were_counted_since(seen: int) -> None:
+    counting = given(created(), updated(name="other"), counted(1), counted(2))
+    counting.when(cancel(if_match=seen)).decides(TaskCancelled)
+
+
+@pytest.mark.parametrize("seen", [1, 5])
+def test_what_was_changed_before_failures_were_counted_is_not_what_a_user_has_seen(seen: int) -> None:
+    counting = given(created(), updated(name="other"), counted(1), counted(2))
+    counting.when(cancel(if_match=seen)).refused(VersionMismatch)
+
+
+def test_a_change_after_a_count_counts() -> None:
+    changed = given(created(), counted(1), updated(name="other"))
+    changed.when(cancel(if_match=2)).refused(VersionMismatch)

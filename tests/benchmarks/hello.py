@@ -1,0 +1,36 @@
+"""A web server on the service's own stack that does nothing: what an API process could answer at all."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import uvloop
+from litestar import Litestar, get
+from msgspec import Struct
+
+from interfaces.listening import address, listen, server
+
+
+class Greeting(Struct, frozen=True):
+    hello: str
+
+
+@get("/hello")
+async def hello() -> Greeting:
+    """The least that an endpoint can do."""
+    return Greeting("world")
+
+
+async def main() -> None:
+    """Print the URL and serve until stdin ends, as it does with the process that holds it."""
+    listening = listen("127.0.0.1", 0)
+    web = server(Litestar([hello], openapi_config=None, logging_config=None), grace_seconds=1)
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), setattr, web, "should_exit", True)
+    print(f"{address(listening)}/hello", flush=True)
+    await web.serve(sockets=[listening])
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

@@ -1,0 +1,105 @@
+"""What this machine could do at all: the limits that stand beside the service's figures."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+import aiohttp
+from uuid_utils.compat import uuid7
+
+from infrastructure.clock import SystemClock
+from infrastructure.event_store import Appender
+from infrastructure.event_store.log import read_after
+from tests.benchmarks import load, usage
+from tests.benchmarks.figures import Limit
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+    from tests.benchmarks.processes import Sink
+    from tests.benchmarks.stage import Stage
+
+# What is best on loopback, and what the service allows to one host.
+IN_FLIGHT = 100
+# They fill the largest call that the appender makes.
+APPENDERS = 1_000
+READ_EVENTS = 1_000
+
+
+class Paced(NamedTuple):
+    """A loop that calls at given instants."""
+
+    p99_ms: float
+    cpu_ms: float
+    curve: list[tuple[float, float]]
+
+
+async def calls(sink: Sink, count: int) -> Limit:
+    """Calls a second of a loop that stores nothing."""
+    waiting = iter(range(count))
+
+    async def worker(session: aiohttp.ClientSession) -> None:
+        for _ in waiting:
+            await _call(session, f"{sink.url}/loop")
+
+    async with _session() as session:
+        started = time.perf_counter()
+        await asyncio.gather(*(worker(session) for _ in range(IN_FLIGHT)))
+        seconds = time.perf_counter() - started
+    sink.told()
+    return Limit("loop", count / seconds)
+
+
+async def paced(sink: Sink, rate: float, seconds: float) -> Paced:
+    """Lateness and CPU of a loop that stores nothing, on the clock that the service uses."""
+    clock = SystemClock()
+    due = load.evenly(datetime.now(UTC) + timedelta(seconds=0.5), rate, round(rate * seconds))
+    async with _session() as session, asyncio.TaskGroup() as group:
+        before, own = usage.cpu_seconds(sink.pid), time.process_time()
+        for at in due:
+            await clock.sleep_until(at)
+            group.create_task(_call(session, f"{sink.url}/{load.microseconds(at)}"))
+        used = usage.cpu_seconds(sink.pid) - before + time.process_time() - own
+    told = sink.told()
+    return Paced(told.p99_ms, used * 1_000 / len(due), told.curve)
+
+
+async def appends(stage: Stage, seconds: float) -> Limit:
+    """Events a second that a log of its own takes from many callers, each waiting for its own."""
+    [task] = load.dormant("http://127.0.0.1:1", 1)
+    started, appended = 0.0, 0
+
+    async def caller(appender: Appender) -> None:
+        nonlocal appended
+        while time.perf_counter() < started + seconds:
+            await appender.append(load.created(uuid7(), task), patience="patient")
+            appended += 1
+
+    with stage.database() as dsn:
+        async with Appender(dsn) as appender:
+            started = time.perf_counter()
+            await asyncio.gather(*(caller(appender) for _ in range(APPENDERS)))
+            elapsed = time.perf_counter() - started
+    return Limit("append", appended / elapsed)
+
+
+async def reading(connection: AsyncConnection, most_seconds: float) -> Limit:
+    """Events a second that are read from the log and decoded, and then forgotten."""
+    started, position = time.perf_counter(), 0
+    while entries := await read_after(connection, position, READ_EVENTS):
+        position = entries[-1].position
+        if time.perf_counter() - started > most_seconds:
+            break
+    return Limit("reading", position / (time.perf_counter() - started))
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=IN_FLIGHT))
+
+
+async def _call(session: aiohttp.ClientSession, url: str) -> None:
+    async with session.get(url) as answer:
+        await answer.read()

@@ -1,0 +1,137 @@
+"""Tasks to run, created in bulk."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
+
+from uuid_utils.compat import uuid7
+
+from application.ports import Group, Meta, NewFact
+from domain.definition import Action, Cron, Definition, Interval, OneOff, Overlap, RetryPolicy
+from domain.facts import TaskCreated
+from infrastructure.event_store import Appender
+from tests.benchmarks import ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from uuid import UUID
+
+    from domain.definition import Trigger
+    from tests.benchmarks.progress import Progress
+
+DAY_SECONDS = 86_400
+# Together they fill the appender's calls (1,000 events) while the one before is under way.
+WORKERS, CHUNK = 4, 500
+FAR = datetime(2099, 1, 1, tzinfo=UTC)
+
+
+class Planned(NamedTuple):
+    """A task and the instant where it is due first."""
+
+    definition: Definition
+    first: datetime
+
+
+class Creation(NamedTuple):
+    """Tasks a second: as the log took them, and until lists show them."""
+
+    appended_rate: float
+    shown_rate: float
+
+
+async def create_tasks(dsn: str, planned: Iterable[Planned], total: int, progress: Progress) -> Creation:
+    """Create tasks in bulk and return when the read models have them.
+
+    The one place that knows how: through the appender, as the API does it for each single one.
+    """
+    waiting, done = iter(planned), 0
+    started = perf_counter()
+
+    async def worker() -> None:
+        nonlocal done
+        while chunk := list(islice(waiting, CHUNK)):
+            await asyncio.gather(
+                *(appender.append(created(uuid7(), one), patience="patient") for one in chunk)
+            )
+            done += len(chunk)
+            progress.count(done, total, "tasks created")
+
+    async with Appender(dsn) as appender:
+        await asyncio.gather(*(worker() for _ in range(WORKERS)))
+    appended = perf_counter() - started
+    await ledger.caught_up(dsn)
+    return Creation(total / appended, total / (perf_counter() - started))
+
+
+def created(task_id: UUID, planned: Planned) -> Group:
+    """What creating a task appends."""
+    fact = TaskCreated(
+        at=datetime.now(UTC),
+        namespace="default",
+        definition=planned.definition,
+        next_run_at=planned.first,
+    )
+    meta = Meta(actor="benchmark", correlation_id="benchmark", command_id=uuid4())
+    return Group(facts=(NewFact(task_id, 1, fact),), meta=meta)
+
+
+def one_offs(url: str, instants: Iterable[datetime]) -> Iterator[Planned]:
+    """Tasks that are due once, and tell the sink when."""
+    for due in instants:
+        yield Planned(_definition(OneOff(datetime=due), f"{url}/{microseconds(due)}"), due)
+
+
+def crons(url: str, count: int, now: datetime) -> Iterator[Planned]:
+    """Daily tasks, spread evenly over the day."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    for number in range(count):
+        second = number * DAY_SECONDS // count
+        first = midnight + timedelta(seconds=second)
+        expression = f"{second % 60} {second // 60 % 60} {second // 3_600} * * *"
+        planned = first if first > now else first + timedelta(days=1)
+        yield Planned(_definition(Cron(cron=expression), f"{url}/cron"), planned)
+
+
+def every_second(url: str, count: int, now: datetime) -> Iterator[Planned]:
+    """Tasks that run once a second each, spread evenly over the second."""
+    anchor = now.replace(microsecond=0) + timedelta(seconds=2)
+    for number in range(count):
+        first = anchor + timedelta(seconds=number / count)
+        yield Planned(_definition(Interval(every_seconds=1, anchor=first), f"{url}/interval"), first)
+
+
+def dormant(url: str, count: int) -> Iterator[Planned]:
+    """Tasks that are not due in this century."""
+    for _ in range(count):
+        yield Planned(_definition(Cron(cron="0 0 1 1 *", start_at=FAR), dormant_url(url)), FAR)
+
+
+def dormant_url(url: str) -> str:
+    """What tells dormant tasks from others."""
+    return f"{url}/dormant"
+
+
+def evenly(first: datetime, rate: float, count: int) -> list[datetime]:
+    """Instants at a rate a second."""
+    return [first + timedelta(seconds=number / rate) for number in range(count)]
+
+
+def microseconds(instant: datetime) -> int:
+    """Microseconds since 1970, exactly."""
+    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _definition(trigger: Trigger, url: str) -> Definition:
+    """With the policies that users get when they ask for none."""
+    return Definition(
+        name="benchmark",
+        trigger=trigger,
+        action=Action(method="GET", url=url),
+        retry=RetryPolicy(max_retry_after_seconds=3_600.0, on_gone="stop"),
+        overlap=Overlap(mode="skip", max_running=1),
+    )

@@ -1,0 +1,34 @@
+"""One module a scenario: what it does, what it finds, and what is aimed at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.scenarios import (
+    api,
+    burst,
+    definitions,
+    growth,
+    idle,
+    nodes,
+    projectors,
+    punctual,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+    from typing import Any
+
+    from tests.benchmarks.figures import Findings
+    from tests.benchmarks.stage import Stage
+
+SCENARIOS: Mapping[str, Callable[[Stage], Coroutine[Any, Any, Findings]]] = {
+    "burst": burst.run,
+    "punctual": punctual.run,
+    "definitions": definitions.run,
+    "api": api.run,
+    "projectors": projectors.run,
+    "nodes": nodes.run,
+    "idle": idle.run,
+    "growth": growth.run,
+}

@@ -1,0 +1,52 @@
+"""What a scheduler says that it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from domain.facts import ExecutionFailed, ExecutionSucceeded, Occurrence, TaskCancelled, TaskPaused
+
+
+@dataclass
+class Observations:
+    """`SchedulerObserver` that keeps what it hears."""
+
+    claims: list[tuple[int, int]] = field(default_factory=list)
+    calls: list[int] = field(default_factory=list)
+    entries: list[int] = field(default_factory=list)
+    offsets: list[float] = field(default_factory=list)
+    drains: list[tuple[int, datetime]] = field(default_factory=list)
+    ends: list[tuple[Occurrence, ExecutionSucceeded | ExecutionFailed]] = field(default_factory=list)
+    stops: list[tuple[Occurrence, TaskPaused | TaskCancelled]] = field(default_factory=list)
+
+    def claimed(self, won: int, refused: int) -> None:
+        """See `application.ports.SchedulerObserver`."""
+        self.claims.append((won, refused))
+
+    def in_flight(self, calls: int) -> None:
+        """See `application.ports.SchedulerObserver`."""
+        self.calls.append(calls)
+
+    def indexed(self, entries: int) -> None:
+        """See `application.ports.SchedulerObserver`."""
+        self.entries.append(entries)
+
+    def clock_offset(self, seconds: float) -> None:
+        """See `application.ports.SchedulerObserver`."""
+        self.offsets.append(seconds)
+
+    def draining(self, calls: int, until: datetime) -> None:
+        """See `application.ports.SchedulerObserver`."""
+        self.drains.append((calls, until))
+
+    def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
+        """See `application.ports.SchedulerObserver`."""
+        self.ends.append((occurrence, outcome))
+
+    def stopped(self, occurrence: Occurrence, change: TaskPaused | TaskCancelled) -> None:
+        """See `application.ports.SchedulerObserver`."""
+        self.stops.append((occurrence, change))
