@@ -9,16 +9,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from domain.attempt import Attempt
 from domain.definition import Action, Definition
-from domain.facts import (
-    AnyFact,
-    Attempt,
-    ExecutionFailed,
-    ExecutionSucceeded,
-    Occurrence,
-    TaskCancelled,
-    TaskPaused,
-)
+from domain.facts import AnyFact, ExecutionFailed, ExecutionSucceeded, Occurrence, TaskCancelled, TaskPaused
 from domain.task import Pause
 
 

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from domain.admission_fields import range_errors, wrong
 from domain.definition import FIRST_PRIORITY, LAST_PRIORITY, OneOff, Overlap
+from domain.overlap import USUAL_QUEUED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,6 @@ LONGEST_WINDOW_SECONDS = 31_536_000  # a year
 MOST_CAUGHT_UP = 1_000
 MOST_RUNNING = 100
 MOST_QUEUED = 1_000
-USUAL_QUEUED = 100
 
 
 def policy_errors(definition: Definition) -> Iterator[FieldError]:

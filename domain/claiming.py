@@ -17,6 +17,7 @@ from domain.facts import ExecutionQueued, ExecutionSkipped, ExecutionStarted, Ta
 from domain.identity import execution_id
 from domain.overlap import NOTHING, Going
 from domain.schedule import spent
+from domain.task import completes
 
 type Begun = tuple[UUID, ExecutionStarted | ExecutionQueued]
 type Skipped = tuple[UUID, ExecutionSkipped]
@@ -45,28 +46,31 @@ class Claim(Struct, frozen=True, kw_only=True):
     def without(self, taken: Mapping[UUID, Execution], due: Due) -> Claim:
         """What is left of the claim of `due` when some of its executions have their entries already.
 
-        Users have had them run out of turn, or they were claimed before. A schedule whose last occurrence a
-        user has had run ends with it.
+        Users have had them run out of turn, or they were claimed before. A schedule whose last occurrence is
+        among them ends, unless that one goes on and ends its task by itself.
         """
         skipped = tuple(one for one in self.skipped if one[0] not in taken)
         if self.begun is None or self.begun[0] not in taken:
-            end = self.end if self.end is None else _ended(taken.get(self.end.execution_id), self.end, due)
-            return replace(self, skipped=skipped, end=end)
+            return replace(self, skipped=skipped, end=self.end and _ended(self.end, taken, due))
         begun, fact = self.begun
         following = due.after(fact.occurrence.due_at)
         last = TaskCompleted(at=fact.at, outcome="failed", execution_id=begun) if following is None else None
-        end = None if last is None else _ended(taken[begun], last, due)
+        end = last and _ended(last, taken, due)
         return Claim(skipped=skipped, begun=None, next_run_at=following, runs=due.runs, end=end)
 
 
-def _ended(last: Execution | None, end: TaskCompleted, due: Due) -> TaskCompleted | None:
-    """The end of a task with its last occurrence; None: what was claimed in turn ends it by itself."""
+def _ended(end: TaskCompleted, taken: Mapping[UUID, Execution], due: Due) -> TaskCompleted | None:
+    """The end of a task with its last occurrence; None: one that goes on ends it by itself.
+
+    How that one ended decides; if it has not run, or still runs for a user, it is as in `_end`.
+    """
+    last = taken.get(end.execution_id)
     if last is None:
         return end
-    if last.occurrence.kind == "scheduled":
-        return None
-    ran = due.runs > 0 or not isinstance(last, Over) or last.status == "succeeded"
-    return replace(end, outcome="succeeded" if ran else "failed")
+    if isinstance(last, Over):
+        ran = last.status == "succeeded" or (due.runs > 0 and last.status != "failed")
+        return replace(end, outcome="succeeded" if ran else "failed")
+    return None if completes(due.definition, last.occurrence) else replace(end, outcome="succeeded")
 
 
 class Claimant(Struct, frozen=True):

@@ -6,14 +6,8 @@ from typing import TYPE_CHECKING, assert_never
 
 from domain import retry
 from domain import task as tasks
-from domain.facts import (
-    Answered,
-    ExecutionFailed,
-    ExecutionSucceeded,
-    TaskCancelled,
-    TaskFailuresCounted,
-    TaskPaused,
-)
+from domain.attempt import Answered
+from domain.facts import ExecutionFailed, ExecutionSucceeded, TaskCancelled, TaskFailuresCounted, TaskPaused
 from domain.task import Over, Paused, Scheduled, Task
 
 if TYPE_CHECKING:

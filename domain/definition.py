@@ -14,8 +14,8 @@ DEFAULT_NAMESPACE = "default"
 class Bounds(Struct, frozen=True, kw_only=True):
     """What every trigger may have. Occurrences lie from `start_at` to `end_at`, both included.
 
-    `max_runs` counts the occurrences that were started, not those that were skipped. A call is sent up to
-    `jitter_seconds` after its occurrence: see `domain.schedule.fires_at`.
+    `max_runs` counts the occurrences that were started or queued, not those that were skipped. A call is sent
+    up to `jitter_seconds` after its occurrence: see `domain.schedule.fires_at`.
     """
 
     timezone: str = "UTC"

@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import ClassVar, Literal
 from uuid import UUID
 
-from msgspec import Struct, field
+from msgspec import Struct
 
+from domain.attempt import Attempt
 from domain.definition import Definition
 
 type OccurrenceKind = Literal["scheduled", "manual", "backfill"]
@@ -94,7 +95,7 @@ class Occurrence(Struct, frozen=True, kw_only=True):
     """One planned start of a task, with what its ledger row needs to be read alone.
 
     `fire_at` is when its call is to be sent, None: at `due_at`. `run` counts the scheduled occurrences that
-    were started since the trigger last changed, this one included if it is started.
+    were started or queued since the trigger last changed, this one included if it is one of them.
     """
 
     task_id: UUID
@@ -110,42 +111,6 @@ class Occurrence(Struct, frozen=True, kw_only=True):
     def send_at(self) -> datetime:
         """When its call is to be sent; what is sent later is late."""
         return self.fire_at or self.due_at
-
-
-class Answered(Struct, frozen=True, kw_only=True, tag_field="kind", tag="answered"):
-    """The server answered.
-
-    `headers` have lower-case names; repeated ones are joined by a comma and a space, those of `set-cookie`,
-    which may hold commas, by a line feed.
-    """
-
-    status_code: int
-    headers: dict[str, str] = field(default_factory=dict)
-    body: str = ""
-    truncated: bool = False
-
-
-class Unanswered(Struct, frozen=True, kw_only=True, tag_field="kind", tag="unanswered"):
-    """No usable answer: `error` says why in one sentence; `retryable` whether another attempt may help.
-
-    `sent` False: the request has certainly not reached the target, not even in part.
-    """
-
-    error: str
-    retryable: bool = True
-    sent: bool = True
-
-
-type Answer = Answered | Unanswered
-
-
-class Attempt(Struct, frozen=True, kw_only=True):
-    """One call: its number (from 1), when the request was sent, how long it took and what came back."""
-
-    number: int
-    started_at: datetime
-    duration_ms: int
-    answer: Answer
 
 
 class ExecutionRequested(Fact, frozen=True, kw_only=True):

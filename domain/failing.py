@@ -6,13 +6,13 @@ import math
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from domain.facts import Answered
+from domain.attempt import Answered
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from domain.attempt import Answer
     from domain.definition import Delivery, RetryPolicy
-    from domain.facts import Answer
 
 
 def may_have_been_sent(answer: Answer) -> bool:

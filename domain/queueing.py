@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from domain.execution import Lease, Requested
 from domain.facts import ExecutionCancelled, ExecutionSkipped, ExecutionStarted, Occurrence
 from domain.overlap import Going, has_room
-from domain.schedule import fires_at, next_after
-from domain.task import Over, Paused, Scheduled, Task, includes
+from domain.schedule import fires_at, includes, next_after
+from domain.task import Over, Paused, Scheduled, Task
 
 type Turned = ExecutionStarted | ExecutionSkipped | ExecutionCancelled
 
@@ -43,7 +43,9 @@ def start(queued: Requested, task: Task, lease: Lease, now: datetime) -> Turned:
         return ExecutionCancelled(at=now, task_id=task.id, reason=reason)
     if not _replaced(queued.occurrence, task):
         return _started(queued, task, lease, now)
-    if includes(task.definition, queued.occurrence.due_at) and not _lies_ahead(queued.occurrence, task):
+    if includes(task.definition.trigger, queued.occurrence.due_at) and not _lies_ahead(
+        queued.occurrence, task
+    ):
         return _started(_of_now(queued, task), task, lease, now)
     return _dropped(queued, task, now)
 

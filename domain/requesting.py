@@ -72,9 +72,12 @@ def nominal(definition: Definition, period: Period) -> tuple[list[datetime], dat
 def start(
     execution: Requested, task: Task, lease: Lease, now: datetime
 ) -> ExecutionStarted | ExecutionCancelled:
-    """Claim a requested execution from the task as it is now; cancel it when the task is over meanwhile."""
-    if isinstance(task, TaskOver):
-        reason = f"the task was {task.status} before a scheduler took it"
+    """Claim a requested execution from the task as it is now, or cancel it with a task that was cancelled.
+
+    A schedule that is through by now takes nothing from what a user has asked for.
+    """
+    if isinstance(task, TaskOver) and task.status == "cancelled":
+        reason = "the task was cancelled before a scheduler took it"
         return ExecutionCancelled(at=now, task_id=task.id, reason=reason)
     wanted = execution.occurrence
     return ExecutionStarted(

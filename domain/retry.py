@@ -8,14 +8,14 @@ from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, assert_never
 
-from domain.facts import Answered, Unanswered
+from domain.attempt import Answered, Unanswered
 from domain.statuses import listed, matches
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from domain.attempt import Answer
     from domain.definition import Jitter, RetryPolicy
-    from domain.facts import Answer
 
 SLIGHT = 0.1
 GONE = 410

@@ -42,6 +42,11 @@ def next_after(trigger: Trigger, after: datetime) -> datetime | None:
     return _bounded(trigger, after, _next_after)
 
 
+def includes(trigger: Trigger, instant: datetime) -> bool:
+    """Whether an instant is one of its occurrences."""
+    return next_after(trigger, instant - _MILLISECOND) == instant
+
+
 def first_due(trigger: Trigger, now: datetime) -> datetime:
     """Where a new task starts: a one-off at its instant, even if past; others at their first one after now.
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from domain.facts import Answered
+from domain.attempt import Answered
 from domain.statuses import matches
 from domain.wording import printed, shown
 
 if TYPE_CHECKING:
+    from domain.attempt import Answer
     from domain.definition import JsonCondition, SuccessPolicy
-    from domain.facts import Answer
 
 # RFC 6901 §4: no leading zeros. No body that is kept has a billion members.
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)

@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal, assert_never
 from uuid import UUID
 
@@ -35,9 +35,7 @@ from domain.facts import (
     TaskResumed,
     TaskUpdated,
 )
-from domain.schedule import ends, first_due, next_after, spent
-
-_MILLISECOND = timedelta(milliseconds=1)
+from domain.schedule import ends, first_due, includes, instant_of, next_after, spent
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -210,14 +208,9 @@ def completes(definition: Definition, occurrence: Occurrence) -> bool:
     trigger = definition.trigger
     if occurrence.kind == "manual" or not ends(trigger):
         return False
-    if occurrence.kind == "backfill" and not isinstance(trigger, OneOff):
-        return False
+    if occurrence.kind == "backfill":
+        return isinstance(trigger, OneOff) and instant_of(trigger) == occurrence.due_at
     return spent(trigger, occurrence.run) or next_after(trigger, occurrence.due_at) is None
-
-
-def includes(definition: Definition, instant: datetime) -> bool:
-    """Whether an instant is an occurrence of the definition's schedule."""
-    return next_after(definition.trigger, instant - _MILLISECOND) == instant
 
 
 def begin(task_id: UUID, fact: TaskCreated) -> Task:
@@ -262,7 +255,7 @@ def ends_with(task: Placed, occurrence: Occurrence) -> bool:
         return completes(task.definition, occurrence)
     # Claimed from another trigger: that run does not count, and its instant may be none of this one's.
     foreign = replace(occurrence, run=0)
-    return completes(task.definition, foreign) and includes(task.definition, occurrence.due_at)
+    return completes(task.definition, foreign) and includes(task.definition.trigger, occurrence.due_at)
 
 
 def _redefined(task: Task, fact: TaskUpdated) -> Task:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from domain.facts import Answered, ExecutionSucceeded, TaskPaused
+from domain.attempt import Answered
+from domain.facts import ExecutionSucceeded, TaskPaused
 
 if TYPE_CHECKING:
     from domain.facts import ExecutionFailed, Occurrence, TaskCancelled

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
+from domain.attempt import Attempt
 from domain.facts import (
-    Attempt,
     AttemptFailed,
     AttemptStarted,
     ExecutionCancelled,

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from domain.attempt import Answered, Attempt, Unanswered
 from domain.facts import (
-    Answered,
-    Attempt,
     AttemptFailed,
     AttemptStarted,
     ExecutionCancelled,
@@ -29,7 +28,6 @@ from domain.facts import (
     TaskPaused,
     TaskResumed,
     TaskUpdated,
-    Unanswered,
 )
 from projections.projection import Entry, beginning_missing, continued, unknown
 from projections.result_rows import ResultRow, load_results, write_results
@@ -43,8 +41,8 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from domain.attempt import Answer
     from domain.execution import FirstFact
-    from domain.facts import Answer
     from projections.views import ResultStatus
 
 

@@ -11,20 +11,16 @@ from application.explanation.account import Rule
 from application.explanation.lateness import LATE
 from application.ports import Recorded
 from domain import failing, retry
-from domain.execution import MAX_LOST_ATTEMPTS
-from domain.facts import (
-    Answered,
-    ExecutionStarted,
-    TaskCancelled,
-    TaskCompleted,
-    TaskUpdated,
-)
+from domain.attempt import Answered
+from domain.ending import MAX_LOST_ATTEMPTS
+from domain.facts import ExecutionStarted, TaskCancelled, TaskCompleted, TaskUpdated
 
 if TYPE_CHECKING:
     from application.explanation.history import History
     from application.explanation.runs import Runs
+    from domain.attempt import Attempt
     from domain.definition import Definition
-    from domain.facts import Attempt, ExecutionCancelled, ExecutionFailed, ExecutionSkipped, SkippedBy
+    from domain.facts import ExecutionCancelled, ExecutionFailed, ExecutionSkipped, SkippedBy
 
 _CHANGES = (TaskUpdated, TaskCancelled, TaskCompleted)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from application.explanation.history import History
     from application.explanation.runs import Runs
     from application.ports import Recorded
-    from domain.facts import Attempt
+    from domain.attempt import Attempt
 
 _MILLISECOND = timedelta(milliseconds=1)
 WAITS = "It waits to be claimed by a scheduler."

@@ -10,7 +10,7 @@ from application.explanation import wording
 from application.explanation.account import Rule, Statement
 from domain.catching_up import LATE_AFTER
 from domain.definition import OneOff
-from domain.execution import MAX_LOST_ATTEMPTS
+from domain.ending import MAX_LOST_ATTEMPTS
 from domain.overlap import USUAL_QUEUED
 from domain.wording import printed, shown
 

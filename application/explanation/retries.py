@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from application.explanation import wording
-from domain.facts import Answered
+from domain.attempt import Answered
 from domain.retry import retry_after_seconds
 from domain.wording import shown
 

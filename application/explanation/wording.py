@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
+from domain.attempt import Answered, Unanswered
 from domain.definition import Bounds
-from domain.facts import Answered, Unanswered
 
 if TYPE_CHECKING:
+    from domain.attempt import Answer
     from domain.definition import RetryPolicy, Trigger
-    from domain.facts import Answer
 
 _SECOND = timedelta(seconds=1)
 _RULES_OF_THEIR_OWN = frozenset({"on_gone", "disable_after_failures"})

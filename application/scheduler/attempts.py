@@ -11,6 +11,7 @@ from application.ports import Call
 from application.scheduler.apart import apart
 from application.scheduler.reclaim import GivenUp
 from application.scheduler.waiting import first_of
+from domain import ending
 from domain import execution as executions
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from application.scheduler.context import Context
     from application.scheduler.reclaim import Reclaim
     from application.scheduler.work import Job
-    from domain.facts import Attempt, AttemptStarted, ExecutionFailed
+    from domain.attempt import Attempt
+    from domain.facts import AttemptStarted, ExecutionFailed
 
 
 # Who waits for the log to take an outcome makes no call meanwhile; beyond this many, workers do wait for it.
@@ -166,7 +168,7 @@ class Attempts:
 
     def _refuse_what_lapsed(self, job: Job) -> None:
         """Raises `GivenUp`."""
-        if end := executions.lapse(job.execution, job.definition, self._clock.now()):
+        if end := ending.lapse(job.execution, job.definition, self._clock.now()):
             raise GivenUp(end)
 
 

@@ -86,14 +86,20 @@ class Claimer:
             await self._clock.pause(OUTAGE_PAUSE)
 
     async def _wait(self) -> None:
-        """Until the next quantum has something due, or the index has changed."""
-        self._changed.clear()
+        """Until the next quantum has something due: a change of the index alone is no reason to claim."""
+        while True:
+            self._changed.clear()
+            wake_at = self._wake_at()
+            if wake_at is None:
+                await self._changed.wait()
+            elif wake_at > self._clock.now():
+                await first_of(self._clock.sleep_until(wake_at), self._changed.wait())
+            else:
+                return
+
+    def _wake_at(self) -> datetime | None:
         due_at, next_look = self._index.next_due(), self._bids.next_look
-        wake_at = min((at for at in (due_at and due_at - QUANTUM, next_look) if at), default=None)
-        if wake_at is None:
-            await self._changed.wait()
-        elif wake_at > self._clock.now():
-            await first_of(self._clock.sleep_until(wake_at), self._changed.wait())
+        return min((at for at in (due_at and due_at - QUANTUM, next_look) if at), default=None)
 
     async def _claim_what_is_due(self) -> None:
         if not self._members.able():

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from application.ports import Group, Recorded
     from application.scheduler.context import Context
     from application.scheduler.work import Job
+    from domain.attempt import Attempt
     from domain.consequences import Final
     from domain.definition import Definition
-    from domain.facts import Attempt
 
 
 class Outcomes:
@@ -136,5 +136,5 @@ class Outcomes:
 
 def _depends_on_task(job: Job, fact: Final) -> bool:
     """Whether the claim does not tell what follows for the task, so that this has to be read."""
-    changed = job.task_version != job.execution.occurrence.task_version
+    changed = job.task_over or job.task_version != job.execution.occurrence.task_version
     return possible(job.definition, fact) or (changed and ends(job.definition.trigger))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from application.scheduler.waiting import patiently
 from application.streams import load_task
+from domain import ending
 from domain import execution as executions
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Reclaim:
         return await self._redefine(job, task, unsent=unsent)
 
     async def _redefine(self, job: Job, task: Task, *, unsent: bool) -> bool:
-        end = executions.drop(job.execution, job.definition, task, self._clock.now(), unsent=unsent)
+        end = ending.drop(job.execution, job.definition, task, self._clock.now(), unsent=unsent)
         if end is None:
             job.definition, job.task_version, job.overtaken = task.definition, task.version, False
             return True

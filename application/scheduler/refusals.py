@@ -13,19 +13,13 @@ from domain.task import Scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
     from uuid import UUID
 
     from application.scheduler.bids import Bid, Bids
     from application.scheduler.contests import Contests
     from application.scheduler.context import Context
     from domain.execution import Execution
-    from domain.facts import (
-        Outcome,
-        PlacingFact,
-        TaskCompleted,
-        TaskUpdated,
-    )
+    from domain.facts import PlacingFact
 
 
 class Refusals:
@@ -103,7 +97,8 @@ class Refusals:
         if execution is None:
             self._index.settle(bid.entry, bid.claim.next_run_at)
             return
-        fact = _way_on(task, execution, bid.due.runs, self._clock.now())
+        now = self._clock.now()
+        fact = tasks.pass_over(task, execution.occurrence.due_at, bid.due.runs, now)
         if fact is None:  # the last occurrence, in progress: the end of that ends the task
             self._index.settle(bid.entry, None)
             return
@@ -121,14 +116,3 @@ def _claimable_anew(bid: Bid, execution: Execution, claimed: PlacingFact | None)
     if bid.job is not None:
         bid.job.execution = replace(bid.job.execution, version=bid.version)
     return True
-
-
-def _way_on(
-    task: Scheduled, execution: Execution, runs: int, now: datetime
-) -> TaskCompleted | TaskUpdated | None:
-    occurrence = execution.occurrence
-    if isinstance(execution, Over):
-        outcome: Outcome = "succeeded" if execution.status == "succeeded" else "failed"
-        if end := tasks.complete(task, outcome, occurrence, execution.id, now):
-            return end
-    return tasks.pass_over(task, occurrence.due_at, runs, now)

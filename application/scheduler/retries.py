@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from application.scheduler.apart import apart
 from application.scheduler.reclaim import GivenUp
 from application.scheduler.waiting import UNABLE_PAUSE, first_of, to_its_end
+from domain import ending
 from domain import execution as executions
 from domain.execution import Waiting
 
@@ -104,6 +105,6 @@ class Retries:
     def _next_attempt(self, job: Job) -> AttemptStarted:
         assert isinstance(job.execution, Waiting)
         now = self._clock.now()
-        if end := executions.lapse(job.execution, job.definition, now):
+        if end := ending.lapse(job.execution, job.definition, now):
             raise GivenUp(end)
         return executions.start_attempt(job.execution, self._node.lease(job, now), now)

@@ -9,6 +9,7 @@ from application.scheduler.work import Job
 from domain import execution as executions
 from domain.execution import Lease
 from domain.facts import ExecutionStarted
+from domain.task import Over
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,7 @@ class Starts:
         if not isinstance(fact, ExecutionStarted):
             return await self._end(execution, fact, task)
         running = executions.start(execution.id, fact, execution.version + 1)
-        job = Job(running, task.definition, task.version, send_at)
+        job = Job(running, task.definition, task.version, send_at, task_over=isinstance(task, Over))
         # In hand before the log has it: a change that commits right after the claim is not overlooked.
         self._work.add(job)
         position = None

@@ -13,6 +13,7 @@ from application.scheduler.reclaim import GivenUp
 from application.scheduler.waiting import first_of, to_its_end
 from application.scheduler.work import Job
 from application.streams import load_execution, load_task
+from domain import ending
 from domain import execution as executions
 from domain import task as tasks
 from domain.execution import Running, Waiting
@@ -139,6 +140,7 @@ class Takeover:
             return
         # Nobody was watching: whether the task is still as it was when the last attempt was claimed is open.
         job = Job(execution, task.definition, task.version, execution.occurrence.send_at, overtaken=True)
+        job.task_over = isinstance(task, tasks.Over)
         job.cancelled = isinstance(task, tasks.Over) and task.status == "cancelled"
         self._work.add(job)
         try:
@@ -165,6 +167,6 @@ class Takeover:
         running, now = job.execution, self._clock.now()
         assert isinstance(running, Running)
         # Not before: the delivery may have become another one since the attempt was left.
-        if end := executions.give_up(running, job.definition, now):
+        if end := ending.give_up(running, job.definition, now):
             raise GivenUp(end)
         return executions.take_over(running, self._node.lease(job, now), now)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Job:
     """An execution of this node's: running (or claimed and not yet sent), or waiting for its next attempt.
 
-    `overtaken`: its task has changed since the version that it was claimed from; `cancelled`: for good.
+    `overtaken`: its task has changed since the version that it was claimed from; `cancelled`: for good;
+    `task_over`: it was over by then.
     `stopped`: it was cancelled itself; `worker` is who makes its call right now.
     """
 
@@ -32,6 +33,7 @@ class Job:
     send_at: datetime
     overtaken: bool = False
     cancelled: bool = False
+    task_over: bool = False
     stopped: bool = False
     worker: asyncio.Task[None] | None = None
 

@@ -60,6 +60,7 @@ class Appender:
         self._observer = observer
         self._queue = Queue()
         self._wake = asyncio.Event()
+        self._gathering: asyncio.TimerHandle | None = None
         self._connection: AsyncConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._outage = False
@@ -86,7 +87,7 @@ class Appender:
         pending = Pending(group)
         self._queue.add(pending)
         if patience == "gathered" and len(self._queue) < MAX_EVENTS // 2:
-            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._wake.set)
+            self._gather()
         else:
             self._wake.set()
         if patience != "prompt":
@@ -97,6 +98,15 @@ class Appender:
                 return await pending.answer
         except TimeoutError:
             raise LogUnavailable("the database did not answer in time") from None
+
+    def _gather(self) -> None:
+        """Begin to gather, unless that has begun: what comes until then goes into one call."""
+        if self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._gathered)
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        self._wake.set()
 
     async def _run(self) -> None:
         while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, cast
 
-from domain.facts import Answered
+from domain.attempt import Answered
 from infrastructure.http_caller.text import decoded
 from infrastructure.http_caller.wire import Incoming
 

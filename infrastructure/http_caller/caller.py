@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from domain.facts import Attempt, Unanswered
+from domain.attempt import Attempt, Unanswered
 from infrastructure.http_caller.answer import captured
 from infrastructure.http_caller.failures import improper, timed_out, unanswered
 from infrastructure.http_caller.progress import Progress, Severed, Stage, progress
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import httpx
 
     from application.ports import Call, Clock
-    from domain.facts import Answer
+    from domain.attempt import Answer
 
 LEAST_STATUS = 100
 

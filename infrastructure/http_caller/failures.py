@@ -10,7 +10,7 @@ import aiohttp
 import httpx
 from aiohttp import http_exceptions
 
-from domain.facts import Unanswered
+from domain.attempt import Unanswered
 from infrastructure.http_caller.progress import NotConnected, Progress, Severed, Stage
 
 # Up to the first quote, behind which it may repeat what it read; that of "can't" is none.

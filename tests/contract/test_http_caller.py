@@ -9,8 +9,8 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from domain.attempt import Answered, Unanswered
 from domain.definition import Action
-from domain.facts import Answered, Unanswered
 from infrastructure.http_caller import AiohttpCaller
 from tests.support.attempts import NOON, StoppedClock, answered, get, making, unanswered
 from tests.support.misbehaviour import raw
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from application.ports import HttpCaller
-    from domain.facts import Attempt
+    from domain.attempt import Attempt
 
 
 @pytest.fixture

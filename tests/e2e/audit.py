@@ -11,8 +11,8 @@ import psycopg
 from application.streams import fold_execution, fold_task
 from domain import execution as executions
 from domain import task as tasks
+from domain.attempt import Answered
 from domain.facts import (
-    Answered,
     AttemptFailed,
     AttemptStarted,
     ExecutionFact,

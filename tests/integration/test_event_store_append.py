@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from application.ports import Group, NewFact
-from domain.facts import Answered, Attempt, ExecutionSucceeded
+from domain.attempt import Answered, Attempt
+from domain.facts import ExecutionSucceeded
 from infrastructure.event_store import Appender
 from tests.support.appends import Calls, stored
 from tests.support.groups import NOON, created, group, meta, places
@@ -71,14 +72,19 @@ async def test_neighbours_of_a_refused_group_are_stored_by_the_same_call(
     assert calls.answered[1:] == [(3, 1, 4), (0, 1, 1)]
 
 
-async def test_gathered_groups_wait_for_one_another(appender: Appender, calls: Calls) -> None:
+async def test_gathered_groups_wait_for_one_another(
+    appender: Appender, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infrastructure.event_store.appender.GATHER_SECONDS", 0.5)
+
     async def outcome(delay: float) -> None:
         await asyncio.sleep(delay)
         await appender.append(group(uuid4(), 1), patience="gathered")
 
-    await asyncio.gather(*(outcome(place / 10_000) for place in range(20)))
-    assert len(calls.answered) < 10
-    assert sum(accepted for accepted, _, _ in calls.answered) == 20
+    await asyncio.gather(*(outcome(place / 1_000) for place in range(20)))
+    assert calls.answered == [(20, 0, 20)]
+    await outcome(0)
+    assert calls.answered[1:] == [(1, 0, 1)]
 
 
 async def test_a_gathered_group_goes_with_the_next_prompt_one(appender: Appender, calls: Calls) -> None:

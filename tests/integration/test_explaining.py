@@ -15,10 +15,9 @@ import msgspec
 import psycopg
 import pytest
 
+from domain.attempt import Answered, Attempt
 from domain.facts import (
-    Answered,
     AnyFact,
-    Attempt,
     ExecutionQueued,
     ExecutionStarted,
     ExecutionSucceeded,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from domain.facts import Answered
+from domain.attempt import Answered
 from infrastructure.http_caller import AiohttpCaller, transport
 from tests.support.attempts import StoppedClock, failure, onward, outcome, until
 from tests.support.certificates import Identity, self_signed

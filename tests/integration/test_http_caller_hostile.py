@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from domain.facts import Answered, Unanswered
+from domain.attempt import Answered, Unanswered
 from infrastructure.http_caller import AiohttpCaller
 from tests.support.attempts import StoppedClock, failure, outcome, until
 from tests.support.receiver import Receiver
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from application.ports import HttpCaller
-    from domain.facts import Answer
+    from domain.attempt import Answer
 
 MIB = 1024 * 1024
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from domain.facts import Answered
+from domain.attempt import Answered
 from infrastructure.http_caller import AiohttpCaller
 from tests.support.attempts import StoppedClock, failure, onward, outcome, until
 from tests.support.misbehaviour import Exchange

@@ -9,14 +9,14 @@ from urllib.parse import quote
 from uuid import UUID
 
 from application.ports import Call
+from domain.attempt import Answered, Unanswered
 from domain.definition import Action
-from domain.facts import Answered, Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from application.ports import HttpCaller
-    from domain.facts import Answer, Attempt
+    from domain.attempt import Answer, Attempt
     from tests.support.receiver import Receiver
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)

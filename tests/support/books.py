@@ -91,8 +91,10 @@ class Ledger:
         assert event.stream not in self.cancelled or isinstance(fact, ExecutionRequested), "it went on"
         match fact:
             case TaskCreated() | TaskUpdated() | TaskCancelled() | TaskCompleted():
+                assert event.stream not in self.over, "a task that is over was changed"
                 self._task(event)
             case TaskPaused() | TaskResumed() | TaskFailuresCounted():
+                assert event.stream not in self.over, "a task that is over was changed"
                 self._pause(event)
             case ExecutionRequested():
                 self.cancelled.discard(event.stream)
@@ -212,18 +214,37 @@ class Books:
 
 
 def check_nothing_is_overdue(world: World) -> None:
-    """When all has been well for some minutes, each task stands in the future, and no queue stands still."""
+    """When all has been well for some minutes, each task stands in the future, and no queue stands still.
+
+    One that is past its last occurrence, and has nothing that goes on, has ended.
+    """
     ledger = Ledger()
     for event in world.log.recorded:
         ledger.read(event)
     now = world.clock.now()
+    accounted = ledger.over | _going_on(world.log.recorded)
     for task_id in ledger.places.keys() - ledger.paused:
         trigger, place = ledger.current(task_id).trigger, ledger.place(task_id)
         late = place is not None and now - fires_at(trigger, task_id, place)
         assert not late or late < OVERDUE, f"{task_id} is overdue by {late}: {world.names(task_id)}"
+        goes_on = place is not None or task_id in accounted
+        assert goes_on, f"{task_id} is through and does not end: {world.names(task_id)}"
     for task_id, queued in ledger.overlaps.queued.items():
         moves = task_id not in ledger.paused and queued
         assert not moves or ledger.overlaps.running[task_id], f"{queued} wait for nothing"
+
+
+def _going_on(recorded: list[Recorded]) -> set[UUID]:
+    """The tasks of which something goes on."""
+    folded = (fold_execution(stream, events) for stream, events in _streams(recorded).items())
+    return {each.occurrence.task_id for each in folded if each and not isinstance(each, executions.Over)}
+
+
+def _streams(recorded: list[Recorded]) -> dict[UUID, list[Recorded]]:
+    streams: dict[UUID, list[Recorded]] = {}
+    for event in recorded:
+        streams.setdefault(event.stream, []).append(event)
+    return streams
 
 
 def check_books(world: World) -> Books:
@@ -233,11 +254,8 @@ def check_books(world: World) -> Books:
     """
     books, recorded = Books(), world.log.recorded
     books.read(recorded)
-    streams: dict[UUID, list[Recorded]] = {}
-    for event in recorded:
-        streams.setdefault(event.stream, []).append(event)
     ended: set[UUID] = set()
-    for stream, events in streams.items():
+    for stream, events in _streams(recorded).items():
         execution = fold_execution(stream, events)
         assert execution is None or isinstance(execution, executions.Over), f"not over: {world.names(stream)}"
         ended |= {stream} if execution is not None else set()

@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from domain.facts import TaskCancelled, TaskUpdated, Unanswered
+from domain.attempt import Unanswered
+from domain.facts import TaskCancelled, TaskUpdated
 from tests.support.tolerances import LATE_RETRY
 
 if TYPE_CHECKING:

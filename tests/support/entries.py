@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from application.ports import Meta, NewFact, Recorded
+from domain.attempt import Answered, Attempt, Unanswered
 from domain.definition import Action, Cron, Definition
 from domain.facts import (
-    Answered,
-    Attempt,
     AttemptFailed,
     AttemptStarted,
     ExecutionCancelled,
@@ -25,11 +24,11 @@ from domain.facts import (
     TaskCompleted,
     TaskCreated,
     TaskUpdated,
-    Unanswered,
 )
 
 if TYPE_CHECKING:
-    from domain.facts import Answer, Outcome
+    from domain.attempt import Answer
+    from domain.facts import Outcome
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 TASK = UUID(int=1)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from domain.facts import Answered, Attempt
+from domain.attempt import Answered, Attempt
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from application.ports import Call, Clock
-    from domain.facts import Answer
+    from domain.attempt import Answer
     from tests.support.fake_clock import ClockAhead
 
 

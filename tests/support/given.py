@@ -12,14 +12,13 @@ from uuid import UUID
 
 import pytest
 
+from domain import ending
 from domain import execution as executions
 from domain import task as tasks
+from domain.attempt import Answer, Answered, Attempt, Unanswered
 from domain.definition import Action, Cron, Definition, Delivery, Interval, OneOff, RetryPolicy, SuccessPolicy
 from domain.execution import Execution, Lease, Running, Waiting
 from domain.facts import (
-    Answer,
-    Answered,
-    Attempt,
     AttemptFailed,
     AttemptStarted,
     ExecutionFact,
@@ -37,7 +36,6 @@ from domain.facts import (
     TaskCreated,
     TaskFact,
     TaskUpdated,
-    Unanswered,
 )
 
 if TYPE_CHECKING:
@@ -276,7 +274,7 @@ def give_up(*, now: datetime = NOON, **words: Any) -> Callable[[Execution], Exec
 
     def decide(execution: Execution) -> ExecutionFailed | None:
         assert isinstance(execution, Running)
-        return executions.give_up(execution, definition(**words), now)
+        return ending.give_up(execution, definition(**words), now)
 
     return decide
 
@@ -286,7 +284,7 @@ def lapse(*, now: datetime = NOON, **words: Any) -> Callable[[Execution], Execut
 
     def decide(execution: Execution) -> ExecutionFailed | None:
         assert isinstance(execution, Running | Waiting)
-        return executions.lapse(execution, definition(**words), now)
+        return ending.lapse(execution, definition(**words), now)
 
     return decide
 
@@ -296,7 +294,7 @@ def drop(task: Given[Task], *, claimed_from: Definition | None = None, unsent: b
 
     def decide(execution: Execution) -> Fact | None:
         assert isinstance(execution, Running | Waiting)
-        return executions.drop(execution, claimed_from or definition(), task.state, NOON, unsent=unsent)
+        return ending.drop(execution, claimed_from or definition(), task.state, NOON, unsent=unsent)
 
     return decide
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         Recorded,
         Unfinished,
     )
-    from domain.facts import Attempt
+    from domain.attempt import Attempt
     from tests.support.scheduler import World
 
 

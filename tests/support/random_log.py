@@ -10,12 +10,10 @@ from uuid import UUID
 from msgspec import Struct
 
 from application.ports import NewFact
+from domain.attempt import Answer, Answered, Attempt, Unanswered
 from domain.definition import Action, Cron, Definition, Interval, OneOff, RetryPolicy
 from domain.facts import (
-    Answer,
-    Answered,
     AnyFact,
-    Attempt,
     AttemptFailed,
     AttemptStarted,
     ExecutionCancelled,
@@ -37,7 +35,6 @@ from domain.facts import (
     TaskPaused,
     TaskResumed,
     TaskUpdated,
-    Unanswered,
 )
 from tests.support.entries import NOON
 

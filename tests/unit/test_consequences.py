@@ -36,8 +36,8 @@ from tests.support.given import (
 )
 
 if TYPE_CHECKING:
+    from domain.attempt import Answer
     from domain.consequences import Final
-    from domain.facts import Answer
     from domain.task import Task
 
 WATCHED = RetryPolicy(disable_after_failures=3)

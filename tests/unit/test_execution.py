@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from domain import execution as executions
-from domain.execution import MAX_LOST_ATTEMPTS, Over, Running, Waiting
+from domain.ending import MAX_LOST_ATTEMPTS
+from domain.execution import Over, Running, Waiting
 from domain.facts import (
     AttemptFailed,
     AttemptStarted,

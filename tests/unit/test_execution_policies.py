@@ -9,19 +9,12 @@ from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from domain import ending
 from domain import execution as executions
+from domain.attempt import Answer, Answered, Unanswered
 from domain.definition import Definition, JsonCondition, RetryPolicy, SuccessPolicy
 from domain.execution import Execution, Over, Waiting
-from domain.facts import (
-    Answer,
-    Answered,
-    AttemptFailed,
-    ExecutionFact,
-    ExecutionFailed,
-    ExecutionSucceeded,
-    Fact,
-    Unanswered,
-)
+from domain.facts import AttemptFailed, ExecutionFact, ExecutionFailed, ExecutionSucceeded, Fact
 from tests.support.given import (
     NOON,
     RUN,
@@ -262,7 +255,7 @@ def lives(called: Definition, choice: st.DataObject) -> list[Answer | None]:
         answer = choice.draw(ANSWERS | st.none())
         brought.append(answer)
         fact = (
-            executions.give_up(execution, called, NOON) or executions.take_over(execution, lease(), NOON)
+            ending.give_up(execution, called, NOON) or executions.take_over(execution, lease(), NOON)
             if answer is None
             else executions.conclude(execution, attempt(execution.attempts, answer), called, NOON, 0.5)
         )

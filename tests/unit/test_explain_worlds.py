@@ -9,8 +9,8 @@ import pytest
 
 from application.explanation.explainer import Explainer
 from application.explanation.occurrences import Occurrences
+from domain.attempt import Answered
 from domain.definition import CatchUp, Overlap, RetryPolicy, SuccessPolicy
-from domain.facts import Answered
 from tests.support.given import NOON, after
 from tests.support.scheduler import World
 from tests.support.telling import codes, named, policy, rule, said

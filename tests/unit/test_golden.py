@@ -15,6 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from application.ports import Meta
+from domain.attempt import Answered, Attempt, Unanswered
 from domain.definition import (
     Action,
     CatchUp,
@@ -28,9 +29,7 @@ from domain.definition import (
     SuccessPolicy,
 )
 from domain.facts import (
-    Answered,
     AnyFact,
-    Attempt,
     AttemptFailed,
     AttemptStarted,
     ExecutionCancelled,
@@ -50,7 +49,6 @@ from domain.facts import (
     TaskPaused,
     TaskResumed,
     TaskUpdated,
-    Unanswered,
 )
 from infrastructure.event_store.mapper import FACT_TYPES, Envelope, decode, encode
 

@@ -10,9 +10,8 @@ from uuid import UUID
 import pytest
 
 from application.ports import Group, Meta, NewFact
+from domain.attempt import Answered, Attempt
 from domain.facts import (
-    Answered,
-    Attempt,
     AttemptFailed,
     ExecutionCancelled,
     ExecutionFailed,

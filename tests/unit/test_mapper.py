@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from application.ports import Meta
 from domain import facts
+from domain.attempt import Answered, Attempt, Unanswered
 from domain.definition import (
     Action,
     CatchUp,
@@ -30,8 +31,6 @@ from domain.definition import (
     SuccessPolicy,
 )
 from domain.facts import (
-    Answered,
-    Attempt,
     AttemptFailed,
     AttemptStarted,
     ExecutionCancelled,
@@ -52,7 +51,6 @@ from domain.facts import (
     TaskPaused,
     TaskResumed,
     TaskUpdated,
-    Unanswered,
 )
 from infrastructure.event_store.mapper import FACT_TYPES, FactMapper, StoredFact, UnknownTopic, decode, encode
 from tests.support.groups import NOON, cancelled, created, meta

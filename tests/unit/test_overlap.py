@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from domain import overlap
 from domain.catching_up import MAX_SKIPPED
 from domain.claiming import Claim, Claimant, claim
-from domain.definition import CatchUp, Definition, Overlap
+from domain.definition import CatchUp, Definition, OneOff, Overlap
 from domain.due import Due
 from domain.execution import Execution
 from domain.facts import ExecutionFact, ExecutionQueued, ExecutionSkipped, ExecutionStarted, OccurrenceKind
@@ -31,6 +31,7 @@ from tests.support.given import (
     given_execution,
     occurrence,
     queued,
+    skipped,
     started,
     succeeded,
 )
@@ -214,10 +215,14 @@ LAST = every(60, end_at=NOON)
         (had("backfill"), 0, "succeeded"),
         (had("backfill", succeeded()), 0, "succeeded"),
         (had("backfill", failed()), 0, "failed"),
-        (had("backfill", failed()), 3, "succeeded"),
+        (had("backfill", failed()), 3, "failed"),
+        (had("backfill", skipped()), 0, "failed"),
+        (had("backfill", skipped()), 3, "succeeded"),
+        (had("scheduled", succeeded()), 0, "succeeded"),
+        (had("scheduled", failed()), 3, "failed"),
     ],
 )
-def test_a_schedule_ends_where_its_last_occurrence_was_run_out_of_turn(
+def test_a_schedule_ends_where_its_last_occurrence_was_run_before_its_turn(
     policy: Overlap, last: Execution, runs: int, outcome: str
 ) -> None:
     ending = claimed(policy, Going((RUN,)), trigger=LAST, runs=runs)
@@ -228,9 +233,19 @@ def test_a_schedule_ends_where_its_last_occurrence_was_run_out_of_turn(
 
 
 @pytest.mark.parametrize("policy", [Overlap(), Overlap(mode="skip")])
-def test_a_last_occurrence_that_was_claimed_in_turn_ends_its_schedule_itself(policy: Overlap) -> None:
+def test_a_last_occurrence_that_was_claimed_in_turn_and_goes_on_ends_its_schedule_itself(
+    policy: Overlap,
+) -> None:
     ending = claimed(policy, Going((RUN,)), trigger=LAST)
     rest = ending.without({NEW: had("scheduled")}, standing(definition(trigger=LAST)))
+    assert (rest.facts(), rest.end, rest.next_run_at) == ([], None, None)
+
+
+def test_a_backfill_that_goes_on_and_is_all_there_is_ends_its_task_itself() -> None:
+    once = OneOff(datetime=NOON)
+    rest = claimed(Overlap(), Going(), trigger=once).without(
+        {NEW: had("backfill")}, standing(definition(trigger=once))
+    )
     assert (rest.facts(), rest.end, rest.next_run_at) == ([], None, None)
 
 

@@ -22,7 +22,7 @@ from tests.support.entries import (
 )
 
 if TYPE_CHECKING:
-    from domain.facts import Attempt
+    from domain.attempt import Attempt
     from projections.result_rows import ResultRow
 
 LACKING = 'the body does not contain "done"'

@@ -204,11 +204,18 @@ def test_a_requested_execution_starts_from_the_task_as_it_is() -> None:
     assert (running.version, running.attempts) == (2, 1)
 
 
-def test_a_requested_execution_of_a_task_that_is_over_is_cancelled() -> None:
+def test_a_requested_execution_of_a_task_that_was_completed_meanwhile_starts_all_the_same() -> None:
     execution = given_execution(wanted()).state
     assert isinstance(execution, Requested)
     fact = requesting.start(execution, given(created(), completed()).state, lease(), NOON)
-    reason = "the task was completed before a scheduler took it"
+    assert isinstance(fact, ExecutionStarted)
+
+
+def test_a_requested_execution_of_a_task_that_was_cancelled_meanwhile_is_cancelled() -> None:
+    execution = given_execution(wanted()).state
+    assert isinstance(execution, Requested)
+    fact = requesting.start(execution, given(created(), cancelled()).state, lease(), NOON)
+    reason = "the task was cancelled before a scheduler took it"
     assert fact == ExecutionCancelled(at=NOON, task_id=TASK, reason=reason)
 
 

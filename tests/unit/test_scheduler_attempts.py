@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime
 
-    from domain.facts import Attempt, ExecutionFailed
+    from domain.attempt import Attempt
+    from domain.facts import ExecutionFailed
 
 
 def job(number: int, send_at: datetime, priority: int = 5) -> Job:

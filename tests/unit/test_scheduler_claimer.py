@@ -108,3 +108,16 @@ async def test_an_outage_pauses_the_claiming() -> None:
             await world.clock.reach(after(15))
         assert len(world.observed.claims) <= 10 / waiting.OUTAGE_PAUSE.total_seconds() + 2
         assert set(world.observed.claims) == {(0, 0)}
+
+
+async def test_what_falls_due_within_a_quantum_is_claimed_together_whatever_else_happens_before() -> None:
+    world = World()
+    for milliseconds in (0, 4, 9):
+        await world.create(at=after(5 + milliseconds / 1_000))
+    async with world.scheduler():
+        await world.clock.reach(after(4.985))
+        await world.create(at=after(100))  # news, but no reason to claim a part of it already
+        await world.clock.reach(after(4.989))
+        assert world.observed.claims == []
+        await world.clock.reach(after(5.1))
+    assert world.observed.claims == [(3, 0)]

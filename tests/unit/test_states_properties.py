@@ -9,14 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from domain import ending
 from domain import execution as executions
 from domain import task as tasks
+from domain.attempt import Answered, Attempt, Unanswered
 from domain.definition import Cron, Definition, Interval, OneOff, RetryPolicy, Trigger
+from domain.ending import MAX_LOST_ATTEMPTS
 from domain.errors import Refused
-from domain.execution import MAX_LOST_ATTEMPTS, Execution, Lease, Over, Running, Waiting
+from domain.execution import Execution, Lease, Over, Running, Waiting
 from domain.facts import (
-    Answered,
-    Attempt,
     AttemptFailed,
     AttemptStarted,
     ExecutionCancelled,
@@ -36,7 +37,6 @@ from domain.facts import (
     TaskPaused,
     TaskResumed,
     TaskUpdated,
-    Unanswered,
 )
 from domain.task import Scheduled, Task
 from tests.support.given import NOON, RUN, TASK, definition
@@ -201,7 +201,7 @@ def next_fact(execution: Running | Waiting, choice: st.DataObject, called: Defin
         case "renew":
             return executions.start_attempt(execution, lease, NOON)
         case _:
-            return executions.give_up(execution, called, NOON) or executions.take_over(execution, lease, NOON)
+            return ending.give_up(execution, called, NOON) or executions.take_over(execution, lease, NOON)
 
 
 @settings(deadline=None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from domain import task as tasks
-from domain.definition import Cron, Interval
+from domain.definition import Cron, Interval, OneOff
 from domain.errors import TaskAlreadyOver, VersionMismatch
 from domain.facts import TaskCancelled, TaskCompleted, TaskCreated, TaskFailuresCounted, TaskUpdated
 from domain.schedule import NothingAhead
@@ -34,6 +34,7 @@ from tests.support.given import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from domain.definition import Trigger
     from domain.facts import Occurrence, Outcome
     from domain.task import Task
 
@@ -167,6 +168,13 @@ def test_the_end_of_the_last_occurrence_up_to_end_at_is_the_end_of_the_task() ->
     task = given(created(trigger=bounded(end_at=after(150))))
     task.when(ending(occurrence(after(60)))).decides_nothing()
     task.when(ending(occurrence(after(120)), "failed")).decides(completed("failed"))
+
+
+@pytest.mark.parametrize("trigger", [bounded(end_at=after(60)), OneOff(datetime=NOON)])
+def test_the_end_of_a_backfill_is_that_of_the_task_only_if_it_is_all_there_is(trigger: Trigger) -> None:
+    end_of_it = ending(occurrence(after(60), kind="backfill"))
+    given(created(trigger=trigger)).when(end_of_it).decides_nothing()
+    given(created(at=after(60))).when(end_of_it).decides(completed())
 
 
 def test_the_end_of_the_last_run_is_the_end_of_the_task() -> None:
