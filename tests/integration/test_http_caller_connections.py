@@ -14,7 +14,7 @@ from domain.attempt import Answered
 from infrastructure.http_caller import AiohttpCaller, transport
 from tests.support.attempts import StoppedClock, failure, onward, outcome, until
 from tests.support.certificates import Identity, self_signed
-from tests.support.misbehaviour import Exchange
+from tests.support.misbehaviour import Crowd, Exchange
 from tests.support.receiver import Receiver
 
 if TYPE_CHECKING:
@@ -130,26 +130,16 @@ async def test_a_slow_host_leaves_room_for_others(receiver: Receiver) -> None:
 
 
 async def test_no_more_calls_are_on_the_wire_than_allowed() -> None:
-    under_way, crowds = 0, set()
-
-    async def count(exchange: Exchange) -> bool:
-        nonlocal under_way
-        under_way += 1
-        crowds.add(under_way)
-        await asyncio.sleep(0.02)
-        under_way -= 1
-        await exchange.answer(200)
-        return True
-
+    crowd = Crowd()
     async with (
-        Receiver(scripts={"count": count}) as one,
-        Receiver(scripts={"count": count}) as two,
+        Receiver(scripts={"count": crowd.answer}) as one,
+        Receiver(scripts={"count": crowd.answer}) as two,
         AiohttpCaller(clock=StoppedClock(), max_concurrency=3, max_per_host=2) as caller,
     ):
         urls = [one.url("/count"), two.url("/count")] * 6
         answers = await asyncio.gather(*(outcome(caller, url) for url in urls))
     assert all(isinstance(answer, Answered) for answer in answers)
-    assert max(crowds) == 3
+    assert crowd.most == 3
 
 
 async def test_a_refused_connection_says_so(caller: AiohttpCaller) -> None:

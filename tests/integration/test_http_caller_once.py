@@ -10,7 +10,7 @@ import pytest
 from domain.attempt import Answered
 from infrastructure.http_caller import AiohttpCaller
 from tests.support.attempts import StoppedClock, failure, onward, outcome, until
-from tests.support.misbehaviour import Exchange
+from tests.support.misbehaviour import Crowd
 from tests.support.receiver import Receiver
 
 if TYPE_CHECKING:
@@ -72,22 +72,12 @@ async def test_every_hop_of_it_has_a_connection_of_its_own(caller: HttpCaller, r
 
 
 async def test_it_shares_the_limits_with_all_other_calls() -> None:
-    under_way, crowds = 0, set()
-
-    async def count(exchange: Exchange) -> bool:
-        nonlocal under_way
-        under_way += 1
-        crowds.add(under_way)
-        await asyncio.sleep(0.02)
-        under_way -= 1
-        await exchange.answer(200)
-        return True
-
+    crowd = Crowd()
     async with (
-        Receiver(scripts={"count": count}) as receiver,
+        Receiver(scripts={"count": crowd.answer}) as receiver,
         AiohttpCaller(clock=StoppedClock(), max_per_host=3) as caller,
     ):
         url = receiver.url("/count")
         answers = await asyncio.gather(*(outcome(caller, url, once=bool(n % 2)) for n in range(12)))
     assert all(isinstance(answer, Answered) for answer in answers)
-    assert max(crowds) == 3
+    assert crowd.most == 3

@@ -230,3 +230,20 @@ SCRIPTS: dict[str, Script] = {
     ),
 }
 """First path segment → behaviour; the second one is its argument, as in /status/503."""
+
+
+class Crowd:
+    """Answers so slowly that calls meet, and remembers how many there were at most."""
+
+    def __init__(self) -> None:
+        self._under_way = 0
+        self.most = 0
+
+    async def answer(self, exchange: Exchange) -> bool:
+        """A script of the receiver."""
+        self._under_way += 1
+        self.most = max(self.most, self._under_way)
+        await asyncio.sleep(0.02)
+        self._under_way -= 1
+        await exchange.answer(200)
+        return True
