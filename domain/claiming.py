@@ -17,7 +17,7 @@ from domain.facts import ExecutionQueued, ExecutionSkipped, ExecutionStarted, Ta
 from domain.identity import execution_id
 from domain.overlap import NOTHING, Going
 from domain.schedule import spent
-from domain.task import completes
+from domain.task import Placed, ends_with
 
 type Begun = tuple[UUID, ExecutionStarted | ExecutionQueued]
 type Skipped = tuple[UUID, ExecutionSkipped]
@@ -43,7 +43,7 @@ class Claim(Struct, frozen=True, kw_only=True):
         """Those about its own executions, oldest first."""
         return [*self.skipped, *((self.begun,) if self.begun else ())]
 
-    def without(self, taken: Mapping[UUID, Execution], due: Due) -> Claim:
+    def without(self, taken: Mapping[UUID, Execution], due: Due, task: Placed) -> Claim:
         """What is left of the claim of `due` when some of its executions have their entries already.
 
         Users have had them run out of turn, or they were claimed before. A schedule whose last occurrence is
@@ -51,18 +51,20 @@ class Claim(Struct, frozen=True, kw_only=True):
         """
         skipped = tuple(one for one in self.skipped if one[0] not in taken)
         if self.begun is None or self.begun[0] not in taken:
-            return replace(self, skipped=skipped, end=self.end and _ended(self.end, taken, due))
+            return replace(self, skipped=skipped, end=self.end and _ended(self.end, taken, due, task))
         begun, fact = self.begun
         following = due.after(fact.occurrence.due_at)
         last = TaskCompleted(at=fact.at, outcome="failed", execution_id=begun) if following is None else None
-        end = last and _ended(last, taken, due)
+        end = last and _ended(last, taken, due, task)
         return Claim(skipped=skipped, begun=None, next_run_at=following, runs=due.runs, end=end)
 
 
-def _ended(end: TaskCompleted, taken: Mapping[UUID, Execution], due: Due) -> TaskCompleted | None:
+def _ended(
+    end: TaskCompleted, taken: Mapping[UUID, Execution], due: Due, task: Placed
+) -> TaskCompleted | None:
     """The end of a task with its last occurrence; None: one that goes on ends it by itself.
 
-    How that one ended decides; if it has not run, or still runs for a user, it is as in `_end`.
+    How that one ended decides; if it has not run, or goes on without ending its task, it is as in `_end`.
     """
     last = taken.get(end.execution_id)
     if last is None:
@@ -70,7 +72,7 @@ def _ended(end: TaskCompleted, taken: Mapping[UUID, Execution], due: Due) -> Tas
     if isinstance(last, Over):
         ran = last.status == "succeeded" or (due.runs > 0 and last.status != "failed")
         return replace(end, outcome="succeeded" if ran else "failed")
-    return None if completes(due.definition, last.occurrence) else replace(end, outcome="succeeded")
+    return None if ends_with(task, last.occurrence) else replace(end, outcome="succeeded")
 
 
 class Claimant(Struct, frozen=True):

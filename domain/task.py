@@ -253,9 +253,12 @@ def ends_with(task: Placed, occurrence: Occurrence) -> bool:
     """Whether the end of an occurrence, whatever it was claimed from, is the end of the task as it is now."""
     if occurrence.task_version >= task.placed_in:
         return completes(task.definition, occurrence)
-    # Claimed from another trigger: that run does not count, and its instant may be none of this one's.
+    # Claimed from another trigger: that run does not count, its instant may be none of this one's, and what
+    # this one has before it may still have to be accounted for.
     foreign = replace(occurrence, run=0)
-    return completes(task.definition, foreign) and includes(task.definition.trigger, occurrence.due_at)
+    if occurrence.due_at > task.placed_at or not completes(task.definition, foreign):
+        return False
+    return includes(task.definition.trigger, occurrence.due_at)
 
 
 def _redefined(task: Task, fact: TaskUpdated) -> Task:

@@ -77,7 +77,7 @@ class Refusals:
 
         Users have had it run, or it was claimed before the last change of the trigger put the task there.
         """
-        bid.claim = bid.claim.without(elsewhere, bid.due)
+        bid.claim = bid.claim.without(elsewhere, bid.due, task)
         if bid.claim.begun is None:
             bid.replaced = ()
             if bid.job is not None:

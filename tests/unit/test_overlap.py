@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from domain.execution import Execution
 from domain.facts import ExecutionFact, ExecutionQueued, ExecutionSkipped, ExecutionStarted, OccurrenceKind
 from domain.identity import execution_id
 from domain.overlap import Going
+from domain.task import Scheduled, ends_with
 from tests.support.given import (
     MINUTE,
     NOON,
@@ -191,12 +192,26 @@ def test_a_task_whose_last_occurrence_overlaps_ends_by_it_and_has_succeeded() ->
 
 def test_what_users_have_had_run_is_left_out_of_what_is_appended() -> None:
     replacing = claimed(Overlap(mode="cancel_running"), Going((RUN,)))
-    rest = replacing.without({NEW: had("backfill")}, standing(definition()))
+    rest = replacing.without({NEW: had("backfill")}, standing(definition()), placed(definition()))
     assert (rest.facts(), rest.replaced, rest.next_run_at, rest.end) == ([], (), NOON + MINUTE, None)
 
 
 def standing(known: Definition, runs: int = 0) -> Due:
     return Due(task_id=TASK, version=1, namespace="default", definition=known, due_at=NOON, runs=runs)
+
+
+def placed(known: Definition, at: datetime = NOON, version: int = 1) -> Scheduled:
+    """The task, put at an instant by its version."""
+    return Scheduled(
+        id=TASK,
+        namespace="default",
+        definition=known,
+        version=version,
+        created_at=NOON,
+        updated_at=NOON,
+        placed_at=at,
+        placed_in=version,
+    )
 
 
 def had(kind: OccurrenceKind, *more: ExecutionFact) -> Execution:
@@ -226,7 +241,8 @@ def test_a_schedule_ends_where_its_last_occurrence_was_run_before_its_turn(
     policy: Overlap, last: Execution, runs: int, outcome: str
 ) -> None:
     ending = claimed(policy, Going((RUN,)), trigger=LAST, runs=runs)
-    rest = ending.without({NEW: last}, standing(definition(trigger=LAST), runs))
+    known = definition(trigger=LAST)
+    rest = ending.without({NEW: last}, standing(known, runs), placed(known))
     assert (rest.facts(), rest.next_run_at) == ([], None)
     assert rest.end is not None
     assert (rest.end.outcome, rest.end.execution_id) == (outcome, NEW)
@@ -237,14 +253,16 @@ def test_a_last_occurrence_that_was_claimed_in_turn_and_goes_on_ends_its_schedul
     policy: Overlap,
 ) -> None:
     ending = claimed(policy, Going((RUN,)), trigger=LAST)
-    rest = ending.without({NEW: had("scheduled")}, standing(definition(trigger=LAST)))
+    known = definition(trigger=LAST)
+    rest = ending.without({NEW: had("scheduled")}, standing(known), placed(known))
     assert (rest.facts(), rest.end, rest.next_run_at) == ([], None, None)
 
 
 def test_a_backfill_that_goes_on_and_is_all_there_is_ends_its_task_itself() -> None:
     once = OneOff(datetime=NOON)
+    known = definition(trigger=once)
     rest = claimed(Overlap(), Going(), trigger=once).without(
-        {NEW: had("backfill")}, standing(definition(trigger=once))
+        {NEW: had("backfill")}, standing(known), placed(known)
     )
     assert (rest.facts(), rest.end, rest.next_run_at) == ([], None, None)
 
@@ -252,6 +270,18 @@ def test_a_backfill_that_goes_on_and_is_all_there_is_ends_its_task_itself() -> N
 def test_the_end_of_a_schedule_stays_when_something_before_its_last_occurrence_was_run_out_of_turn() -> None:
     trigger = every(60, end_at=after(60))
     ending = claimed(Overlap(mode="skip"), Going((RUN,)), late=61, trigger=trigger)
-    rest = ending.without({NEW: had("backfill")}, standing(definition(trigger=trigger)))
+    known = definition(trigger=trigger)
+    rest = ending.without({NEW: had("backfill")}, standing(known), placed(known))
     assert [fact.occurrence.due_at for _, fact in rest.facts()] == [after(60)]
     assert rest.end == ending.end is not None
+
+
+def test_a_run_of_an_earlier_schedule_does_not_end_one_that_it_is_the_last_instant_of() -> None:
+    known = definition(trigger=every(60, end_at=NOON))
+    task = placed(known, NOON - MINUTE, version=2)  # the clock was set back before the update
+    assert not ends_with(task, occurrence())
+    ending = claimed(Overlap(), Going(), trigger=known.trigger)
+    rest = ending.without({NEW: had("scheduled")}, standing(known), task)
+    assert (rest.facts(), rest.next_run_at) == ([], None)
+    assert rest.end is not None
+    assert (rest.end.outcome, rest.end.execution_id) == ("succeeded", NEW)
