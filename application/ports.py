@@ -67,6 +67,11 @@ class Recorded(Struct, frozen=True, kw_only=True):
 type Patience = Literal["prompt", "patient", "gathered"]
 
 
+type Answer = int | Exception | None
+"""Of the log to one group of several: its last position; None: a stream or guard has moved on; or the error
+that it alone is refused with, as one that cannot be stored."""
+
+
 class LogUnavailable(Exception):
     """The database does not answer; nothing is known to be stored. Try again shortly."""
 
@@ -91,6 +96,15 @@ class EventLog(Protocol):
         `prompt` appends at once and raises `LogUnavailable` when the log stays away for some seconds (it may
         still hold the group then); `patient` waits through any outage; `gathered` does too, and lets the
         group wait a few milliseconds for others.
+        """
+        ...
+
+    def append_all(
+        self, groups: Sequence[Group], *, patience: Patience = "prompt"
+    ) -> Awaitable[Sequence[Answer]]:
+        """Append each of several groups as `append` does, and answer all of them together, in their order.
+
+        After `LogUnavailable` the log may hold any of them.
         """
         ...
 

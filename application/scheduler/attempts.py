@@ -15,7 +15,7 @@ from domain import ending
 from domain import execution as executions
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
     from application.scheduler.context import Context
@@ -40,7 +40,7 @@ class Attempts:
         self,
         context: Context,
         reclaim: Reclaim,
-        settle: Callable[[Job, Attempt], Awaitable[None]],
+        settle: Callable[[Sequence[tuple[Job, Attempt]]], Awaitable[None]],
         close: Callable[[Job, ExecutionFailed], Awaitable[None]],
         concurrency: int,
     ) -> None:
@@ -60,7 +60,9 @@ class Attempts:
         self._arrived = asyncio.Event()
         self._free = asyncio.Semaphore(0)
         self._in_flight = 0
+        self._brought: list[tuple[Job, Attempt]] = []
         self._unrecorded = 0
+        self._room = asyncio.Event()
         self._group = asyncio.TaskGroup()
 
     def start(self, job: Job) -> None:
@@ -123,19 +125,23 @@ class Attempts:
         if attempt is None:
             self._work.done(job)
             return
+        self._brought.append((job, attempt))
         self._unrecorded += 1
-        recording = self._record(job, attempt)
-        if self._unrecorded > MAX_UNRECORDED:
-            await recording
-        else:
-            self._group.create_task(recording)
+        if len(self._brought) == 1:
+            self._group.create_task(self._record())
+        while self._unrecorded > MAX_UNRECORDED:
+            self._room.clear()
+            await self._room.wait()
 
-    async def _record(self, job: Job, attempt: Attempt) -> None:
+    async def _record(self) -> None:
+        """What comes in the same turn of the event loop is recorded together."""
+        await asyncio.sleep(0)
+        brought, self._brought = self._brought, []
         try:
-            if not await apart("recording execution", job.execution.id, self._settle(job, attempt)):
-                self._work.done(job)
+            await self._settle(brought)
         finally:
-            self._unrecorded -= 1
+            self._unrecorded -= len(brought)
+            self._room.set()
 
     async def _call(self, job: Job) -> Attempt | None:
         """What the call brought; None when the job was stopped meanwhile."""

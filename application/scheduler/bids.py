@@ -18,11 +18,11 @@ from domain.facts import ExecutionStarted
 from domain.overlap import NOTHING, Going, give_way
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
-    from application.ports import Group
+    from application.ports import Answer, Group
     from application.scheduler.context import Context
     from application.scheduler.due_index import Entry
     from application.scheduler.node import Node
@@ -79,21 +79,32 @@ class Bids:
         self._doubts: dict[UUID, tuple[ExecutionStarted, Due]] = {}
         self.next_look: datetime | None = None
 
-    async def append(self, bid: Bid) -> bool:
-        """Whether the log accepts a bid: not when the task has changed, or an occurrence is taken.
+    async def append_all(self, bids: Sequence[Bid]) -> Sequence[bool | Exception]:
+        """Whether the log accepts each: not when the task has changed, or an occurrence is taken.
 
-        Raises `LogUnavailable`.
+        An error is that of one bid alone. Raises `LogUnavailable`.
         """
         try:
-            position = await self._log.append(self._group(bid))
+            answers = await self._log.append_all([self._group(bid) for bid in bids])
         except LogUnavailable:
-            self._doubt(bid)
+            for bid in bids:
+                self._doubt(bid)
             raise
-        if position is None:
-            return False
-        for execution_id, _ in bid.claim.facts():  # an earlier bid for the same is not in the log
-            self._doubts.pop(execution_id, None)
-        self._enter(bid, position)
+        return [self._answered(bid, answer) for bid, answer in zip(bids, answers, strict=True)]
+
+    async def append(self, bid: Bid) -> bool:
+        """Whether the log accepts a bid. Raises `LogUnavailable`, and what the bid is refused with."""
+        [accepted] = await self.append_all([bid])
+        if isinstance(accepted, Exception):
+            raise accepted
+        return accepted
+
+    def _answered(self, bid: Bid, answer: Answer) -> bool | Exception:
+        if not isinstance(answer, int):
+            return answer or False
+        for execution_id, _ in bid.claim.facts() if self._doubts else ():
+            self._doubts.pop(execution_id, None)  # an earlier bid for the same is not in the log
+        self._enter(bid, answer)
         return True
 
     def _group(self, bid: Bid) -> Group:

@@ -15,7 +15,7 @@ from application.scheduler.refusals import Refusals
 from application.scheduler.waiting import OUTAGE_PAUSE, UNABLE_PAUSE, first_of, to_its_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from application.scheduler.bids import Bid
@@ -31,6 +31,7 @@ MAX_READY = 1_000
 MAX_CONTESTED = 10
 # After a long downtime each task may have hundreds of missed occurrences to record.
 MAX_FACTS = 5_000
+WHAT = "claiming an occurrence of task"
 
 log = logging.getLogger(__name__)
 
@@ -133,15 +134,61 @@ class Claimer:
         async with self._turn:
             if not self._members.able():  # any more
                 self._index.settle(bid.entry, bid.due.due_at)
-            elif not await self._claim_all([bid]):
+            elif not await self._claim_contested(bid):
                 await self._clock.pause(OUTAGE_PAUSE)
         self.index_changed()
 
+    async def _claim_contested(self, bid: Bid) -> bool:
+        """Whether it was answered."""
+        confirmed: list[Bid] = []
+        try:
+            if not await apart(
+                "claiming an occurrence of task", bid.due.task_id, self._confirm(bid, confirmed)
+            ):
+                self._give_up(bid)
+        except LogUnavailable:
+            self._index.settle(bid.entry, bid.due.due_at)
+            return False
+        if not confirmed:
+            self._observer.claimed(0, 1)
+            return True
+        return await self._claim_all(confirmed)
+
+    async def _confirm(self, bid: Bid, confirmed: list[Bid]) -> None:
+        if await self._contests.confirm(bid):
+            confirmed.append(bid)
+
     async def _claim_all(self, bids: list[Bid]) -> bool:
         """Whether all were answered."""
-        answered = await asyncio.gather(*map(self._claim, bids))
+        for bid in bids:
+            if bid.job is not None:  # in hand before the log has it: a change right after is not overlooked
+                self._work.add(bid.job)
+        try:
+            answers = await self._bids.append_all(bids)
+        except BaseException as error:
+            for bid in bids:
+                self._let_go(bid)
+                self._index.settle(bid.entry, bid.due.due_at)
+            if not isinstance(error, LogUnavailable):
+                raise
+            self._observer.claimed(0, 0)
+            return False
+        return await self._go_on(bids, answers)
+
+    async def _go_on(self, bids: list[Bid], answers: Sequence[bool | Exception]) -> bool:
+        """Begin what was won, and find out about what was refused: whether that was answered as well."""
+        refused: list[Bid] = []
+        for bid, answer in zip(bids, answers, strict=True):
+            if answer is True:
+                self._begin(bid)
+            elif answer is False:
+                refused.append(bid)
+            else:
+                log.error("%s %s", WHAT, bid.due.task_id, exc_info=answer)
+                self._give_up(bid)
+        answered = await asyncio.gather(*map(self._look_why, refused)) if refused else []
         won = sum(bid.won for bid in bids)
-        self._observer.claimed(won, sum(answered) - won)
+        self._observer.claimed(won, len(bids) - won - answered.count(False))
         return all(answered)
 
     def _make_bids(self, entries: list[Entry], now: datetime) -> list[Bid]:
@@ -174,31 +221,33 @@ class Claimer:
             return None
         return bid
 
-    async def _claim(self, bid: Bid) -> bool:
-        """Append a bid and go on from the answer; False: there was none."""
+    async def _look_why(self, bid: Bid) -> bool:
+        """What the log says of a refused bid; False: nothing now."""
         try:
-            if not await apart("claiming an occurrence of task", bid.due.task_id, self._confirm(bid)):
-                self._index.remove(bid.due.task_id)
+            if not await apart(WHAT, bid.due.task_id, self._resolve(bid)):
+                self._give_up(bid)
         except LogUnavailable:
             self._index.settle(bid.entry, bid.due.due_at)
             return False
+        finally:
+            if not bid.won:
+                self._let_go(bid)
         return True
 
-    async def _confirm(self, bid: Bid) -> None:
-        if bid.claim.contested and not await self._contests.confirm(bid):
-            return
-        await self._append(bid)
+    async def _resolve(self, bid: Bid) -> None:
+        if await self._refusals.resolve(bid):
+            self._begin(bid)
 
-    async def _append(self, bid: Bid) -> None:
-        # In hand before the log has it: a change that commits right after the claim is not overlooked.
+    def _begin(self, bid: Bid) -> None:
+        bid.won = True
+        self._index.settle(bid.entry, bid.claim.next_run_at, bid.claim.runs)
         if bid.job is not None:
-            self._work.add(bid.job)
-        try:
-            bid.won = await self._bids.append(bid) or await self._refusals.resolve(bid)
-        finally:
-            if bid.job is not None and not bid.won:
-                self._work.done(bid.job)
-        if bid.won:
-            self._index.settle(bid.entry, bid.claim.next_run_at, bid.claim.runs)
-            if bid.job is not None:
-                self._start(bid.job)
+            self._start(bid.job)
+
+    def _give_up(self, bid: Bid) -> None:
+        self._index.remove(bid.due.task_id)
+        self._let_go(bid)
+
+    def _let_go(self, bid: Bid) -> None:
+        if bid.job is not None:
+            self._work.done(bid.job)

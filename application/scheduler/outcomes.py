@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+import asyncio
+import logging
+import sys
+from typing import TYPE_CHECKING, NamedTuple
 
-from application.ports import Unreadable
+from application.ports import Group, Unreadable
+from application.scheduler.apart import apart
 from application.scheduler.waiting import patiently
+from application.scheduler.work import Job
 from application.streams import claimed_version, fold_task, task_states
 from domain import execution as executions
 from domain import task as tasks
-from domain.consequences import consequences, outcome_of, possible
+from domain.consequences import Final, consequences, outcome_of, possible
 from domain.execution import Running, Waiting
-from domain.facts import (
-    AttemptFailed,
-    ExecutionFailed,
-    ExecutionSucceeded,
-    TaskCancelled,
-    TaskCompleted,
-    TaskPaused,
-)
+from domain.facts import AttemptFailed, TaskCancelled, TaskCompleted, TaskPaused
 from domain.schedule import ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from application.ports import Group, Recorded
+    from application.ports import Recorded
     from application.scheduler.context import Context
-    from application.scheduler.work import Job
     from domain.attempt import Attempt
-    from domain.consequences import Final
     from domain.definition import Definition
+
+log = logging.getLogger(__name__)
+
+
+class _Concluded(NamedTuple):
+    """What an attempt comes to, and how that is appended; `group` None: what follows has to be read first."""
+
+    job: Job
+    fact: AttemptFailed | Final
+    group: Group | None
 
 
 class Outcomes:
@@ -46,58 +52,99 @@ class Outcomes:
         self._chance = context.chance
         self._retry = retry
 
-    async def settle(self, job: Job, attempt: Attempt) -> None:
-        """Record one attempt; the job then waits for a retry or is done."""
+    async def settle(self, brought: Sequence[tuple[Job, Attempt]]) -> None:
+        """Record attempts, each apart from the others; its job then waits for a retry or is done."""
+        concluded = [one for job, attempt in brought if (one := self._concluded(job, attempt))]
+        plain = [one for one in concluded if one.group is not None]
+        others = [one for one in concluded if one.group is None]
+        await asyncio.gather(self._record(plain), *map(self._close_apart, others))
+
+    def _concluded(self, job: Job, attempt: Attempt) -> _Concluded | None:
         running = job.execution
         assert isinstance(running, Running)
-        fact = executions.conclude(running, attempt, job.definition, self._clock.now(), self._chance())
-        match fact:
-            case AttemptFailed():
-                await self._wait_for_retry(job, running, fact)
-            case ExecutionSucceeded() | ExecutionFailed():
-                await self.close(job, fact)
-            case _:
-                assert_never(fact)
+        try:
+            fact = executions.conclude(running, attempt, job.definition, self._clock.now(), self._chance())
+            return _Concluded(job, fact, self._expected(job, fact))
+        except Exception:  # whatever one of them holds, the others are recorded
+            self._lost(job, sys.exception())
+            return None
 
-    async def _wait_for_retry(self, job: Job, running: Running, fact: AttemptFailed) -> None:
-        group = self._node.group((running.id, running.version + 1, fact))
-        if await self._log.append(group, patience="gathered") is None:
+    def _expected(self, job: Job, fact: AttemptFailed | Final) -> Group | None:
+        """The group for an outcome of which the claim tells what follows; None: that has to be read."""
+        if isinstance(fact, AttemptFailed):
+            return self._node.group((job.execution.id, job.execution.version + 1, fact))
+        return None if _depends_on_task(job, fact) else self._expected_end(job, fact)
+
+    async def _record(self, plain: list[_Concluded]) -> None:
+        answers = await self._log.append_all([one.group for one in plain if one.group], patience="gathered")
+        refused: list[_Concluded] = []
+        for one, answer in zip(plain, answers, strict=True):
+            if isinstance(answer, int):
+                self._go_on(one)
+            elif answer is not None:
+                self._lost(one.job, answer)
+            elif isinstance(one.fact, AttemptFailed):
+                self._work.done(one.job)  # the log went on without us
+            else:
+                refused.append(one)
+        await asyncio.gather(*map(self._close_apart, refused))
+
+    def _go_on(self, one: _Concluded) -> None:
+        job, fact = one.job, one.fact
+        if isinstance(fact, AttemptFailed):
+            waiting = executions.evolve(job.execution, fact)
+            assert isinstance(waiting, Waiting)
+            job.execution = waiting
+            self._retry(job)
+        else:
+            assert one.group is not None
+            self._ended(job, fact, one.group)
             self._work.done(job)
-            return
-        waiting = executions.evolve(running, fact)
-        assert isinstance(waiting, Waiting)
-        job.execution = waiting
-        self._retry(job)
+
+    def _lost(self, job: Job, error: BaseException | None) -> None:
+        """Its lease runs out, and then whoever looks goes on with it."""
+        log.error("recording execution %s", job.execution.id, exc_info=error)
+        self._work.done(job)
+
+    async def _close_apart(self, one: _Concluded) -> None:
+        assert not isinstance(one.fact, AttemptFailed)
+        await apart("recording execution", one.job.execution.id, self._close(one.job, one.fact, one.group))
 
     async def close(self, job: Job, fact: Final) -> None:
         """Record the end of an execution and what follows from it for its task.
 
         Nothing is recorded when the log went on without us: another node took the execution over.
         """
+        await self._close(job, fact, None)
+
+    async def _close(self, job: Job, fact: Final, refused: Group | None) -> None:
         try:
-            if recorded := await self._closed(job, fact):
-                self._ongoing.ended(job.task_id, job.execution.id, job.execution.version + 1)
-                self._tell(job, fact, recorded)
+            if recorded := await self._closed(job, fact, refused):
+                self._ended(job, fact, recorded)
         finally:
             self._work.done(job)
 
-    def _tell(self, job: Job, fact: Final, recorded: Group) -> None:
+    def _ended(self, job: Job, fact: Final, recorded: Group) -> None:
+        self._ongoing.ended(job.task_id, job.execution.id, job.execution.version + 1)
         self._observer.finished(job.execution.occurrence, fact)
         for new in recorded.facts:
             if isinstance(new.fact, TaskPaused | TaskCancelled):
                 self._observer.stopped(job.execution.occurrence, new.fact)
 
-    async def _closed(self, job: Job, fact: Final) -> Group | None:
-        """What the log has accepted; None: it went on without us."""
-        group = (
-            await self._end_now(job, fact) if _depends_on_task(job, fact) else self._expected_end(job, fact)
-        )
-        while await self._log.append(group, patience="gathered") is None:
+    async def _closed(self, job: Job, fact: Final, refused: Group | None) -> Group | None:
+        """What the log has accepted; None: it went on without us. `refused` is what it has not."""
+        if refused is None:
+            known = not _depends_on_task(job, fact)
+            group = self._expected_end(job, fact) if known else await self._end_now(job, fact)
+            if await self._log.append(group, patience="gathered") is not None:
+                return group
+        while True:
             events = await patiently(self._clock, lambda: self._log.read_stream(job.execution.id))
             if len(events) != job.execution.version:
                 return None
             group = await self._end_now(job, fact)
-        return group
+            if await self._log.append(group, patience="gathered") is not None:
+                return group
 
     def _expected_end(self, job: Job, fact: Final) -> Group:
         """With the task's end if nothing has changed since the claim: the log refuses it otherwise."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 from psycopg import AsyncConnection
 
-from application.ports import Group, LogUnavailable, Patience
+from application.ports import Answer, Group, LogUnavailable, Patience
 from infrastructure.event_store import arrays
 from infrastructure.event_store.outage import AWAY, TOO_LARGE, first_line
-from infrastructure.event_store.pending import MAX_EVENTS, Pending, Queue
+from infrastructure.event_store.pending import MAX_EVENTS, Answers, Pending, Queue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,24 +80,37 @@ class Appender:
         await self._disconnect()
         self._queue.fail_all(LogUnavailable("the service is stopping"))
 
-    async def append(self, group: Group, *, patience: Patience = "prompt") -> int | None:
-        """See `application.ports.EventLog.append`."""
+    async def append_all(self, groups: Sequence[Group], *, patience: Patience = "prompt") -> Sequence[Answer]:
+        """See `application.ports.EventLog.append_all`."""
         if self._stopped:
             raise LogUnavailable("the service is stopping")
-        pending = Pending(group)
-        self._queue.add(pending)
+        if not groups:
+            return []
+        answers = Answers(len(groups))
+        for place, group in enumerate(groups):
+            try:
+                self._queue.add(Pending(group, answers, place))
+            except ValueError as error:  # it holds text that is not Unicode
+                answers.give(place, error)
         if patience == "gathered" and len(self._queue) < MAX_EVENTS // 2:
             self._gather()
         else:
             self._wake.set()
         if patience != "prompt":
-            return await pending.answer
+            return await answers.future
         try:
-            # Whoever stops waiting cancels the answer, and the queue drops what nobody waits for.
+            # Whoever stops waiting cancels the answers, and the queue drops what nobody waits for.
             async with asyncio.timeout(PROMPT_SECONDS):
-                return await pending.answer
+                return await answers.future
         except TimeoutError:
             raise LogUnavailable("the database did not answer in time") from None
+
+    async def append(self, group: Group, *, patience: Patience = "prompt") -> int | None:
+        """See `application.ports.EventLog.append`."""
+        [answer] = await self.append_all([group], patience=patience)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _gather(self) -> None:
         """Begin to gather, unless that has begun: what comes until then goes into one call."""
@@ -143,7 +156,7 @@ class Appender:
                     if own is not None:
                         accepted[index] = own
         for index, pending in enumerate(batch):
-            pending.succeed(accepted.get(index))
+            pending.answer(accepted.get(index))
         self._observe(batch, accepted, perf_counter() - started)
 
     def _observe(self, batch: Sequence[Pending], accepted: dict[int, int], seconds: float) -> None:
@@ -182,7 +195,7 @@ class Appender:
             self._queue.put_back(batch)
             return
         log.error("the database refuses a group", error=first_line(error))
-        batch[0].fail(error)
+        batch[0].answer(error)
 
     async def _connected(self) -> AsyncConnection:
         if self._connection is None or self._connection.closed:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from application.ports import Group, LogUnavailable, Meta, Patience, Recorded, Undecodable
+from application.ports import Answer, Group, LogUnavailable, Meta, Patience, Recorded, Undecodable
 from infrastructure.event_store.mapper import decode
 from infrastructure.event_store.outage import AWAY, first_line
 
@@ -90,6 +90,12 @@ class PostgresEventLog:
     def append(self, group: Group, *, patience: Patience = "prompt") -> Awaitable[int | None]:
         """See `application.ports.EventLog`."""
         return self._appender.append(group, patience=patience)
+
+    def append_all(
+        self, groups: Sequence[Group], *, patience: Patience = "prompt"
+    ) -> Awaitable[Sequence[Answer]]:
+        """See `application.ports.EventLog`."""
+        return self._appender.append_all(groups, patience=patience)
 
     async def read_stream(self, stream: UUID) -> Sequence[Recorded]:
         """See `application.ports.EventLog`."""

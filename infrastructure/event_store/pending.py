@@ -4,53 +4,86 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from infrastructure.event_store.mapper import encode
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
-    from application.ports import Group
+    from application.ports import Answer, Group
 
 MAX_EVENTS = 1_000
 MAX_BYTES = 8 * 1024 * 1024
 
 
-@dataclass(slots=True, eq=False)
+class Answers:
+    """What becomes of groups that were handed over together; their caller awaits all of it in `future`."""
+
+    __slots__ = ("_given", "_missing", "future")
+
+    def __init__(self, count: int) -> None:
+        self.future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        self._given: list[Answer] = [None] * count
+        self._missing = count
+
+    def give(self, place: int, answer: Answer) -> None:
+        """Answer one of them; the caller may have left."""
+        self._given[place] = answer
+        self._missing -= 1
+        if self._missing == 0 and not self.future.done():
+            self.future.set_result(self._given)
+
+    def refuse(self, error: Exception) -> None:
+        """Answer all of them by an exception, unless the caller has left."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
 class Pending:
-    """A group and the future that its caller awaits.
+    """A group, at its place among those that `answers` is about.
 
     `tried`: an earlier call with it was not answered. `alone`: it goes into a call of its own, because the
-    database refused a call that held it.
+    database refused a call that held it. Streams are named by their numbers, which are quicker to compare.
     """
 
-    group: Group
-    answer: asyncio.Future[int | None] = field(init=False)
-    states: list[bytes] = field(init=False)
-    size: int = field(init=False)
-    streams: frozenset[UUID] = field(init=False)
-    touched: frozenset[UUID] = field(init=False)
-    tried: bool = False
-    alone: bool = False
+    __slots__ = (
+        "_answered",
+        "_answers",
+        "_place",
+        "alone",
+        "group",
+        "size",
+        "states",
+        "streams",
+        "touched",
+        "tried",
+    )
 
-    def __post_init__(self) -> None:
-        self.answer = asyncio.get_running_loop().create_future()
-        self.states = [encode(new.fact, self.group.meta) for new in self.group.facts]
+    def __init__(self, group: Group, answers: Answers, place: int) -> None:
+        self.group = group
+        self._answers = answers
+        self._place = place
+        self._answered = False
+        self.states = [encode(new.fact, group.meta) for new in group.facts]
         self.size = sum(map(len, self.states))
-        self.streams = frozenset(new.stream for new in self.group.facts)
-        self.touched = self.streams.union(guard.stream for guard in self.group.guards)
+        self.streams = {new.stream.int for new in group.facts}
+        self.touched = self.streams.union([guard.stream.int for guard in group.guards])
+        self.tried = False
+        self.alone = False
 
-    def succeed(self, position: int | None) -> None:
-        """Answer the caller, unless it has left."""
-        if not self.answer.done():
-            self.answer.set_result(position)
+    @property
+    def over(self) -> bool:
+        """Whether it is answered, or nobody waits for that any more."""
+        return self._answered or self._answers.future.done()
 
-    def fail(self, error: Exception) -> None:
-        """Refuse the caller, unless it has left."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
+    def answer(self, answer: Answer) -> None:
+        """Tell the caller what becomes of it, once: its last position; None when the log refuses it."""
+        if not self._answered:
+            self._answered = True
+            self._answers.give(self._place, answer)
+
+    def refuse(self, error: Exception) -> None:
+        """Answer it, and all that were handed over with it, by an exception."""
+        self._answers.refuse(error)
 
 
 class Queue:
@@ -74,13 +107,13 @@ class Queue:
         """The next groups in order; one that meets a stream of an earlier one waits for the next call."""
         batch: list[Pending] = []
         later: list[Pending] = []
-        written: set[UUID] = set()
-        touched: set[UUID] = set()
+        written: set[int] = set()
+        touched: set[int] = set()
         room, space = MAX_EVENTS, MAX_BYTES
         # A long run of groups on one stream is not searched to its end for every one of them.
         while self._waiting and room > 0 and space > 0 and len(later) < MAX_EVENTS:
             pending = self._waiting.popleft()
-            if pending.answer.done():
+            if pending.over:
                 continue
             if pending.alone and batch:
                 later.append(pending)
@@ -102,4 +135,4 @@ class Queue:
     def fail_all(self, error: Exception) -> None:
         """Refuse everything that waits."""
         while self._waiting:
-            self._waiting.popleft().fail(error)
+            self._waiting.popleft().refuse(error)

@@ -226,3 +226,20 @@ async def test_every_patience_appends(log: EventLog, patience: str) -> None:
     )
     assert answers[0] is not None
     assert answers[1] is None
+
+
+async def test_groups_that_come_together_are_answered_together_in_their_order(log: EventLog) -> None:
+    taken, one, other = uuid4(), uuid4(), uuid4()
+    await log.append(group(taken, 1))
+    first, refused, unstorable, second = await log.append_all(
+        [group(one, 1), group(taken, 1), group(uuid4(), 1, created("\ud800")), group(other, 1)]
+    )
+    assert isinstance(first, int)
+    assert refused is None
+    assert isinstance(unstorable, ValueError)
+    assert isinstance(second, int)
+    assert places(await everything(log)) == [(taken, 1), (one, 1), (other, 1)]
+
+
+async def test_nothing_to_append_is_answered_at_once(log: EventLog) -> None:
+    assert list(await log.append_all([])) == []

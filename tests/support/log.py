@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
-from application.ports import Follower, Group, LogUnavailable, Patience, Recorded
+from application.ports import Answer, Follower, Group, LogUnavailable, Patience, Recorded
 from infrastructure.event_store.log import recorded
 from infrastructure.event_store.mapper import encode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
     from uuid import UUID
 
     from infrastructure.event_store.log import Row
@@ -31,6 +32,24 @@ async def following(follower: Follower, position: int) -> AsyncIterator[AsyncIte
         yield batches
     finally:
         await batches.aclose()
+
+
+async def append_each(
+    append: Callable[[Group], Awaitable[int | None]], groups: Sequence[Group]
+) -> Sequence[Answer]:
+    """`EventLog.append_all` by an `append` for each: all begin in their order, at once."""
+    if len(groups) == 1:
+        return [await _answer(append, groups[0])]
+    return await asyncio.gather(*(_answer(append, group) for group in groups))
+
+
+async def _answer(append: Callable[[Group], Awaitable[int | None]], group: Group) -> Answer:
+    try:
+        return await append(group)
+    except LogUnavailable:
+        raise
+    except Exception as error:
+        return error
 
 
 class MemoryLog:
@@ -87,6 +106,10 @@ class MemoryLog:
                 position = self.plant(new.stream, new.version, type(new.fact).topic, state)
         await asyncio.sleep(0)  # whoever appends gives way to others, as he does with a database
         return position
+
+    async def append_all(self, groups: Sequence[Group], *, patience: Patience = "prompt") -> Sequence[Answer]:
+        """See `application.ports.EventLog`."""
+        return await append_each(partial(self.append, patience=patience), groups)
 
     async def read_stream(self, stream: UUID) -> Sequence[Recorded]:
         """See `application.ports.EventLog`."""

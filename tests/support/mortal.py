@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from application.ports import LogUnavailable
@@ -12,6 +13,7 @@ from application.scheduler.context import Context
 from application.scheduler.scheduler import Scheduler
 from tests.support.fake_clock import ClockAhead
 from tests.support.fake_log import FakeFollower
+from tests.support.log import append_each
 from tests.support.scheduler import GRACE
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from application.ports import (
+        Answer,
         Beat,
         Call,
         DueTask,
@@ -87,6 +90,10 @@ class MortalNode:
         position = await self.world.log.append(group, patience=patience)
         await self._breathe()
         return position
+
+    async def append_all(self, groups: Sequence[Group], *, patience: Patience = "prompt") -> Sequence[Answer]:
+        """See `application.ports.EventLog`."""
+        return await append_each(partial(self.append, patience=patience), groups)
 
     async def read_stream(self, stream: UUID) -> Sequence[Recorded]:
         """See `application.ports.EventLog`."""

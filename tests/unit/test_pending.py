@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from application.ports import Group, Guard, LogUnavailable, NewFact
-from infrastructure.event_store.pending import MAX_EVENTS, Pending, Queue
+from infrastructure.event_store.pending import MAX_EVENTS, Answers, Pending, Queue
 from tests.support.groups import cancelled, meta
 
 if TYPE_CHECKING:
@@ -22,9 +22,10 @@ FOOTPRINTS = st.tuples(
 )
 
 
-def pending(writes: Sequence[UUID], guards: Sequence[UUID] = ()) -> Pending:
+def pending(writes: Sequence[UUID], guards: Sequence[UUID] = (), answers: Answers | None = None) -> Pending:
     facts = tuple(NewFact(stream, 1, cancelled()) for stream in writes)
-    return Pending(Group(facts=facts, guards=tuple(Guard(stream, 1) for stream in guards), meta=meta()))
+    group = Group(facts=facts, guards=tuple(Guard(stream, 1) for stream in guards), meta=meta())
+    return Pending(group, answers or Answers(1), 0)
 
 
 def meet(one: Pending, other: Pending) -> bool:
@@ -72,8 +73,9 @@ async def test_groups_that_only_guard_the_same_stream_go_together() -> None:
 
 
 async def test_a_group_that_nobody_waits_for_is_dropped() -> None:
-    gone, stays = pending([STREAMS[0]]), pending([STREAMS[0]])
-    gone.answer.cancel()
+    left = Answers(1)
+    gone, stays = pending([STREAMS[0]], answers=left), pending([STREAMS[0]])
+    left.future.cancel()
     assert batches_of([gone, stays], retried=False) == [[stays]]
 
 
@@ -90,11 +92,25 @@ async def test_a_run_on_one_stream_is_looked_through_only_so_far() -> None:
 
 async def test_a_queue_that_closes_refuses_whoever_still_waits() -> None:
     queue = Queue()
-    waits, gone = pending([STREAMS[0]]), pending([STREAMS[1]])
-    gone.answer.cancel()
-    queue.add(waits)
-    queue.add(gone)
+    stays, left = Answers(2), Answers(1)
+    queue.add(pending([STREAMS[0]], answers=stays))
+    queue.add(pending([STREAMS[0]], answers=stays))
+    queue.add(pending([STREAMS[1]], answers=left))
+    left.future.cancel()
     queue.fail_all(LogUnavailable("closing"))
-    assert isinstance(waits.answer.exception(), LogUnavailable)
-    assert gone.answer.cancelled()
+    assert isinstance(stays.future.exception(), LogUnavailable)
+    assert left.future.cancelled()
     assert len(queue) == 0
+
+
+async def test_only_the_first_answer_to_a_group_counts() -> None:
+    answers = Answers(2)
+    first, second = (
+        Pending(pending([stream]).group, answers, place) for place, stream in enumerate(STREAMS[:2])
+    )
+    first.answer(7)
+    first.answer(ValueError("too late"))
+    assert first.over
+    assert not second.over
+    second.answer(None)
+    assert await answers.future == [7, None]

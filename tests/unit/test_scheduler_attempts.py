@@ -21,7 +21,7 @@ from tests.support.given import NOON, RUN, after, definition, occurrence, starte
 from tests.support.scheduler import LEASE, World
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from datetime import datetime
 
     from domain.attempt import Attempt
@@ -43,7 +43,7 @@ async def attempts(
 ) -> AsyncIterator[Attempts]:
     """Attempts alone; nobody records their outcomes, but each waits until it is `recorded`."""
 
-    async def settle(_: Job, __: Attempt) -> None:
+    async def settle(_: Sequence[tuple[Job, Attempt]]) -> None:
         await (asyncio.sleep(0) if recorded is None else recorded())
 
     context = world.context()
