@@ -4,5 +4,6 @@ from infrastructure.event_store.appender import Appender
 from infrastructure.event_store.follower import PostgresFollower
 from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.event_store.mapper import FactMapper, StoredFact
+from infrastructure.event_store.own import OwnEvents
 
-__all__ = ["Appender", "FactMapper", "PostgresEventLog", "PostgresFollower", "StoredFact"]
+__all__ = ["Appender", "FactMapper", "OwnEvents", "PostgresEventLog", "PostgresFollower", "StoredFact"]

@@ -12,13 +12,14 @@ from psycopg import AsyncConnection
 from application.ports import Answer, Group, LogUnavailable, Patience
 from infrastructure.event_store import arrays
 from infrastructure.event_store.outage import AWAY, TOO_LARGE, first_line
-from infrastructure.event_store.pending import MAX_EVENTS, Answers, Pending, Queue
+from infrastructure.event_store.own import OwnEvents
+from infrastructure.event_store.pending import Answers, Pending, Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Set, Sized
 
 APPEND = (
-    b"SELECT accepted_group, last_position FROM append_events("
+    b"SELECT refused, first_position, recorded FROM append_groups("
     b"%s::int[], %s::uuid[], %s::bigint[], %s::text[], %s::bytea[], %s::int[], %s::uuid[], %s::bigint[])"
 )
 OWN_EVENT = (
@@ -29,7 +30,8 @@ OWN_EVENT = (
 )
 # The lock comes before the probes' snapshot only in READ COMMITTED, whatever a database's default is.
 READ_COMMITTED = "SET default_transaction_isolation TO 'read committed'"
-GATHER_SECONDS = 0.010
+# Longer than the scheduler's quantum: at a steady rate, outcomes go along with the next claims.
+GATHER_SECONDS = 0.015
 PROMPT_SECONDS = 4.0
 STATEMENT_SECONDS = 20.0
 BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -55,9 +57,13 @@ class Appender:
     hold the command's id.
     """
 
-    def __init__(self, dsn: str, observer: AppendObserver | None = None) -> None:
+    def __init__(
+        self, dsn: str, observer: AppendObserver | None = None, own: OwnEvents | None = None
+    ) -> None:
+        """`own` is told what has been appended."""
         self._dsn = dsn
         self._observer = observer
+        self._own = own or OwnEvents(max_bytes=0)
         self._queue = Queue()
         self._wake = asyncio.Event()
         self._gathering: asyncio.TimerHandle | None = None
@@ -89,13 +95,13 @@ class Appender:
         answers = Answers(len(groups))
         for place, group in enumerate(groups):
             try:
-                self._queue.add(Pending(group, answers, place))
+                self._queue.add(Pending(group, answers, place, hurry=patience != "gathered"))
             except ValueError as error:  # it holds text that is not Unicode
                 answers.give(place, error)
-        if patience == "gathered" and len(self._queue) < MAX_EVENTS // 2:
-            self._gather()
-        else:
+        if self._queue.hurries():
             self._wake.set()
+        else:
+            self._gather()
         if patience != "prompt":
             return await answers.future
         try:
@@ -122,11 +128,16 @@ class Appender:
         self._wake.set()
 
     async def _run(self) -> None:
+        """What came meanwhile and can wait is left to be gathered, or to go with what cannot."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while batch := self._queue.take():
+            if batch := self._queue.take():
                 await self._commit(batch)
+            if self._queue.hurries():
+                self._wake.set()
+            elif self._queue:
+                self._gather()
 
     async def _commit(self, batch: list[Pending]) -> None:
         try:
@@ -148,18 +159,31 @@ class Appender:
             retried = [pending for pending in batch if pending.tried]
             for pending in batch:
                 pending.tried = True
-            cursor = await connection.execute(APPEND, _arguments(batch), binary=True)
-            accepted: dict[int, int] = dict(await cursor.fetchall())
-            for index, pending in enumerate(batch):
-                if index not in accepted and pending in retried:
-                    own = await _own_position(connection, pending)
-                    if own is not None:
-                        accepted[index] = own
-        for index, pending in enumerate(batch):
-            pending.answer(accepted.get(index))
+            accepted = await self._append(connection, batch)
+            for pending in retried:
+                if pending not in accepted and (own := await _own_position(connection, pending)):
+                    accepted[pending] = own
+        for pending in batch:
+            pending.answer(accepted.get(pending))
         self._observe(batch, accepted, perf_counter() - started)
 
-    def _observe(self, batch: Sequence[Pending], accepted: dict[int, int], seconds: float) -> None:
+    async def _append(self, connection: AsyncConnection, batch: list[Pending]) -> dict[Pending, int]:
+        """The last position of each accepted group."""
+        asked = self._own.ask()
+        try:
+            cursor = await connection.execute(APPEND, _arguments(batch), binary=True)
+            row = await cursor.fetchone()
+            assert row is not None, "a function answers"
+            refused, first_position, recorded_at = row
+            accepted = _positions(batch, set(refused), first_position)
+            if first_position is not None:
+                size = sum(pending.size for pending in accepted)
+                self._own.add(first_position, recorded_at, (one.group for one in accepted), size)
+        finally:
+            asked.cancel()
+        return accepted
+
+    def _observe(self, batch: Sequence[Pending], accepted: Sized, seconds: float) -> None:
         self._failures = 0
         if self._outage:
             self._outage = False
@@ -224,6 +248,17 @@ def _arguments(batch: Sequence[Pending]) -> tuple[arrays.Array, ...]:
         arrays.uuids([guard.stream for _, guard in guards]),
         arrays.big_integers([guard.version for _, guard in guards]),
     )
+
+
+def _positions(batch: Sequence[Pending], refused: Set[int], first_position: int | None) -> dict[Pending, int]:
+    """The last position of each accepted group: they lie one behind the other."""
+    accepted: dict[Pending, int] = {}
+    position = (first_position or 1) - 1
+    for index, pending in enumerate(batch):
+        if index not in refused:
+            position += len(pending.group.facts)
+            accepted[pending] = position
+    return accepted
 
 
 async def _own_position(connection: AsyncConnection, pending: Pending) -> int | None:

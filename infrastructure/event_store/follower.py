@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
@@ -10,6 +11,7 @@ from psycopg import AsyncConnection
 
 from infrastructure.event_store.log import LogRewound, head, read_after
 from infrastructure.event_store.outage import AWAY, first_line
+from infrastructure.event_store.own import OwnEvents
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -31,8 +33,10 @@ class PostgresFollower:
     `dsn` must reach Postgres directly: a transaction-pooling proxy never delivers notifications.
     """
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, own: OwnEvents | None = None) -> None:
+        """`own` knows what this process has appended: it is told without being read."""
         self._dsn = dsn
+        self._own = own or OwnEvents()
 
     async def follow(self, position: int) -> AsyncIterator[Sequence[Recorded]]:
         """See `application.ports.Follower`. An empty batch says that all is read, once after each wait.
@@ -46,15 +50,16 @@ class PostgresFollower:
                 async with await _listening(self._dsn) as connection:
                     await _check_place(connection, position, last)
                     while True:
-                        async with asyncio.timeout(ANSWER_SECONDS):
-                            batch = await read_after(connection, position, BATCH)
+                        own = self._own.take(position)
+                        batch = own or await _read(connection, position)
                         away = False
                         yield batch
                         if batch:
                             last = batch[-1]
                             position = last.position
-                        if len(batch) < BATCH:
-                            await _notified(connection)
+                        if own or len(batch) < BATCH:
+                            await _news(connection, position)
+                            await self._own.answered()
             except AWAY as error:
                 if not away:
                     away = True
@@ -77,10 +82,28 @@ async def _check_place(connection: AsyncConnection, position: int, last: Recorde
     """What was read up to `position`, with `last` at its end, must still be the log's past."""
     async with asyncio.timeout(ANSWER_SECONDS):
         ends_at = await head(connection)
-        if ends_at < position or (last and list(await read_after(connection, position - 1, 1)) != [last]):
+        if ends_at < position or (last and not await _holds(connection, last)):
             raise LogRewound(ends_at, position)
 
 
-async def _notified(connection: AsyncConnection) -> None:
-    async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
-        pass
+async def _holds(connection: AsyncConnection, event: Recorded) -> bool:
+    """No two appends have the same command, so more than that need not be compared."""
+    found = await read_after(connection, event.position - 1, 1)
+    return [_place(one) for one in found] == [_place(event)]
+
+
+def _place(event: Recorded) -> tuple[object, ...]:
+    return event.position, event.stream, event.version, event.meta
+
+
+async def _read(connection: AsyncConnection, position: int) -> Sequence[Recorded]:
+    async with asyncio.timeout(ANSWER_SECONDS):
+        return await read_after(connection, position, BATCH)
+
+
+async def _news(connection: AsyncConnection, position: int) -> None:
+    """Return when there may be something behind a position. A notification tells up to where there is."""
+    async with contextlib.aclosing(connection.notifies(timeout=POLL_SECONDS)) as notifications:
+        async for told in notifications:
+            if not told.payload.isdigit() or int(told.payload) > position:
+                return

@@ -22,7 +22,7 @@ from application.scheduler.scheduler import Scheduler
 from application.tasks import TaskCommands
 from infrastructure.clock import SystemClock
 from infrastructure.database import pool, with_liveness
-from infrastructure.event_store import Appender, PostgresEventLog, PostgresFollower
+from infrastructure.event_store import Appender, OwnEvents, PostgresEventLog, PostgresFollower
 from infrastructure.http_caller import AiohttpCaller
 from infrastructure.metrics import Instruments
 from infrastructure.nodes import NodeTable, PostgresNodes
@@ -93,9 +93,10 @@ async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
     clock = SystemClock()
     task_log = TaskLog(settings.log_dir, on_dropped=instruments.log_dropped)
     dsn = with_liveness(settings.dsn())
+    own = OwnEvents()
     async with (
         pool(dsn, settings.db_max_connections) as connections,
-        Appender(dsn, instruments) as appender,
+        Appender(dsn, instruments, own) as appender,
         AiohttpCaller(
             clock=clock,
             max_concurrency=settings.max_concurrency,
@@ -120,7 +121,7 @@ async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
         engine = Scheduler(
             context,
             DueTasksOfReadModels(DueReader(connections)),
-            PostgresFollower(with_liveness(settings.direct_dsn())),
+            PostgresFollower(with_liveness(settings.direct_dsn()), own),
             PostgresNodes(connections, "scheduler"),
             concurrency=settings.max_concurrency,
             grace=timedelta(seconds=settings.shutdown_grace_seconds),
