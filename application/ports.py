@@ -64,7 +64,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
     recorded_at: datetime
 
 
-type Patience = Literal["prompt", "patient", "gathered"]
+type Patience = Literal["prompt", "patient"]
 
 
 type Answer = int | Exception | None
@@ -93,9 +93,8 @@ class EventLog(Protocol):
     def append(self, group: Group, *, patience: Patience = "prompt") -> Awaitable[int | None]:
         """Append and answer the group's last position; None when a stream or guard has moved on.
 
-        `prompt` appends at once and raises `LogUnavailable` when the log stays away for some seconds (it may
-        still hold the group then); `patient` waits through any outage; `gathered` does too, and lets the
-        group wait a few milliseconds for others.
+        `prompt` raises `LogUnavailable` when the log stays away for some seconds (it may still hold the group
+        then); `patient` waits through any outage.
         """
         ...
 
@@ -263,7 +262,7 @@ class Clock(Protocol):
         """The current instant, UTC, to the microsecond."""
         ...
 
-    async def sleep_until(self, instant: datetime) -> None:
+    def sleep_until(self, instant: datetime) -> Awaitable[None]:
         """Return at the instant, within a fraction of a millisecond, never before it.
 
         Sleepers follow the wall clock when it is set.

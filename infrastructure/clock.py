@@ -26,6 +26,8 @@ _FURTHEST_NS = 86_400 * 10**9
 _COARSE_NS = 1_500_000
 _LOOK_NS = 2 * 10**9
 
+_LEAST_ROOM = 64
+
 
 class SystemClock:
     """`application.ports.Clock` on CLOCK_REALTIME: when the clock is set, sleepers follow it.
@@ -40,20 +42,22 @@ class SystemClock:
         """The current instant, UTC, to the microsecond."""
         return datetime.now(UTC)
 
-    async def sleep_until(self, instant: datetime) -> None:
+    def sleep_until(self, instant: datetime) -> Future[None]:
         """Return at the instant, within a fraction of a millisecond, never before it.
 
         A past instant returns after one turn of the loop, so that one who is always late starves nobody.
         """
         due_ns = (instant - _EPOCH) // _MICROSECOND * 1_000
-        if time.time_ns() >= due_ns:
-            await asyncio.sleep(0)
-            return
         loop = asyncio.get_running_loop()
+        waiting = loop.create_future()
+        if time.time_ns() >= due_ns:
+            loop.call_soon(_wake_up, waiting)
+            return waiting
         sleepers = self._sleepers.get(loop)
         if sleepers is None:
             sleepers = self._sleepers[loop] = _Sleepers()
-        await sleepers.sleep_until(due_ns)
+        sleepers.add(due_ns, waiting)
+        return waiting
 
     def steady(self) -> timedelta:
         """Time since some fixed moment, which no setting of the wall clock changes."""
@@ -70,39 +74,37 @@ class _Sleepers:
     def __init__(self) -> None:
         self._heap: list[_Sleeper] = []
         self._number = 0
+        self._room = _LEAST_ROOM
         self._alarm = _new_alarm(self._wake)
 
-    async def sleep_until(self, due_ns: int) -> None:
+    def add(self, due_ns: int, waiting: Future[None]) -> None:
         self._number += 1
-        sleeper: _Sleeper = (due_ns, self._number, asyncio.get_running_loop().create_future())
+        sleeper: _Sleeper = (due_ns, self._number, waiting)
         heapq.heappush(self._heap, sleeper)
+        if len(self._heap) > self._room:
+            self._forget_the_cancelled()
         if self._heap[0] is sleeper:
             self._set_alarm()
-        try:
-            await sleeper[2]
-        except asyncio.CancelledError:
-            self._forget(sleeper)
-            raise
+
+    def _forget_the_cancelled(self) -> None:
+        """Once there are as many sleepers again as there were, so that it costs each of them little."""
+        self._heap = [sleeper for sleeper in self._heap if not sleeper[2].done()]
+        heapq.heapify(self._heap)
+        self._room = max(_LEAST_ROOM, 2 * len(self._heap))
 
     def _wake(self) -> None:
         now_ns = time.time_ns()
-        while self._heap and self._heap[0][0] <= now_ns:
-            _, _, waiting = heapq.heappop(self._heap)
-            if not waiting.done():
-                waiting.set_result(None)
+        while self._heap and (self._heap[0][0] <= now_ns or self._heap[0][2].done()):
+            _wake_up(heapq.heappop(self._heap)[2])
         self._set_alarm()
-
-    def _forget(self, sleeper: _Sleeper) -> None:
-        if sleeper not in self._heap:
-            return  # it was woken and cancelled in the same turn
-        was_first = self._heap[0] is sleeper
-        self._heap.remove(sleeper)
-        heapq.heapify(self._heap)
-        if was_first:
-            self._set_alarm()
 
     def _set_alarm(self) -> None:
         self._alarm.set(self._heap[0][0] if self._heap else None)
+
+
+def _wake_up(waiting: Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 class _Alarm(Protocol):

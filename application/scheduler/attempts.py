@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Who waits for the log to take an outcome makes no call meanwhile; beyond this many, workers do wait for it.
 MAX_UNRECORDED = 1_000
+# More outcomes than these hardly make an append any cheaper for each.
+MANY = 250
 
 
 class Attempts:
@@ -53,22 +55,28 @@ class Attempts:
         self._reclaim = reclaim
         self._settle = settle
         self._close = close
+        self._gather = context.gather
         self._concurrency = concurrency
         self._timed: list[tuple[datetime, int, Job]] = []
         self._serial = count()
         self._ready: list[tuple[int, datetime, int, Job]] = []
         self._arrived = asyncio.Event()
+        self._sleep: asyncio.Future[None] | None = None
         self._free = asyncio.Semaphore(0)
         self._in_flight = 0
         self._brought: list[tuple[Job, Attempt]] = []
         self._unrecorded = 0
         self._room = asyncio.Event()
+        self._full = asyncio.Event()
         self._group = asyncio.TaskGroup()
 
     def start(self, job: Job) -> None:
         """Send a claimed attempt at its instant, or as soon as a worker is free."""
         heapq.heappush(self._timed, (job.send_at, next(self._serial), job))
         self._arrived.set()
+        if self._sleep is not None and self._timed[0][2] is job:
+            sleep, self._sleep = self._sleep, None
+            sleep.cancel()
 
     def ready(self) -> int:
         """How many claimed attempts wait for their instant or for a worker."""
@@ -91,16 +99,25 @@ class Attempts:
 
     async def _dispatch(self) -> None:
         while True:
-            self._arrived.clear()
-            if not self._timed:
-                await self._arrived.wait()
+            if self._timed:
+                await self._alarm(self._timed[0][0])
             else:
-                await first_of(self._clock.sleep_until(self._timed[0][0]), self._arrived.wait())
+                self._arrived.clear()
+                await self._arrived.wait()
             now = self._clock.now()
             while self._timed and self._timed[0][0] <= now:
                 instant, serial, job = heapq.heappop(self._timed)
                 heapq.heappush(self._ready, (job.definition.priority, instant, serial, job))
                 self._free.release()
+
+    async def _alarm(self, instant: datetime) -> None:
+        """Return at the instant, or when something is to be sent before it."""
+        self._sleep = asyncio.ensure_future(self._clock.sleep_until(instant))
+        try:
+            await self._sleep
+        except asyncio.CancelledError:
+            if self._sleep is not None:  # not cut short by `start`: the scheduler stops
+                raise
 
     async def _worker(self) -> None:
         while True:
@@ -129,13 +146,20 @@ class Attempts:
         self._unrecorded += 1
         if len(self._brought) == 1:
             self._group.create_task(self._record())
+        elif len(self._brought) >= MANY:
+            self.flush()
         while self._unrecorded > MAX_UNRECORDED:
             self._room.clear()
             await self._room.wait()
 
+    def flush(self) -> None:
+        """Record now what is being gathered."""
+        self._full.set()
+
     async def _record(self) -> None:
-        """What comes in the same turn of the event loop is recorded together."""
-        await asyncio.sleep(0)
+        """What comes within a moment is recorded together."""
+        self._full.clear()
+        await first_of(self._clock.pause(self._gather), self._full.wait())
         brought, self._brought = self._brought, []
         try:
             await self._settle(brought)

@@ -42,8 +42,14 @@ class Claimer:
     What is contested has to be looked into first: that happens beside, so that nothing else is late by it.
     """
 
-    def __init__(self, context: Context, start: Callable[[Job], None], ready: Callable[[], int]) -> None:
-        """`ready` tells how many won claims wait for a free worker."""
+    def __init__(
+        self,
+        context: Context,
+        start: Callable[[Job], None],
+        ready: Callable[[], int],
+        along: Callable[[], None],
+    ) -> None:
+        """`ready` tells how many won claims wait for a free worker; `along` has others append along."""
         self._log = context.log
         self._clock = context.clock
         self._node = context.node
@@ -54,6 +60,7 @@ class Claimer:
         self._observer = context.observer
         self._start = start
         self._ready = ready
+        self._along = along
         self._bids = Bids(context, start)
         self._contests = Contests(context)
         self._refusals = Refusals(context, self._bids, self._contests)
@@ -163,6 +170,7 @@ class Claimer:
         for bid in bids:
             if bid.job is not None:  # in hand before the log has it: a change right after is not overlooked
                 self._work.add(bid.job)
+        self._along()
         try:
             answers = await self._bids.append_all(bids)
         except BaseException as error:

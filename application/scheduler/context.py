@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from application.scheduler.due_index import DueIndex
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
     from application.ports import Clock, EventLog, HttpCaller, SchedulerObserver
     from application.scheduler.node import Node
 
+# Longer than the claimer's quantum: at a steady rate, outcomes go along with the next claims.
+GATHER = timedelta(milliseconds=15)
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`chance` draws from 0…1: it spreads retries."""
+    """`chance` draws from 0…1: it spreads retries. An outcome may wait for others for as long as `gather`."""
 
     log: EventLog
     clock: Clock
@@ -27,6 +31,7 @@ class Context:
     observer: SchedulerObserver
     node: Node
     chance: Callable[[], float]
+    gather: timedelta = GATHER
     index: DueIndex = field(default_factory=DueIndex)
     work: Work = field(default_factory=Work)
     ongoing: Ongoing = field(default_factory=Ongoing)

@@ -76,7 +76,7 @@ class Outcomes:
         return None if _depends_on_task(job, fact) else self._expected_end(job, fact)
 
     async def _record(self, plain: list[_Concluded]) -> None:
-        answers = await self._log.append_all([one.group for one in plain if one.group], patience="gathered")
+        answers = await self._log.append_all([one.group for one in plain if one.group], patience="patient")
         refused: list[_Concluded] = []
         for one, answer in zip(plain, answers, strict=True):
             if isinstance(answer, int):
@@ -136,14 +136,14 @@ class Outcomes:
         if refused is None:
             known = not _depends_on_task(job, fact)
             group = self._expected_end(job, fact) if known else await self._end_now(job, fact)
-            if await self._log.append(group, patience="gathered") is not None:
+            if await self._log.append(group, patience="patient") is not None:
                 return group
         while True:
             events = await patiently(self._clock, lambda: self._log.read_stream(job.execution.id))
             if len(events) != job.execution.version:
                 return None
             group = await self._end_now(job, fact)
-            if await self._log.append(group, patience="gathered") is not None:
+            if await self._log.append(group, patience="patient") is not None:
                 return group
 
     def _expected_end(self, job: Job, fact: Final) -> Group:

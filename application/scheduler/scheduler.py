@@ -56,7 +56,7 @@ class Scheduler:
         self._attempts = Attempts(context, reclaim, outcomes.settle, outcomes.close, concurrency)
         start = self._attempts.start
         self._retries = Retries(context, reclaim, start, outcomes.close)
-        self._claimer = Claimer(context, start, self._attempts.ready)
+        self._claimer = Claimer(context, start, self._attempts.ready, self._attempts.flush)
         self._requests = Requests(context, start, self._attempts.ready)
         self._queues = Queues(context, start, self._attempts.ready)
         self._feed = Feed(context, due_tasks, follower, self._claimer, self._retries, self._requests)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from application.ports import LogUnavailable, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     from application.ports import Clock
 
@@ -18,7 +18,7 @@ OUTAGE_PAUSE = timedelta(milliseconds=500)
 UNABLE_PAUSE = timedelta(milliseconds=100)
 
 
-async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:
+async def first_of(*waits: Awaitable[object]) -> None:
     """Return once one of them returns, and cancel the others; an exception of the first goes through."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:

@@ -30,8 +30,6 @@ OWN_EVENT = (
 )
 # The lock comes before the probes' snapshot only in READ COMMITTED, whatever a database's default is.
 READ_COMMITTED = "SET default_transaction_isolation TO 'read committed'"
-# Longer than the scheduler's quantum: at a steady rate, outcomes go along with the next claims.
-GATHER_SECONDS = 0.015
 PROMPT_SECONDS = 4.0
 STATEMENT_SECONDS = 20.0
 BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -66,7 +64,6 @@ class Appender:
         self._own = own or OwnEvents(max_bytes=0)
         self._queue = Queue()
         self._wake = asyncio.Event()
-        self._gathering: asyncio.TimerHandle | None = None
         self._connection: AsyncConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._outage = False
@@ -95,13 +92,10 @@ class Appender:
         answers = Answers(len(groups))
         for place, group in enumerate(groups):
             try:
-                self._queue.add(Pending(group, answers, place, hurry=patience != "gathered"))
+                self._queue.add(Pending(group, answers, place))
             except ValueError as error:  # it holds text that is not Unicode
                 answers.give(place, error)
-        if self._queue.hurries():
-            self._wake.set()
-        else:
-            self._gather()
+        self._wake.set()
         if patience != "prompt":
             return await answers.future
         try:
@@ -118,26 +112,12 @@ class Appender:
             raise answer
         return answer
 
-    def _gather(self) -> None:
-        """Begin to gather, unless that has begun: what comes until then goes into one call."""
-        if self._gathering is None:
-            self._gathering = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._gathered)
-
-    def _gathered(self) -> None:
-        self._gathering = None
-        self._wake.set()
-
     async def _run(self) -> None:
-        """What came meanwhile and can wait is left to be gathered, or to go with what cannot."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if batch := self._queue.take():
+            while batch := self._queue.take():
                 await self._commit(batch)
-            if self._queue.hurries():
-                self._wake.set()
-            elif self._queue:
-                self._gather()
 
     async def _commit(self, batch: list[Pending]) -> None:
         try:

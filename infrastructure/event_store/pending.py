@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from application.ports import Answer, Group
 
 MAX_EVENTS = 1_000
-# Groups: more than these hardly make a call any cheaper for each.
-MANY = 500
 MAX_BYTES = 8 * 1024 * 1024
 
 
@@ -41,7 +39,7 @@ class Answers:
 
 
 class Pending:
-    """A group, at its place among those that `answers` is about; it is in no `hurry` when it can be gathered.
+    """A group, at its place among those that `answers` is about.
 
     `tried`: an earlier call with it was not answered. `alone`: it goes into a call of its own, because the
     database refused a call that held it. Streams are named by their numbers, which are quicker to compare.
@@ -53,7 +51,6 @@ class Pending:
         "_place",
         "alone",
         "group",
-        "hurry",
         "size",
         "states",
         "streams",
@@ -61,9 +58,8 @@ class Pending:
         "tried",
     )
 
-    def __init__(self, group: Group, answers: Answers, place: int, *, hurry: bool = True) -> None:
+    def __init__(self, group: Group, answers: Answers, place: int) -> None:
         self.group = group
-        self.hurry = hurry
         self._answers = answers
         self._place = place
         self._answered = False
@@ -95,24 +91,17 @@ class Queue:
 
     def __init__(self) -> None:
         self._waiting: deque[Pending] = deque()
-        self._hurrying = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def hurries(self) -> bool:
-        """Whether something in it is in a hurry, or there is so much that waiting for more gains nothing."""
-        return self._hurrying > 0 or len(self._waiting) >= MANY
-
     def add(self, pending: Pending) -> None:
         """Put it last."""
         self._waiting.append(pending)
-        self._hurrying += pending.hurry
 
     def put_back(self, batch: list[Pending]) -> None:
         """Put what `take` gave first again, in its order."""
         self._waiting.extendleft(reversed(batch))
-        self._hurrying += sum(pending.hurry for pending in batch)
 
     def take(self) -> list[Pending]:
         """The next groups in order; one that meets a stream of an earlier one waits for the next call."""
@@ -124,7 +113,6 @@ class Queue:
         # A long run of groups on one stream is not searched to its end for every one of them.
         while self._waiting and room > 0 and space > 0 and len(later) < MAX_EVENTS:
             pending = self._waiting.popleft()
-            self._hurrying -= pending.hurry
             if pending.over:
                 continue
             if pending.alone and batch:
@@ -146,6 +134,5 @@ class Queue:
 
     def fail_all(self, error: Exception) -> None:
         """Refuse everything that waits."""
-        self._hurrying = 0
         while self._waiting:
             self._waiting.popleft().refuse(error)

@@ -217,7 +217,7 @@ async def test_300_concurrent_appends_keep_the_order_of_every_stream(log: EventL
     assert versions == {stream: list(range(1, 11)) for stream in streams}
 
 
-@pytest.mark.parametrize("patience", ["prompt", "patient", "gathered"])
+@pytest.mark.parametrize("patience", ["prompt", "patient"])
 async def test_every_patience_appends(log: EventLog, patience: str) -> None:
     stream = uuid4()
     answers = await asyncio.gather(

@@ -36,7 +36,7 @@ def marker(new: Group) -> str:
     return str(new.meta.command_id)
 
 
-@pytest.mark.parametrize("patience", ["prompt", "patient", "gathered"])
+@pytest.mark.parametrize("patience", ["prompt", "patient"])
 async def test_a_cut_after_the_commit_answers_the_true_position_and_stores_once(
     database: str, proxy: Proxy, appender: Appender, patience: str
 ) -> None:

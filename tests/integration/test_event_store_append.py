@@ -72,28 +72,6 @@ async def test_neighbours_of_a_refused_group_are_stored_by_the_same_call(
     assert calls.answered[1:] == [(3, 1, 4), (0, 1, 1)]
 
 
-async def test_gathered_groups_wait_for_one_another(
-    appender: Appender, calls: Calls, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("infrastructure.event_store.appender.GATHER_SECONDS", 0.5)
-
-    async def outcome(delay: float) -> None:
-        await asyncio.sleep(delay)
-        await appender.append(group(uuid4(), 1), patience="gathered")
-
-    await asyncio.gather(*(outcome(place / 1_000) for place in range(20)))
-    assert calls.answered == [(20, 0, 20)]
-    await outcome(0)
-    assert calls.answered[1:] == [(1, 0, 1)]
-
-
-async def test_a_gathered_group_goes_with_the_next_prompt_one(appender: Appender, calls: Calls) -> None:
-    await asyncio.gather(
-        appender.append(group(uuid4(), 1), patience="gathered"), appender.append(group(uuid4(), 1))
-    )
-    assert calls.answered == [(2, 0, 2)]
-
-
 async def test_a_long_run_of_groups_on_one_stream_is_appended_in_order(
     database: str, appender: Appender
 ) -> None:

@@ -61,8 +61,7 @@ async def test_patient_appends_wait_for_the_database(database: str, proxy: Proxy
     proxy.refuse()
     groups = [group(uuid4(), 1) for _ in range(50)]
     waiting = [
-        asyncio.create_task(appender.append(new, patience="patient" if place % 2 else "gathered"))
-        for place, new in enumerate(groups)
+        asyncio.create_task(appender.append(new, patience="patient")) for place, new in enumerate(groups)
     ]
     await until(lambda: proxy.refused >= 3)
     assert not any(task.done() for task in waiting)
@@ -132,13 +131,11 @@ async def test_an_appender_comes_up_while_the_database_is_away(database: str, pr
     assert [event.position for event in await stored(database)] == [position]
 
 
-@pytest.mark.parametrize("patience", ["patient", "gathered"])
-async def test_an_appender_that_stops_answers_everybody_who_waits(proxy: Proxy, patience: str) -> None:
+async def test_an_appender_that_stops_answers_everybody_who_waits(proxy: Proxy) -> None:
     proxy.refuse()
     async with Appender(proxy.dsn) as appender:
         waiting = [
-            asyncio.create_task(appender.append(group(uuid4(), 1), patience=patience))  # type: ignore[arg-type]
-            for _ in range(5)
+            asyncio.create_task(appender.append(group(uuid4(), 1), patience="patient")) for _ in range(5)
         ]
         await until(lambda: proxy.refused >= 1)
     async with asyncio.timeout(DEADLINE_SECONDS):

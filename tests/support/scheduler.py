@@ -124,6 +124,7 @@ class World:
             observer=self.observed,
             node=Node(name=name, margin=LEASE),
             chance=lambda: 0.5,
+            gather=timedelta(),
         )
 
     @contextlib.asynccontextmanager

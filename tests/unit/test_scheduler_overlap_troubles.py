@@ -57,7 +57,7 @@ async def test_the_books_balance_whatever_happens_amid_runs_that_overlap(
     await world.clock.reach(after(15))
     with trouble(world, nodes):
         await world.clock.reach(after(38))
-    await world.clock.reach(after(150))
+    await world.clock.reach(after(170))
     made_late = [at for _, at in world.runs() if at > 100]
     for task in tasks:
         await world.cancel(task)
