@@ -15,7 +15,7 @@ from domain.facts import AnyFact, ExecutionFailed, ExecutionSucceeded, Occurrenc
 from domain.task import Pause
 
 
-class Meta(Struct, frozen=True, kw_only=True):
+class Meta(Struct, frozen=True, gc=False, kw_only=True):
     """Who asked, in the course of what, and by which command: `command_id` is unique to one append."""
 
     actor: str
@@ -23,7 +23,7 @@ class Meta(Struct, frozen=True, kw_only=True):
     command_id: UUID
 
 
-class NewFact(Struct, frozen=True):
+class NewFact(Struct, frozen=True, gc=False):
     """A fact at the place in its stream where it is meant to go (versions count from 1)."""
 
     stream: UUID
@@ -31,14 +31,14 @@ class NewFact(Struct, frozen=True):
     fact: AnyFact
 
 
-class Guard(Struct, frozen=True):
+class Guard(Struct, frozen=True, gc=False):
     """The version that must still be the head of a stream for a group to be accepted."""
 
     stream: UUID
     version: int
 
 
-class Group(Struct, frozen=True, kw_only=True):
+class Group(Struct, frozen=True, gc=False, kw_only=True):
     """What one command appends: all or nothing."""
 
     facts: tuple[NewFact, ...]
@@ -46,14 +46,14 @@ class Group(Struct, frozen=True, kw_only=True):
     meta: Meta
 
 
-class Undecodable(Struct, frozen=True, kw_only=True):
+class Undecodable(Struct, frozen=True, gc=False, kw_only=True):
     """An event of the log that this release cannot read: its topic, and why."""
 
     topic: str
     error: str
 
 
-class Recorded(Struct, frozen=True, kw_only=True):
+class Recorded(Struct, frozen=True, gc=False, kw_only=True):
     """A fact as the log holds it; `position` is its place in the one total order."""
 
     position: int
@@ -124,7 +124,7 @@ class Follower(Protocol):
         ...
 
 
-class DueTask(Struct, frozen=True, kw_only=True):
+class DueTask(Struct, frozen=True, gc=False, kw_only=True):
     """A task and the instant where it is due next, after so many `runs`; `pause` is its last one, if over.
 
     `fire_at` is when the call of that occurrence is to be sent, None: at `due_at`.
@@ -140,7 +140,7 @@ class DueTask(Struct, frozen=True, kw_only=True):
     fire_at: datetime | None = None
 
 
-class Unfinished(Struct, frozen=True, kw_only=True):
+class Unfinished(Struct, frozen=True, gc=False, kw_only=True):
     """An execution that is not over: claimed by `node` until `lease_until`, or waiting for `retry_at`.
 
     `node` None: a user has requested it, and nobody has claimed it yet. What is queued is none of these.
@@ -156,7 +156,7 @@ type Place = tuple[datetime, UUID]
 """Where a task stands in the order in which calls are to be sent; the id tells tasks of one instant apart."""
 
 
-class Open(Struct, frozen=True):
+class Open(Struct, frozen=True, gc=False):
     """A scheduled occurrence that is not over: started, or still `queued` behind one that is."""
 
     task_id: UUID
@@ -190,7 +190,7 @@ class DueTasks(Protocol):
         ...
 
 
-class Pulse(Struct, frozen=True, kw_only=True):
+class Pulse(Struct, frozen=True, gc=False, kw_only=True):
     """What a scheduler says of itself with each beat.
 
     `claims`: others should leave its share to it; `position`: how far it has followed the log; `share`: the
@@ -206,7 +206,7 @@ class Pulse(Struct, frozen=True, kw_only=True):
     position: int
 
 
-class Beat(Struct, frozen=True):
+class Beat(Struct, frozen=True, gc=False):
     """When a node has beaten last and how long ago, both by the database's clock; whether it claims."""
 
     at: datetime
@@ -278,7 +278,7 @@ class Clock(Protocol):
         ...
 
 
-class Call(Struct, frozen=True, kw_only=True):
+class Call(Struct, frozen=True, gc=False, kw_only=True):
     """One attempt to make, of an occurrence that was nominally due at `due_at`.
 
     `once`: no doubt about a first request ever justifies a second one, not even for a broken connection.

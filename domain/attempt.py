@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec import Struct, field
 
 
-class Answered(Struct, frozen=True, kw_only=True, tag_field="kind", tag="answered"):
+class Answered(Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="answered"):
     """The server answered.
 
     `headers` have lower-case names; repeated ones are joined by a comma and a space, those of `set-cookie`,
@@ -20,7 +20,7 @@ class Answered(Struct, frozen=True, kw_only=True, tag_field="kind", tag="answere
     truncated: bool = False
 
 
-class Unanswered(Struct, frozen=True, kw_only=True, tag_field="kind", tag="unanswered"):
+class Unanswered(Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="unanswered"):
     """No usable answer: `error` says why in one sentence; `retryable` whether another attempt may help.
 
     `sent` False: the request has certainly not reached the target, not even in part.
@@ -34,7 +34,7 @@ class Unanswered(Struct, frozen=True, kw_only=True, tag_field="kind", tag="unans
 type Answer = Answered | Unanswered
 
 
-class Attempt(Struct, frozen=True, kw_only=True):
+class Attempt(Struct, frozen=True, gc=False, kw_only=True):
     """One call: its number (from 1), when the request was sent, how long it took and what came back."""
 
     number: int

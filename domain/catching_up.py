@@ -21,7 +21,7 @@ MAX_SKIPPED = 500
 LATE_AFTER = timedelta(seconds=60)
 
 
-class Missed(Struct, frozen=True):
+class Missed(Struct, frozen=True, gc=False):
     """An occurrence that does not run, why, by which policy, and the one that follows it."""
 
     due_at: datetime
@@ -30,7 +30,7 @@ class Missed(Struct, frozen=True):
     following: datetime | None
 
 
-class Turn(Struct, frozen=True):
+class Turn(Struct, frozen=True, gc=False):
     """What comes next of a task: those `missed`, oldest first, then the one whose turn it is.
 
     `due_at` None: nothing has its turn, yet. `following` is where the task stands after all of these.

@@ -23,7 +23,7 @@ type Begun = tuple[UUID, ExecutionStarted | ExecutionQueued]
 type Skipped = tuple[UUID, ExecutionSkipped]
 
 
-class Claim(Struct, frozen=True, kw_only=True):
+class Claim(Struct, frozen=True, gc=False, kw_only=True):
     """The facts to append together, each the first of its execution; `begun` None: only skipped ones yet.
 
     `next_run_at` is the task's place afterwards, None: it has none; `runs` is how many runs count there.
@@ -75,7 +75,7 @@ def _ended(
     return None if ends_with(task, last.occurrence) else replace(end, outcome="succeeded")
 
 
-class Claimant(Struct, frozen=True):
+class Claimant(Struct, frozen=True, gc=False):
     """Who claims; the lease lasts `margin` beyond the time that the attempt may take."""
 
     node: str

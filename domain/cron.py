@@ -59,7 +59,7 @@ class NeverFires(BadCron):
         )
 
 
-class _Field(Struct, frozen=True):
+class _Field(Struct, frozen=True, gc=False):
     """One column: `shape` is how a part of its list is written, croniter knows which values it may have."""
 
     position: int

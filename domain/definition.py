@@ -11,7 +11,7 @@ from msgspec import Struct, field
 DEFAULT_NAMESPACE = "default"
 
 
-class Bounds(Struct, frozen=True, kw_only=True):
+class Bounds(Struct, frozen=True, gc=False, kw_only=True):
     """What every trigger may have. Occurrences lie from `start_at` to `end_at`, both included.
 
     `max_runs` counts the occurrences that were started or queued, not those that were skipped. A call is sent
@@ -50,7 +50,7 @@ class Interval(Bounds, frozen=True, kw_only=True, tag_field="type", tag="interva
 type Trigger = OneOff | Cron | Interval
 
 
-class Action(Struct, frozen=True, kw_only=True):
+class Action(Struct, frozen=True, gc=False, kw_only=True):
     """The HTTP request to send. `payload` None sends no body; `timeout_seconds` bounds one attempt.
 
     `connect_timeout_seconds` bounds reaching the host within that, None: nothing else does. More redirects
@@ -77,7 +77,7 @@ RETRYABLE = ("408", "425", "429", "5xx")
 """Request Timeout, Too Early, Too Many Requests, and what servers fail with (RFC 9110, 8470, 6585)."""
 
 
-class RetryPolicy(Struct, frozen=True, kw_only=True):
+class RetryPolicy(Struct, frozen=True, gc=False, kw_only=True):
     """How often to try, and how long to wait before the next attempt.
 
     `max_attempts` counts the first one. The delay before attempt n+1 is initial, initial * n or
@@ -102,14 +102,14 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     disable_after_failures: int | None = None
 
 
-class JsonCondition(Struct, frozen=True, kw_only=True):
+class JsonCondition(Struct, frozen=True, gc=False, kw_only=True):
     """The member of a JSON body at `pointer` (RFC 6901) equals a value."""
 
     pointer: str
     equals: Any
 
 
-class SuccessPolicy(Struct, frozen=True, kw_only=True):
+class SuccessPolicy(Struct, frozen=True, gc=False, kw_only=True):
     """What an answer must be to count as a success: all of it."""
 
     statuses: tuple[str, ...] = ("2xx",)
@@ -117,7 +117,7 @@ class SuccessPolicy(Struct, frozen=True, kw_only=True):
     json: JsonCondition | None = None
 
 
-class CatchUp(Struct, frozen=True, kw_only=True):
+class CatchUp(Struct, frozen=True, gc=False, kw_only=True):
     """What becomes of occurrences that nobody claimed in time: in a downtime, or a pause.
 
     `skip`: they do not run; `latest`: the newest one does; `all`: each does, of the newest `max_runs`. None
@@ -129,7 +129,7 @@ class CatchUp(Struct, frozen=True, kw_only=True):
     max_runs: int | None = None
 
 
-class Overlap(Struct, frozen=True, kw_only=True):
+class Overlap(Struct, frozen=True, gc=False, kw_only=True):
     """What becomes of an occurrence that falls due while `max_running` of its task's runs go on.
 
     `queue_one` and `queue_all` let one or `max_queued` of them wait; what finds no room there is skipped.
@@ -144,7 +144,7 @@ class Overlap(Struct, frozen=True, kw_only=True):
 FIRST_PRIORITY, USUAL_PRIORITY, LAST_PRIORITY = 1, 5, 9
 
 
-class Definition(Struct, frozen=True, kw_only=True):
+class Definition(Struct, frozen=True, gc=False, kw_only=True):
     """A task as its user describes it, checked: see `domain.admission`.
 
     The defaults are what a definition meant that was stored before a policy existed; the ones that users get

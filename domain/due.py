@@ -13,7 +13,7 @@ from domain.schedule import fires_at, next_after
 from domain.task import Pause
 
 
-class Due(Struct, frozen=True, kw_only=True):
+class Due(Struct, frozen=True, gc=False, kw_only=True):
     """A task at the occurrence where it stands, after so many `runs`; `pause` is its last one."""
 
     task_id: UUID

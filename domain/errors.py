@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class FieldError(Struct, frozen=True, kw_only=True):
+class FieldError(Struct, frozen=True, gc=False, kw_only=True):
     """One wrong field: a JSON pointer (RFC 6901) into the request body, and what to change."""
 
     pointer: str

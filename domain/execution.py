@@ -44,7 +44,7 @@ from domain.facts import (
 )
 
 
-class Known(Struct, frozen=True, kw_only=True):
+class Known(Struct, frozen=True, gc=False, kw_only=True):
     """What every state of an execution tells. `version` counts its facts, `lost` its unknown outcomes.
 
     `began_at` is when its first attempt was to be sent, as claimed; None: none was. `sent`: the target may
@@ -117,7 +117,7 @@ def conclude(
     return AttemptFailed(at=now, task_id=task_id, attempt=attempt, retry_at=retry_at, unmet=unmet)
 
 
-class Lease(Struct, frozen=True, kw_only=True):
+class Lease(Struct, frozen=True, gc=False, kw_only=True):
     """Who claims, from which version of the task, and until when nobody else may."""
 
     node: str

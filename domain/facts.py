@@ -20,7 +20,7 @@ type SkippedBy = Literal["catch_up", "pause", "overlap", "change"]
 type Outcome = Literal["succeeded", "failed"]
 
 
-class Fact(Struct, frozen=True, kw_only=True):
+class Fact(Struct, frozen=True, gc=False, kw_only=True):
     """`at` is the instant of the decision, by the clock of the one who decided."""
 
     topic: ClassVar[str]
@@ -91,7 +91,7 @@ class TaskFailuresCounted(Fact, frozen=True, kw_only=True):
     execution_id: UUID
 
 
-class Occurrence(Struct, frozen=True, kw_only=True):
+class Occurrence(Struct, frozen=True, gc=False, kw_only=True):
     """One planned start of a task, with what its ledger row needs to be read alone.
 
     `fire_at` is when its call is to be sent, None: at `due_at`. `run` counts the scheduled occurrences that

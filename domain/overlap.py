@@ -23,7 +23,7 @@ USUAL_QUEUED = 100
 type Course = Literal["start", "queue", "skip", "replace"]
 
 
-class Going(Struct, frozen=True):
+class Going(Struct, frozen=True, gc=False):
     """The scheduled executions of a task that are not over, oldest first: started ones, and queued ones."""
 
     running: tuple[UUID, ...] = ()

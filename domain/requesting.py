@@ -25,7 +25,7 @@ from domain.task import Paused, Scheduled, Task, check_version, ends_with
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-class Period(Struct, frozen=True, kw_only=True):
+class Period(Struct, frozen=True, gc=False, kw_only=True):
     """Up to `limit` nominal instants from `start` on and before `end`."""
 
     start: datetime

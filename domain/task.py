@@ -38,7 +38,7 @@ from domain.facts import (
 from domain.schedule import ends, first_due, includes, instant_of, next_after, spent
 
 
-class Known(Struct, frozen=True, kw_only=True):
+class Known(Struct, frozen=True, gc=False, kw_only=True):
     """What every state of a task tells. `version` counts its facts.
 
     `failures` is how many executions have failed in a row, if its retry policy has them counted; the last
@@ -55,7 +55,7 @@ class Known(Struct, frozen=True, kw_only=True):
     counts: int = 0
 
 
-class Pause(Struct, frozen=True, kw_only=True):
+class Pause(Struct, frozen=True, gc=False, kw_only=True):
     """A pause that is over: what was due from `since` on and before `until` did not start."""
 
     since: datetime

@@ -21,14 +21,14 @@ FACT_TYPES: tuple[type[Fact], ...] = (
 )
 
 
-class Envelope[F](msgspec.Struct, frozen=True):
+class Envelope[F](msgspec.Struct, frozen=True, gc=False):
     """The JSON that is stored: who and why beside what."""
 
     meta: Meta
     fact: F
 
 
-class StoredFact(msgspec.Struct, frozen=True, kw_only=True):
+class StoredFact(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A fact at its place, as the `eventsourcing` library names such things."""
 
     originator_id: UUID
