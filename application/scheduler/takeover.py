@@ -82,6 +82,9 @@ class Takeover:
     async def look(self) -> None:
         """Take over what is abandoned now. Raises `LogUnavailable`."""
         rows = await self._due_tasks.unfinished(AT_ONCE)
+        if not rows:
+            self._waiting_since = {}
+            return
         # Beats come after rows: whoever claimed one of these had beaten before.
         await self._members.look(self._nodes)
         for row in rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg import AsyncConnection
 
@@ -21,11 +21,9 @@ _INTERVAL_SECONDS = 3_600.0
 class ListeningConnection(AsyncConnection):
     """A connection that sleeps while it waits for notifications."""
 
-    async def wait[T](
-        self, gen: PQGen[T], interval: float = _INTERVAL_SECONDS, timeout: float | None = None
-    ) -> T:
+    async def wait[T](self, gen: PQGen[T], *args: Any, **named: Any) -> T:
         """See `AsyncConnection.wait`."""
-        return await super().wait(gen, interval, timeout)
+        return await super().wait(gen, *args, **{"interval": _INTERVAL_SECONDS, **named})
 
 
 class News:
