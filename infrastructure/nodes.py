@@ -39,7 +39,7 @@ ON CONFLICT (node, role) DO UPDATE SET
     position = excluded.position
 RETURNING clock_timestamp()
 """
-# A node that has been silent for a day has been taken over long ago. One statement: every look is a round trip.
+# A node that has been silent for a day has been taken over long ago. One statement, as looks come often.
 BEATS = """
 WITH forgotten AS (
     DELETE FROM nodes WHERE role = %(role)s AND heartbeat_at < clock_timestamp() - interval '1 day'

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LISTEN = "LISTEN projected"
 POLL_SECONDS = 0.25
-# Nobody waits; a notification that got lost meanwhile makes the next one wait this long at most.
+# While nobody waits nothing is read; who comes after a notification got lost waits this long at most.
 CALM_POLL_SECONDS = 1.0
 BACKOFF_SECONDS = 0.5
 
@@ -67,7 +67,11 @@ class Visibility:
                 # The notification names one projection's position; what counts is the least of all.
                 self._passed(await self._checkpoint())
                 self._away = False
-                await notified(connection, POLL_SECONDS if self._waiting else CALM_POLL_SECONDS)
+                while not await notified(connection, self._poll_seconds()) and not self._waiting:
+                    pass
+
+    def _poll_seconds(self) -> float:
+        return POLL_SECONDS if self._waiting else CALM_POLL_SECONDS
 
     def _passed(self, position: int) -> None:
         self._position = position
