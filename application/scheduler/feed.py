@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from application.scheduler.retries import Retries
 
 WINDOW = timedelta(minutes=5)
-PAGE = 500
+# Taking in a page keeps calls waiting: 1 ms, at 10 µs a task.
+PAGE = 100
 # The window is cut short when this much is due within it, and refilled when half of it has been used up.
 MAX_ENTRIES = 50_000
 REFILL_EVERY = timedelta(minutes=1)
