@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
-from psycopg import AsyncConnection
 
+from infrastructure.event_store.news import ListeningConnection, notified
 from infrastructure.event_store.outage import first_line
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LISTEN = "LISTEN projected"
 POLL_SECONDS = 0.25
+# While nobody waits nothing is read; who comes after a notification got lost waits this long at most.
+CALM_POLL_SECONDS = 1.0
 BACKOFF_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
@@ -59,14 +61,17 @@ class Visibility:
                 await asyncio.sleep(BACKOFF_SECONDS)
 
     async def _follow(self) -> None:
-        async with await AsyncConnection.connect(self._dsn, autocommit=True) as connection:
+        async with await ListeningConnection.connect(self._dsn, autocommit=True) as connection:
             await connection.execute(LISTEN)
             while True:
                 # The notification names one projection's position; what counts is the least of all.
                 self._passed(await self._checkpoint())
                 self._away = False
-                async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+                while not await notified(connection, self._poll_seconds()) and not self._waiting:
                     pass
+
+    def _poll_seconds(self) -> float:
+        return POLL_SECONDS if self._waiting else CALM_POLL_SECONDS
 
     def _passed(self, position: int) -> None:
         self._position = position

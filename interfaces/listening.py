@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
 import socket
+import time
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 import uvicorn
+from uvicorn.server import ServerState
 
 from interfaces.protocol import BoundedHttp
 
@@ -56,8 +60,52 @@ def address(listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+class _State(ServerState):
+    """Dates each answer by the second in which it is asked for: uvicorn's own ticks ten times a second."""
+
+    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
+        self._headers = headers
+        self._dated = (-1, headers)
+        super().__init__()
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """What every answer carries."""
+        now = int(time.time())
+        if self._dated[0] != now:
+            self._dated = (now, [(b"date", formatdate(now, usegmt=True).encode()), *self._headers])
+        return self._dated[1]
+
+    @default_headers.setter
+    def default_headers(self, _: list[tuple[bytes, bytes]]) -> None:
+        """They follow from the configuration and the time."""
+
+
 class Server(uvicorn.Server):
-    """Leaves signals to the process that it runs in."""
+    """Leaves signals to the process that it runs in, and sleeps while nobody asks for anything."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        self._leaving = asyncio.Event()
+        super().__init__(config)
+
+    @property
+    def should_exit(self) -> bool:
+        """Whether it has been told to finish; to be set on its event loop."""
+        return self._leaving.is_set()
+
+    @should_exit.setter
+    def should_exit(self, leaving: bool) -> None:
+        if leaving:
+            self._leaving.set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See `uvicorn.Server`; its configuration is loaded by now."""
+        self.server_state = _State(self.config.encoded_headers)
+        await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        """Until told to finish."""
+        await self._leaving.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

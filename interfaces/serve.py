@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from interfaces.bootstrap import EmbeddedPostgres, Settings
 
 CHILD_ROLES = ("projector", "scheduler")
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 READY_POLL_SECONDS = 0.1
 RESTART_SECONDS = 1.0
 # Whoever ends as soon as it is started is started less and less often.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from application.ports import Undecodable
+from application.scheduler.shared import shared
 from domain.facts import (
     ExecutionQueued,
     ExecutionSkipped,
@@ -53,6 +54,7 @@ class Entry:
     fire_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:
+        self.definition = shared(self.definition)
         self.place(self.due_at, self.runs)
 
     def place(self, due_at: datetime, runs: int) -> None:
@@ -209,7 +211,7 @@ class DueIndex:
         if known is None:
             return fact.next_run_at is None or not self._within(fact.next_run_at, event.stream)
         if known.version < event.version:
-            known.version, known.definition = event.version, fact.definition
+            known.version, known.definition = event.version, shared(fact.definition)
             if fact.next_run_at is not None:
                 self._move(known, fact.next_run_at, fact.runs)
             else:

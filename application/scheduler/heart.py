@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from application.ports import LogUnavailable
-from application.scheduler.liveness import LOOK_EVERY
+from application.scheduler.liveness import ALONE_LOOK_EVERY, LOOK_EVERY
 from application.scheduler.waiting import first_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Heart:
 
     async def _look_regularly(self) -> None:
         while True:
-            await self._clock.pause(LOOK_EVERY)
+            await self._clock.pause(ALONE_LOOK_EVERY if self._members.alone() else LOOK_EVERY)
             try:
                 await self._members.look(self._nodes)
             except LogUnavailable:

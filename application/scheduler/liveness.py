@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from application.ports import Beat
 
 LOOK_EVERY = timedelta(milliseconds=500)
+# Who is alone has no death to notice, and whoever comes knows of him.
+ALONE_LOOK_EVERY = timedelta(seconds=1)
 # However long a look was kept waiting, beats were watched for no more than this.
 MAX_PASSED = timedelta(seconds=2)
 # After an outage everybody has this long to record what its calls brought.

@@ -34,6 +34,7 @@ class Members:
         self._clock = clock
         self._others: frozenset[str] = frozenset()
         self._dead: frozenset[str] = frozenset()
+        self._alone = False
         self._told: list[Callable[[], None]] = []
         self._looking = asyncio.Lock()
         self._leaving = False
@@ -56,9 +57,14 @@ class Members:
             if beat.claims and name != self._name and not self.liveness.silent(name)
         )
         dead = frozenset(filter(self.liveness.dead, beats))
+        self._alone = beats.keys() - dead <= {self._name}
         if (sharing, dead) != (self._others, self._dead):
             self._others, self._dead = sharing, dead
             self._changed()
+
+    def alone(self) -> bool:
+        """Whether no other node was alive at the last look, be it that it claims or not."""
+        return self._alone
 
     def loaded(self) -> None:
         """This node knows what is due: from now on it takes its share."""

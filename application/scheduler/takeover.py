@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from domain.facts import ExecutionTakenOver
 
 EVERY = timedelta(seconds=1)
+# What nobody looks after begins with a fact that was followed, or with the end of a node, which is told.
+EVERY_IN_PEACE = timedelta(seconds=5)
 # A live node claims its retries at their instant; one that is this late has been forgotten.
 FORGOTTEN_AFTER = timedelta(seconds=30)
 AT_ONCE = 500
@@ -36,7 +38,7 @@ TOGETHER = 20
 
 
 class Takeover:
-    """Looks every second, and at once when a node comes or goes.
+    """Looks every second, every five while nothing is under way, and at once when a node comes or goes.
 
     What is abandoned is shared like what is due; the log decides when several take the same.
     """
@@ -64,6 +66,9 @@ class Takeover:
         self._wait_for_retry = wait_for_retry
         self._request = request
         self._members = context.members
+        self._ongoing = context.ongoing
+        self._looked_at = -1
+        self._peace = False
         self._hopeless: set[UUID] = set()
         self._waiting_since: dict[UUID, timedelta] = {}
         self._changed = asyncio.Event()
@@ -76,12 +81,20 @@ class Takeover:
             try:
                 await self.look()
             except LogUnavailable:
+                self._peace = False
                 self._members.liveness.lose_sight()
-            await first_of(self._clock.pause(EVERY), self._changed.wait())
+            pause = EVERY_IN_PEACE if self._peace else EVERY
+            await first_of(self._clock.pause(pause), self._changed.wait())
 
     async def look(self) -> None:
         """Take over what is abandoned now. Raises `LogUnavailable`."""
+        position = self._ongoing.position
         rows = await self._due_tasks.unfinished(AT_ONCE)
+        # The read model may lag behind what has been followed: a second look tells.
+        self._peace, self._looked_at = not rows and position == self._looked_at, position
+        if not rows:
+            self._waiting_since = {}
+            return
         # Beats come after rows: whoever claimed one of these had beaten before.
         await self._members.look(self._nodes)
         for row in rows:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
 from psycopg import AsyncConnection
 
 from infrastructure.event_store.log import LogRewound, head, read_after
+from infrastructure.event_store.news import ListeningConnection, News
 from infrastructure.event_store.outage import AWAY, first_line
 from infrastructure.event_store.own import OwnEvents
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 LISTEN = "LISTEN events"
 BATCH = 1_000
-POLL_SECONDS = 0.25
 BACKOFF_SECONDS = 0.5
 ANSWER_SECONDS = 10.0
 
@@ -28,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class PostgresFollower:
-    """Reads on a notification, and every 250 ms for the one that got lost.
+    """Reads on a notification, and every second for the one that got lost (see `News`).
 
     `dsn` must reach Postgres directly: a transaction-pooling proxy never delivers notifications.
     """
@@ -49,6 +48,7 @@ class PostgresFollower:
                 # The first read comes after LISTEN, so nothing can be committed unseen between the two.
                 async with await _listening(self._dsn) as connection:
                     await _check_place(connection, position, last)
+                    news = News(connection, position)
                     while True:
                         own = self._own.take(position)
                         batch = own or await _read(connection, position)
@@ -58,7 +58,7 @@ class PostgresFollower:
                             last = batch[-1]
                             position = last.position
                         if own or len(batch) < BATCH:
-                            await _news(connection, position)
+                            await news.wait(position)
                             await self._own.answered()
             except AWAY as error:
                 if not away:
@@ -69,7 +69,7 @@ class PostgresFollower:
 
 async def _listening(dsn: str) -> AsyncConnection:
     async with asyncio.timeout(ANSWER_SECONDS):
-        connection = await AsyncConnection.connect(dsn, autocommit=True)
+        connection = await ListeningConnection.connect(dsn, autocommit=True)
         try:
             await connection.execute(LISTEN)
         except BaseException:
@@ -99,11 +99,3 @@ def _place(event: Recorded) -> tuple[object, ...]:
 async def _read(connection: AsyncConnection, position: int) -> Sequence[Recorded]:
     async with asyncio.timeout(ANSWER_SECONDS):
         return await read_after(connection, position, BATCH)
-
-
-async def _news(connection: AsyncConnection, position: int) -> None:
-    """Return when there may be something behind a position. A notification tells up to where there is."""
-    async with contextlib.aclosing(connection.notifies(timeout=POLL_SECONDS)) as notifications:
-        async for told in notifications:
-            if not told.payload.isdigit() or int(told.payload) > position:
-                return

@@ -6,17 +6,18 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from psycopg import AsyncConnection
-
 from infrastructure.database import with_liveness
+from infrastructure.event_store.news import LOOK_SECONDS, ListeningConnection
 from infrastructure.projector.statements import statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from psycopg import AsyncConnection
+
 _LISTEN = b"LISTEN events"
 _STANDBY_SECONDS = 0.5
-_POLL_SECONDS = 0.25
+_POLL_SECONDS = LOOK_SECONDS
 
 
 class Session:
@@ -26,7 +27,7 @@ class Session:
         self._connection = connection
 
     async def news(self) -> None:
-        """Return on the next notification, or after 250 ms for one that got lost.
+        """Return on the next notification, or after a second for one that got lost.
 
         Raises `psycopg.OperationalError` when the connection, and with it the lock, is lost.
         """
@@ -40,7 +41,7 @@ async def owned(dsn: str) -> AsyncIterator[Session]:
 
     `dsn` must reach Postgres directly: a transaction-pooling proxy keeps neither locks nor LISTEN.
     """
-    async with await AsyncConnection.connect(with_liveness(dsn), autocommit=True) as connection:
+    async with await ListeningConnection.connect(with_liveness(dsn), autocommit=True) as connection:
         # Not by waiting inside Postgres: that would not notice a server that vanished.
         while not await _taken(connection):  # noqa: ASYNC110
             await asyncio.sleep(_STANDBY_SECONDS)

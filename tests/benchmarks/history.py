@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -13,7 +14,7 @@ from application.ports import Meta
 from domain.attempt import Answered, Attempt
 from domain.facts import ExecutionStarted, ExecutionSucceeded, Occurrence
 from infrastructure.event_store.mapper import encode
-from tests.benchmarks import load
+from tests.benchmarks import ledger, load
 
 if TYPE_CHECKING:
     from tests.benchmarks.stage import Stage
@@ -38,14 +39,26 @@ async def store(stage: Stage, dsn: str, *, tasks: int, results: int, rows: bool,
 
     No service may run meanwhile. Without `rows` there are only the events, for projectors to catch up with.
     """
-    with stage.service(dsn, ("projector",)):
-        await load.create_tasks(dsn, load.dormant(stage.sink.url, tasks), tasks, stage.progress)
+    url = load.dormant_url(stage.sink.url)
+    await _store_tasks(stage, dsn, tasks)
     with psycopg.connect(dsn) as connection:
-        _execute(connection, "history_tables", {"url": load.dormant_url(stage.sink.url)})
+        _execute(connection, "history_tables", {"url": url})
         for first in range(earlier, earlier + results, CHUNK):
             last = min(first + CHUNK, earlier + results) - 1
             _write_chunk(connection, first, last, rows=rows)
             stage.progress.count(last + 1 - earlier, results, "executions stored")
+
+
+async def _store_tasks(stage: Stage, dsn: str, tasks: int) -> None:
+    """Their events by SQL; the projector makes the rows of them."""
+    [planned] = load.dormant(stage.sink.url, 1)
+    group = load.created(_TASK, planned)
+    created = encode(group.facts[0].fact, group.meta).decode()
+    with psycopg.connect(dsn) as connection:
+        connection.execute(LOCK)
+        _execute(connection, "write_history_tasks", {"created": created, "tasks": tasks})
+    with stage.service(dsn, ("projector",)):
+        await ledger.caught_up(dsn, partial(stage.progress.count, what="events projected"))
 
 
 def _write_chunk(connection: psycopg.Connection, first: int, last: int, *, rows: bool) -> None:

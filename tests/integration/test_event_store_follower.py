@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from infrastructure.event_store import Appender, PostgresFollower, follower
+from infrastructure.event_store import Appender, PostgresFollower, follower, news
 from infrastructure.event_store.log import LogRewound
 from infrastructure.migrator import migrate
 from tests.support.groups import group, places
@@ -43,7 +43,7 @@ def admin(database: str) -> Iterator[psycopg.Connection]:
 @pytest.fixture
 def no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only notifications can wake the follower."""
-    monkeypatch.setattr(follower, "POLL_SECONDS", 600.0)
+    monkeypatch.setattr(news, "LOOK_SECONDS", 600.0)
 
 
 async def append(appender: Appender, count: int) -> list[tuple[UUID, int]]:
@@ -215,7 +215,7 @@ async def test_a_follower_comes_up_before_the_schema(empty_database: str) -> Non
 async def test_a_long_past_comes_in_batches_without_a_wait(
     database: str, appender: Appender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follower, "POLL_SECONDS", 600.0)
+    monkeypatch.setattr(news, "LOOK_SECONDS", 600.0)
     streams = [uuid4() for _ in range(2_500)]
     await asyncio.gather(*(appender.append(group(stream, 1), patience="patient") for stream in streams))
     async with following(PostgresFollower(database), 0) as batches, asyncio.timeout(DEADLINE_SECONDS):

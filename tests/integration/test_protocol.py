@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import tracemalloc
+from email.utils import formatdate
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,6 +16,7 @@ import structlog
 import uvloop
 from litestar import Litestar, Request, get, post
 
+from interfaces import listening
 from interfaces.http.refusals import MOST_HEAD_BYTES
 from interfaces.listening import listen, server
 
@@ -122,6 +125,16 @@ async def connection(service: Service) -> AsyncIterator[Connection]:
     opened = await service.connect()
     yield opened
     opened.close()
+
+
+async def test_every_answer_says_at_which_second_it_was_given(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seconds in (0, 1, 1, 86_400):
+        monkeypatch.setattr(listening, "time", SimpleNamespace(time=lambda now=seconds: now + 0.9))
+        await connection.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        _, headers, _ = await connection.answer()
+        assert headers["date"] == formatdate(seconds, usegmt=True)
 
 
 async def test_a_head_of_64_kib_is_served(connection: Connection) -> None:

@@ -1,0 +1,68 @@
+"""Hearing of new events: by notifications, and by looking for what none has told of."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from psycopg import AsyncConnection
+
+if TYPE_CHECKING:
+    from psycopg.abc import PQGen
+
+# A look finds what a lost notification has not told of. It is rarely worth its price: an idle service does
+# little else. Where one did get lost, as behind a proxy that delivers none, looks have to do the work.
+LOOK_SECONDS = 1.0
+DOUBTFUL_LOOK_SECONDS = 0.25
+# psycopg wakes ten times a second to hear of Ctrl-C, which an event loop hears of by itself.
+_INTERVAL_SECONDS = 3_600.0
+
+
+class ListeningConnection(AsyncConnection):
+    """A connection that sleeps while it waits for notifications."""
+
+    async def wait[T](self, gen: PQGen[T], *args: Any, **named: Any) -> T:
+        """See `AsyncConnection.wait`."""
+        return await super().wait(gen, *args, **{"interval": _INTERVAL_SECONDS, **named})
+
+
+class News:
+    """Says when it is time to read on: on a notification, and a second after the last look.
+
+    Once a look has found what no notification told of, looks come every 250 ms until one is heard again.
+    """
+
+    def __init__(self, connection: AsyncConnection, position: int) -> None:
+        """The connection listens already, and is used by nobody else while this waits."""
+        self._connection = connection
+        self._position = position
+        self._told = True
+        self._trusted = True
+
+    async def wait(self, position: int) -> None:
+        """Return when there may be events after `position`, up to which all has been read.
+
+        A notification tells up to where there are some. Raises `psycopg.OperationalError` when the connection
+        is lost.
+        """
+        found, self._position = position > self._position, position
+        if found and not self._told:
+            self._trusted = False
+        self._told = await self._told_of_more()
+
+    async def _told_of_more(self) -> bool:
+        async with contextlib.aclosing(self._connection.notifies(timeout=self._look_seconds())) as heard:
+            async for notification in heard:
+                self._trusted = True
+                payload = notification.payload
+                if not payload.isdigit() or int(payload) > self._position:
+                    return True
+        return False
+
+    def _look_seconds(self) -> float:
+        return LOOK_SECONDS if self._trusted else DOUBTFUL_LOOK_SECONDS
+
+
+async def notified(connection: AsyncConnection, seconds: float) -> bool:
+    """Wait for a notification for so long; whether one came."""
+    return bool([notification async for notification in connection.notifies(timeout=seconds, stop_after=1)])

@@ -1,0 +1,85 @@
+"""How long a follower trusts in being told: looks are rare until one finds what nothing has told of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from psycopg import Notify
+
+from infrastructure.event_store.news import DOUBTFUL_LOOK_SECONDS, LOOK_SECONDS, News
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from psycopg import AsyncConnection
+
+
+class Line:
+    """A connection on which notifications come, or get lost, as a test says."""
+
+    def __init__(self) -> None:
+        self.tells: list[str] = []
+        self.waited: list[float] = []
+
+    async def notifies(self, *, timeout: float) -> AsyncGenerator[Notify]:
+        self.waited.append(timeout)
+        for payload in self.tells:
+            yield Notify("events", payload, pid=1)
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line()
+
+
+def news(line: Line, position: int) -> News:
+    return News(cast("AsyncConnection", line), position)
+
+
+async def test_while_notifications_come_looks_are_a_second_apart(line: Line) -> None:
+    told = news(line, 7)
+    for position in (8, 8, 12):
+        line.tells = [str(position + 1)]
+        await told.wait(position)
+    assert set(line.waited) == {LOOK_SECONDS}
+
+
+async def test_what_is_read_before_the_first_wait_need_not_have_been_told(line: Line) -> None:
+    await news(line, 0).wait(1_000)
+    assert line.waited == [LOOK_SECONDS]
+
+
+async def test_nothing_told_and_nothing_found_is_peace(line: Line) -> None:
+    told = news(line, 0)
+    for _ in range(3):
+        await told.wait(0)
+    assert set(line.waited) == {LOOK_SECONDS}
+
+
+@pytest.mark.parametrize("again", ["1", "3", ""])
+async def test_a_find_that_nothing_told_of_brings_looks_closer_until_anything_is_told(
+    line: Line, again: str
+) -> None:
+    told = news(line, 0)
+    await told.wait(0)
+    await told.wait(1)
+    await told.wait(1)
+    assert line.waited[1:] == [DOUBTFUL_LOOK_SECONDS] * 2
+    line.tells = [again]
+    await told.wait(2)
+    await told.wait(2)
+    assert line.waited[3:] == [DOUBTFUL_LOOK_SECONDS, LOOK_SECONDS]
+
+
+async def test_what_has_been_read_is_no_news(line: Line) -> None:
+    heard: list[str] = []
+
+    async def notifies(*, timeout: float) -> AsyncGenerator[Notify]:
+        for payload in ("3", "4", "5", "6"):
+            heard.append(payload)
+            yield Notify("events", payload, pid=1)
+
+    line.notifies = notifies  # type: ignore[method-assign]
+    await news(line, 4).wait(4)
+    assert heard == ["3", "4", "5"]
