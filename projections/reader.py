@@ -11,6 +11,7 @@ from msgspec.structs import asdict
 from domain.definition import Definition
 from projections.catalogue import PROJECTIONS
 from projections.figures import StoredFigures, figures, stored_figures
+from projections.gathered import Gathered
 from projections.ordering import (
     RESULT_SORTS,
     TASK_SORTS,
@@ -34,7 +35,7 @@ from projections.views import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -57,16 +58,18 @@ class ReadModels:
 
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
+        self._tasks = Gathered(self._read_tasks)
+        self._results = Gathered(self._read_results)
 
     async def task(self, namespace: str, task_id: UUID) -> TaskView | None:
         """A task of a namespace."""
-        rows = await self._rows("get_task", {"id": task_id, "namespace": namespace})
-        return _task(rows[0]) if rows else None
+        view = await self._tasks.one(task_id)
+        return view if view is not None and view.namespace == namespace else None
 
     async def result(self, namespace: str, result_id: UUID) -> ResultView | None:
         """An occurrence of a namespace."""
-        rows = await self._rows("get_result", {"id": result_id, "namespace": namespace})
-        return _result(rows[0]) if rows else None
+        view = await self._results.one(result_id)
+        return view if view is not None and view.namespace == namespace else None
 
     async def tasks(self, query: TaskQuery, paging: Paging) -> Listing[TaskView]:
         """One page of tasks, the newest first unless told. Raises `BadSort` and `BadCursor`."""
@@ -93,6 +96,12 @@ class ReadModels:
         """The position up to which every read model reflects the log."""
         rows = await self._rows("least_position", {"names": _PROJECTIONS})
         return int(rows[0][0])
+
+    async def _read_tasks(self, ids: Sequence[UUID]) -> dict[UUID, TaskView]:
+        return {row[0]: _task(row) for row in await self._rows("get_tasks", {"ids": ids})}
+
+    async def _read_results(self, ids: Sequence[UUID]) -> dict[UUID, ResultView]:
+        return {row[0]: _result(row) for row in await self._rows("get_results", {"ids": ids})}
 
     async def _rows(self, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
