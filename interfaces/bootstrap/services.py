@@ -69,7 +69,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
         explainer = Explainer(log, clock)
         visibility = Visibility(with_liveness(settings.direct_dsn()), queries.checkpoint)
         async with background(visibility.run()):
-            yield create_app(
+            app = create_app(
                 Dependencies(
                     commands=TaskCommands(log, clock, uuid7),
                     executions=ExecutionCommands(log, clock, uuid7),
@@ -84,6 +84,8 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                 ),
                 options(settings),
             )
+            _settle_memory()
+            yield app
 
 
 @contextlib.asynccontextmanager
@@ -169,7 +171,7 @@ async def _beat(nodes: PostgresNodes, name: str) -> None:
 
 
 def _settle_memory() -> None:
-    """What is loaded by now stays: collecting it again and again would pause the scheduler for 40-80 ms."""
+    """What is loaded by now stays: collecting it again and again would pause a process for 40-80 ms."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
