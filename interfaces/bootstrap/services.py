@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
 
+from application.bulk import BulkCommands
 from application.executions import ExecutionCommands
 from application.explanation.explainer import Explainer
 from application.explanation.occurrences import Occurrences
@@ -72,6 +73,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
             app = create_app(
                 Dependencies(
                     commands=TaskCommands(log, clock, uuid7),
+                    bulk=BulkCommands(log, clock, uuid7),
                     executions=ExecutionCommands(log, clock, uuid7),
                     queries=queries,
                     explainer=explainer,

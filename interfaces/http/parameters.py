@@ -53,6 +53,16 @@ CreationKey = Annotated[
         "task of the first time. 1 to 255 visible ASCII characters without blanks.",
     ),
 ]
+BulkKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        min_length=1,
+        pattern=r"^[!-~]{1,255}$",
+        description="Makes repeating this request safe: the same key with the same JSON answers as the first "
+        "time, and creates nothing. 1 to 255 visible ASCII characters without blanks.",
+    ),
+]
 MinPosition = Annotated[
     int | None,
     QueryParameter(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +14,7 @@ import msgspec
 from tests.benchmarks.figures import percentile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 LENGTH = b"\r\ncontent-length:"
 END_OF_HEAD = b"\r\n\r\n"
@@ -103,6 +104,16 @@ async def clients(url: str, count: int, seconds: float, asked: Sequence[bytes]) 
     elapsed = time.perf_counter() - started
     took.sort()
     return Answered(len(took) / elapsed, percentile(took, 50), percentile(took, 99))
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Client]:
+    """A client, for the length of the block."""
+    client = await _connect(url)
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 async def _connect(url: str) -> Client:
