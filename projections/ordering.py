@@ -138,5 +138,12 @@ def list_statement(file: str, name: str, sort: Sort) -> bytes:
     return composed.as_bytes()
 
 
+@cache
+def counted_statement(file: str, count_file: str, name: str, sort: Sort) -> bytes:
+    """A list statement whose rows each end with the count of another one: both of the same instant."""
+    page, count = list_statement(file, name, sort), statement(count_file)
+    return b"SELECT page.*, (\n" + count + b") FROM (\n" + page + b") AS page"
+
+
 def _present(value: sql.Composable, substitute: LiteralString | None) -> sql.Composable:
     return value if substitute is None else sql.SQL("coalesce({}, {})").format(value, sql.SQL(substitute))

@@ -18,7 +18,7 @@ from projections.ordering import (
     BadCursor,
     BadSort,
     Sort,
-    list_statement,
+    counted_statement,
     order,
 )
 from projections.plain import plain_text
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from psycopg import AsyncCursor
     from psycopg_pool import AsyncConnectionPool
 
 __all__ = ["BadCursor", "BadSort", "ReadModels", "StoredFigures"]
@@ -112,17 +113,21 @@ class ReadModels:
         by = order(of.sorts, of.default_sort, paging.sort, paging.cursor)
         offset = 0 if by.last else (paging.page - 1) * paging.limit
         page = filters | by.parameters | {"limit": paging.limit + 1, "offset": offset}
+        counting = of.counting(filters)
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
             # Planned with the values at hand: a plan for any values could not tell which filters are set.
-            await cursor.execute(list_statement(of.page, by.name, by.sort), page, prepare=False)
-            items = [of.view(row) for row in await cursor.fetchall()]
-            await cursor.execute(statement(of.counting(filters)), filters, prepare=False)
-            count = await cursor.fetchone()
+            listing = counted_statement(of.page, counting, by.name, by.sort)
+            await cursor.execute(listing, page, prepare=False)
+            rows = await cursor.fetchall()
+            if not rows:
+                await cursor.execute(statement(counting), filters, prepare=False)
+            total = rows[0][-1] if rows else await _only(cursor)
+        items = [of.view(row[:-1]) for row in rows]
         more = len(items) > paging.limit
         del items[paging.limit :]
         return Listing(
             items=items,
-            total=count[0] if count else 0,
+            total=total,
             page=paging.page,
             limit=paging.limit,
             next_cursor=by.cursor(items[-1]) if more else None,
@@ -144,6 +149,13 @@ class _List[V](Struct, frozen=True):
         """The statement that counts what these filters let through."""
         used = {name for name, value in filters.items() if value is not None}
         return self.quick_count if used <= self.quick_filters else self.count
+
+
+async def _only(cursor: AsyncCursor) -> int:
+    """The value of the only row."""
+    row = await cursor.fetchone()
+    assert row is not None, "it counts"
+    return int(row[0])
 
 
 def _literal(text: str) -> str:
