@@ -78,7 +78,7 @@ class _Field(Struct, frozen=True, gc=False):
             self._check_part(part, alone=len(parts) == 1)
         if not self._accepted(text):
             raise self.refusal(text, "either every part has a #, or none")
-        if "L" in parts and self._expanded(text) == ["*"]:
+        if "L" in parts and self._expanded(text) == ("*",):
             raise self.refusal(text, "it names every day; write *")
 
     def _check_part(self, part: str, *, alone: bool) -> None:
@@ -119,10 +119,18 @@ class _Field(Struct, frozen=True, gc=False):
         except ValueError:
             return False
 
-    def _expanded(self, text: str) -> list[int | str]:
-        """What croniter makes of the text in this field, all others being `*`."""
-        fields = [*_EVERY[: self.position], text, *_EVERY[self.position + 1 :]]
-        return [*croniter.expand(" ".join(fields))[0][self.position]]
+    def _expanded(self, text: str) -> tuple[int | str, ...]:
+        return _expanded(self.position, text)
+
+
+@lru_cache(maxsize=4096)
+def _expanded(position: int, text: str) -> tuple[int | str, ...]:
+    """What croniter makes of the text in a field, all others being `*`. Raises `ValueError`.
+
+    Expressions are many, but what they are made of is not.
+    """
+    fields = [*_EVERY[:position], text, *_EVERY[position + 1 :]]
+    return (*croniter.expand(" ".join(fields))[0][position],)
 
 
 _FIELDS = tuple(
@@ -164,6 +172,8 @@ def check_cron(expression: str) -> None:
         field.check(text)
     if "#" in fields[4] and fields[2] != "*":
         raise _FIELDS[4].refusal(fields[4], f"# needs * as the day-of-month, not {fields[2]}")
+    if fields[2:5] == _EVERY[2:]:
+        return  # every day has every time that a field may hold
     try:
         parse(expression).get_next(start_time=_ANY_DATE)
     except CroniterBadDateError:

@@ -248,7 +248,9 @@ class ExecutionCancelled(Fact, frozen=True, kw_only=True):
 class IdempotencyKeyUsed(Fact, frozen=True, kw_only=True):
     """A client's key stands for the task, or the execution, that it created.
 
-    `digest` is a hash of what was asked for: the body of a new task, or which task to run.
+    `digest` is a hash of what was asked for: the body of a new task, or which task to run. The key of a
+    request for many tasks stands for all that it created: one of `task_ids` for each that was asked for,
+    None: that one was not created; `task_id` is the first.
     """
 
     topic: ClassVar[str] = "idempotency.key_used.v1"
@@ -258,6 +260,7 @@ class IdempotencyKeyUsed(Fact, frozen=True, kw_only=True):
     task_id: UUID
     digest: str
     execution_id: UUID | None = None
+    task_ids: tuple[UUID | None, ...] = ()
 
 
 type TaskFact = (

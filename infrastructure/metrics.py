@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import struct
 from collections.abc import Iterable
@@ -177,6 +178,13 @@ class Instruments:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        # Few: methods, routes and statuses are each of a small set.
+        self._request_series = functools.cache(
+            lambda method, route, status: (
+                self._requests.labels(method, route, str(status)),
+                self._request_seconds.labels(method, route),
+            )
+        )
 
     def appended(self, *, accepted: int, refused: int, events: int, seconds: float) -> None:
         """The log answered an append of so many groups. Their events are counted by the log's position."""
@@ -225,8 +233,9 @@ class Instruments:
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered; `route` is a template, and a method that nobody knows counts as `other`."""
         known = method if method in _METHODS else "other"
-        self._requests.labels(known, route, str(status)).inc()
-        self._request_seconds.labels(known, route).observe(seconds)
+        count, duration = self._request_series(known, route, status)
+        count.inc()
+        duration.observe(seconds)
 
     def exposition(self, extra: Iterable[Metric] = ()) -> bytes:
         """All measurements and the `extra` families in Prometheus' text format; see `CONTENT_TYPE`."""

@@ -125,16 +125,24 @@ def _storable(last: datetime | str | int | None) -> datetime | str | int | None:
 
 
 @cache
-def list_statement(file: str, name: str, sort: Sort) -> sql.Composed:
+def list_statement(file: str, name: str, sort: Sort) -> bytes:
     """The list statement of a file for a sort: rows without a value come last, the id breaks ties."""
     descending = name.startswith("-")
     substitute = sort.least if descending else sort.greatest
-    return sql.SQL(statement(file).decode()).format(
+    composed = sql.SQL(statement(file).decode()).format(
         key=_present(sql.SQL(sort.column), substitute),
         last=_present(sql.SQL("%(last)s::" + sort.sql_type), substitute),
         beyond=sql.SQL("<" if descending else ">"),
         way=sql.SQL("DESC" if descending else "ASC"),
     )
+    return composed.as_bytes()
+
+
+@cache
+def counted_statement(file: str, count_file: str, name: str, sort: Sort) -> bytes:
+    """A list statement whose rows each end with the count of another one: both of the same instant."""
+    page, count = list_statement(file, name, sort), statement(count_file)
+    return b"SELECT page.*, (\n" + count + b") FROM (\n" + page + b") AS page"
 
 
 def _present(value: sql.Composable, substitute: LiteralString | None) -> sql.Composable:

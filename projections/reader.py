@@ -11,13 +11,14 @@ from msgspec.structs import asdict
 from domain.definition import Definition
 from projections.catalogue import PROJECTIONS
 from projections.figures import StoredFigures, figures, stored_figures
+from projections.gathered import Gathered
 from projections.ordering import (
     RESULT_SORTS,
     TASK_SORTS,
     BadCursor,
     BadSort,
     Sort,
-    list_statement,
+    counted_statement,
     order,
 )
 from projections.plain import plain_text
@@ -34,10 +35,11 @@ from projections.views import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
+    from psycopg import AsyncCursor
     from psycopg_pool import AsyncConnectionPool
 
 __all__ = ["BadCursor", "BadSort", "ReadModels", "StoredFigures"]
@@ -57,16 +59,18 @@ class ReadModels:
 
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
+        self._tasks = Gathered(self._read_tasks)
+        self._results = Gathered(self._read_results)
 
     async def task(self, namespace: str, task_id: UUID) -> TaskView | None:
         """A task of a namespace."""
-        rows = await self._rows("get_task", {"id": task_id, "namespace": namespace})
-        return _task(rows[0]) if rows else None
+        view = await self._tasks.one(task_id)
+        return view if view is not None and view.namespace == namespace else None
 
     async def result(self, namespace: str, result_id: UUID) -> ResultView | None:
         """An occurrence of a namespace."""
-        rows = await self._rows("get_result", {"id": result_id, "namespace": namespace})
-        return _result(rows[0]) if rows else None
+        view = await self._results.one(result_id)
+        return view if view is not None and view.namespace == namespace else None
 
     async def tasks(self, query: TaskQuery, paging: Paging) -> Listing[TaskView]:
         """One page of tasks, the newest first unless told. Raises `BadSort` and `BadCursor`."""
@@ -94,6 +98,12 @@ class ReadModels:
         rows = await self._rows("least_position", {"names": _PROJECTIONS})
         return int(rows[0][0])
 
+    async def _read_tasks(self, ids: Sequence[UUID]) -> dict[UUID, TaskView]:
+        return {row[0]: _task(row) for row in await self._rows("get_tasks", {"ids": ids})}
+
+    async def _read_results(self, ids: Sequence[UUID]) -> dict[UUID, ResultView]:
+        return {row[0]: _result(row) for row in await self._rows("get_results", {"ids": ids})}
+
     async def _rows(self, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
             await cursor.execute(statement(name), parameters)
@@ -103,17 +113,21 @@ class ReadModels:
         by = order(of.sorts, of.default_sort, paging.sort, paging.cursor)
         offset = 0 if by.last else (paging.page - 1) * paging.limit
         page = filters | by.parameters | {"limit": paging.limit + 1, "offset": offset}
+        counting = of.counting(filters)
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
             # Planned with the values at hand: a plan for any values could not tell which filters are set.
-            await cursor.execute(list_statement(of.page, by.name, by.sort), page, prepare=False)
-            items = [of.view(row) for row in await cursor.fetchall()]
-            await cursor.execute(statement(of.counting(filters)), filters, prepare=False)
-            count = await cursor.fetchone()
+            listing = counted_statement(of.page, counting, by.name, by.sort)
+            await cursor.execute(listing, page, prepare=False)
+            rows = await cursor.fetchall()
+            if not rows:
+                await cursor.execute(statement(counting), filters, prepare=False)
+            total = rows[0][-1] if rows else await _only(cursor)
+        items = [of.view(row[:-1]) for row in rows]
         more = len(items) > paging.limit
         del items[paging.limit :]
         return Listing(
             items=items,
-            total=count[0] if count else 0,
+            total=total,
             page=paging.page,
             limit=paging.limit,
             next_cursor=by.cursor(items[-1]) if more else None,
@@ -135,6 +149,13 @@ class _List[V](Struct, frozen=True):
         """The statement that counts what these filters let through."""
         used = {name for name, value in filters.items() if value is not None}
         return self.quick_count if used <= self.quick_filters else self.count
+
+
+async def _only(cursor: AsyncCursor) -> int:
+    """The value of the only row."""
+    row = await cursor.fetchone()
+    assert row is not None, "it counts"
+    return int(row[0])
 
 
 def _literal(text: str) -> str:

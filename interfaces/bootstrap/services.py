@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
 
+from application.bulk import BulkCommands
 from application.executions import ExecutionCommands
 from application.explanation.explainer import Explainer
 from application.explanation.occurrences import Occurrences
@@ -69,9 +70,10 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
         explainer = Explainer(log, clock)
         visibility = Visibility(with_liveness(settings.direct_dsn()), queries.checkpoint)
         async with background(visibility.run()):
-            yield create_app(
+            app = create_app(
                 Dependencies(
                     commands=TaskCommands(log, clock, uuid7),
+                    bulk=BulkCommands(log, clock, uuid7),
                     executions=ExecutionCommands(log, clock, uuid7),
                     queries=queries,
                     explainer=explainer,
@@ -84,6 +86,8 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                 ),
                 options(settings),
             )
+            _settle_memory()
+            yield app
 
 
 @contextlib.asynccontextmanager
@@ -169,7 +173,7 @@ async def _beat(nodes: PostgresNodes, name: str) -> None:
 
 
 def _settle_memory() -> None:
-    """What is loaded by now stays: collecting it again and again would pause the scheduler for 40-80 ms."""
+    """What is loaded by now stays: collecting it again and again would pause a process for 40-80 ms."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

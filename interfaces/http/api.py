@@ -15,10 +15,12 @@ from application.tasks import Request as CommandRequest
 from interfaces.http.answers import Result, Task
 from interfaces.http.dependencies import Dependencies, HttpOptions
 from interfaces.http.execution_answers import result_of
-from interfaces.http.parameters import NAMESPACE, Freshness, prefers_async
+from interfaces.http.parameters import NAMESPACE, prefers_async
 from interfaces.http.refusals import NotYetVisible
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from litestar.connection import ASGIConnection
 
     from application.executions import AcceptedExecution
@@ -36,23 +38,27 @@ class Api:
     parts: Dependencies
     options: HttpOptions
 
-    async def reach(self, freshness: Freshness) -> None:
+    async def reach(self, position: int | None) -> None:
         """Return once the read models have passed what was asked for. Raises `NotYetVisible`."""
-        position = freshness.min_position
         if position is not None and not await self._visible(position):
             raise NotYetVisible(position)
+
+    async def created(self, accepted: Accepted, prefer: str | None) -> Response[Task]:
+        """Answer a creation with the task as it was accepted; a repeated one with the task as it is now."""
+        if accepted.replayed:
+            return await self.written(accepted, prefer, 201)
+        headers = await self.settled(accepted.position, prefer)
+        return _task(Task.of_state(accepted.state), 201, headers)
 
     async def written(self, accepted: Accepted, prefer: str | None, status: int) -> Response[Task]:
         """Answer a write with the task, once lists show it or the wait is over; it is stored either way."""
         hurried = prefers_async(prefer)
         task = None if hurried else await self._shown(accepted)
         task = task or Task.of_state(accepted.state)
-        headers = {"ETag": f'"{task.version}"', "X-Event-Position": str(accepted.position)}
-        if status == 201:
-            headers["Location"] = f"/api/v1/tasks/{accepted.task_id}"
+        headers = {"X-Event-Position": str(accepted.position)}
         if hurried:
             headers["Preference-Applied"] = "respond-async"
-        return Response(task, status_code=status, headers=headers)
+        return _task(task, status, headers)
 
     async def written_execution(
         self, accepted: AcceptedExecution, prefer: str | None, status: int
@@ -102,6 +108,13 @@ class Api:
 
     async def _visible(self, position: int) -> bool:
         return await self.parts.visibility.wait_for(position, self.options.visibility_timeout_seconds)
+
+
+def _task(task: Task, status: int, headers: Mapping[str, str]) -> Response[Task]:
+    own = {"ETag": f'"{task.version}"'}
+    if status == 201:
+        own["Location"] = f"/api/v1/tasks/{task.id}"
+    return Response(task, status_code=status, headers={**headers, **own})
 
 
 def command_request(

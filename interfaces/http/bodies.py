@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, assert_never
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
-from msgspec.structs import asdict
 
-from domain.definition import USUAL_PRIORITY, Action, Cron, Definition, Interval, OneOff, Trigger
+from domain.definition import USUAL_PRIORITY, Action, Cron, Definition, Interval, OneOff
 from interfaces.http.policy_bodies import CatchingUp, Overlapping, Priority, Promise, Success
 from interfaces.http.retry_body import Retry
 
@@ -199,29 +198,3 @@ class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
             delivery=self.delivery,
             priority=self.priority,
         )
-
-
-def shown_trigger(trigger: Trigger) -> OneOffTrigger | CronTrigger | IntervalTrigger:
-    """A trigger as the API shows it."""
-    match trigger:
-        case OneOff():
-            return OneOffTrigger(**asdict(trigger))
-        case Cron():
-            return CronTrigger(**asdict(trigger))
-        case Interval():
-            return IntervalTrigger(**asdict(trigger))
-        case _:
-            assert_never(trigger)
-
-
-def shown_action(action: Action) -> HttpAction:
-    """An action as the API shows it, headers and all: PUT is a full replacement, so users need them back."""
-    return HttpAction(
-        method=action.method,
-        url=action.url,
-        headers=dict(action.headers),
-        payload=action.payload,
-        timeout_seconds=action.timeout_seconds,
-        connect_timeout_seconds=action.connect_timeout_seconds,
-        max_redirects=action.max_redirects,
-    )

@@ -95,6 +95,7 @@ _WANTED = {
     "start": 'an instant by ISO 8601 with its offset, such as "2026-01-01T00:00:00Z"',
     "end": 'an instant by ISO 8601 with its offset, such as "2026-01-02T00:00:00Z"',
     "limit": "a whole number from 1 to 500",
+    "tasks": "a list of 1 to 1,000 tasks",
 }
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<name>\w+)`")

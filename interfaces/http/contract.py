@@ -34,7 +34,7 @@ class Contract:
         Raises `InvalidParameters`, which names each.
         """
         parameters = self._of(request)
-        if parameters is None:
+        if parameters is None or _plain(request):
             return
         known = {item["name"]: item for item in parameters if item["in"] == "query"}
         given = request.query_params.dict()
@@ -58,6 +58,12 @@ class Contract:
 
     def _of(self, request: Request[Any, Any, Any]) -> list[dict[str, Any]] | None:
         return self._parameters.get((request.method, request.scope.get("path_template", "")))
+
+
+def _plain(request: Request[Any, Any, Any]) -> bool:
+    """Whether there is nothing that could be wrong, as with most requests: no query, no header twice."""
+    names = [name for name, _ in request.scope["headers"]]
+    return not request.scope["query_string"] and len(set(names)) == len(names)
 
 
 def _repeated_headers(

@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from application.bulk import AcceptedBulk
     from application.executions import AcceptedExecution, Backfilled
     from application.explanation.account import Explanation
     from application.explanation.occurrences import Window
     from application.tasks import Accepted, Request
+    from application.wishes import Wish
     from domain.definition import Definition
     from domain.requesting import Period
     from interfaces.http.health import HealthReport
@@ -46,6 +48,14 @@ class Commands(Protocol):
 
     async def cancel(self, task_id: UUID, request: Request, *, if_match: int | None) -> Accepted:
         """Stop a task for good."""
+        ...
+
+
+class BulkCommands(Protocol):
+    """Commands about many tasks. Raises as `Commands` does."""
+
+    async def create(self, wishes: Sequence[Wish], request: Request) -> AcceptedBulk:
+        """Accept many new tasks."""
         ...
 
 
@@ -156,6 +166,7 @@ class Dependencies:
     """Everything behind the API."""
 
     commands: Commands
+    bulk: BulkCommands
     executions: ExecutionCommands
     queries: Queries
     explainer: Explainer

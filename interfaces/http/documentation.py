@@ -100,6 +100,17 @@ UNHEALTHY = {
 }
 
 
+def some_refused(answer: type[Struct]) -> dict[int, ResponseSpec]:
+    """The answer to a request that was fulfilled in parts."""
+    return {
+        207: ResponseSpec(
+            answer,
+            generate_examples=False,
+            description="At least one task was refused: `items` says which, and why; the others are there.",
+        )
+    }
+
+
 def problems(*kinds: ProblemType) -> dict[int, ResponseSpec]:
     """The problems that a route may answer with, by status; any route may be asked wrongly, and may fail."""
     every = [BAD_REQUEST, INVALID_PARAMETER, *kinds, HEAD_TOO_LARGE, INTERNAL_ERROR]

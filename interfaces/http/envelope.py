@@ -6,13 +6,14 @@ path or a refused method would go without.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
-from litestar.datastructures import Headers, MutableScopeHeaders
+from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import HttpMethod, ScopeType
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from interfaces.http.dependencies import RequestObserver
 
 _log = structlog.get_logger(__name__)
+# Asked first: making one of structlog's loggers for every request costs more than most of what it does here.
+_level = logging.getLogger(__name__)
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 # Anything else becomes one label, so that a stranger cannot make metrics grow.
@@ -47,7 +50,8 @@ HEADERS = {
 }
 """What every answer has, unless it says otherwise."""
 
-_ONE_YEAR = "max-age=31536000"
+_ENCODED = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+_STRICT = (b"strict-transport-security", b"max-age=31536000")
 
 
 class Envelope:
@@ -93,26 +97,28 @@ class Envelope:
 
     def _dress(self, exchange: _Exchange, message: HTTPResponseStartEvent) -> None:
         exchange.status = message["status"]
-        headers = MutableScopeHeaders.from_message(message)
-        for name, value in HEADERS.items():
-            headers.setdefault(name, value)
-        headers["X-Request-ID"] = exchange.request_id
+        headers = list(message["headers"])
+        given = {name for name, _ in headers}
+        headers += [header for header in _ENCODED if header[0] not in given]
+        headers.append((b"x-request-id", exchange.request_id.encode()))
         if exchange.secure:
-            headers["Strict-Transport-Security"] = _ONE_YEAR
-        if exchange.method == "OPTIONS" and "allow" in headers:
-            headers["Allow"] = self._allowed[exchange.route]
+            headers.append(_STRICT)
+        message["headers"] = headers
+        if exchange.method == "OPTIONS" and b"allow" in given:
+            MutableScopeHeaders.from_message(message)["Allow"] = self._allowed[exchange.route]
 
     def _account(self, exchange: _Exchange) -> None:
         seconds = time.perf_counter() - exchange.started
         method = exchange.method if exchange.method in _METHODS else "other"
         self._observer.observe(method, exchange.route, exchange.status, seconds)
-        _log.debug(
-            "http_request",
-            method=method,
-            route=exchange.route,
-            status=exchange.status,
-            duration_ms=round(seconds * 1000, 3),
-        )
+        if _level.isEnabledFor(logging.DEBUG):
+            _log.debug(
+                "http_request",
+                method=method,
+                route=exchange.route,
+                status=exchange.status,
+                duration_ms=round(seconds * 1000, 3),
+            )
 
 
 class _Exchange:
@@ -126,7 +132,8 @@ class _Exchange:
         self.method: str = scope["method"]
         self.status = 500
         self.started = time.perf_counter()
-        sent = Headers.from_scope(scope).get("x-request-id", "")
+        named = (value for name, value in scope["headers"] if name == b"x-request-id")
+        sent = next(named, b"").decode("latin-1")
         self.request_id = sent if _SANE_ID.fullmatch(sent) else uuid4().hex
         self.scope["state"]["correlation_id"] = self.request_id
 

@@ -87,6 +87,27 @@ TASK_EXAMPLES: dict[str, Any] = {
     },
 }
 
+BULK_EXAMPLES: dict[str, Any] = {
+    "two": {
+        "summary": "Two tasks, one of them with a key of its own",
+        "value": {
+            "tasks": [
+                {
+                    "name": "Website Health Check",
+                    "trigger": {"type": "cron", "cron": "*/5 * * * *"},
+                    "action": {"method": "GET", "url": "https://api.example.com/health"},
+                },
+                {
+                    "name": "Invoice 17",
+                    "trigger": {"type": "one-off", "datetime": "2030-01-01T12:00:00Z"},
+                    "action": {"method": "POST", "url": "https://api.example.com/invoices/17"},
+                    "idempotency_key": "invoice-17",
+                },
+            ]
+        },
+    }
+}
+
 _TASK = {
     "id": "01940f3e-8a00-7c3d-9b51-2f6a7c1d0e42",
     "namespace": "default",
@@ -210,8 +231,38 @@ _WINDOW = {
     "next_from": None,
 }
 
+_BULK = {
+    "created": 1,
+    "existing": 0,
+    "refused": 1,
+    "items": [
+        {"index": 0, "id": _TASK["id"], "created": True, "problem": None},
+        {
+            "index": 1,
+            "id": None,
+            "created": False,
+            "problem": {
+                "type": "/problems/invalid-task",
+                "title": "The task breaks a rule",
+                "status": 422,
+                "detail": "/action/url: This field is missing: add it, such as "
+                '"https://api.example.com/health".',
+                "instance": "/api/v1/tasks/bulk",
+                "request_id": "0194f2b1c6d87a3e9f10aa54c1d2e3f4",
+                "errors": [
+                    {
+                        "detail": 'This field is missing: add it, such as "https://api.example.com/health".',
+                        "pointer": "/action/url",
+                    }
+                ],
+            },
+        },
+    ],
+}
+
 SCHEMA_EXAMPLES: dict[str, Any] = {
     "Task": _TASK,
+    "BulkAnswer": _BULK,
     "TaskPage": {"items": [_TASK], **_PAGE},
     "Result": _RESULT,
     "ResultPage": {"items": [_RESULT], **_PAGE},

@@ -15,7 +15,7 @@ from interfaces.http.answers import Result
 from interfaces.http.api import Api, command_request
 from interfaces.http.command_bodies import Cancelling, CancellingBody
 from interfaces.http.injection import Injected
-from interfaces.http.parameters import NAMESPACE, Freshness, Preference
+from interfaces.http.parameters import NAMESPACE, MinPosition, Preference
 from interfaces.http.problems import (
     BODY_TOO_LARGE,
     DATABASE_UNAVAILABLE,
@@ -47,10 +47,10 @@ class ExecutionController(Controller):
         responses=doc.problems(EXECUTION_NOT_FOUND, *doc.READING),
     )
     async def get_execution(
-        self, api: Injected[Api], execution_id: ExecutionId, freshness: Injected[Freshness]
+        self, api: Injected[Api], execution_id: ExecutionId, min_position: MinPosition = None
     ) -> Result:
         """One execution, with all its attempts."""
-        await api.reach(freshness)
+        await api.reach(min_position)
         view = await api.parts.queries.result(NAMESPACE, execution_id)
         if view is None:
             raise ExecutionNotFound(execution_id)

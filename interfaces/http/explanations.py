@@ -112,7 +112,7 @@ class ExplanationController(Controller):
     ) -> OccurrenceWindow:
         """Past and future instants of the task's schedules, each with its outcome."""
         start, end = selection.window(datetime.now(UTC))
-        await api.reach(freshness)
+        await api.reach(freshness.min_position)
         found = await api.parts.occurrences.window(NAMESPACE, task_id, start, end, selection.limit)
         return OccurrenceWindow.of(found)
 

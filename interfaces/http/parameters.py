@@ -43,22 +43,35 @@ Prefer = Annotated[
         "lists show it (RFC 7240).",
     ),
 ]
-
-
-class Creation(Struct, frozen=True, kw_only=True):
-    """How a task is to be created."""
-
-    idempotency_key: Annotated[
-        str | None,
-        HeaderParameter(
-            name="Idempotency-Key",
-            min_length=1,
-            pattern=r"^[!-~]{1,255}$",
-            description="Makes repeating this request safe: the same key with the same JSON answers with the "
-            "task of the first time. 1 to 255 visible ASCII characters without blanks.",
-        ),
-    ] = None
-    prefer: Prefer = None
+CreationKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        min_length=1,
+        pattern=r"^[!-~]{1,255}$",
+        description="Makes repeating this request safe: the same key with the same JSON answers with the "
+        "task of the first time. 1 to 255 visible ASCII characters without blanks.",
+    ),
+]
+BulkKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        min_length=1,
+        pattern=r"^[!-~]{1,255}$",
+        description="Makes repeating this request safe: the same key with the same JSON answers as the first "
+        "time, and creates nothing. 1 to 255 visible ASCII characters without blanks.",
+    ),
+]
+MinPosition = Annotated[
+    int | None,
+    QueryParameter(
+        gt=-1,  # `ge=0` counts as unset in Litestar
+        le=HIGHEST_POSITION,
+        description="Wait until the read models have passed this position of the log: a whole number, "
+        "the `X-Event-Position` of a write.",
+    ),
+]
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -105,15 +118,7 @@ class Trigger(Change, frozen=True, kw_only=True):
 class Freshness(Struct, frozen=True, kw_only=True):
     """How far the read models must be before they are read."""
 
-    min_position: Annotated[
-        int | None,
-        QueryParameter(
-            gt=-1,  # `ge=0` counts as unset in Litestar
-            le=HIGHEST_POSITION,
-            description="Wait until the read models have passed this position of the log: a whole number, "
-            "the `X-Event-Position` of a write.",
-        ),
-    ] = None
+    min_position: MinPosition = None
 
 
 class Selection(Struct, frozen=True, kw_only=True):

@@ -162,18 +162,3 @@ class Overlapping(Struct, kw_only=True, forbid_unknown_fields=True):
     def to_domain(self) -> Overlap:
         """The policy, not yet checked."""
         return Overlap(mode=self.mode, max_running=self.max_running, max_queued=self.max_queued)
-
-
-def shown_success(success: SuccessPolicy) -> Success:
-    """A success policy as the API shows it."""
-    return msgspec.convert(success, Success, from_attributes=True)
-
-
-def shown_catch_up(catch_up: CatchUp) -> CatchingUp:
-    """A catch-up policy as the API shows it."""
-    return msgspec.convert(catch_up, CatchingUp, from_attributes=True)
-
-
-def shown_overlap(overlap: Overlap) -> Overlapping:
-    """An overlap policy as the API shows it."""
-    return msgspec.convert(overlap, Overlapping, from_attributes=True)

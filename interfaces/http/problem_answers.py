@@ -28,6 +28,7 @@ from interfaces.http.refusals import (
     MalformedBody,
     NotYetVisible,
     ResultNotFound,
+    TooManyTasks,
     UnsupportedMediaType,
 )
 from projections.reader import BadCursor
@@ -40,7 +41,10 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 # The sentences of these are meant for the one who asked.
-_OUTSPOKEN = (Refused, MalformedBody, UnsupportedMediaType, InvalidParameters, ResultNotFound, NotYetVisible)
+_OUTSPOKEN = (
+    *(Refused, MalformedBody, TooManyTasks, UnsupportedMediaType),
+    *(InvalidParameters, ResultNotFound, NotYetVisible),
+)
 
 
 class ProblemAnswers:
@@ -55,17 +59,12 @@ class ProblemAnswers:
         kind = problem_type(error)
         if kind is INTERNAL_ERROR:
             _log.error("request_failed", request_id=correlation_id(request), exc_info=error)
-        problem = Problem(
-            type=kind.uri,
-            title=kind.title,
-            status=kind.status,
-            detail=_detail(kind, error, request),
-            instance=quote(request.scope["path"]),
-            request_id=correlation_id(request),
-            errors=_errors(error),
+        return Response(
+            problem(request, error),
+            status_code=kind.status,
+            headers=_headers(kind, error),
+            media_type=PROBLEM_MEDIA_TYPE,
         )
-        headers = _headers(kind, error)
-        return Response(problem, status_code=kind.status, headers=headers, media_type=PROBLEM_MEDIA_TYPE)
 
     def _told_apart(self, request: Request[Any, Any, Any], error: Exception) -> Exception:
         if isinstance(error, InternalServerException) and "disconnected" in error.detail:
@@ -79,6 +78,20 @@ class ProblemAnswers:
         return InvalidParameters(
             [self._contract.wrong(request, item.get("source", ""), item.get("key", "")) for item in found]
         )
+
+
+def problem(request: Request[Any, Any, Any], error: Exception) -> Problem:
+    """What an exception means to the one who asked, by the table."""
+    kind = problem_type(error)
+    return Problem(
+        type=kind.uri,
+        title=kind.title,
+        status=kind.status,
+        detail=_detail(kind, error, request),
+        instance=quote(request.scope["path"]),
+        request_id=correlation_id(request),
+        errors=_errors(error),
+    )
 
 
 def _detail(kind: ProblemType, error: Exception, request: Request[Any, Any, Any]) -> str:

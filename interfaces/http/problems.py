@@ -30,6 +30,7 @@ from interfaces.http.refusals import (
     NotHttp,
     NotYetVisible,
     ResultNotFound,
+    TooManyTasks,
     UnsupportedMediaType,
 )
 from projections.reader import BadCursor
@@ -116,6 +117,12 @@ BODY_TOO_LARGE = ProblemType(
     "The body is too large",
     "Make the payload smaller, or raise `MAX_REQUEST_BODY_BYTES` of the service.",
 )
+TOO_MANY_TASKS = ProblemType(
+    413,
+    "too-many-tasks",
+    "There are too many tasks in one request",
+    "Send them in several requests, of at most 1,000 tasks each.",
+)
 UNSUPPORTED_MEDIA_TYPE = ProblemType(
     415,
     "unsupported-media-type",
@@ -179,6 +186,7 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     NotHttp: BAD_REQUEST,
     HeadTooLarge: HEAD_TOO_LARGE,
     MalformedBody: MALFORMED_JSON,
+    TooManyTasks: TOO_MANY_TASKS,
     UnsupportedMediaType: UNSUPPORTED_MEDIA_TYPE,
     InvalidParameters: INVALID_PARAMETER,
     BadCursor: INVALID_PARAMETER,

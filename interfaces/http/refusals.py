@@ -36,6 +36,13 @@ class MalformedBody(Exception):
     """The request's body is not JSON, or there is none; nothing was stored."""
 
 
+class TooManyTasks(Exception):
+    """There are too many tasks in one request; send them in several."""
+
+    def __init__(self, given: int, most: int) -> None:
+        super().__init__(f"The request holds {given:,} tasks; send at most {most:,} at once.")
+
+
 class UnsupportedMediaType(Exception):
     """The request's body is not declared as JSON; send `Content-Type: application/json`."""
 

@@ -9,7 +9,14 @@ from interfaces.http import documentation as doc
 from interfaces.http.answers import Result, ResultPage
 from interfaces.http.api import Api
 from interfaces.http.injection import Injected
-from interfaces.http.parameters import NAMESPACE, AnyTaskResultSelection, Freshness, ResultId, paging
+from interfaces.http.parameters import (
+    NAMESPACE,
+    AnyTaskResultSelection,
+    Freshness,
+    MinPosition,
+    ResultId,
+    paging,
+)
 from interfaces.http.problems import RESULT_NOT_FOUND
 from interfaces.http.refusals import ResultNotFound
 
@@ -36,7 +43,7 @@ class ResultController(Controller):
     ) -> ResultPage:
         """Results by task, outcome, status code and due instant."""
         query = selection.query(selection.task_id)
-        await api.reach(freshness)
+        await api.reach(freshness.min_position)
         return ResultPage.of_listing(await api.parts.queries.results(query, paging(selection)))
 
     @get(
@@ -47,10 +54,10 @@ class ResultController(Controller):
         responses=doc.problems(RESULT_NOT_FOUND, *doc.READING),
     )
     async def get_result(
-        self, api: Injected[Api], result_id: ResultId, freshness: Injected[Freshness]
+        self, api: Injected[Api], result_id: ResultId, min_position: MinPosition = None
     ) -> Result:
         """One occurrence, with all its attempts."""
-        await api.reach(freshness)
+        await api.reach(min_position)
         view = await api.parts.queries.result(NAMESPACE, result_id)
         if view is None:
             raise ResultNotFound(result_id)

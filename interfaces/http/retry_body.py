@@ -114,11 +114,6 @@ class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
         return RetryPolicy(**given | lists)
 
 
-def shown_retry(retry: RetryPolicy) -> Retry:
-    """A retry policy as the API shows it."""
-    return msgspec.convert(retry, Retry, from_attributes=True)
-
-
 def texts(statuses: Statuses) -> tuple[str, ...]:
     """The list as the domain has it."""
     return tuple(map(str, statuses))

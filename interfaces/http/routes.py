@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from litestar import Router
 from litestar.di import Provide
 
+from interfaces.http.bulk import create_tasks
 from interfaces.http.executions import ExecutionController
 from interfaces.http.explanations import ExplanationController
 from interfaces.http.lifecycle import LifecycleController
@@ -30,6 +31,7 @@ def documented_routes() -> Sequence[ControllerRouterHandler]:
         API_PREFIX,
         route_handlers=[
             TaskController,
+            create_tasks,
             ResultController,
             ExplanationController,
             LifecycleController,

@@ -25,7 +25,7 @@ async def _health(health: Injected[Health]) -> Response[HealthReport]:
 
 async def _figures(api: Injected[Api], freshness: Injected[Freshness]) -> Metrics:
     """Counted over what is stored, so they survive a restart and are the same at every process."""
-    await api.reach(freshness)
+    await api.reach(freshness.min_position)
     return Metrics.of_figures(await api.parts.queries.figures(datetime.now(UTC)))
 
 

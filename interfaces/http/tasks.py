@@ -18,8 +18,10 @@ from interfaces.http.json_body import TaskBody, digest
 from interfaces.http.parameters import (
     NAMESPACE,
     Change,
-    Creation,
+    CreationKey,
     Freshness,
+    MinPosition,
+    Prefer,
     ResultSelection,
     TaskId,
     TaskSelection,
@@ -53,7 +55,6 @@ class TaskController(Controller):
         description="Answers once lists show the task, or after two seconds; the task is stored either way.",
         dto=TaskBody,
         return_dto=None,
-        dependencies={"creation": Provide(Creation, sync_to_thread=False)},
         response_headers=[doc.LOCATION, doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
         response_description="The task as it was accepted.",
         responses=doc.problems(*_BODY, IDEMPOTENCY_KEY_REUSED, DATABASE_UNAVAILABLE),
@@ -63,13 +64,15 @@ class TaskController(Controller):
         request: Request[Any, Any, Any],
         data: JSONBody[TaskDefinition],
         api: Injected[Api],
-        creation: Injected[Creation],
+        idempotency_key: CreationKey = None,
+        prefer: Prefer = None,
     ) -> Response[Task]:
         """Accept a new task."""
         definition = data.to_domain(api.options.default_timezone)
-        asked = command_request(request, creation.idempotency_key, digest(await request.body()))
+        body = b"" if idempotency_key is None else await request.body()
+        asked = command_request(request, idempotency_key, digest(body) if body else None)
         accepted = await api.parts.commands.create(definition, asked)
-        return await api.written(accepted, creation.prefer, 201)
+        return await api.created(accepted, prefer)
 
     @get(
         "/",
@@ -87,7 +90,7 @@ class TaskController(Controller):
     ) -> TaskPage:
         """Tasks by status, kind of trigger, name and age."""
         query = selection.query()
-        await api.reach(freshness)
+        await api.reach(freshness.min_position)
         return TaskPage.of_listing(await api.parts.queries.tasks(query, paging(selection)))
 
     @get(
@@ -99,10 +102,10 @@ class TaskController(Controller):
         responses=doc.problems(TASK_NOT_FOUND, *doc.READING),
     )
     async def get_task(
-        self, api: Injected[Api], task_id: TaskId, freshness: Injected[Freshness]
+        self, api: Injected[Api], task_id: TaskId, min_position: MinPosition = None
     ) -> Response[Task]:
         """One task; its ETag is what If-Match takes."""
-        await api.reach(freshness)
+        await api.reach(min_position)
         view = await api.parts.queries.task(NAMESPACE, task_id)
         if view is None:
             raise TaskNotFound(task_id)
@@ -179,7 +182,7 @@ class TaskController(Controller):
     ) -> ResultPage:
         """One row an occurrence: what happened, or why nothing did."""
         query = selection.query(task_id)
-        await api.reach(freshness)
+        await api.reach(freshness.min_position)
         if await api.parts.queries.task(NAMESPACE, task_id) is None:
             raise TaskNotFound(task_id)
         return ResultPage.of_listing(await api.parts.queries.results(query, paging(selection)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from interfaces.http.command_bodies import COMMAND_EXAMPLES
 from interfaces.http.documentation import PROBLEM_MEDIA_TYPE
-from interfaces.http.examples import SCHEMA_EXAMPLES, TASK_EXAMPLES
+from interfaces.http.examples import BULK_EXAMPLES, SCHEMA_EXAMPLES, TASK_EXAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # Sent bodies may hold nothing else; the same shapes in answers say the same.
 _CLOSED = (
     "TaskDefinition",
+    "TaskBulk",
+    "BulkTask",
     "OneOffTrigger",
     "CronTrigger",
     "IntervalTrigger",
@@ -25,6 +27,7 @@ _CLOSED = (
     "Overlapping",
     *COMMAND_EXAMPLES,
 )
+_EXAMPLES = {"TaskBulk": BULK_EXAMPLES, **COMMAND_EXAMPLES}
 _MAY_BE_LEFT_OUT = ("Pausing", "Cancelling")
 _TRIGGERS = {"one-off": "OneOffTrigger", "cron": "CronTrigger", "interval": "IntervalTrigger"}
 _METHODS = ("post", "get", "put", "delete")
@@ -56,7 +59,7 @@ def tidied(document: dict[str, Any]) -> dict[str, Any]:
 def _tidy_body(body: dict[str, Any]) -> None:
     for media in body.get("content", {}).values():
         name = media["schema"]["$ref"].rpartition("/")[2]
-        media["examples"] = COMMAND_EXAMPLES.get(name, TASK_EXAMPLES)
+        media["examples"] = _EXAMPLES.get(name, TASK_EXAMPLES)
         body["required"] = name not in _MAY_BE_LEFT_OUT
 
 
@@ -149,7 +152,7 @@ def _tidy_schemas(schemas: dict[str, Any]) -> None:
     for name in _MAY_BE_LEFT_OUT:
         schemas[name].pop("default", None)  # an object of Python's
     mapping = {kind: f"#/components/schemas/{name}" for kind, name in _TRIGGERS.items()}
-    for name in ("Task", "TaskDefinition"):
+    for name in ("Task", "TaskDefinition", "BulkTask"):
         schemas[name]["properties"]["trigger"]["discriminator"] = {"propertyName": "type", "mapping": mapping}
     for name, example in SCHEMA_EXAMPLES.items():
         schemas[name]["examples"] = [example]

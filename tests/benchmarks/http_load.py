@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import time
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -12,7 +14,7 @@ import msgspec
 from tests.benchmarks.figures import percentile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 LENGTH = b"\r\ncontent-length:"
 END_OF_HEAD = b"\r\n\r\n"
@@ -79,15 +81,19 @@ def request(method: str, url: str, body: object = None, headers: Mapping[str, st
     return "\r\n".join(lines).encode() + END_OF_HEAD + sent
 
 
-async def clients(url: str, count: int, seconds: float, asked: bytes) -> Answered:
-    """What so many clients get when each asks as soon as it was answered. Raises `UnexpectedAnswer`."""
+async def clients(url: str, count: int, seconds: float, asked: Sequence[bytes]) -> Answered:
+    """What so many clients get when each asks as soon as it was answered, one request after the other.
+
+    Raises `UnexpectedAnswer`.
+    """
+    requests = itertools.cycle(asked)
     connected = [await _connect(url) for _ in range(count)]
     took: list[float] = []
     started = time.perf_counter()
 
     async def ask(client: Client) -> None:
         while (begun := time.perf_counter()) < started + seconds:
-            await client.ask(asked)
+            await client.ask(next(requests))
             took.append((time.perf_counter() - begun) * 1_000)
 
     try:
@@ -98,6 +104,16 @@ async def clients(url: str, count: int, seconds: float, asked: bytes) -> Answere
     elapsed = time.perf_counter() - started
     took.sort()
     return Answered(len(took) / elapsed, percentile(took, 50), percentile(took, 99))
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Client]:
+    """A client, for the length of the block."""
+    client = await _connect(url)
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 async def _connect(url: str) -> Client:

@@ -34,6 +34,12 @@ def client(base_url: str) -> Iterator[httpx.Client]:
         yield open_client
 
 
+SHORT = {
+    "trigger": {"type": "cron", "cron": "0 9 * * *"},
+    "action": {"method": "GET", "url": "https://api.example.com/"},
+}
+
+
 def create(client: httpx.Client, **changes: Any) -> dict[str, Any]:
     answer = client.post("/api/v1/tasks", json=task_json(**changes))
     assert answer.status_code == 201, answer.text
@@ -47,6 +53,27 @@ def test_what_was_written_is_in_every_list_at_once(client: httpx.Client) -> None
         listed = client.get("/api/v1/tasks", params={"name": f"task {number}", "limit": 200}).json()
         assert task in listed["items"]
         assert client.get(f"/api/v1/tasks/{task['id']}").json() == task
+
+
+def test_many_tasks_are_in_every_list_at_once_and_created_once(client: httpx.Client, database: str) -> None:
+    tasks = [{"name": f"Task {number}", **SHORT} for number in range(300)]
+    body = {"tasks": [*tasks[:299], {"name": ""}, tasks[299]]}
+
+    def send(_: int) -> httpx.Response:
+        return client.post("/api/v1/tasks/bulk", json=body, headers={"Idempotency-Key": "import"})
+
+    with ThreadPoolExecutor(4) as senders:
+        answers = list(senders.map(send, range(8)))
+    assert {answer.status_code for answer in answers} == {207}
+    ids = [[item["id"] for item in answer.json()["items"]] for answer in answers]
+    assert all(each == ids[0] for each in ids)
+    assert ids[0].index(None) == 299
+    listed = client.get("/api/v1/tasks", params={"limit": 200}).json()
+    assert listed["total"] == 300
+    newest = [task["id"] for task in listed["items"]]
+    assert newest == [each for each in reversed(ids[0]) if each is not None][:200]
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM events").fetchone() == (301,)
 
 
 def test_a_task_lives_through_its_life(client: httpx.Client) -> None:

@@ -225,7 +225,7 @@ async def test_the_default_lists_read_an_index_from_its_end(
     names = {*TaskQuery.__struct_fields__, *ResultQuery.__struct_fields__, "last", "last_id"}
     parameters = dict.fromkeys(names) | {"namespace": "default", "limit": 51, "offset": 0}
     statement = list_statement(file, sort, sorts[sort.removeprefix("-")])
-    plain = b"EXPLAIN " + statement.as_bytes(connection)
+    plain = b"EXPLAIN " + statement
     cursor = await connection.execute(plain, parameters, prepare=False)
     plan = "\n".join(row[0] for row in await cursor.fetchall())
     assert f"Index Scan Backward using {index}" in plan

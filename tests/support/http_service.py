@@ -13,6 +13,7 @@ import httpx
 import uuid_utils.compat
 from psycopg import OperationalError
 
+from application.bulk import BulkCommands
 from application.executions import ExecutionCommands
 from application.explanation.explainer import Explainer
 from application.explanation.occurrences import Occurrences
@@ -259,6 +260,7 @@ async def http_service(**options: Any) -> AsyncIterator[HttpService]:
     explainer = Explainer(log, clock)
     dependencies = Dependencies(
         commands=TaskCommands(log, clock, uuid_utils.compat.uuid7),
+        bulk=BulkCommands(log, clock, uuid_utils.compat.uuid7),
         executions=ExecutionCommands(log, clock, uuid_utils.compat.uuid7),
         queries=queries,
         explainer=explainer,

@@ -304,6 +304,22 @@ STORED: dict[str, AnyFact] = {
         digest="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         execution_id=EXECUTION,
     ),
+    "idempotency.key_used.v1.before-bulk": IdempotencyKeyUsed(
+        at=AT,
+        key="order-4711/création",
+        namespace="default",
+        task_id=TASK,
+        digest="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        execution_id=EXECUTION,
+    ),
+    "idempotency.key_used.v1.bulk": IdempotencyKeyUsed(
+        at=AT,
+        key="order-4711/création",
+        namespace="default",
+        task_id=TASK,
+        digest="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        task_ids=(TASK, None),
+    ),
     "idempotency.key_used.v1.before-executions": IdempotencyKeyUsed(
         at=AT,
         key="order-4711/création",

@@ -18,7 +18,7 @@ from interfaces import openapi_files
 from interfaces.http import swagger_ui
 from interfaces.http.bodies import TaskDefinition
 from interfaces.http.command_bodies import COMMAND_EXAMPLES
-from interfaces.http.examples import TASK_EXAMPLES
+from interfaces.http.examples import BULK_EXAMPLES, TASK_EXAMPLES
 from interfaces.http.openapi import openapi_document
 from interfaces.http.problems import BY_SLUG
 from tests.support.http_service import HttpService, http_service, task_json
@@ -68,6 +68,7 @@ def test_the_document_lists_every_endpoint_of_the_specification() -> None:
         ("PUT", "/api/v1/tasks/{id}"),
         ("DELETE", "/api/v1/tasks/{id}"),
         ("GET", "/api/v1/tasks/{id}/results"),
+        ("POST", "/api/v1/tasks/bulk"),
         ("POST", "/api/v1/tasks/{id}/pause"),
         ("POST", "/api/v1/tasks/{id}/resume"),
         ("POST", "/api/v1/tasks/{id}/trigger"),
@@ -129,7 +130,11 @@ def test_every_example_fits_its_schema() -> None:
             for example in media["examples"].values():
                 judge(media["schema"]["$ref"], example["value"])
                 checked += 1
-    for name, examples in {"TaskDefinition": TASK_EXAMPLES, **COMMAND_EXAMPLES}.items():
+    for name, examples in {
+        "TaskDefinition": TASK_EXAMPLES,
+        "TaskBulk": BULK_EXAMPLES,
+        **COMMAND_EXAMPLES,
+    }.items():
         for example in examples.values():
             judge(f"#/components/schemas/{name}", example["value"])
             checked += 1
@@ -189,7 +194,7 @@ def test_the_postman_collection_asks_every_operation_of_one_service() -> None:
         for request in requests
     }
     assert asked == {(method.upper(), path) for path, method, _ in operations()}
-    command = {"pause": "Pausing", "cancel": "Cancelling", "backfill": "Backfilling"}
+    command = {"bulk": "TaskBulk", "pause": "Pausing", "cancel": "Cancelling", "backfill": "Backfilling"}
     for request in requests:
         if "body" in request:
             shape = command.get(request["url"]["path"][-1], "TaskDefinition")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import AsyncIterator
 from typing import Any, cast
@@ -189,7 +190,10 @@ async def test_the_observer_is_told_of_every_request_by_its_route(service: HttpS
     ]
 
 
-async def test_the_access_log_holds_neither_headers_nor_bodies_nor_queries(service: HttpService) -> None:
+async def test_the_access_log_holds_neither_headers_nor_bodies_nor_queries(
+    service: HttpService, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     with structlog.testing.capture_logs() as entries:
         await service.client.post(
             "/api/v1/tasks", json=task_json(name="secret-name"), headers={"X-Api-Key": "secret-key"}

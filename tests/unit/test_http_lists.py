@@ -7,10 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
+from domain import task as tasks
+from interfaces.http.answers import Attempt, Result, Task, TaskPage
+from projections.views import AttemptView, Listing, ResultView, TaskView
+from tests.support.given import created
 from tests.support.http_service import HttpService, http_service
-from tests.support.views import RESULT_ID, result_view
+from tests.support.views import NOON, RESULT_ID, result_view, task_view
 
 
 @pytest.fixture
@@ -116,3 +122,32 @@ async def test_a_result_tells_the_whole_story(service: HttpService) -> None:
             "error_message": None,
         }
     ]
+
+
+def test_rows_of_the_read_models_have_the_members_that_the_api_documents() -> None:
+    assert TaskView.__struct_fields__ == Task.__struct_fields__
+    assert ResultView.__struct_fields__ == Result.__struct_fields__
+    assert AttemptView.__struct_fields__ == Attempt.__struct_fields__
+
+
+async def test_lists_show_what_a_read_of_each_shows(service: HttpService) -> None:
+    for name in ("running", "paused", "resumed", "over"):
+        task = await service.create(name=name)
+        path = f"/api/v1/tasks/{task['id']}"
+        for step in {"paused": ["pause"], "resumed": ["pause", "resume"]}.get(name, []):
+            await service.client.post(f"{path}/{step}")
+        if name == "over":
+            await service.client.delete(path)
+    service.queries.results_known += [result_view(), result_view(id=uuid4(), attempt_log=[], success=None)]
+    for path in ("/api/v1/tasks", "/api/v1/results"):
+        items = (await service.client.get(path)).json()["items"]
+        assert items == [(await service.client.get(f"{path}/{item['id']}")).json() for item in items]
+
+
+def test_a_list_tells_nothing_of_a_pause_that_is_over() -> None:
+    state = tasks.begin(uuid4(), created())
+    resumed = replace(task_view(state), paused_at=NOON, pause_note="moved")
+    listing = Listing(items=[resumed, replace(resumed, status="paused")], total=2, page=1, limit=50)
+    [over, going_on] = msgspec.json.decode(msgspec.json.encode(TaskPage.of_listing(listing)))["items"]
+    assert (over["paused_at"], over["pause_note"]) == (None, None)
+    assert (going_on["paused_at"], going_on["pause_note"]) == ("2030-01-01T12:00:00Z", "moved")

@@ -75,3 +75,13 @@ def test_a_task_that_is_sent_as_it_is_shown_is_the_same_task(stored: Definition)
     again = read_task(msgspec.json.encode(sent)).to_domain("UTC")
     kept = admit(again, datetime.now(UTC), current=stored.trigger)
     assert msgspec.json.encode(kept) == msgspec.json.encode(stored)
+
+
+@given(POLICIES.map(mended))
+@PATIENT
+def test_what_is_shown_has_every_member_that_is_documented_and_no_other(stored: Definition) -> None:
+    state = tasks.begin(UUID(int=1), tasks.create("default", stored, NOON))
+    encoded = msgspec.json.encode(Task.of_state(state))
+    shown = msgspec.json.decode(encoded, type=Task)
+    # Read into the documented shapes, which refuse unknown members and would write defaults for missing ones.
+    assert msgspec.json.decode(msgspec.json.encode(shown)) == msgspec.json.decode(encoded)

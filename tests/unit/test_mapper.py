@@ -200,6 +200,7 @@ FIELDS: dict[type[Fact], dict[str, st.SearchStrategy[Any]]] = {
         "task_id": st.uuids(),
         "digest": TEXT,
         "execution_id": st.none() | st.uuids(),
+        "task_ids": st.lists(st.none() | st.uuids(), max_size=3).map(tuple),
     },
 }
 FACTS = st.one_of(*(st.builds(fact_type, at=INSTANTS, **fields) for fact_type, fields in FIELDS.items())).map(

@@ -57,10 +57,10 @@ async def run(stage: Stage) -> Findings:
 async def _with(stage: Stage, count: int) -> Stored:
     with stage.database() as dsn:
         stage.progress.step(f"creating {count:,} cron tasks")
-        with stage.service(dsn, ("projector",)):
+        with stage.service(dsn, ("projector", "api")) as running:
             now = datetime.now(UTC)
             planned = load.crons(stage.sink.url, count, now)
-            creation = await load.create_tasks(dsn, planned, count, stage.progress)
+            creation = await load.post_tasks(running.services["api"].url, dsn, planned, count, stage.progress)
             # However few they are at a small scale, something is due when the scheduler starts.
             await load.create_tasks(dsn, load.every_second(stage.sink.url, 1, now), 1, stage.progress)
         stage.server.settle(dsn)

@@ -1,4 +1,4 @@
--- One task.
+-- Tasks by their ids, of any namespace.
 SELECT id, namespace, status, next_run, created_at, updated_at, version, definition::text,
     paused_at, pause_note
-FROM tasks WHERE id = %(id)s AND namespace = %(namespace)s
+FROM tasks WHERE id = ANY (%(ids)s)

@@ -1,0 +1,204 @@
+"""Creating many tasks by one request: each is judged as it would be alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from domain.facts import TaskCreated
+from interfaces.http.bulk_body import MOST_TASKS
+from tests.support.http_service import HttpService, assert_a_problem, http_service, task_json
+
+PATH = "/api/v1/tasks/bulk"
+BAD = task_json(action={"method": "GET"}, nam="typo")
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[HttpService]:
+    async with http_service() as running:
+        yield running
+
+
+async def send(service: HttpService, *tasks: Any, **headers: str) -> httpx.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await service.client.post(PATH, json={"tasks": tasks}, headers=named)
+
+
+async def alone(service: HttpService, task: Any) -> dict[str, Any]:
+    """The problem that a task gets by itself, without what tells of the request."""
+    answer = await service.client.post("/api/v1/tasks", json=task)
+    return of_any_request(answer.json())
+
+
+def of_any_request(problem: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in problem.items() if name not in {"instance", "request_id"}}
+
+
+async def test_every_task_is_created_and_its_id_told(service: HttpService) -> None:
+    answer = await send(service, task_json(name="one"), task_json(name="two"))
+    body = answer.json()
+    assert (answer.status_code, body["created"], body["existing"], body["refused"]) == (201, 2, 0, 0)
+    for index, (item, name) in enumerate(zip(body["items"], ["one", "two"], strict=True)):
+        assert (item["index"], item["created"], item["problem"]) == (index, True, None)
+        assert (await service.client.get(f"/api/v1/tasks/{item['id']}")).json()["name"] == name
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        BAD,
+        task_json(name="", trigger={"type": "cron", "cron": "61 * * * *"}),
+        task_json(trigger={"type": "one-off", "datetime": "2001-01-01T00:00:00Z"}),
+        task_json(action={"method": "GET", "url": 7}),
+        {},
+        [],
+        "a task",
+    ],
+)
+async def test_a_bad_one_gets_the_problem_that_it_would_get_alone(service: HttpService, bad: Any) -> None:
+    answer = await send(service, task_json(name="one"), bad, task_json(name="two"))
+    body = answer.json()
+    assert (answer.status_code, body["created"], body["refused"]) == (207, 2, 1)
+    [one, refused, two] = body["items"]
+    assert one["id"] is not None
+    assert two["id"] is not None
+    assert (refused["index"], refused["id"], refused["created"]) == (1, None, False)
+    # Instants of the clock stand in some details.
+    expected = await alone(service, bad)
+    assert of_any_request(refused["problem"]) | {"detail": "", "errors": ""} == expected | {
+        "detail": "",
+        "errors": "",
+    }
+    assert [error["pointer"] for error in refused["problem"]["errors"]] == [
+        error["pointer"] for error in expected["errors"]
+    ]
+    assert refused["problem"]["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_when_all_are_bad_nothing_is_stored_and_there_is_no_position(service: HttpService) -> None:
+    answer = await send(service, BAD, BAD, idempotency_key="order")
+    assert (answer.status_code, answer.json()["refused"]) == (207, 2)
+    assert "x-event-position" not in answer.headers
+    assert service.log.facts() == []
+
+
+async def test_a_repeat_with_the_same_key_gets_the_same_answer(service: HttpService) -> None:
+    tasks = [task_json(name="one"), BAD, task_json(name="two", idempotency_key="two")]
+    first = await send(service, *tasks, idempotency_key="order", x_request_id="same")
+    again = await send(service, *tasks, idempotency_key="order", x_request_id="same")
+    assert again.content == first.content
+    assert (again.status_code, again.headers["x-event-position"]) == (
+        first.status_code,
+        first.headers["x-event-position"],
+    )
+    assert len([fact for fact in service.log.facts() if isinstance(fact, TaskCreated)]) == 2
+
+
+async def test_the_same_key_with_other_tasks_is_refused(service: HttpService) -> None:
+    await send(service, task_json(), idempotency_key="order")
+    answer = await send(service, task_json(), task_json(), idempotency_key="order")
+    assert answer.status_code == 422
+    assert_a_problem(answer)
+    assert answer.json()["type"] == "/problems/idempotency-key-reused"
+
+
+async def test_a_key_of_a_task_is_that_of_a_single_request(service: HttpService) -> None:
+    single = await service.client.post("/api/v1/tasks", json=task_json(), headers={"Idempotency-Key": "mine"})
+    answer = await send(
+        service,
+        task_json(idempotency_key="mine"),
+        task_json(name="other", idempotency_key="mine"),
+        task_json(idempotency_key="new"),
+    )
+    body = answer.json()
+    assert [body[name] for name in ("created", "existing", "refused")] == [1, 1, 1]
+    [same, other, new] = body["items"]
+    assert (same["id"], same["created"], same["problem"]) == (single.json()["id"], False, None)
+    assert other["problem"]["type"] == "/problems/idempotency-key-reused"
+    again = await service.client.post("/api/v1/tasks", json=task_json(), headers={"Idempotency-Key": "new"})
+    assert again.json()["id"] == new["id"]
+
+
+@pytest.mark.parametrize("key", ["", "with blank", "ü", "x" * 256, 17, None, ["a"]])
+async def test_a_key_that_is_none_is_named_as_a_field(service: HttpService, key: Any) -> None:
+    answer = await send(service, task_json(idempotency_key="fine"), task_json() | {"idempotency_key": key})
+    [fine, refused] = answer.json()["items"]
+    assert fine["created"]
+    assert [error["pointer"] for error in refused["problem"]["errors"]] == ["/idempotency_key"]
+
+
+async def test_as_many_as_are_allowed_are_taken_and_one_more_is_not(service: HttpService) -> None:
+    service.visibility.reached = False
+    full = await send(service, *[task_json()] * MOST_TASKS)
+    assert (full.status_code, full.json()["created"]) == (201, MOST_TASKS)
+    answer = await send(service, *[task_json()] * (MOST_TASKS + 1))
+    assert answer.status_code == 413
+    assert_a_problem(answer)
+    assert answer.json()["type"] == "/problems/too-many-tasks"
+    assert "1,001" in answer.json()["detail"]
+    assert len(service.log.facts()) == MOST_TASKS
+
+
+async def test_a_body_that_is_too_large_is_refused_as_any_other() -> None:
+    async with http_service(max_body_bytes=1_000) as service:
+        answer = await send(service, *[task_json()] * 50)
+        assert answer.status_code == 413
+        assert answer.json()["type"] == "/problems/body-too-large"
+        assert service.log.facts() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/tasks"),
+        ({"tasks": []}, "/tasks"),
+        ({"tasks": {}}, "/tasks"),
+        ({"tasks": None}, "/tasks"),
+        ({"tasks": [task_json()], "atomic": True}, "/atomic"),
+        ([task_json()], ""),
+    ],
+)
+async def test_a_body_of_another_shape_is_explained(service: HttpService, body: Any, pointer: str) -> None:
+    answer = await service.client.post(PATH, json=body)
+    assert answer.status_code == 422
+    assert_a_problem(answer)
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    assert service.log.facts() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type", "status"),
+    [
+        (b'{"tasks": [', "application/json", 400),
+        (b"", "application/json", 400),
+        (b'{"tasks": [{"name": "\xff"}]}', "application/json", 207),
+        (b'{"tasks": [{"name": "x", "idempotency_key": "\xff"}]}', "application/json", 207),
+        (b'{"tasks": [' + b"[" * 100_000 + b"]" * 100_000 + b"]}", "application/json", 400),
+        (b'{"tasks": [{}]}', "text/plain", 415),
+    ],
+)
+async def test_what_is_no_json_is_refused(
+    service: HttpService, content: bytes, media_type: str, status: int
+) -> None:
+    answer = await service.client.post(PATH, content=content, headers={"Content-Type": media_type})
+    assert answer.status_code == status
+    assert service.log.facts() == []
+
+
+async def test_it_waits_for_the_lists_unless_it_is_in_a_hurry(service: HttpService) -> None:
+    waited = await send(service, task_json(), task_json())
+    assert waited.headers["x-event-position"] == "2"
+    assert service.visibility.asked == [(2, 2.0)]
+    hurried = await send(service, task_json(), prefer="respond-async")
+    assert hurried.headers["preference-applied"] == "respond-async"
+    assert service.visibility.asked == [(2, 2.0)]
+
+
+async def test_an_outage_says_that_nothing_is_known_to_be_stored(service: HttpService) -> None:
+    with service.log.away():
+        answer = await send(service, task_json())
+    assert answer.status_code == 503
+    assert_a_problem(answer)
