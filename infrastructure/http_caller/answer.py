@@ -19,20 +19,19 @@ SWITCHING_PROTOCOLS = 101
 
 async def captured(response: httpx.Response, max_body_bytes: int, max_header_bytes: int) -> Answered:
     """Read the response up to the caps. The caller closes it: what was not read costs the connection."""
-    raw, chunks = parts(response)
-    headers = captured_headers(raw, max_header_bytes)
+    own = response if isinstance(response, Incoming) else None
+    headers = captured_headers(response.headers.raw if own is None else own.raw_headers, max_header_bytes)
     body, truncated = b"", False
-    if response.status_code != SWITCHING_PROTOCOLS:  # what follows it is no body and has no end
-        body, truncated = await read_up_to(max_body_bytes, chunks)
+    if response.status_code == SWITCHING_PROTOCOLS:
+        pass  # what follows is no body and has no end
+    elif own is None:
+        body, truncated = await read_up_to(max_body_bytes, cast("httpx.AsyncByteStream", response.stream))
+    elif (whole := own.whole()) is None:
+        body, truncated = await read_up_to(max_body_bytes, own.chunks())
+    else:
+        body, truncated = whole[:max_body_bytes], len(whole) > max_body_bytes
     text = decoded(body, headers.get("content-type"), cut=truncated)
     return Answered(status_code=response.status_code, headers=headers, body=text, truncated=truncated)
-
-
-def parts(response: httpx.Response) -> tuple[Iterable[tuple[bytes, bytes]], AsyncIterable[bytes]]:
-    """Headers and body as they came; one of the wire's own is not taken apart by httpx for it."""
-    if isinstance(response, Incoming):
-        return response.raw_headers, response.chunks()
-    return response.headers.raw, cast("httpx.AsyncByteStream", response.stream)
 
 
 async def read_up_to(limit: int, stream: AsyncIterable[bytes]) -> tuple[bytes, bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import traceback
 from importlib.metadata import version
@@ -12,6 +11,7 @@ import structlog
 
 from domain.attempt import Attempt, Unanswered
 from infrastructure.http_caller.answer import captured
+from infrastructure.http_caller.deadlines import Deadlines
 from infrastructure.http_caller.failures import improper, timed_out, unanswered
 from infrastructure.http_caller.progress import Progress, Severed, Stage, progress
 from infrastructure.http_caller.redirects import Astray, followed, too_many
@@ -52,6 +52,7 @@ class AiohttpCaller:
         self._max_body_bytes = max_body_bytes
         self._max_header_bytes = max_header_bytes
         self._requests = RequestFactory(user_agent or f"chronoledger/{version('chronoledger')}")
+        self._deadlines = Deadlines()
         self._reports_progress = transport is None
         self._transport = transport or aiohttp_transport(
             trusted_certificates(),
@@ -69,6 +70,7 @@ class AiohttpCaller:
     async def aclose(self) -> None:
         """Close every connection; calls under way fail."""
         await self._transport.aclose()
+        self._deadlines.close()
 
     async def call(self, call: Call) -> Attempt:
         """Send the request once, and on to where redirects lead, and tell what happened.
@@ -94,14 +96,14 @@ class AiohttpCaller:
         sent = not self._reports_progress
         state = Progress(request, action.connect_timeout_seconds, fresh=call.once, sent=sent)
         progress.set(state)
-        deadline = asyncio.timeout(action.timeout_seconds)
+        deadline = self._deadlines.within(action.timeout_seconds)
         try:
-            async with deadline:
+            with deadline:
                 return await self._exchange(request, action.max_redirects, state)
         except Astray as error:
             return Unanswered(error=str(error), retryable=False)
         except Exception as error:
-            if deadline.expired():
+            if deadline.expired:
                 return timed_out(action.timeout_seconds, state)
             return unanswered(error, state) or internal_error(error, sent=state.sent)
 

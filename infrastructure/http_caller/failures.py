@@ -76,7 +76,7 @@ def explained(cause: BaseException, progress: Progress) -> str | None:
             return f"no TLS connection to {where}: {in_words(reason)}"
         case aiohttp.ClientConnectorError(os_error=reason):
             return f"cannot connect to {where}: {in_words(reason)}"
-        case aiohttp.ClientResponseError(message=message):
+        case http_exceptions.HttpProcessingError(message=message):
             return no_proper_http(progress.url, violation(message))
         case aiohttp.ClientPayloadError():
             return f"the answer of {where} broke off after status {progress.status}: {broken_body(cause)}"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import httpx
-from multidict import CIMultiDict
-from yarl import URL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,31 +16,26 @@ TARGET = "target"
 HEADER_ENCODING = "iso-8859-1"
 """Of values; RFC 9110, 5.5."""
 
+# Whose requests have no content unless they say so (RFC 9110, 8.6).
+SILENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+END_OF_LINE = b"\r\n"
+
 
 class Outgoing(httpx.Request):
     """An `httpx.Request` that is made without httpx's work: no hot path needs its URL and headers parsed.
 
-    `address` and `fields` are what aiohttp sends; `site` is the scheme and authority of the URL. Its target
-    goes out byte by byte.
+    `head` is sent byte by byte, and then the content; `site` is the scheme and authority of the URL.
     """
 
-    def __init__(self, method: str, site: str, target: str, fields: CIMultiDict[str], content: bytes) -> None:
+    def __init__(
+        self, method: str, site: str, extensions: Mapping[str, bytes], head: bytes, content: bytes
+    ) -> None:
+        """`extensions` hold the target, which `head` names, too."""
         self.method = method
         self.site = site
-        self.fields = fields
-        self.extensions = {TARGET: target.encode()}
-        self.address = address_of(site, target)
+        self.extensions = extensions  # type: ignore[assignment]  # nobody changes them
+        self.head = head
         self._content = content
-
-    def stamped(self, marks: Mapping[str, str]) -> Outgoing:
-        """A copy with marks of its own, but where a header of the user's has the name of one."""
-        copy = object.__new__(Outgoing)
-        copy.method, copy.site, copy._content = self.method, self.site, self._content
-        copy.extensions, copy.address = self.extensions, self.address
-        copy.fields = self.fields.copy()
-        for name, value in marks.items():
-            copy.fields.setdefault(name, value)
-        return copy
 
     @cached_property
     def url(self) -> httpx.URL:  # type: ignore[override]  # httpx assigns it when a request is made
@@ -52,7 +45,8 @@ class Outgoing(httpx.Request):
     @cached_property
     def headers(self) -> httpx.Headers:  # type: ignore[override]
         """See `httpx.Request.headers`."""
-        pairs = [(name.encode(), value.encode(HEADER_ENCODING)) for name, value in self.fields.items()]
+        _, *lines, _, _ = self.head.split(END_OF_LINE)
+        pairs = [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
         return httpx.Headers(pairs, encoding=HEADER_ENCODING)
 
     @cached_property
@@ -61,12 +55,36 @@ class Outgoing(httpx.Request):
         return httpx.ByteStream(self._content)
 
 
-def address_of(site: str, target: str) -> URL:
-    """The URL for aiohttp. As a path, the target keeps even a `?` that nothing follows."""
-    return place_of(site).with_path(target, encoded=True)
+def outgoing(request: httpx.Request) -> Outgoing:
+    """Any request of httpx's, to be sent as it is."""
+    if isinstance(request, Outgoing):
+        return request
+    site = f"{request.url.scheme}://{request.url.netloc.decode()}"
+    fields = [(name.decode(), value.decode(HEADER_ENCODING)) for name, value in request.headers.raw]
+    framed = any(name.lower() == "content-length" for name, _ in fields)
+    fields += [] if framed else framing(request.method, request.content)
+    line = request_line(request.method, request.extensions[TARGET].decode())
+    head = line + written(fields) + END_OF_LINE
+    return Outgoing(request.method, site, request.extensions, head, request.content)
 
 
-@lru_cache(maxsize=4096)
-def place_of(site: str) -> URL:
-    """A site, taken apart once: many calls go to the same."""
-    return URL(site, encoded=True)
+def framing(method: str, content: bytes) -> list[tuple[str, str]]:
+    """The field that tells where the content ends, where it takes one."""
+    if not content and method in SILENT_METHODS:
+        return []
+    return [("content-length", str(len(content)))]
+
+
+def request_line(method: str, target: str) -> bytes:
+    """The first line. Raises ValueError when it would be taken for more."""
+    if not (method.isalpha() and target.isprintable()) or " " in target:
+        raise ValueError("the request line has characters that would end it")
+    return f"{method} {target} HTTP/1.1\r\n".encode("ascii")
+
+
+def written(fields: list[tuple[str, str]]) -> bytes:
+    """The lines of some fields. Raises ValueError when one would be taken for two."""
+    text = "".join([f"{name}: {value}\r\n" for name, value in fields])
+    if not len(fields) == text.count("\r") == text.count("\n") or "\0" in text:
+        raise ValueError("a header has a line break or NUL in it")
+    return text.encode(HEADER_ENCODING)

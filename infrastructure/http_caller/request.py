@@ -5,28 +5,28 @@ from __future__ import annotations
 import base64
 import re
 from collections import OrderedDict
-from datetime import UTC
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import httpx
 import msgspec
-from multidict import CIMultiDict
+from yarl import URL
 
-from infrastructure.http_caller.outgoing import HEADER_ENCODING, Outgoing
+from infrastructure.http_caller.marks import MARKS, marks
+from infrastructure.http_caller.outgoing import (
+    HEADER_ENCODING,
+    TARGET,
+    Outgoing,
+    framing,
+    request_line,
+    written,
+)
 from infrastructure.http_caller.text import codec_of, named_charset
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from application.ports import Call
     from domain.definition import Action
-
-IDEMPOTENCY_KEY = "idempotency-key"
-ATTEMPT = "x-chronoledger-attempt"
-DUE_AT = "x-chronoledger-due-at"
-CONNECTION = "connection"
 
 FOLLOWS_FROM_THE_PAYLOAD = frozenset({"content-length", "transfer-encoding"})
 HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -51,13 +51,13 @@ class RequestFactory:
     def __init__(self, user_agent: str, *, size: int = 1024) -> None:
         self._user_agent = user_agent
         self._size = size
-        self._built: OrderedDict[int, tuple[Action, Outgoing]] = OrderedDict()
+        self._built: OrderedDict[int, tuple[Action, Template]] = OrderedDict()
 
     def request(self, call: Call) -> Outgoing:
         """A request of its own for one attempt. Raises `Unsendable`."""
-        return self._template(call.action).stamped(marks(call))
+        return self._template(call.action).stamped(call)
 
-    def _template(self, action: Action) -> Outgoing:
+    def _template(self, action: Action) -> Template:
         # The entry holds the action itself: its id is not given to another object as long as it is here.
         entry = self._built.get(id(action))
         if entry is not None:
@@ -71,54 +71,79 @@ class RequestFactory:
         return template
 
 
-def marks(call: Call) -> dict[str, str]:
-    """What tells the receiver which attempt this is; headers of the user's own with these names win."""
-    told = {
-        IDEMPOTENCY_KEY: str(call.execution_id),
-        ATTEMPT: str(call.number),
-        DUE_AT: timestamp(call.due_at),
-    }
-    if call.once:
-        told[CONNECTION] = "close"  # it serves no other request
-    return told
+class Template:
+    """An action's request without the marks of an attempt."""
+
+    __slots__ = ("_begun", "_extensions", "_method", "_site", "_unmarked", "content")
+
+    def __init__(
+        self, method: str, target: str, front: Front, own: list[tuple[str, str]], content: bytes
+    ) -> None:
+        """`own` are the fields that only this request has."""
+        self._method = method
+        self._site = front.site
+        self._extensions = {TARGET: target.encode()}
+        self._begun = request_line(method, target) + front.fields + written(own)
+        self._unmarked = front.unmarked
+        self.content = content
+
+    def stamped(self, call: Call) -> Outgoing:
+        """The request of one attempt; a header of the user's stays in the place of a mark with its name."""
+        head = self._begun + marks(call, self._unmarked)
+        return Outgoing(self._method, self._site, self._extensions, head, self.content)
 
 
-def timestamp(instant: datetime) -> str:
-    """An instant in UTC to the millisecond, as RFC 3339 writes it."""
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-
-
-def build(action: Action, user_agent: str) -> Outgoing:
+def build(action: Action, user_agent: str) -> Template:
     """The action's request without the marks of an attempt. Raises `Unsendable`."""
     where, target = taken_apart(action.url)
-    site, authorization = site_of(where)
-    fields: CIMultiDict[str] = CIMultiDict()
-    for name, value in action.headers.items():
+    front = front_of(where, tuple(action.headers.items()), user_agent)
+    content, implied_type = body(action.payload, front.content_type)
+    method = action.method.upper()
+    own = framing(method, content)
+    if implied_type is not None:
+        own.append(("content-type", implied_type))
+    return Template(method, target, front, own, content)
+
+
+class Front(NamedTuple):
+    """What all requests with the same headers to the same site have in common.
+
+    `unmarked`: the marks whose names the user has taken.
+    """
+
+    site: str
+    fields: bytes
+    content_type: str | None
+    unmarked: frozenset[str]
+
+
+@lru_cache(maxsize=256)  # each holds up to 64 KiB of headers, and saves checking and writing them
+def front_of(where: str, headers: tuple[tuple[str, str], ...], user_agent: str) -> Front:
+    """Raises `Unsendable`."""
+    site, host, authorization = site_of(where)
+    fields = {"host": host}
+    for name, value in headers:
         check_header(name, value)
         if name.lower() not in FOLLOWS_FROM_THE_PAYLOAD:
             fields[name.lower()] = value
-    content, implied_type = body(action.payload, fields.get("content-type"))
-    defaults = (
-        ("user-agent", user_agent),
-        ("accept", "*/*"),
-        ("accept-encoding", "identity"),
-        ("content-type", implied_type),
-        ("authorization", authorization),
-    )
-    for name, default in defaults:
-        if default is not None:
-            fields.setdefault(name, default)
-    return Outgoing(action.method, site, target, fields, content or b"")
+    for name, default in (("user-agent", user_agent), ("accept", "*/*"), ("accept-encoding", "identity")):
+        fields.setdefault(name, default)
+    if authorization is not None:
+        fields.setdefault("authorization", authorization)
+    return Front(site, written([*fields.items()]), fields.get("content-type"), MARKS & fields.keys())
 
 
 @lru_cache(maxsize=4096)
-def site_of(where: str) -> tuple[str, str | None]:
-    """Scheme and authority as they are called, and what a user and password there mean as a header.
+def site_of(where: str) -> tuple[str, str, str | None]:
+    """Scheme and authority as they are called, the Host, and what a user and password there mean as a header.
 
     Raises `Unsendable`.
     """
     url = parsed(where)
-    return f"{url.scheme}://{url.netloc.decode()}", basic_authorization(url)
+    site = f"{url.scheme}://{url.netloc.decode()}"
+    host = URL(site, encoded=True).host_port_subcomponent
+    assert host is not None
+    return site, host, basic_authorization(url)
 
 
 def parsed(url: str) -> httpx.URL:
@@ -170,15 +195,15 @@ def check_header(name: str, value: str) -> None:
         ) from None
 
 
-def body(payload: Any, content_type: str | None) -> tuple[bytes | None, str | None]:
-    """The bytes to send and the Content-Type that they imply. Raises `Unsendable`.
+def body(payload: Any, content_type: str | None) -> tuple[bytes, str | None]:
+    """The bytes to send and the Content-Type that they imply where there is none. Raises `Unsendable`.
 
     A string under a Content-Type of the user's own goes out as it is; everything else is JSON.
     """
     if payload is None:
-        return None, None
+        return b"", None
     if not isinstance(payload, str) or content_type is None:
-        return msgspec.json.encode(payload), "application/json"
+        return msgspec.json.encode(payload), "application/json" if content_type is None else None
     charset = named_charset(content_type) or "utf-8"
     codec = codec_of(charset)
     if codec is None:

@@ -7,6 +7,7 @@ import encodings
 import pkgutil
 import re
 from encodings.aliases import aliases
+from functools import lru_cache
 
 # Codecs that are no charsets (compressors among them), that make lone surrogates, or that are slow.
 NOT_CHARSETS = frozenset(
@@ -15,6 +16,7 @@ NOT_CHARSETS = frozenset(
     | {"raw_unicode_escape", "unicode_escape", "utf_7"}
 )
 CHARSETS = {module.name for module in pkgutil.iter_modules(encodings.__path__)} - NOT_CHARSETS
+UTF_8 = "utf_8"
 CHARSET_PARAMETER = re.compile(r""";\s*charset\s*=\s*["']?([\w.:-]{1,40})""", re.IGNORECASE | re.ASCII)
 
 
@@ -24,6 +26,7 @@ def named_charset(content_type: str | None) -> str | None:
     return None if named is None else named[1]
 
 
+@lru_cache(maxsize=256)
 def codec_of(charset: str) -> str | None:
     """Python's codec for a charset; None when it has none.
 
@@ -40,9 +43,16 @@ def decoded(body: bytes, content_type: str | None, *, cut: bool) -> str:
     In the charset that its Content-Type names, where Python has it; else in UTF-8.
     `cut`: the body was cut, so an unfinished character at its end is left out, not replaced.
     """
-    codec = codec_of(named_charset(content_type) or "utf-8") or "utf-8"
+    codec = codec_of(named_charset(content_type) or UTF_8) or UTF_8
+    if codec == UTF_8 and not cut:
+        return storable(body.decode(errors="replace"))
     try:
         text = codecs.getincrementaldecoder(codec)(errors="replace").decode(body, final=not cut)
     except UnicodeError:  # utf-16 and utf-32 insist on a byte order mark
-        text = codecs.getincrementaldecoder("utf-8")(errors="replace").decode(body, final=not cut)
+        text = codecs.getincrementaldecoder(UTF_8)(errors="replace").decode(body, final=not cut)
+    return storable(text)
+
+
+def storable(text: str) -> str:
+    """Postgres takes no NUL."""
     return text.replace("\0", "\ufffd")

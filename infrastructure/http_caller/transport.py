@@ -49,7 +49,10 @@ class ReportingConnector(aiohttp.TCPConnector):
         """A connection for the request; waits for its turn while the limits are reached."""
         state = progress.get()
         state.stage, state.reused = Stage.SLOT, True
-        connection = await super().connect(req, traces, timeout)
+        # An idle one is the common case: asked for directly, it costs half.
+        connection = await self._get(req.connection_key, traces) or await super().connect(
+            req, traces, timeout
+        )
         while state.reused and spoke_unasked(connection):
             connection.close()
             connection = await super().connect(req, traces, timeout)
@@ -81,7 +84,8 @@ class ReportingConnector(aiohttp.TCPConnector):
 
 def spoke_unasked(connection: Connection) -> bool:
     """Whether an idle connection has received something: it would be taken for the next request's answer."""
-    return connection.protocol is None or connection.protocol.should_close
+    end = connection.protocol
+    return not isinstance(end, Listening) or end.heard
 
 
 def patient_socket(address: aiohttp.AddrInfoType) -> socket.socket:

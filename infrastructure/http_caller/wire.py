@@ -1,39 +1,50 @@
 """One request on the wire: httpx's transport outside, aiohttp's connections and parser inside.
 
-aiohttp's session would add cookies, proxies, redirects, repetition and traces, which a caller must not have,
-and costs as much as all the rest: ADR 5 has the figures.
+aiohttp's session, requests and responses would cost twice what the exchange itself does, and do things that a
+caller must not: ADR 5 has the figures.
 """
 
 from __future__ import annotations
 
 import asyncio
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import aiohttp
 import httpx
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.helpers import TimerNoop
-from multidict import CIMultiDict
+from yarl import URL
 
-from infrastructure.http_caller.outgoing import HEADER_ENCODING, TARGET, Outgoing, address_of
+from infrastructure.http_caller.outgoing import outgoing
 from infrastructure.http_caller.progress import Severed
-from infrastructure.http_caller.verbatim import VerbatimRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from aiohttp.client_reqrep import ClientResponse
+    from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
+    from aiohttp.http_parser import RawResponseMessage
+    from aiohttp.streams import StreamReader
+
+    from infrastructure.http_caller.outgoing import Outgoing
 
 NO_TIMEOUT = aiohttp.ClientTimeout()
 NO_TIMER = TimerNoop()
-# All others are set, or for the user to set.
-NOT_BY_ITSELF = ("Content-Type",)
+INFORMATIONAL = frozenset(range(100, 200)) - {101}
+
+
+class Site(aiohttp.ClientRequest):
+    """Where to connect to, as aiohttp wants to be told: one for all requests to it. It sends none itself."""
+
+    @cached_property
+    def connection_key(self) -> ConnectionKey:
+        """What tells connections to this site from others; made once."""
+        return super().connection_key
 
 
 class Listening(ResponseHandler):
-    """aiohttp's end of a connection, which notes whether the server has said anything to a request."""
+    """aiohttp's end of a connection, which notes whether the server has said anything since it was asked."""
 
     heard = False
 
@@ -41,6 +52,15 @@ class Listening(ResponseHandler):
         """See `asyncio.Protocol.data_received`."""
         self.heard = True
         super().data_received(data)
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's signature
+        """Read on, if reading was paused: aiohttp asks for it at the end of every body."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
+    def is_sending(self) -> bool:
+        """Whether the server has yet to take something of what it was sent."""
+        return self.transport is not None and self.transport.get_write_buffer_size() > 0
 
 
 class Wire(httpx.AsyncBaseTransport):
@@ -51,6 +71,7 @@ class Wire(httpx.AsyncBaseTransport):
         self._open = connector
         self._limits = dict(limits)
         self._connector: aiohttp.BaseConnector | None = None
+        self._site = lru_cache(maxsize=1024)(_site)
 
     async def aclose(self) -> None:
         """Close every connection; calls under way fail."""
@@ -58,87 +79,86 @@ class Wire(httpx.AsyncBaseTransport):
         if connector is not None:
             await connector.close()
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request. Raises `Severed`, `aiohttp.ClientError`, `OSError` and `ValueError`."""
+    async def handle_async_request(self, request: httpx.Request) -> Incoming:
+        """Send the request.
+
+        Raises `Severed`, `aiohttp.ClientError`, aiohttp's `HttpProcessingError`, `OSError` and `ValueError`.
+        """
         if self._connector is None:
             self._connector = self._open()
-        outgoing = _of_aiohttp(request)
-        connection = await self._connector.connect(outgoing, traces=[], timeout=NO_TIMEOUT)
+        sent = outgoing(request)
+        connection = await self._connector.connect(self._site(sent.site), [], NO_TIMEOUT)
         end = connection.protocol
         assert isinstance(end, Listening)
         end.heard = False
         try:
-            return Incoming(await self._exchange(outgoing, connection, end), request)
+            return Incoming(*await self._exchange(sent, end), connection, request)
         except BaseException as error:
             connection.close()
             if _tells_of_a_break(error):
                 raise Severed(answer_began=end.heard) from error
             raise
 
-    async def _exchange(
-        self, outgoing: VerbatimRequest, connection: Connection, end: Listening
-    ) -> ClientResponse:
+    async def _exchange(self, request: Outgoing, end: Listening) -> tuple[RawResponseMessage, StreamReader]:
+        """Send the request and take the head of its answer; what is only informational is passed over."""
         end.set_response_params(
             timer=NO_TIMER,
-            skip_payload=outgoing.method == "HEAD",
+            skip_payload=request.method == "HEAD",
             read_until_eof=True,
             auto_decompress=False,
             **self._limits,
         )
-        response = await outgoing.send(connection)
-        try:
-            return await response.start(connection)
-        except BaseException:
-            response.close()
-            raise
+        if end.transport is None or end.transport.is_closing():
+            raise aiohttp.ClientConnectionResetError("the connection is closing")
+        end.transport.write(request.head + request.content)
+        while True:
+            message, payload = await end.read()
+            if message.code not in INFORMATIONAL:
+                return message, payload
 
 
 class Incoming(httpx.Response):
     """An `httpx.Response` whose headers httpx takes apart only for those who look at them."""
 
-    def __init__(self, response: ClientResponse, request: httpx.Request) -> None:
-        self.status_code = response.status
+    def __init__(
+        self,
+        message: RawResponseMessage,
+        payload: StreamReader,
+        connection: Connection,
+        request: httpx.Request,
+    ) -> None:
+        self.status_code = message.code
         self.request = request
-        self.raw_headers = response.raw_headers
-        self._response = response
+        self.raw_headers = message.raw_headers
+        self._payload = payload
+        self._connection = connection
 
     @cached_property
     def headers(self) -> httpx.Headers:  # type: ignore[override]  # httpx assigns it when a response is made
         """See `httpx.Response.headers`."""
         return httpx.Headers(self.raw_headers)
 
+    def whole(self) -> bytes | None:
+        """The body, if all of it is there."""
+        return self._payload.read_nowait() if self._payload.is_eof() else None
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes."""
-        content = self._response.content
-        while not content.at_eof():
-            yield await content.readany()
+        while not self._payload.at_eof():
+            yield await self._payload.readany()
 
     async def aclose(self) -> None:
-        """Give the connection back; close it when there is more on it."""
-        if self._response.content.at_eof():
-            self._response.release()
+        """Give the connection back; close it when there is more on it, from either side."""
+        end = self._connection.protocol
+        if not self._payload.is_eof() or not isinstance(end, Listening) or end.is_sending():
+            self._connection.close()
         else:
-            self._response.close()
+            end.heard = False
+            self._connection.release()
 
 
-def _of_aiohttp(request: httpx.Request) -> VerbatimRequest:
-    if isinstance(request, Outgoing):
-        address, fields = request.address, request.fields
-    else:
-        site = f"{request.url.scheme}://{request.url.netloc.decode()}"
-        address = address_of(site, request.extensions[TARGET].decode())
-        fields = CIMultiDict(
-            (name.decode(), value.decode(HEADER_ENCODING)) for name, value in request.headers.raw
-        )
-    return VerbatimRequest(
-        request.method,
-        address,
-        headers=fields,
-        skip_auto_headers=NOT_BY_ITSELF,
-        data=request.content or None,
-        loop=asyncio.get_running_loop(),
-        timer=NO_TIMER,
-    )
+def _site(site: str) -> Site:
+    return Site("GET", URL(site, encoded=True), loop=asyncio.get_running_loop())
 
 
 def _tells_of_a_break(error: BaseException) -> bool:

@@ -72,12 +72,21 @@ async def test_the_users_headers_win_over_ours_and_go_out_once(
     assert headers == {name.lower(): value for name, value in own.items()}
 
 
+@pytest.mark.parametrize("value", ["close", "keep-alive"])
+async def test_the_users_word_about_the_connection_goes_out_once(
+    caller: HttpCaller, receiver: Receiver, value: str
+) -> None:
+    action = get(receiver.url("/echo"), headers={"Connection": value})
+    assert (await sent_headers(caller, making(action, once=True)))["connection"] == value
+
+
 @pytest.mark.parametrize(
     ("due_at", "sent"),
     [
         ("2030-01-01T13:00:00.123999+01:00", "2030-01-01T12:00:00.123Z"),
         ("2029-12-31T23:59:59-00:30", "2030-01-01T00:29:59.000Z"),
         ("0999-01-01T00:00:00+00:00", "0999-01-01T00:00:00.000Z"),
+        ("0999-01-01T00:00:00.000999+00:00", "0999-01-01T00:00:00.000Z"),
     ],
 )
 def test_the_due_instant_goes_out_in_utc_to_the_millisecond(due_at: str, sent: str) -> None:
@@ -133,4 +142,4 @@ def test_the_request_of_an_action_is_built_once() -> None:
     factory = RequestFactory("chronoledger/test", size=2)
     action = get("http://example.test/")
     first, second = factory.request(making(action)), factory.request(making(action, 2, uuid4()))
-    assert first.address is second.address
+    assert first.extensions is second.extensions

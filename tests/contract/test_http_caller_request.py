@@ -225,3 +225,11 @@ async def test_what_cannot_be_sent_says_what_to_change_and_is_not_retried(
     assert words in failure.error
     assert not failure.retryable
     assert receiver.calls == []
+
+
+async def test_the_content_does_not_wait_for_a_server_that_says_no_100_continue(
+    caller: HttpCaller, receiver: Receiver
+) -> None:
+    action = post(receiver.url("/echo"), {"a": 1}, expect="100-continue")
+    request = await echoed(caller, action)
+    assert (request["body"], request["headers"]["expect"]) == ('{"a":1}', "100-continue")

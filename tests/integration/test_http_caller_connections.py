@@ -90,13 +90,18 @@ async def test_connections_are_reused(caller: AiohttpCaller, receiver: Receiver)
     assert receiver.connections == 1
 
 
-async def test_what_a_server_says_unasked_answers_no_later_request(caller: AiohttpCaller) -> None:
+@pytest.mark.parametrize(
+    "words", [b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nunasked", b"HTTP/1.1 2", b"?"]
+)
+async def test_what_a_server_says_unasked_answers_no_later_request(
+    caller: AiohttpCaller, words: bytes
+) -> None:
     idle, said = asyncio.Event(), asyncio.Event()
 
     async def talkative(exchange: Exchange) -> bool:
         await exchange.answer(200)
         await idle.wait()
-        await exchange.answer(200, b"unasked")
+        await exchange.send(words)
         said.set()
         return True
 
@@ -109,6 +114,29 @@ async def test_what_a_server_says_unasked_answers_no_later_request(caller: Aioht
         answer = await outcome(caller, receiver.url("/ok"))
     assert isinstance(answer, Answered)
     assert answer.body == '{"ok":true}'
+    assert [call.connection for call in receiver.calls] == [1, 2]
+
+
+async def test_a_connection_with_something_left_to_send_serves_no_other_request(
+    caller: AiohttpCaller,
+) -> None:
+    lines: list[bytes] = []
+    kept: list[asyncio.StreamWriter] = []
+
+    async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.append(await reader.readline())
+        writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+        kept.append(writer)
+
+    async with await asyncio.start_server(hasty, "127.0.0.1", 0, limit=2048) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        for _ in range(2):
+            answer = await outcome(caller, url, method="POST", payload="x" * 20 * MIB)
+            assert isinstance(answer, Answered)
+            assert answer.status_code == 413
+        assert lines == [b"POST / HTTP/1.1\r\n"] * 2
+        for writer in kept:
+            writer.close()
 
 
 async def test_a_slow_host_leaves_room_for_others(receiver: Receiver) -> None:

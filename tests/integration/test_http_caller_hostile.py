@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tracemalloc
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ import uvloop
 from domain.attempt import Answered, Unanswered
 from infrastructure.http_caller import AiohttpCaller
 from tests.support.attempts import StoppedClock, failure, outcome, until
+from tests.support.misbehaviour import Exchange
 from tests.support.receiver import Receiver
 
 if TYPE_CHECKING:
@@ -107,6 +109,42 @@ async def test_cancellation_propagates_and_closes_the_connection(
     with pytest.raises(asyncio.CancelledError):
         await call
     await until(lambda: receiver.open_connections == 0)
+
+
+ANSWERS = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.0 301 Moved\r\nLocation: /ok\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+)
+
+
+def mangled(chance: Random) -> bytes:
+    """One of the answers, or two, with some of their bytes changed, repeated, lost or cut off."""
+    data = bytearray(b"".join(chance.choices(ANSWERS, k=chance.choice((1, 1, 2)))))
+    for _ in range(chance.randrange(4)):
+        start = chance.randrange(len(data))
+        end = start + chance.randrange(1, 8)
+        data[start:end] = chance.choice((chance.randbytes(2), data[start:end] * 2, b"", b"\r\n", b"0"))
+    return bytes(data[: chance.choice((len(data), chance.randrange(len(data) + 1)))])
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_no_answer_however_mangled_is_our_mistake_or_another_requests_answer(
+    caller: AiohttpCaller, seed: int
+) -> None:
+    chance = Random(seed)
+
+    async def mangle(exchange: Exchange) -> None:
+        await exchange.send(mangled(chance))
+
+    async with Receiver(scripts={"mangle": mangle}) as receiver:
+        for number in range(25):
+            failed = await outcome(caller, receiver.url("/mangle"), max_redirects=number % 2)
+            assert "internal error" not in str(failed)
+            answer = await outcome(caller, receiver.url(f"/echo?{number}"))
+            assert isinstance(answer, Answered)
+            assert f"/echo?{number}" in answer.body
 
 
 def test_uvloop_changes_nothing() -> None:
