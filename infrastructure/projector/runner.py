@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import psycopg
 import structlog
 
-from infrastructure.event_store.log import LogRewound, head, read_after
+from infrastructure.event_store.log import LogRewound, head
 from infrastructure.event_store.outage import first_line
 from infrastructure.projector.batch import Batch, apply_batch
 from infrastructure.projector.checkpoints import CheckpointMoved, read_positions
 from infrastructure.projector.ownership import Session, owned
 from infrastructure.projector.preparation import LaterRelease, prepare
+from infrastructure.projector.reading import read_entries
 from infrastructure.projector.rebuilding import RebuildRunning, TablesInUse, rebuild
 
 if TYPE_CHECKING:
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
 
-    from application.ports import Recorded
     from infrastructure.projector.parking import Parked
     from infrastructure.projector.ports import Projection, ProjectorObserver
+    from infrastructure.projector.reading import Entry
 
-BATCH_EVENTS = 1_000
+BATCH_EVENTS = 5_000
 # Small batches, not events, are what projecting costs: under load one batch every 20 ms, in peace at once.
 CADENCE_SECONDS = 0.02
 FIRST_BACKOFF_SECONDS = 0.1
@@ -143,7 +144,7 @@ class Projector:
             if not self._positions:
                 return False
             after = min(self._positions.values())
-            entries = await read_after(connection, after, BATCH_EVENTS)
+            entries = await read_entries(connection, after, BATCH_EVENTS)
             if not entries:
                 await self._check_past(connection)
             batch = self._next(after, entries)
@@ -163,7 +164,7 @@ class Projector:
         if (ends_at := await head(connection)) < furthest:
             raise LogRewound(ends_at, furthest)
 
-    def _next(self, after: int, entries: Sequence[Recorded]) -> Batch:
+    def _next(self, after: int, entries: Sequence[Entry]) -> Batch:
         """A batch ends where a projection that is further ahead stands, so that they go on together."""
         ahead = [position for position in self._positions.values() if position > after]
         until = min(ahead, default=None)
