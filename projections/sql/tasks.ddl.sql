@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS task_states (
     pause_note text
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 10000);
 
+-- Joined by more than the key, so that a list may be read in the order of an index of either table.
 CREATE OR REPLACE VIEW tasks AS
 SELECT
     state.id, state.namespace, definition.name, definition.trigger_type, definition.trigger_time, definition.cron_expr,
@@ -44,7 +45,7 @@ SELECT
     state.next_run, state.fires_at, state.runs, state.version, state.position, state.paused_at, state.resumed_at,
     state.pause_note, definition.definition
 FROM task_states AS state
-JOIN task_definitions AS definition ON definition.id = state.id;
+JOIN task_definitions AS definition USING (id, namespace, created_at);
 
 COMMENT ON COLUMN tasks.definition IS 'as accepted; headers and payload are copies with U+FFFD for U+0000';
 COMMENT ON COLUMN tasks.fires_at IS 'when the call of next_run is to be sent: with its jitter';
