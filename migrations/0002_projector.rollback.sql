@@ -1,5 +1,20 @@
-DROP TABLE IF EXISTS tasks, task_counts, task_results, result_counts;
-DROP TABLE IF EXISTS statistics, statistics_minutes, statistics_open;
+-- Read models of this release or of an earlier one, in which `tasks` and `task_results` were tables.
+DO $$
+DECLARE
+    found record;
+BEGIN
+    FOR found IN
+        SELECT oid::regclass AS name, CASE relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind
+        FROM pg_class
+        WHERE relnamespace = current_schema()::regnamespace
+            AND relname IN ('tasks', 'task_definitions', 'task_states', 'task_counts', 'task_results', 'open_results',
+                'closed_results', 'result_counts', 'statistics', 'statistics_minutes', 'statistics_open')
+        ORDER BY relkind DESC
+    LOOP
+        EXECUTE format('DROP %s %s', found.kind, found.name);
+    END LOOP;
+END
+$$;
 DROP SCHEMA IF EXISTS rebuilding CASCADE;
 DROP TABLE parked_events;
 DROP TABLE projection_checkpoints;

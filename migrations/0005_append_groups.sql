@@ -2,7 +2,9 @@
 -- Promises and parameters are those of append_events, which processes of earlier releases still call.
 -- `refused` are the groups that are not accepted; the first event of the others is at `first_position`, and
 -- each further one, in the order of the arrays, right behind the one before. NULL: all were refused.
--- The notification names the last position, so that who knows that far need not read.
+-- `events` is told the last position, so that who knows that far need not read. `commands` is told as well when
+-- there is more than what schedulers write as executions go on: somebody may be waiting to see it, and whoever
+-- listens can gather the rest.
 CREATE FUNCTION append_groups(
     event_groups int[], streams uuid[], versions bigint[], topics text[], states bytea[],
     guard_groups int[], guard_streams uuid[], guard_versions bigint[]
@@ -56,10 +58,17 @@ BEGIN
 
     IF last_position - first_position + 1 <> appended THEN
         RAISE EXCEPTION 'the positions % to % of % events have gaps: somebody else uses the sequence of events',
-            first_position, last_position, appended;
+            first_position, last_position, appended USING ERRCODE = 'serialization_failure';
     END IF;
 
     PERFORM pg_notify('events', coalesce(last_position::text, ''));
+    IF NOT topics <@ ARRAY[
+        'execution.started.v1', 'execution.succeeded.v1', 'execution.failed.v1', 'execution.queued.v1',
+        'execution.attempt_started.v1', 'execution.attempt_failed.v1', 'execution.taken_over.v1',
+        'execution.skipped.v1', 'task.completed.v1', 'task.failures_counted.v1'
+    ] THEN
+        PERFORM pg_notify('commands', '');
+    END IF;
     RETURN NEXT;
 END
 $$;

@@ -18,6 +18,13 @@ def plain_text(text: str) -> str:
 
 def plain_json(value: Any) -> str:
     r"""Compact JSON of a value, with U+FFFD for every `\u0000`; the same value gives the same bytes."""
-    text = _encoder.encode(value).decode()
+    return plain_bytes(value).decode()
+
+
+def plain_bytes(value: Any) -> bytes:
+    """The same as UTF-8."""
+    encoded = _encoder.encode(value)
     # On the text, not on the value: the nesting of a payload has no bound that recursion could rely on.
-    return _NUL_ESCAPE.sub("\\1\ufffd", text) if "\\u0000" in text else text
+    if b"\\u0000" in encoded:
+        return _NUL_ESCAPE.sub("\\1\ufffd", encoded.decode()).encode()
+    return encoded

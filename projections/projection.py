@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Protocol, get_args
 from uuid import UUID
 
-from msgspec import Struct
+from domain.facts import ExecutionFact
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
+
+
+_OF_EXECUTIONS = frozenset(get_args(ExecutionFact.__value__))
 
 
 class Entry(Protocol):
@@ -46,10 +49,16 @@ class Projection(Protocol):
     name: ClassVar[str]
     version: ClassVar[int]
     tables: ClassVar[tuple[str, ...]]
+    views: ClassVar[tuple[str, ...]]
 
     @property
     def ddl(self) -> bytes:
-        """Creates its tables in the first schema of the search path, where they are missing."""
+        """Creates its tables and views in the first schema of the search path, where they are missing."""
+        ...
+
+    @property
+    def indexes(self) -> bytes:
+        """Creates the indexes that `apply` does not need itself; nothing, where there are none."""
         ...
 
     def key(self, entry: Entry) -> UUID:
@@ -74,13 +83,9 @@ def beginning_missing(entry: Entry) -> PoisonEvent:
 
 
 def continued(entries: Iterable[Entry]) -> list[UUID]:
-    """The streams that began before this batch: their rows, if any, are in the tables."""
+    """The executions that began before this batch: their rows, if any, are in the tables."""
     begun: dict[UUID, bool] = {}
     for entry in entries:
-        begun.setdefault(entry.stream, entry.version > 1)
+        if type(entry.fact) in _OF_EXECUTIONS:
+            begun.setdefault(entry.stream, entry.version > 1)
     return [stream for stream, earlier in begun.items() if earlier]
-
-
-def columns(rows: Collection[Struct], names: Sequence[str]) -> dict[str, list[Any]]:
-    """Rows turned into one array a column, as the set-based statements take them."""
-    return {name: [getattr(row, name) for row in rows] for name in names}

@@ -1,4 +1,4 @@
-"""Rows of `task_results`: as the fold sees them, and to and from the table."""
+"""Rows of `task_results`: as the fold sees them, and from and to the tables."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from projections.plain import plain_json, plain_text
-from projections.projection import columns
+from projections.copying import bigint, boolean, instant, integer, json, put, text, uuid, uuids, word
 from projections.statements import statement
 from projections.views import AttemptView, ResultStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from psycopg import AsyncConnection
 
@@ -49,42 +48,97 @@ class ResultRow(Struct, frozen=True, kw_only=True):
     position: int
 
 
-# In the order in which load_results.sql selects them.
+# In the order in which the take statements return them.
 _COLUMNS = ResultRow.__struct_fields__
 _HEADERS = _COLUMNS.index("response_headers")
 _ATTEMPT_LOG = _COLUMNS.index("attempt_log")
-_FREE_TEXT = ("task_name", "reason", "response_body", "error_message", "node")
+_OPEN = frozenset({"pending", "running"})
 
 _headers = msgspec.json.Decoder(dict[str, str])
 _attempts = msgspec.json.Decoder(tuple[AttemptView, ...])
 
 
-async def load_results(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, ResultRow]:
-    """The rows of those executions that have one."""
+async def take_results(connection: AsyncConnection, ids: Collection[UUID]) -> dict[UUID, ResultRow]:
+    """Take the rows of those executions that have one out of their tables."""
+    taken = await _take(connection, "take_open_results", ids)
+    if len(taken) < len(ids):
+        closed = [execution_id for execution_id in ids if execution_id not in taken]
+        taken |= await _take(connection, "take_closed_results", closed)
+    return taken
+
+
+async def _take(connection: AsyncConnection, name: str, ids: Collection[UUID]) -> dict[UUID, ResultRow]:
     if not ids:
         return {}
     async with connection.cursor(binary=True) as cursor:
-        await cursor.execute(statement("load_results"), {"ids": ids})
-        return {row[0]: _loaded(row) for row in await cursor.fetchall()}
+        await cursor.execute(statement(name), {"ids": uuids(ids)})
+        return {row[0]: _taken(row) for row in await cursor.fetchall()}
 
 
-def _loaded(row: Sequence[object]) -> ResultRow:
+def _taken(row: Sequence[object]) -> ResultRow:
     values = dict(zip(_COLUMNS, row, strict=True))
     headers, attempts = row[_HEADERS], row[_ATTEMPT_LOG]
     values["response_headers"] = _headers.decode(headers) if isinstance(headers, str) else None
-    values["attempt_log"] = _attempts.decode(str(attempts))
+    values["attempt_log"] = () if attempts == "[]" else _attempts.decode(str(attempts))
     return ResultRow(**values)  # type: ignore[arg-type]  # the table's column types are the struct's
 
 
-async def write_results(connection: AsyncConnection, rows: Collection[ResultRow]) -> None:
-    """Insert rows, or overwrite older states of them."""
-    if not rows:
-        return
-    parameters = columns(rows, _COLUMNS)
-    for name in _FREE_TEXT:
-        parameters[name] = [None if text is None else plain_text(text) for text in parameters[name]]
-    parameters["response_headers"] = [
-        None if headers is None else plain_json(headers) for headers in parameters["response_headers"]
-    ]
-    parameters["attempt_log"] = [plain_json(attempts) for attempts in parameters["attempt_log"]]
-    await connection.execute(statement("write_results"), parameters)
+async def put_results(connection: AsyncConnection, rows: Iterable[ResultRow]) -> None:
+    """Put rows that are in no table into the one where they belong."""
+    opened: list[ResultRow] = []
+    closed: list[ResultRow] = []
+    for row in rows:
+        (opened if row.status in _OPEN else closed).append(row)
+    await put(connection, "put_open_results", opened, _open_fields)
+    await put(connection, "put_closed_results", closed, _closed_fields)
+
+
+def _open_fields(row: ResultRow) -> tuple[bytes, ...]:
+    return (
+        *_planned_fields(row),
+        *_answer_fields(row),
+        instant(row.retry_at),
+        word(row.node),
+        instant(row.lease_until),
+        instant(row.created_at),
+        bigint(row.position),
+    )
+
+
+def _closed_fields(row: ResultRow) -> tuple[bytes, ...]:
+    return (
+        *_planned_fields(row),
+        boolean(row.success),
+        *_answer_fields(row),
+        word(row.node),
+        instant(row.created_at),
+        bigint(row.position),
+    )
+
+
+def _planned_fields(row: ResultRow) -> tuple[bytes, ...]:
+    return (
+        uuid(row.id),
+        uuid(row.task_id),
+        word(row.namespace),
+        word(row.task_name),
+        bigint(row.task_version),
+        word(row.kind),
+        instant(row.due_at),
+        instant(row.run_at),
+        word(row.status),
+        text(row.reason),
+    )
+
+
+def _answer_fields(row: ResultRow) -> tuple[bytes, ...]:
+    return (
+        integer(row.status_code),
+        json(row.response_headers),
+        text(row.response_body),
+        boolean(row.response_truncated),
+        text(row.error_message),
+        integer(row.duration_ms),
+        integer(row.attempts),
+        json(row.attempt_log),
+    )

@@ -27,9 +27,11 @@ def count_change(counts: StateCounts, before: _HasStatus | None, after: _HasStat
 
     A count that comes to nothing keeps its key: which rows exist must not depend on the batch.
     """
-    if before is not None:
+    if before is None:
+        counts[after.namespace, after.status] += 1
+    elif before.status != after.status:
         counts[before.namespace, before.status] -= 1
-    counts[after.namespace, after.status] += 1
+        counts[after.namespace, after.status] += 1
 
 
 async def write_counts(connection: AsyncConnection, name: str, counts: StateCounts) -> None:

@@ -31,6 +31,7 @@ from domain.facts import (
     TaskResumed,
     TaskUpdated,
 )
+from projections.copying import instant, put, uuid, uuids
 from projections.projection import Entry, continued, unknown
 from projections.statements import statement
 
@@ -52,16 +53,22 @@ class Histogram(Struct, frozen=True):
 
     metric: str
     bounds: tuple[float, ...]
+    buckets: tuple[tuple[str, str], ...]
+    sum: tuple[str, str]
 
-    def label(self, microseconds: int) -> str:
-        """The bucket of an observation."""
-        place = bisect_left(self.bounds, microseconds / 1_000_000)
-        return str(self.bounds[place]) if place < len(self.bounds) else BEYOND
+    def bucket(self, microseconds: int) -> tuple[str, str]:
+        """The count that an observation belongs to: of the metric, under a label."""
+        return self.buckets[bisect_left(self.bounds, microseconds / 1_000_000)]
 
 
-DURATION = Histogram("duration", DURATION_BOUNDS)
-LATENESS = Histogram("lateness", LATENESS_BOUNDS)
+def _histogram(metric: str, bounds: tuple[float, ...]) -> Histogram:
+    labels = (*map(str, bounds), BEYOND)
+    return Histogram(metric, bounds, tuple((metric, label) for label in labels), (metric, SUM))
+
+
 SUM = "sum_us"
+DURATION = _histogram("duration", DURATION_BOUNDS)
+LATENESS = _histogram("lateness", LATENESS_BOUNDS)
 
 
 class Tally(Struct):
@@ -74,8 +81,9 @@ class Tally(Struct):
 
     def observe(self, histogram: Histogram, microseconds: int) -> None:
         """Count one observation."""
-        self.totals[histogram.metric, histogram.label(microseconds)] += 1
-        self.totals[histogram.metric, SUM] += microseconds
+        totals = self.totals
+        totals[histogram.bucket(microseconds)] += 1
+        totals[histogram.sum] += microseconds
 
 
 def fold(known: Mapping[UUID, datetime], entries: Iterable[Entry]) -> Tally:
@@ -88,16 +96,18 @@ def fold(known: Mapping[UUID, datetime], entries: Iterable[Entry]) -> Tally:
 
 def _count(tally: Tally, known: Mapping[UUID, datetime], entry: Entry) -> None:
     match entry.fact:
-        case ExecutionQueued(occurrence=occurrence):
-            tally.opened[entry.stream] = occurrence.send_at
         case ExecutionStarted() as fact:
             _start(tally, known, entry.stream, fact)
-        case AttemptFailed(attempt=attempt):
-            tally.totals["attempts", "failed"] += 1
-            _settle(tally, known, entry.stream, attempt)
         case ExecutionSucceeded(attempt=attempt):
             tally.totals["attempts", "succeeded"] += 1
             _finish(tally, known, entry, "succeeded", attempt)
+        case TaskCompleted() | TaskFailuresCounted() | IdempotencyKeyUsed():
+            pass
+        case ExecutionQueued(occurrence=occurrence):
+            tally.opened[entry.stream] = occurrence.send_at
+        case AttemptFailed(attempt=attempt):
+            tally.totals["attempts", "failed"] += 1
+            _settle(tally, known, entry.stream, attempt)
         case ExecutionFailed() as fact:
             _count_failed(tally, fact)
             _finish(tally, known, entry, "failed", fact.attempt)
@@ -110,11 +120,9 @@ def _count(tally: Tally, known: Mapping[UUID, datetime], entry: Entry) -> None:
         case ExecutionCancelled():
             tally.totals["executions", "cancelled"] += 1
             _settle(tally, known, entry.stream, None)
-        case ExecutionRequested() | AttemptStarted() | IdempotencyKeyUsed():
+        case ExecutionRequested() | AttemptStarted() | TaskCreated() | TaskUpdated():
             pass
-        case TaskCreated() | TaskUpdated() | TaskPaused() | TaskResumed() | TaskCancelled() | TaskCompleted():
-            pass
-        case TaskFailuresCounted():
+        case TaskPaused() | TaskResumed() | TaskCancelled():
             pass
         case _:
             raise unknown(entry)
@@ -172,11 +180,17 @@ class Statistics:
     name: ClassVar[str] = "statistics"
     version: ClassVar[int] = 1
     tables: ClassVar[tuple[str, ...]] = ("statistics", "statistics_minutes", "statistics_open")
+    views: ClassVar[tuple[str, ...]] = ()
 
     @property
     def ddl(self) -> bytes:
         """See `Projection.ddl`."""
         return statement("statistics.ddl")
+
+    @property
+    def indexes(self) -> bytes:
+        """See `Projection.indexes`."""
+        return b""
 
     def key(self, entry: Entry) -> UUID:
         """The execution."""
@@ -184,19 +198,28 @@ class Statistics:
 
     async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
         """See `Projection.apply`."""
-        tally = fold(await _load(connection, continued(entries)), entries)
-        await _write(connection, tally)
+        known = await _take(connection, continued(entries))
+        tally = fold(known, entries)
+        kept = {execution_id: at for execution_id, at in known.items() if execution_id not in tally.closed}
+        await put(connection, "put_open_executions", (kept | tally.opened).items(), _open_fields)
+        await _add(connection, tally)
 
 
-async def _load(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, datetime]:
+async def _take(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, datetime]:
+    """Those that are open still are put back."""
     if not ids:
         return {}
     async with connection.cursor(binary=True) as cursor:
-        await cursor.execute(statement("load_open_executions"), {"ids": ids})
+        await cursor.execute(statement("take_open_executions"), {"ids": uuids(ids)})
         return dict(await cursor.fetchall())
 
 
-async def _write(connection: AsyncConnection, tally: Tally) -> None:
+def _open_fields(opened: tuple[UUID, datetime]) -> tuple[bytes, ...]:
+    execution_id, due_at = opened
+    return uuid(execution_id), instant(due_at)
+
+
+async def _add(connection: AsyncConnection, tally: Tally) -> None:
     if tally.totals:
         metrics, labels = zip(*tally.totals, strict=True)
         await _execute(
@@ -206,11 +229,6 @@ async def _write(connection: AsyncConnection, tally: Tally) -> None:
         await _execute(
             connection, "add_finished_minutes", minute=tally.minutes, finished=tally.minutes.values()
         )
-    # Closed first: an execution that was skipped may start after all, and is open again then.
-    if tally.closed:
-        await _execute(connection, "close_executions", ids=tally.closed)
-    if tally.opened:
-        await _execute(connection, "open_executions", execution_id=tally.opened, due_at=tally.opened.values())
 
 
 async def _execute(connection: AsyncConnection, name: str, **arrays: Iterable[Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, ClassVar, assert_never
+from typing import TYPE_CHECKING, Any, ClassVar, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -30,7 +30,7 @@ from domain.facts import (
     TaskUpdated,
 )
 from projections.projection import Entry, beginning_missing, continued, unknown
-from projections.result_rows import ResultRow, load_results, write_results
+from projections.result_rows import ResultRow, put_results, take_results
 from projections.state_counts import StateCounts, count_change, write_counts
 from projections.statements import statement
 from projections.views import AttemptView
@@ -46,8 +46,12 @@ if TYPE_CHECKING:
     from projections.views import ResultStatus
 
 
+type _Changes = dict[str, Any]
+"""Columns of a row and what they become."""
+
+
 class ResultChanges(Struct, frozen=True):
-    """What a batch comes to: the last state of every row that it changed, and the moves between statuses."""
+    """What a batch comes to: the last state of every row it is about, and the moves between statuses."""
 
     rows: dict[UUID, ResultRow]
     counts: StateCounts
@@ -55,61 +59,61 @@ class ResultChanges(Struct, frozen=True):
 
 def fold(known: Mapping[UUID, ResultRow], entries: Iterable[Entry]) -> ResultChanges:
     """Apply a batch to the rows it continues. Raises `PoisonEvent`."""
-    changed: dict[UUID, ResultRow] = {}
+    rows = dict(known)
     counts: StateCounts = Counter()
     for entry in entries:
-        before = changed.get(entry.stream) or known.get(entry.stream)
+        before = rows.get(entry.stream)
         after = evolve(before, entry)
         if after is not None:
-            changed[entry.stream] = after
+            rows[entry.stream] = after
             count_change(counts, before, after)
-    return ResultChanges(changed, counts)
+    return ResultChanges(rows, counts)
 
 
 def evolve(row: ResultRow | None, entry: Entry) -> ResultRow | None:
     """The row after a fact; None for a fact that is not about an occurrence."""
     match entry.fact:
+        case ExecutionStarted() as fact:
+            return _started(row, entry, fact)
+        case TaskCompleted() | TaskCreated() | TaskUpdated() | TaskPaused() | TaskResumed() | TaskCancelled():
+            return None
+        case TaskFailuresCounted() | IdempotencyKeyUsed():
+            return None
         case ExecutionRequested() as fact:
             return _requested(row, entry, fact)
         case ExecutionQueued() as fact:
             queued = _requested(row, entry, fact)
             return replace(queued, reason=f"queued behind execution {fact.behind} of the same task")
-        case ExecutionStarted() as fact:
-            return _started(row or _opened(entry, fact), entry, fact)
         case ExecutionSkipped() as fact:
             return _skipped(row or _opened(entry, fact), fact, entry.position)
-        case TaskCreated() | TaskUpdated() | TaskPaused() | TaskResumed() | TaskCancelled() | TaskCompleted():
-            return None
-        case TaskFailuresCounted() | IdempotencyKeyUsed():
-            return None
         case _ if row is None:
             raise beginning_missing(entry)
         case _:
-            return replace(_continued(row, entry), position=entry.position)
+            return replace(row, **_changes(row, entry), position=entry.position)
 
 
-def _continued(row: ResultRow, entry: Entry) -> ResultRow:
+def _changes(row: ResultRow, entry: Entry) -> _Changes:
     match entry.fact:
+        case ExecutionSucceeded(attempt=attempt):
+            return _tried(row, attempt, None) | _over("succeeded", success=True)
         case AttemptStarted() as fact:
             return _claimed(row, fact)
         case ExecutionTakenOver(lost_by=node) as fact:
-            return _claimed(_lost(row, node), fact)
+            return _lost(row, node) | _claimed(row, fact)
         case AttemptFailed(attempt=attempt, retry_at=retry_at, unmet=unmet):
             tried = _tried(row, attempt, unmet or _error(attempt.answer))
-            return replace(tried, lease_until=None, retry_at=retry_at)
-        case ExecutionSucceeded(attempt=attempt):
-            return _over(_tried(row, attempt, None), "succeeded", success=True)
+            return tried | {"lease_until": None, "retry_at": retry_at}
         case ExecutionFailed(lapsed=True, reason=reason):
-            return _over(_unsent(row), "failed", success=False, reason=reason)
+            return _unsent(row) | _over("failed", success=False, reason=reason)
         case ExecutionFailed(attempt=None, reason=reason):
-            return _over(_lost(row, row.node), "failed", success=False, reason=reason)
+            return _lost(row, row.node) | _over("failed", success=False, reason=reason)
         case ExecutionFailed(attempt=Attempt() as attempt, reason=reason, unmet=unmet):
             tried = _tried(row, attempt, unmet or _error(attempt.answer))
-            return _over(tried, "failed", success=False, reason=reason)
+            return tried | _over("failed", success=False, reason=reason)
         case ExecutionCancelled(reason=reason, interrupted=interrupted):
             broken_off = "outcome unknown: the execution was cancelled before it was recorded"
             tried = _untold(row, broken_off) if interrupted else _unsent(row)
-            return _over(tried, "cancelled", reason=reason)
+            return tried | _over("cancelled", reason=reason)
         case _:
             raise unknown(entry)
 
@@ -136,44 +140,53 @@ def _opened(entry: Entry, fact: FirstFact) -> ResultRow:
     )
 
 
-def _started(row: ResultRow, entry: Entry, fact: ExecutionStarted) -> ResultRow:
+def _started(row: ResultRow | None, entry: Entry, fact: ExecutionStarted) -> ResultRow:
     """A claim; not the first fact when an older definition's claim was dropped unsent, or skipped, before.
 
     Claims are made ahead; `run_at` is when the call is to be sent, until its attempt tells when it was.
     """
-    return replace(
-        _opened(entry, fact),
+    occurrence, at = fact.occurrence, fact.at
+    send_at = occurrence.fire_at or occurrence.due_at
+    return ResultRow(
+        id=entry.stream,
+        task_id=occurrence.task_id,
+        namespace=occurrence.namespace,
+        task_name=occurrence.task_name,
+        task_version=occurrence.task_version,
+        kind=occurrence.kind,
+        due_at=occurrence.due_at,
+        run_at=at if at > send_at else send_at,
+        status="running",
         attempts=1,
-        run_at=max(fact.at, fact.occurrence.send_at),
         node=fact.node,
         lease_until=fact.lease_until,
-        created_at=row.created_at,
+        created_at=at if row is None else row.created_at,
+        position=entry.position,
     )
 
 
-def _claimed(row: ResultRow, fact: AttemptStarted | ExecutionTakenOver) -> ResultRow:
-    return replace(
-        row,
-        task_version=fact.task_version,
-        attempts=fact.number,
-        run_at=max(at for at in (fact.at, row.run_at, row.retry_at) if at is not None),
-        node=fact.node,
-        lease_until=fact.lease_until,
-        retry_at=None,
-    )
+def _claimed(row: ResultRow, fact: AttemptStarted | ExecutionTakenOver) -> _Changes:
+    return {
+        "task_version": fact.task_version,
+        "attempts": fact.number,
+        "run_at": max(at for at in (fact.at, row.run_at, row.retry_at) if at is not None),
+        "node": fact.node,
+        "lease_until": fact.lease_until,
+        "retry_at": None,
+    }
 
 
-def _tried(row: ResultRow, attempt: Attempt, error: str | None) -> ResultRow:
+def _tried(row: ResultRow, attempt: Attempt, error: str | None) -> _Changes:
     """`error` None: the attempt was a success, whatever its status is."""
     answer = attempt.answer
     answered = answer if isinstance(answer, Answered) else None
-    return replace(
-        _logged(row, _view(attempt, error)),
-        run_at=attempt.started_at,
-        response_headers=None if answered is None else answered.headers,
-        response_body=None if answered is None else answered.body,
-        response_truncated=None if answered is None else answered.truncated,
-    )
+    return {
+        **_logged(row, _view(attempt, error)),
+        "run_at": attempt.started_at,
+        "response_headers": None if answered is None else answered.headers,
+        "response_body": None if answered is None else answered.body,
+        "response_truncated": None if answered is None else answered.truncated,
+    }
 
 
 def _view(attempt: Attempt, error: str | None) -> AttemptView:
@@ -197,14 +210,14 @@ def _error(answer: Answer) -> str:
             assert_never(answer)
 
 
-def _lost(row: ResultRow, node: str | None) -> ResultRow:
+def _lost(row: ResultRow, node: str | None) -> _Changes:
     return _untold(row, f"outcome unknown: node {node} stopped before it was recorded")
 
 
-def _untold(row: ResultRow, why: str) -> ResultRow:
+def _untold(row: ResultRow, why: str) -> _Changes:
     """The claimed attempt will never be told of, unless it was told of already."""
     if row.attempt_log and row.attempt_log[-1].number >= row.attempts:
-        return row
+        return {}
     view = AttemptView(
         number=row.attempts,
         started_at=None,
@@ -212,47 +225,51 @@ def _untold(row: ResultRow, why: str) -> ResultRow:
         status_code=None,
         error_message=why,
     )
-    return replace(_logged(row, view), response_headers=None, response_body=None, response_truncated=None)
+    unanswered = {"response_headers": None, "response_body": None, "response_truncated": None}
+    return _logged(row, view) | unanswered
 
 
-def _logged(row: ResultRow, view: AttemptView) -> ResultRow:
-    return replace(
-        row,
-        attempts=view.number,
-        attempt_log=(*row.attempt_log, view),
-        status_code=view.status_code,
-        duration_ms=view.duration_ms,
-        error_message=view.error_message,
-    )
+def _logged(row: ResultRow, view: AttemptView) -> _Changes:
+    return {
+        "attempts": view.number,
+        "attempt_log": (*row.attempt_log, view),
+        "status_code": view.status_code,
+        "duration_ms": view.duration_ms,
+        "error_message": view.error_message,
+    }
 
 
-def _unsent(row: ResultRow) -> ResultRow:
+def _unsent(row: ResultRow) -> _Changes:
     """A claimed attempt that was dropped before its call was sent does not count as a call."""
     sent = [view.started_at for view in row.attempt_log if view.started_at is not None]
-    return replace(row, attempts=len(row.attempt_log), run_at=sent[-1] if sent else None)
+    return {"attempts": len(row.attempt_log), "run_at": sent[-1] if sent else None}
 
 
 def _skipped(row: ResultRow, fact: ExecutionSkipped, position: int) -> ResultRow:
-    return replace(_over(_unsent(row), "skipped", reason=fact.reason), position=position)
+    return replace(row, **_unsent(row), **_over("skipped", reason=fact.reason), position=position)
 
 
-def _over(
-    row: ResultRow, status: ResultStatus, *, success: bool | None = None, reason: str | None = None
-) -> ResultRow:
-    return replace(row, status=status, success=success, reason=reason, lease_until=None, retry_at=None)
+def _over(status: ResultStatus, *, success: bool | None = None, reason: str | None = None) -> _Changes:
+    return {"status": status, "success": success, "reason": reason, "lease_until": None, "retry_at": None}
 
 
 class TaskResults:
     """The projection."""
 
     name: ClassVar[str] = "task_results"
-    version: ClassVar[int] = 3
-    tables: ClassVar[tuple[str, ...]] = ("task_results", "result_counts")
+    version: ClassVar[int] = 4
+    tables: ClassVar[tuple[str, ...]] = ("open_results", "closed_results", "result_counts")
+    views: ClassVar[tuple[str, ...]] = ("task_results",)
 
     @property
     def ddl(self) -> bytes:
         """See `Projection.ddl`."""
         return statement("task_results.ddl")
+
+    @property
+    def indexes(self) -> bytes:
+        """See `Projection.indexes`."""
+        return statement("task_results.indexes")
 
     def key(self, entry: Entry) -> UUID:
         """The execution."""
@@ -260,6 +277,6 @@ class TaskResults:
 
     async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
         """See `Projection.apply`."""
-        changes = fold(await load_results(connection, continued(entries)), entries)
-        await write_results(connection, changes.rows.values())
+        changes = fold(await take_results(connection, continued(entries)), entries)
+        await put_results(connection, changes.rows.values())
         await write_counts(connection, "count_result_states", changes.counts)

@@ -1,28 +1,27 @@
-"""Rows of `tasks`: as the fold sees them, and to and from the table."""
+"""Rows of `tasks`: as the fold sees them, and from and to the tables."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
 from domain.definition import Cron, Definition, Interval, OneOff
-from projections.plain import plain_json, plain_text
-from projections.projection import columns
+from projections.copying import bigint, double, instant, jsonb, put, text, uuid, uuids, verbatim, word
 from projections.statements import statement
 from projections.views import TaskStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Container
 
     from psycopg import AsyncConnection
 
 
 class TaskRow(Struct, frozen=True, kw_only=True):
-    """What the fold knows of a row. `definition` None: the stored one stays.
+    """What the fold knows of a task. `definition` None: the stored one stays.
 
     `fires_at` is when the call of `next_run` is to be sent, after so many `runs` since the trigger changed.
     `paused_at`, `resumed_at` and `pause_note` tell of the last pause; a paused task keeps its `next_run`.
@@ -44,72 +43,70 @@ class TaskRow(Struct, frozen=True, kw_only=True):
     definition: Definition | None = None
 
 
-class _Spread(Struct, frozen=True):
-    """The columns that a definition is spread over."""
-
-    name: str
-    trigger_type: str
-    trigger_time: datetime | None
-    cron_expr: str | None
-    every_seconds: int | None
-    timezone: str
-    method: str
-    url: str
-    headers: str
-    payload: str | None
-    timeout_seconds: float
-    retry: str
-    definition: str
+# In the order in which take_task_states.sql returns them.
+_STATE = tuple(name for name in TaskRow.__struct_fields__ if name != "definition")
 
 
-def _spread(definition: Definition) -> _Spread:
-    """A definition as columns: `definition` is the faithful one, the others can be searched."""
-    trigger, action = definition.trigger, definition.action
-    return _Spread(
-        name=plain_text(definition.name),
-        trigger_type=str(trigger.__struct_config__.tag),
-        trigger_time=trigger.datetime if isinstance(trigger, OneOff) else None,
-        cron_expr=plain_text(trigger.cron) if isinstance(trigger, Cron) else None,
-        every_seconds=trigger.every_seconds if isinstance(trigger, Interval) else None,
-        timezone=plain_text(trigger.timezone),
-        method=plain_text(action.method),
-        url=plain_text(action.url),
-        headers=plain_json(action.headers),
-        payload=None if action.payload is None else plain_json(action.payload),
-        timeout_seconds=action.timeout_seconds,
-        retry=plain_json(definition.retry),
-        definition=msgspec.json.encode(definition).decode(),
-    )
-
-
-# In the order in which load_tasks.sql selects them.
-_LOADED = tuple(name for name in TaskRow.__struct_fields__ if name != "definition")
-_STATE = (
-    *("id", "status", "updated_at", "next_run", "fires_at", "runs", "version", "position"),
-    *("paused_at", "resumed_at", "pause_note"),
-)
-
-
-async def load_tasks(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, TaskRow]:
-    """The rows of those tasks that have one, without their definitions."""
+async def take_tasks(connection: AsyncConnection, ids: Collection[UUID]) -> dict[UUID, TaskRow]:
+    """Take the states of those tasks that have one out of their table; definitions stay where they are."""
     if not ids:
         return {}
     async with connection.cursor(binary=True) as cursor:
-        await cursor.execute(statement("load_tasks"), {"ids": ids})
-        return {row[0]: TaskRow(**dict(zip(_LOADED, row, strict=True))) for row in await cursor.fetchall()}
+        await cursor.execute(statement("take_task_states"), {"ids": uuids(ids)})
+        return {row[0]: TaskRow(**dict(zip(_STATE, row, strict=True))) for row in await cursor.fetchall()}
 
 
-async def write_tasks(connection: AsyncConnection, rows: Collection[TaskRow]) -> None:
-    """Write rows over older states of themselves: whole where there is a definition, else what can move."""
-    if whole := [row for row in rows if row.definition is not None]:
-        definitions = [_spread(row.definition) for row in whole if row.definition is not None]
-        parameters = _columns(whole, _LOADED) | columns(definitions, _Spread.__struct_fields__)
-        await connection.execute(statement("write_tasks"), parameters)
-    if moved := [row for row in rows if row.definition is None]:
-        await connection.execute(statement("advance_tasks"), _columns(moved, _STATE))
+async def put_tasks(connection: AsyncConnection, rows: Collection[TaskRow], stored: Container[UUID]) -> None:
+    """Put states back, and new definitions: of the tasks in `stored` in the place of the old one."""
+    defined = [row for row in rows if row.definition is not None]
+    if replaced := [row.id for row in defined if row.id in stored]:
+        await connection.execute(statement("drop_task_definitions"), {"ids": uuids(replaced)})
+    await put(connection, "put_task_definitions", defined, _definition_fields)
+    await put(connection, "put_task_states", rows, _state_fields)
 
 
-def _columns(rows: Collection[TaskRow], names: Sequence[str]) -> dict[str, Any]:
-    found = columns(rows, names)
-    found["pause_note"] = [None if note is None else plain_text(note) for note in found["pause_note"]]
-    return found
+def _state_fields(row: TaskRow) -> tuple[bytes, ...]:
+    return (
+        uuid(row.id),
+        word(row.namespace),
+        word(row.status),
+        instant(row.created_at),
+        instant(row.updated_at),
+        instant(row.next_run),
+        instant(row.fires_at),
+        bigint(row.runs),
+        bigint(row.version),
+        bigint(row.position),
+        instant(row.paused_at),
+        instant(row.resumed_at),
+        text(row.pause_note),
+    )
+
+
+def _definition_fields(row: TaskRow) -> tuple[bytes, ...]:
+    """The last one is the faithful one, the others can be searched."""
+    definition = row.definition
+    assert definition is not None, "only rows with a definition come here"
+    trigger, action = definition.trigger, definition.action
+    return (
+        uuid(row.id),
+        word(row.namespace),
+        instant(row.created_at),
+        text(definition.name),
+        word(str(trigger.__struct_config__.tag)),
+        instant(trigger.datetime if isinstance(trigger, OneOff) else None),
+        text(trigger.cron if isinstance(trigger, Cron) else None),
+        bigint(trigger.every_seconds if isinstance(trigger, Interval) else None),
+        word(trigger.timezone),
+        word(action.method),
+        text(action.url),
+        jsonb(action.headers),
+        jsonb(action.payload),
+        double(action.timeout_seconds),
+        jsonb(definition.retry),
+        _faithful(definition),
+    )
+
+
+def _faithful(definition: Definition) -> bytes:
+    return verbatim(msgspec.json.encode(definition))

@@ -32,7 +32,7 @@ from domain.schedule import fires_at
 from projections.projection import Entry, beginning_missing, unknown
 from projections.state_counts import StateCounts, count_change, write_counts
 from projections.statements import statement
-from projections.task_rows import TaskRow, load_tasks, write_tasks
+from projections.task_rows import TaskRow, put_tasks, take_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -48,7 +48,7 @@ _NOWHERE = {"next_run": None, "fires_at": None}
 
 
 class TaskChanges(Struct, frozen=True):
-    """What a batch comes to: the last state of every row that it changed, and the moves between statuses."""
+    """What a batch comes to: the last state of every task it is about, and the moves between statuses."""
 
     rows: dict[UUID, TaskRow]
     counts: StateCounts
@@ -57,10 +57,8 @@ class TaskChanges(Struct, frozen=True):
 def task_of(entry: Entry) -> UUID | None:
     """The task whose row a fact may change; None for a fact that changes none."""
     match entry.fact:
-        case TaskCreated() | TaskUpdated() | TaskPaused() | TaskResumed() | TaskCancelled() | TaskCompleted():
-            return entry.stream
-        case TaskFailuresCounted():
-            return entry.stream
+        case ExecutionSucceeded():
+            return None
         case (
             ExecutionStarted(occurrence=occurrence)
             | ExecutionQueued(occurrence=occurrence)
@@ -68,9 +66,13 @@ def task_of(entry: Entry) -> UUID | None:
         ):
             # Runs that nobody planned have no place in the schedule, so they move none.
             return occurrence.task_id if occurrence.kind == "scheduled" else None
+        case TaskCompleted() | TaskFailuresCounted() | TaskCreated() | TaskUpdated() | TaskCancelled():
+            return entry.stream
+        case TaskPaused() | TaskResumed():
+            return entry.stream
         case AttemptFailed() | AttemptStarted() | ExecutionTakenOver() | IdempotencyKeyUsed():
             return None
-        case ExecutionRequested() | ExecutionSucceeded() | ExecutionFailed() | ExecutionCancelled():
+        case ExecutionRequested() | ExecutionFailed() | ExecutionCancelled():
             return None
         case _:
             raise unknown(entry)
@@ -78,18 +80,23 @@ def task_of(entry: Entry) -> UUID | None:
 
 def fold(known: Mapping[UUID, TaskRow], entries: Iterable[Entry]) -> TaskChanges:
     """Apply a batch to the rows it continues. Raises `PoisonEvent`."""
-    changed: dict[UUID, TaskRow] = {}
+    return _fold(known, _about(entries))
+
+
+def _about(entries: Iterable[Entry]) -> list[tuple[UUID, Entry]]:
+    return [(task_id, entry) for entry in entries if (task_id := task_of(entry)) is not None]
+
+
+def _fold(known: Mapping[UUID, TaskRow], about: Iterable[tuple[UUID, Entry]]) -> TaskChanges:
+    rows = dict(known)
     counts: StateCounts = Counter()
-    for entry in entries:
-        task_id = task_of(entry)
-        if task_id is None:
-            continue
-        before = changed.get(task_id) or known.get(task_id)
+    for task_id, entry in about:
+        before = rows.get(task_id)
         after = evolve(before, entry)
         if after is not before:
-            changed[task_id] = after
+            rows[task_id] = after
             count_change(counts, before, after)
-    return TaskChanges(changed, counts)
+    return TaskChanges(rows, counts)
 
 
 def evolve(row: TaskRow | None, entry: Entry) -> TaskRow:
@@ -99,6 +106,8 @@ def evolve(row: TaskRow | None, entry: Entry) -> TaskRow:
     if row is None:
         raise beginning_missing(entry)
     match entry.fact:
+        case ExecutionStarted() | ExecutionQueued() | ExecutionSkipped() as fact:
+            return replace(row, **_place(fact), position=entry.position) if _moves(row, fact) else row
         case TaskUpdated() as fact:
             return _redefined(row, entry, fact)
         case TaskPaused(at=at, note=note):
@@ -111,8 +120,6 @@ def evolve(row: TaskRow | None, entry: Entry) -> TaskRow:
             return _moved(row, entry, "completed" if outcome == "succeeded" else "failed", **_NOWHERE)
         case TaskFailuresCounted():
             return replace(row, version=entry.version, position=entry.position)
-        case ExecutionStarted() | ExecutionQueued() | ExecutionSkipped() as fact:
-            return replace(row, **_place(fact), position=entry.position) if _moves(row, fact) else row
         case _:
             raise unknown(entry)
 
@@ -167,13 +174,19 @@ class Tasks:
     """The projection."""
 
     name: ClassVar[str] = "tasks"
-    version: ClassVar[int] = 2
-    tables: ClassVar[tuple[str, ...]] = ("tasks", "task_counts")
+    version: ClassVar[int] = 3
+    tables: ClassVar[tuple[str, ...]] = ("task_definitions", "task_states", "task_counts")
+    views: ClassVar[tuple[str, ...]] = ("tasks",)
 
     @property
     def ddl(self) -> bytes:
         """See `Projection.ddl`."""
         return statement("tasks.ddl")
+
+    @property
+    def indexes(self) -> bytes:
+        """See `Projection.indexes`."""
+        return statement("tasks.indexes")
 
     def key(self, entry: Entry) -> UUID:
         """The task, for facts about its executions too."""
@@ -189,13 +202,16 @@ class Tasks:
 
     async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
         """See `Projection.apply`."""
-        changes = fold(await load_tasks(connection, _earlier(entries)), entries)
-        await write_tasks(connection, changes.rows.values())
+        about = _about(entries)
+        known = await take_tasks(connection, _earlier(about))
+        changes = _fold(known, about)
+        await put_tasks(connection, changes.rows.values(), stored=known)
         await write_counts(connection, "count_task_states", changes.counts)
 
 
-def _earlier(entries: Sequence[Entry]) -> list[UUID]:
-    """The tasks of a batch that were created before it."""
-    created = {entry.stream for entry in entries if isinstance(entry.fact, TaskCreated)}
-    touched = {task_id for entry in entries if (task_id := task_of(entry)) is not None}
-    return list(touched - created)
+def _earlier(about: Iterable[tuple[UUID, Entry]]) -> list[UUID]:
+    """The tasks that were created before this batch."""
+    begun: dict[UUID, bool] = {}
+    for task_id, entry in about:
+        begun.setdefault(task_id, not isinstance(entry.fact, TaskCreated))
+    return [task_id for task_id, earlier in begun.items() if earlier]

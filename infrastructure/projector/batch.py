@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from application.ports import Recorded
     from infrastructure.projector.ports import Projection
+    from infrastructure.projector.reading import Entry
 
 
 class Batch(NamedTuple):
@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     """
 
     projections: Sequence[Projection]
-    entries: Sequence[Recorded]
+    entries: Sequence[Entry]
     after: int
     visible: int | None = None
 
@@ -63,7 +63,7 @@ async def _transact(connection: AsyncConnection, batch: Batch, *, careful: bool)
 
 
 async def _sift(
-    connection: AsyncConnection, projection: Projection, entries: Sequence[Recorded]
+    connection: AsyncConnection, projection: Projection, entries: Sequence[Entry]
 ) -> list[Parked]:
     sieve = Sieve(connection, projection, await held_keys(connection, projection, entries))
     await sieve.apply(entries)

@@ -15,24 +15,56 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-_LISTEN = b"LISTEN events"
+_COMMANDS = "commands"
+_LISTEN = b"LISTEN commands; LISTEN events"
+_ATTEND = b"LISTEN events"
+_TURN_AWAY = b"UNLISTEN events"
 _STANDBY_SECONDS = 0.5
 _POLL_SECONDS = LOOK_SECONDS
+# Small batches, not events, are what projecting costs. A command is somebody who waits to see its effect;
+# executions by the thousand are looked at a little later, or counted.
+COMMAND_CADENCE_SECONDS = 0.01
+CADENCE_SECONDS = 0.05
+# Under load each append wakes whoever listens, which costs more than the batches.
+ENOUGH_HEARD = 3
 
 
 class Session:
-    """The connection that holds the lock and hears of new events."""
+    """The connection that holds the lock and hears of new events.
+
+    It attends to all of them, or under load to commands alone: a batch is due soon anyway then.
+    """
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
+        self._attentive = True
 
-    async def news(self) -> None:
-        """Return on the next notification, or after a second for one that got lost.
+    async def attend(self) -> bool:
+        """Attend to all events; whether it did not until now, so that some may have come unheard."""
+        if self._attentive:
+            return False
+        await self._connection.execute(_ATTEND)
+        self._attentive = True
+        return True
 
+    async def news(self, since: float) -> None:
+        """Return when a batch is due after the one that began at `since`, by the clock of the loop.
+
+        That is as soon as a command is told of, 10 ms after `since` at the earliest; or 50 ms after it, when
+        executions go on; and without any news a second from now, for what was told and got lost.
         Raises `psycopg.OperationalError` when the connection, and with it the lock, is lost.
         """
-        async for _ in self._connection.notifies(timeout=_POLL_SECONDS, stop_after=1):
-            pass
+        clock = asyncio.get_running_loop().time
+        due_at = clock() + _POLL_SECONDS if self._attentive else since + CADENCE_SECONDS
+        heard = 0
+        while (left := due_at - clock()) > 0:
+            async for told in self._connection.notifies(timeout=left, stop_after=1):
+                command = told.channel == _COMMANDS
+                due_at = min(due_at, since + (COMMAND_CADENCE_SECONDS if command else CADENCE_SECONDS))
+                heard += not command
+            if heard > ENOUGH_HEARD and self._attentive:
+                await self._connection.execute(_TURN_AWAY)
+                self._attentive = False
 
 
 @asynccontextmanager

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from application.ports import Recorded
     from infrastructure.projector.ports import Projection
+    from infrastructure.projector.reading import Entry
 
 # Class 54 (program limit exceeded: a value too large or too deep) counts as operational for the driver, but
 # waiting does not cure it.
@@ -61,7 +61,7 @@ class Sieve:
         self._held = held
         self.parked: list[Parked] = []
 
-    async def apply(self, entries: Sequence[Recorded]) -> None:
+    async def apply(self, entries: Sequence[Entry]) -> None:
         """Halve the events until those that cannot be applied stand alone."""
         free = [entry for entry in entries if not self._holds_back(entry)]
         if not free:
@@ -74,7 +74,7 @@ class Sieve:
                 raise
             await self._divide(free, error)
 
-    async def _divide(self, entries: Sequence[Recorded], error: Exception) -> None:
+    async def _divide(self, entries: Sequence[Entry], error: Exception) -> None:
         if len(entries) == 1:
             self._park(entries[0], _sentence(error))
             return
@@ -82,20 +82,20 @@ class Sieve:
         await self.apply(entries[:middle])
         await self.apply(entries[middle:])
 
-    def _holds_back(self, entry: Recorded) -> bool:
+    def _holds_back(self, entry: Entry) -> bool:
         behind = self._held.get(self._projection.key(entry))
         if behind is not None:
             self._park(entry, f"waits behind the event at position {behind}, which could not be applied")
         return behind is not None
 
-    def _park(self, entry: Recorded, error: str) -> None:
+    def _park(self, entry: Entry, error: str) -> None:
         key = self._projection.key(entry)
         self._held.setdefault(key, entry.position)
         self.parked.append(Parked(self._projection.name, entry.position, key, error))
 
 
 async def held_keys(
-    connection: AsyncConnection, projection: Projection, entries: Sequence[Recorded]
+    connection: AsyncConnection, projection: Projection, entries: Sequence[Entry]
 ) -> dict[UUID, int]:
     """The keys of these events that wait, and the position behind which they do."""
     keys = list({projection.key(entry) for entry in entries})

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from application.ports import Recorded
+    from infrastructure.projector.reading import Entry
 
 
 class Projection(Protocol):
@@ -19,17 +19,23 @@ class Projection(Protocol):
     name: ClassVar[str]
     version: ClassVar[int]
     tables: ClassVar[tuple[str, ...]]
+    views: ClassVar[tuple[str, ...]]
 
     @property
     def ddl(self) -> bytes:
-        """Creates its tables in the first schema of the search path, where they are missing."""
+        """Creates its tables and views in the first schema of the search path, where they are missing."""
         ...
 
-    def key(self, entry: Recorded) -> UUID:
+    @property
+    def indexes(self) -> bytes:
+        """Creates the indexes that `apply` does not need itself; nothing, where there are none."""
+        ...
+
+    def key(self, entry: Entry) -> UUID:
         """What must be applied in order: events with the same key, and only those, meet in a row."""
         ...
 
-    async def apply(self, connection: AsyncConnection, entries: Sequence[Recorded]) -> None:
+    async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
         """Fold events into the tables, within the caller's transaction."""
         ...
 

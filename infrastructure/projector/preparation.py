@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from infrastructure.event_store.log import LogRewound, head
 from infrastructure.projector.checkpoints import Checkpoint, lock_checkpoints, set_checkpoint
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from infrastructure.projector.ports import Projection
+
+
+type Relation = Literal["table", "view"]
 
 
 class LaterRelease(Exception):
@@ -45,11 +48,11 @@ async def prepare(connection: AsyncConnection, projections: Sequence[Projection]
     async with connection.transaction():
         await connection.execute(statement("lock_preparation"))
         checkpoints = await lock_checkpoints(connection, projections)
-        existing = await _existing(connection, projections)
+        existing = set(await existing_relations(connection, projections))
         prepared = Prepared([], [], await _rewound(connection, checkpoints.values()))
         for projection in projections:
             checkpoint = checkpoints.get(projection.name)
-            if checkpoint is None and existing.isdisjoint(projection.tables):
+            if checkpoint is None and existing.isdisjoint(relations(projection)):
                 await _create(connection, projection)
                 prepared.current.append(projection)
             elif checkpoint is not None and _is_current(projection, checkpoint, existing, prepared.rewound):
@@ -72,15 +75,25 @@ def _is_current(
         raise LaterRelease(projection, checkpoint.version)
     if rewound and checkpoint.position > rewound.head:
         return False
-    return checkpoint.version == projection.version and existing.issuperset(projection.tables)
+    return checkpoint.version == projection.version and existing.issuperset(relations(projection))
 
 
 async def _create(connection: AsyncConnection, projection: Projection) -> None:
     await connection.execute(projection.ddl)
+    if projection.indexes:
+        await connection.execute(projection.indexes)
     await set_checkpoint(connection, projection, 0)
 
 
-async def _existing(connection: AsyncConnection, projections: Iterable[Projection]) -> set[str]:
-    names = [table for projection in projections for table in projection.tables]
+def relations(projection: Projection) -> tuple[str, ...]:
+    """Views, and then the tables that they are made of."""
+    return projection.views + projection.tables
+
+
+async def existing_relations(
+    connection: AsyncConnection, projections: Iterable[Projection]
+) -> dict[str, Relation]:
+    """Those of these projections that the current schema has."""
+    names = [name for projection in projections for name in relations(projection)]
     cursor = await connection.execute(statement("existing_tables"), {"names": names})
-    return {name for (name,) in await cursor.fetchall()}
+    return {name: "view" if kind == "v" else "table" for name, kind in await cursor.fetchall()}

@@ -9,9 +9,10 @@ import structlog
 from psycopg import AsyncConnection, errors, sql
 
 from infrastructure.database import with_liveness
-from infrastructure.event_store.log import read_after
 from infrastructure.projector.batch import Batch, apply_batch
 from infrastructure.projector.checkpoints import lock_checkpoints, set_checkpoint
+from infrastructure.projector.preparation import existing_relations, relations
+from infrastructure.projector.reading import read_entries
 from infrastructure.projector.statements import statement
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from infrastructure.projector.ports import Projection
 
 SCHEMA = sql.Identifier("rebuilding")
-BATCH_EVENTS = 1_000
+BATCH_EVENTS = 5_000
 # One attempt at the swap waits so long at most: whoever wants to read the old tables waits behind it.
 LOCK_WAIT_SECONDS = 3.0
 
@@ -85,6 +86,7 @@ class _Rebuild:
     async def run(self, patience_seconds: float) -> Rebuilt:
         await self._begin()
         await self._catch_up()
+        await self._index()
         await self._do("ANALYZE {}", sql.SQL(", ").join(map(sql.Identifier, self._tables())))
         deadline = monotonic() + patience_seconds
         while not await self._swapped(min(LOCK_WAIT_SECONDS, patience_seconds)):
@@ -111,8 +113,14 @@ class _Rebuild:
                 await self._connection.execute(projection.ddl)
                 await set_checkpoint(self._connection, projection, 0)
 
+    async def _index(self) -> None:
+        """At the end, in one go: kept up row by row, indexes cost more than the rows."""
+        for projection in self._projections:
+            if projection.indexes:
+                await self._connection.execute(projection.indexes)
+
     async def _catch_up(self) -> None:
-        while entries := await read_after(self._connection, self._position, BATCH_EVENTS):
+        while entries := await read_entries(self._connection, self._position, BATCH_EVENTS):
             parked = await apply_batch(self._connection, Batch(self._projections, entries, self._position))
             self._position = entries[-1].position
             self._parked += len(parked)
@@ -135,9 +143,7 @@ class _Rebuild:
             await self._connection.execute(statement("limit_lock_wait"), limit)
             await self._hold_projector()
             await self._catch_up()
-            for table in map(sql.Identifier, self._tables()):
-                await self._do("DROP TABLE IF EXISTS {}.{}", self._live, table)
-                await self._do("ALTER TABLE {}.{} SET SCHEMA {}", SCHEMA, table, self._live)
+            await self._replace_tables()
             await self._take_over_books()
             await self._do("DROP SCHEMA {} CASCADE", SCHEMA)
 
@@ -150,6 +156,18 @@ class _Rebuild:
             await self._connection.execute(statement("ensure_checkpoint"), parameters)
         await lock_checkpoints(self._connection, self._projections)
         await self._do("SET LOCAL search_path TO {}, {}", SCHEMA, self._live)
+
+    async def _replace_tables(self) -> None:
+        """What an earlier release kept as a table may be a view in this one, or the other way round."""
+        await self._do("SET LOCAL search_path TO {}", self._live)
+        old = await existing_relations(self._connection, self._projections)
+        names = [name for projection in self._projections for name in relations(projection)]
+        for name in sorted(old, key=names.index):
+            drop = "DROP VIEW {}.{}" if old[name] == "view" else "DROP TABLE {}.{}"
+            await self._do(drop, self._live, sql.Identifier(name))
+        for name in names:
+            # Of views too: tables and views share the statement.
+            await self._do("ALTER TABLE {}.{} SET SCHEMA {}", SCHEMA, sql.Identifier(name), self._live)
 
     async def _take_over_books(self) -> None:
         names = {"names": [projection.name for projection in self._projections]}

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from infrastructure.event_store.log import read_after
 from infrastructure.projector.checkpoints import lock_checkpoints
 from infrastructure.projector.parking import Sieve, store_parked
+from infrastructure.projector.reading import read_entries
 from infrastructure.projector.statements import statement
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ async def _retry(
     connection: AsyncConnection, projection: Projection, held: dict[UUID, int], position: int
 ) -> bool:
     sieve = Sieve(connection, projection, held)
-    await sieve.apply(await read_after(connection, position - 1, 1))
+    await sieve.apply(await read_entries(connection, position - 1, 1))
     if sieve.parked:
         await store_parked(connection, projection, sieve.parked)
         return False

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import psycopg
 import structlog
 
-from infrastructure.event_store.log import LogRewound, head, read_after
+from infrastructure.event_store.log import LogRewound, head
 from infrastructure.event_store.outage import first_line
 from infrastructure.projector.batch import Batch, apply_batch
 from infrastructure.projector.checkpoints import CheckpointMoved, read_positions
 from infrastructure.projector.ownership import Session, owned
 from infrastructure.projector.preparation import LaterRelease, prepare
+from infrastructure.projector.reading import read_entries
 from infrastructure.projector.rebuilding import RebuildRunning, TablesInUse, rebuild
 
 if TYPE_CHECKING:
@@ -22,18 +23,20 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
 
-    from application.ports import Recorded
     from infrastructure.projector.parking import Parked
     from infrastructure.projector.ports import Projection, ProjectorObserver
+    from infrastructure.projector.reading import Entry
 
-BATCH_EVENTS = 1_000
-# Small batches, not events, are what projecting costs: under load one batch every 20 ms, in peace at once.
-CADENCE_SECONDS = 0.02
+BATCH_EVENTS = 5_000
 FIRST_BACKOFF_SECONDS = 0.1
 # A server that neither answers nor hangs up is given up on; a batch takes a fraction of a second.
 BATCH_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
+
+
+type Pulled = Literal["more", "all", "nothing"]
+"""There is more to apply, or that was all, or there was nothing."""
 
 
 class TablesMissing(Exception):
@@ -127,35 +130,36 @@ class Projector:
         while True:
             started = loop.time()
             async with self._turn, asyncio.timeout(BATCH_SECONDS):
-                more = await self._pull()
+                pulled = await self._pull()
             self._backoff.over()
-            if not more:
-                await session.news()
-                await asyncio.sleep(max(0.0, started + CADENCE_SECONDS - loop.time()))
+            if pulled == "more" or (pulled == "nothing" and await session.attend()):
+                continue
+            await session.news(since=started)
 
-    async def _pull(self) -> bool:
-        """Apply the next batch to the projections that are furthest behind; answer whether there is more."""
+    async def _pull(self) -> Pulled:
+        """Apply the next batch to the projections that are furthest behind."""
         async with self._pool.connection() as connection:
             if not self._positions:
                 self._positions = await read_positions(connection, self._current)
             if len(self._positions) < len(self._current):
                 raise TablesMissing(self._current)
             if not self._positions:
-                return False
+                return "nothing"
             after = min(self._positions.values())
-            entries = await read_after(connection, after, BATCH_EVENTS)
+            entries = await read_entries(connection, after, BATCH_EVENTS)
             if not entries:
                 await self._check_past(connection)
             batch = self._next(after, entries)
             if not batch.entries:
-                return False
+                return "nothing"
             try:
                 parked = await apply_batch(connection, batch)
             except CheckpointMoved:
                 self._positions = {}
-                return True
+                return "more"
         self._applied(batch, parked)
-        return len(entries) == BATCH_EVENTS or len(batch.entries) < len(entries)
+        more = len(entries) == BATCH_EVENTS or len(batch.entries) < len(entries)
+        return "more" if more else "all"
 
     async def _check_past(self, connection: AsyncConnection) -> None:
         """Events that come to lie behind a checkpoint would never be applied."""
@@ -163,7 +167,7 @@ class Projector:
         if (ends_at := await head(connection)) < furthest:
             raise LogRewound(ends_at, furthest)
 
-    def _next(self, after: int, entries: Sequence[Recorded]) -> Batch:
+    def _next(self, after: int, entries: Sequence[Entry]) -> Batch:
         """A batch ends where a projection that is further ahead stands, so that they go on together."""
         ahead = [position for position in self._positions.values() if position > after]
         until = min(ahead, default=None)

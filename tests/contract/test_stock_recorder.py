@@ -2,7 +2,7 @@
 
 Only reading is promised. Its `insert_events` would take an EXCLUSIVE lock on the table, which stops vacuum
 and is stopped by it, and its database functions take no lock at all and lose events: whatever is appended
-goes through `append_events`.
+goes through `append_groups`.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def _rebuilt(cluster: Cluster, dsn: str) -> Sequence[object]:
     """What differs once the tables were dropped and built anew from the log."""
     before = rows(dsn)
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("DROP TABLE tasks, task_results")
+        connection.execute("DROP TABLE task_states, closed_results CASCADE")
     rebuilt = cluster.api.run("rebuild")
     if rebuilt.returncode:
         return [rebuilt.stderr]

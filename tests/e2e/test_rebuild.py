@@ -49,7 +49,7 @@ def test_a_rebuild_beside_the_running_service_changes_no_row(used_service: Servi
 def test_dropped_tables_come_back_byte_for_byte(used_service: Service, callee: Callee) -> None:
     before = rows(used_service.dsn())
     with psycopg.connect(used_service.dsn(), autocommit=True) as connection:
-        connection.execute("DROP TABLE tasks, task_results")
+        connection.execute("DROP TABLE task_states, closed_results CASCADE")
     health = httpx.get(f"{used_service.url}/health")
     assert health.status_code == 503
     assert "tasks, task_results" in health.json()["checks"]["projectors"]["detail"]

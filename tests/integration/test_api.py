@@ -129,7 +129,7 @@ def test_a_row_of_before_there_were_policies_is_shown_as_it_behaves(
     task = create(client, overlap={"mode": "queue_one"})
     old = {name: task[name] for name in ("name", "trigger", "action")} | {"retry": {"max_attempts": 5}}
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("UPDATE tasks SET definition = %s::json", (json.dumps(old),))
+        connection.execute("UPDATE task_definitions SET definition = %s::json", (json.dumps(old),))
     [shown] = client.get("/api/v1/tasks").json()["items"]
     assert shown["overlap"] == {"mode": "allow", "max_running": None, "max_queued": None}
     assert shown["retry"] == task["retry"] | {

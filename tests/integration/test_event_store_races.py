@@ -31,7 +31,7 @@ ROLLED_BACK_EACH = 100
 STREAMS = 2_000
 SAFE = 100
 ROLLED_BACK = (
-    "SELECT * FROM append_events(ARRAY[0, 0], ARRAY[%s, %s]::uuid[], ARRAY[1, 1]::bigint[],"
+    "SELECT * FROM append_groups(ARRAY[0, 0], ARRAY[%s, %s]::uuid[], ARRAY[1, 1]::bigint[],"
     " ARRAY['x', 'x'], ARRAY['', '']::bytea[], '{}', '{}', '{}')"
 )
 

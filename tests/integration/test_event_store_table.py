@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 DEADLINE_SECONDS = 60
 CLAIM = (
-    "SELECT accepted_group, last_position FROM append_events("
+    "SELECT first_position FROM append_groups("
     "ARRAY[0], ARRAY[%s]::uuid[], ARRAY[1]::bigint[], ARRAY['task.created.v1'], ARRAY['{}'::bytea],"
-    " '{}', '{}', '{}')"
+    " '{}', '{}', '{}') WHERE first_position IS NOT NULL"
 )
 
 

@@ -59,7 +59,7 @@ def test_up_from_nothing_applies_everything_in_order(empty_database: str) -> Non
     assert applied == sorted(applied)
     assert len(applied) == len(set(applied))
     there = objects(empty_database)
-    assert {"relation events", "function append_events", "type stored_event_uuid"} <= set(there)
+    assert {"relation events", "function append_groups", "type stored_event_uuid"} <= set(there)
 
 
 def test_up_again_has_nothing_to_do(empty_database: str) -> None:

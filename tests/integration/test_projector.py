@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from infrastructure.database import pool
-from infrastructure.event_store.log import read_after
 from infrastructure.projector import Projector, prepare, rebuild
 from infrastructure.projector.batch import Batch, apply_batch
 from infrastructure.projector.checkpoints import CheckpointMoved
+from infrastructure.projector.reading import read_entries
 from projections.catalogue import PROJECTIONS
 from tests.support.entries import answered, attempt, created, started, succeeded
 from tests.support.projecting import connect, contents, least_position, reached, running, until
@@ -136,7 +136,7 @@ async def test_of_two_that_apply_the_same_batch_one_is_refused(database: str) ->
     async with await connect(database) as one, await connect(database) as two:
         await append(one, RandomLog(6).grow(300))
         await prepare(one, PROJECTIONS)
-        batch = Batch(PROJECTIONS, await read_after(one, 0, 1_000), 0)
+        batch = Batch(PROJECTIONS, await read_entries(one, 0, 1_000), 0)
         outcomes = await asyncio.gather(
             apply_batch(one, batch), apply_batch(two, batch), return_exceptions=True
         )

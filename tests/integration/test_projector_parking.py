@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from infrastructure.database import pool
-from infrastructure.projector import Projector, rebuild, replay_parked
+from infrastructure.projector import Projector, prepare, rebuild, replay_parked
 from infrastructure.projector.checkpoints import CheckpointMoved
 from infrastructure.projector.parking import is_poison
 from projections.catalogue import PROJECTIONS, named
@@ -86,17 +86,19 @@ async def test_later_events_of_a_task_wait_behind_a_parked_one(database: str) ->
 async def test_a_replay_goes_on_where_the_task_stopped(database: str) -> None:
     async with await connect(database) as connection, pool(database, 2) as db:
         await append(
-            connection, [created(), updated(name=TOO_LONG), updated(version=3), started(task_version=3)]
+            connection, [created(), updated(name="bad"), updated(version=3), started(task_version=3)]
         )
+        await prepare(connection, PROJECTIONS)
+        await connection.execute("ALTER TABLE task_definitions ADD CONSTRAINT sealed CHECK (name <> 'bad')")
         await project(connection, batch_events=1)
         [tasks] = named(["tasks"])
         assert await replay_parked(db, tasks) == (0, 3)
         assert len(await parked_in(connection)) == 3
-        await connection.execute("ALTER TABLE tasks ALTER COLUMN name TYPE text")
+        await connection.execute("ALTER TABLE task_definitions DROP CONSTRAINT sealed")
         assert await replay_parked(db, tasks) == (3, 0)
         assert await parked_in(connection) == []
         replayed = await contents(connection)
-        await connection.execute("DROP TABLE tasks")
+        await connection.execute("DROP TABLE task_states CASCADE")
         await rebuild(database, PROJECTIONS)
         assert await contents(connection) == replayed
 
@@ -106,11 +108,13 @@ async def test_many_parked_events_are_replayed_in_order(database: str) -> None:
     async with await connect(database) as connection, pool(database, 2) as db:
         await append(connection, log.grow(10))
         await project(connection)
-        await connection.execute("ALTER TABLE tasks ADD CONSTRAINT sealed CHECK (version < 0) NOT VALID")
+        await connection.execute(
+            "ALTER TABLE task_states ADD CONSTRAINT sealed CHECK (version < 0) NOT VALID"
+        )
         await append(connection, log.grow(900))
         parked = await project(connection)
         assert len(parked) > 450
-        await connection.execute("ALTER TABLE tasks DROP CONSTRAINT sealed")
+        await connection.execute("ALTER TABLE task_states DROP CONSTRAINT sealed")
         [tasks] = named(["tasks"])
         assert await replay_parked(db, tasks) == (len(parked), 0)
         replayed = await contents(connection)

@@ -31,7 +31,7 @@ async def test_dropped_tables_come_back_byte_for_byte(database: str) -> None:
     async with await connect(database) as connection:
         position = await filled(connection, 5_000)
         before = await contents(connection)
-        await connection.execute("DROP TABLE tasks, task_results")
+        await connection.execute("DROP TABLE task_definitions, closed_results CASCADE")
         rebuilt = await rebuild(database, PROJECTIONS)
         assert rebuilt == (position, 0)
         assert await contents(connection) == before
@@ -52,7 +52,7 @@ async def test_a_rebuild_of_one_leaves_the_others_where_they_were(database: str)
     async with await connect(database) as connection:
         await filled(connection, 500)
         before = await contents(connection)
-        await connection.execute("UPDATE tasks SET name = 'spoiled'")
+        await connection.execute("UPDATE task_definitions SET name = 'spoiled'")
         await connection.execute("UPDATE statistics SET total = total + 1")
         await rebuild(database, named(["tasks"]))
         after = await contents(connection)

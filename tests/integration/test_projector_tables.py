@@ -49,7 +49,7 @@ async def test_a_dropped_table_is_waited_for_and_parks_nothing(database: str) ->
         projector = Projector(db, database, PROJECTIONS)
         async with running(projector):
             await reached(connection, await append(connection, log.grow(300)))
-            await connection.execute("DROP TABLE tasks, task_results")
+            await connection.execute("DROP TABLE task_states, open_results CASCADE")
             position = await append(connection, log.grow(300))
 
             async def gave_up() -> bool:
@@ -69,7 +69,7 @@ async def test_tables_that_are_missing_at_the_start_are_rebuilt(database: str) -
         await append(connection, log.grow(1_500))
         await project(connection)
         before = await contents(connection)
-        await connection.execute("DROP TABLE tasks, result_counts")
+        await connection.execute("DROP TABLE task_states, result_counts CASCADE")
         async with running(Projector(db, database, PROJECTIONS)):
             await until(lambda: has_table(connection, "tasks"))
             await until(lambda: has_table(connection, "result_counts"))
@@ -97,7 +97,7 @@ async def test_a_new_version_is_rebuilt_beside_the_others(database: str) -> None
     async with await connect(database) as connection, pool(database, 4) as db:
         await append(connection, log.grow(2_000))
         await project(connection)
-        await connection.execute("UPDATE tasks SET name = 'old way'")
+        await connection.execute("UPDATE task_definitions SET name = 'old way'")
         async with running(Projector(db, database, (NextTasks(), TaskResults(), Statistics()))):
             position = await append(connection, log.grow(500))
             await reached(connection, position)
@@ -230,7 +230,7 @@ async def test_a_projector_that_has_to_rebuild_lets_another_rebuild_end_first(da
         await append(connection, RandomLog(14).grow(300))
         await project(connection)
         before = await contents(connection)
-        await connection.execute("DROP TABLE tasks")
+        await connection.execute("DROP TABLE task_states CASCADE")
         await other.execute("SELECT pg_advisory_lock(hashtextextended('chronoledger.rebuild', 0))")
         with capture_logs() as logged:
             async with running(Projector(db, database, PROJECTIONS)):

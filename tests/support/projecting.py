@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from psycopg import AsyncConnection, sql
 
-from infrastructure.event_store.log import read_after
 from infrastructure.projector import prepare
 from infrastructure.projector.batch import Batch, apply_batch
+from infrastructure.projector.reading import read_entries
 from projections.catalogue import PROJECTIONS
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ async def project(
     """Apply all that is in the log, in batches of a size, without a projector."""
     await prepare(connection, projections)
     position, parked = await least_position(connection), []
-    while entries := await read_after(connection, position, batch_events):
+    while entries := await read_entries(connection, position, batch_events):
         parked += await apply_batch(connection, Batch(projections, entries, position))
         position = entries[-1].position
     return parked
@@ -86,7 +86,7 @@ async def contents(connection: AsyncConnection) -> Tables:
     """Every row of every read model, as Postgres prints it."""
     tables: Tables = {}
     for projection in PROJECTIONS:
-        for table in projection.tables:
+        for table in (*projection.views, *projection.tables):
             query = sql.SQL("SELECT row_text FROM (SELECT t::text AS row_text FROM {} AS t) AS r ORDER BY 1")
             cursor = await connection.execute(query.format(sql.Identifier(table)))
             tables[table] = [row[0] for row in await cursor.fetchall()]

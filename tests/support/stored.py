@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from application.ports import NewFact
 
 APPEND = (
-    b"SELECT max(last_position) FROM append_events("
+    b"SELECT first_position FROM append_groups("
     b"%s::int[], %s::uuid[], %s::bigint[], %s::text[], %s::bytea[], '{}', '{}', '{}')"
 )
 
@@ -36,4 +36,4 @@ async def append(connection: AsyncConnection, facts: Sequence[NewFact]) -> int:
     row = await cursor.fetchone()
     assert row is not None
     assert row[0] is not None, "the log refused the facts"
-    return int(row[0])
+    return int(row[0]) + len(facts) - 1

@@ -135,14 +135,14 @@ def test_a_backfill_is_not_late() -> None:
     [(0, "0.001"), (1_000, "0.001"), (1_001, "0.0025"), (60_000_000, "60.0"), (60_000_001, "+Inf")],
 )
 def test_a_bound_belongs_to_its_bucket(microseconds: int, label: str) -> None:
-    assert LATENESS.label(microseconds) == label
+    assert LATENESS.bucket(microseconds) == ("lateness", label)
 
 
 def test_every_bound_falls_into_its_own_bucket() -> None:
-    assert [LATENESS.label(round(bound * 1_000_000)) for bound in LATENESS_BOUNDS] == [
+    assert [LATENESS.bucket(round(bound * 1_000_000))[1] for bound in LATENESS_BOUNDS] == [
         str(bound) for bound in LATENESS_BOUNDS
     ]
-    assert DURATION.label(300_000_000) == "300.0"
+    assert DURATION.bucket(300_000_000) == ("duration", "300.0")
 
 
 def test_tasks_are_not_executions() -> None:

@@ -1,2 +1,3 @@
--- Which of these tables the current schema has.
-SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename = ANY (%(names)s::text[])
+-- Which of these tables and views the current schema has, and which of the two each is.
+SELECT relname, relkind FROM pg_class
+WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v') AND relname = ANY (%(names)s::text[])

@@ -1,2 +1,2 @@
 -- When the executions of a batch were due that began before it and whose first attempt was not over.
-SELECT execution_id, due_at FROM statistics_open WHERE execution_id = ANY (%(ids)b::uuid[])
+DELETE FROM statistics_open WHERE execution_id = ANY (%(ids)s) RETURNING execution_id, due_at

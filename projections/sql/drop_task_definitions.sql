@@ -1,0 +1,2 @@
+-- Their new definitions follow.
+DELETE FROM task_definitions WHERE id = ANY (%(ids)s)
