@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PROJECTIONS: tuple[Projection, ...] = (Tasks(), TaskResults(), Statistics())
 NAMES = tuple(projection.name for projection in PROJECTIONS)
-TABLES = tuple(table for projection in PROJECTIONS for table in projection.tables)
+RELATIONS = tuple(name for projection in PROJECTIONS for name in projection.views + projection.tables)
 
 
 class UnknownProjection(ValueError):

@@ -125,11 +125,12 @@ def _storable(last: datetime | str | int | None) -> datetime | str | int | None:
 
 
 @cache
-def list_statement(file: str, name: str, sort: Sort) -> bytes:
+def list_statement(file: str, view: LiteralString, name: str, sort: Sort) -> bytes:
     """The list statement of a file for a sort: rows without a value come last, the id breaks ties."""
     descending = name.startswith("-")
     substitute = sort.least if descending else sort.greatest
     composed = sql.SQL(statement(file).decode()).format(
+        view=sql.Identifier(view),
         key=_present(sql.SQL(sort.column), substitute),
         last=_present(sql.SQL("%(last)s::" + sort.sql_type), substitute),
         beyond=sql.SQL("<" if descending else ">"),
@@ -139,9 +140,9 @@ def list_statement(file: str, name: str, sort: Sort) -> bytes:
 
 
 @cache
-def counted_statement(file: str, count_file: str, name: str, sort: Sort) -> bytes:
+def counted_statement(file: str, count_file: str, view: LiteralString, name: str, sort: Sort) -> bytes:
     """A list statement whose rows each end with the count of another one: both of the same instant."""
-    page, count = list_statement(file, name, sort), statement(count_file)
+    page, count = list_statement(file, view, name, sort), statement(count_file)
     return b"SELECT page.*, (\n" + count + b") FROM (\n" + page + b") AS page"
 
 

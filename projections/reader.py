@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import msgspec
 from msgspec import Struct
@@ -116,13 +116,13 @@ class ReadModels:
         counting = of.counting(filters)
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
             # Planned with the values at hand: a plan for any values could not tell which filters are set.
-            listing = counted_statement(of.page, counting, by.name, by.sort)
+            listing = counted_statement(of.page, counting, of.source(filters), by.name, by.sort)
             await cursor.execute(listing, page, prepare=False)
             rows = await cursor.fetchall()
             if not rows:
                 await cursor.execute(statement(counting), filters, prepare=False)
             total = rows[0][-1] if rows else await _only(cursor)
-        items = [of.view(row[:-1]) for row in rows]
+        items = [of.shown(row[:-1]) for row in rows]
         more = len(items) > paging.limit
         del items[paging.limit :]
         return Listing(
@@ -137,13 +137,19 @@ class ReadModels:
 class _List[V](Struct, frozen=True):
     """A list's statements: a page, how many there are, and the quick count where few filters are set."""
 
+    view: LiteralString
+    view_of_status: LiteralString
     page: str
     count: str
     quick_count: str
     quick_filters: frozenset[str]
     sorts: dict[str, Sort]
     default_sort: str
-    view: Callable[[tuple[Any, ...]], V]
+    shown: Callable[[tuple[Any, ...]], V]
+
+    def source(self, filters: dict[str, Any]) -> LiteralString:
+        """What the page is read from: what is quickest with these filters."""
+        return self.view if filters["status"] is None else self.view_of_status
 
     def counting(self, filters: dict[str, Any]) -> str:
         """The statement that counts what these filters let through."""
@@ -193,20 +199,24 @@ def _result(row: tuple[Any, ...]) -> ResultView:
 
 
 _TASKS = _List(
+    view="tasks",
+    view_of_status="tasks_by_status",
     page="list_tasks",
     count="count_tasks",
     quick_count="total_tasks",
     quick_filters=frozenset({"namespace", "status"}),
     sorts=TASK_SORTS,
     default_sort="-created_at",
-    view=_task,
+    shown=_task,
 )
 _RESULTS = _List(
+    view="task_results",
+    view_of_status="task_results",
     page="list_results",
     count="count_results",
     quick_count="total_results",
     quick_filters=frozenset({"namespace", "status", "success"}),
     sorts=RESULT_SORTS,
     default_sort="-due_at",
-    view=_result,
+    shown=_result,
 )

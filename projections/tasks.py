@@ -176,7 +176,7 @@ class Tasks:
     name: ClassVar[str] = "tasks"
     version: ClassVar[int] = 3
     tables: ClassVar[tuple[str, ...]] = ("task_definitions", "task_states", "task_counts")
-    views: ClassVar[tuple[str, ...]] = ("tasks",)
+    views: ClassVar[tuple[str, ...]] = ("tasks", "tasks_by_status")
 
     @property
     def ddl(self) -> bytes:

@@ -63,8 +63,8 @@ def _projectors(signs: VitalSigns) -> HealthCheck:
         return _bad(f"No projector is running ({lag}); start `chronoledger projector` and read its log.")
     if signs.missing:
         return _bad(
-            f"Tables are missing ({', '.join(signs.missing)}): the projector makes them when it starts, "
-            "`chronoledger rebuild` when they were dropped."
+            f"Tables or views are missing ({', '.join(signs.missing)}): the projector makes them when it "
+            "starts, `chronoledger rebuild` when they were dropped."
         )
     if (signs.oldest_unprojected_seconds or 0) > MAX_LAG_SECONDS:
         return _bad(f"The projector is {lag} for {signs.oldest_unprojected_seconds:.0f} s; read its log.")

@@ -19,7 +19,7 @@ from infrastructure.vitals import Vitals
 from interfaces.bootstrap.health_checks import HealthChecks
 from interfaces.http.app import create_ops_app
 from interfaces.http.dependencies import HttpOptions, OpsDependencies
-from projections.catalogue import NAMES, TABLES
+from projections.catalogue import NAMES, RELATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +108,7 @@ def ops_app(
 ) -> Litestar:
     """The pages of a process that serves no API."""
     dependencies = OpsDependencies(
-        health=HealthChecks(Vitals(connections, NAMES, TABLES), parts),
+        health=HealthChecks(Vitals(connections, NAMES, RELATIONS), parts),
         exposition=ProcessExposition(instruments),
         observer=instruments,
     )

@@ -39,7 +39,7 @@ from interfaces.bootstrap.pages import StoredExposition, ops_app, options
 from interfaces.bootstrap.shown_nodes import ShownNodes
 from interfaces.http.app import create_app
 from interfaces.http.dependencies import Dependencies
-from projections.catalogue import NAMES, PROJECTIONS, TABLES
+from projections.catalogue import NAMES, PROJECTIONS, RELATIONS
 from projections.due import DueReader
 from projections.reader import ReadModels
 
@@ -79,7 +79,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     explainer=explainer,
                     occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
                     visibility=visibility,
-                    health=HealthChecks(Vitals(connections, NAMES, TABLES)),
+                    health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),
                     exposition=StoredExposition(instruments, queries, connections),
                     observer=instruments,
                     nodes=ShownNodes(NodeTable(connections, NAMES), settings.node_expiry_seconds),

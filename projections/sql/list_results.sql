@@ -1,9 +1,9 @@
--- A page of the ledger. `projections/ordering.py` fills the braces from its list of sorts: never with a user's words.
+-- A page of the ledger. `projections/ordering.py` fills the braces from its own words: never with a user's words.
 SELECT
     id, task_id, task_name, namespace, kind, due_at, run_at, status, reason, success, status_code,
     response_headers::text, response_body, response_truncated, error_message, duration_ms, attempts,
     attempt_log::text, retry_at, node, created_at
-FROM task_results
+FROM {view}
 WHERE namespace = %(namespace)s
     AND (%(task_id)s::uuid IS NULL OR task_id = %(task_id)s::uuid)
     AND (%(success)s::boolean IS NULL OR success = %(success)s::boolean)

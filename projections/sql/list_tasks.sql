@@ -1,7 +1,7 @@
--- A page of tasks. `projections/ordering.py` fills the braces from its list of sorts: never with a user's words.
+-- A page of tasks. `projections/ordering.py` fills the braces from its own words: never with a user's words.
 SELECT id, namespace, status, next_run, created_at, updated_at, version, definition::text,
     paused_at, pause_note
-FROM tasks
+FROM {view}
 WHERE namespace = %(namespace)s
     AND (%(status)s::text IS NULL OR status = %(status)s::text)
     AND (%(trigger_type)s::text IS NULL OR trigger_type = %(trigger_type)s::text)

@@ -36,16 +36,21 @@ CREATE TABLE IF NOT EXISTS task_states (
     pause_note text
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 10000);
 
--- Joined by more than the key, so that a list may be read in the order of an index of either table.
+-- A list is read in the order of an index, which is on one of the two tables: the namespace and the age are that one's.
 CREATE OR REPLACE VIEW tasks AS
 SELECT
-    state.id, state.namespace, definition.name, definition.trigger_type, definition.trigger_time, definition.cron_expr,
-    definition.every_seconds, definition.timezone, definition.method, definition.url, definition.headers,
-    definition.payload, definition.timeout_seconds, definition.retry, state.status, state.created_at, state.updated_at,
-    state.next_run, state.fires_at, state.runs, state.version, state.position, state.paused_at, state.resumed_at,
-    state.pause_note, definition.definition
-FROM task_states AS state
-JOIN task_definitions AS definition USING (id, namespace, created_at);
+    id, definition.namespace, name, trigger_type, trigger_time, cron_expr, every_seconds, timezone, method, url, headers,
+    payload, timeout_seconds, retry, status, definition.created_at, updated_at, next_run, fires_at, runs, version, position,
+    paused_at, resumed_at, pause_note, definition.definition
+FROM task_states AS state JOIN task_definitions AS definition USING (id);
+
+-- The same rows, for lists of those with one status.
+CREATE OR REPLACE VIEW tasks_by_status AS
+SELECT
+    id, state.namespace, name, trigger_type, trigger_time, cron_expr, every_seconds, timezone, method, url, headers,
+    payload, timeout_seconds, retry, status, state.created_at, updated_at, next_run, fires_at, runs, version, position,
+    paused_at, resumed_at, pause_note, definition.definition
+FROM task_states AS state JOIN task_definitions AS definition USING (id);
 
 COMMENT ON COLUMN tasks.definition IS 'as accepted; headers and payload are copies with U+FFFD for U+0000';
 COMMENT ON COLUMN tasks.fires_at IS 'when the call of next_run is to be sent: with its jitter';

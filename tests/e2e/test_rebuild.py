@@ -52,7 +52,10 @@ def test_dropped_tables_come_back_byte_for_byte(used_service: Service, callee: C
         connection.execute("DROP TABLE task_states, closed_results CASCADE")
     health = httpx.get(f"{used_service.url}/health")
     assert health.status_code == 503
-    assert "tasks, task_results" in health.json()["checks"]["projectors"]["detail"]
+    assert (
+        "tasks, tasks_by_status, task_states, task_results, closed_results"
+        in health.json()["checks"]["projectors"]["detail"]
+    )
     rebuilt = used_service.run("rebuild")
     assert rebuilt.returncode == 0, rebuilt.stderr
     assert rows(used_service.dsn()) == before

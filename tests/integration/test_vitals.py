@@ -10,7 +10,7 @@ import pytest
 from infrastructure.database import pool
 from infrastructure.vitals import DatabaseAway, Vitals
 from interfaces.bootstrap.health_checks import HealthChecks
-from projections.catalogue import NAMES, TABLES
+from projections.catalogue import NAMES, RELATIONS
 from tests.support.projecting import connect, project
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
@@ -37,10 +37,10 @@ async def connections(database: str) -> AsyncIterator[AsyncConnectionPool]:
 async def test_what_is_not_projected_yet_has_an_age(
     connection: AsyncConnection, connections: AsyncConnectionPool
 ) -> None:
-    vitals = Vitals(connections, NAMES, TABLES)
+    vitals = Vitals(connections, NAMES, RELATIONS)
     first = await append(connection, RandomLog(1).grow(20))
     before = await vitals.read()
-    assert (before.head, before.projected, before.missing) == (first, 0, list(TABLES))
+    assert (before.head, before.projected, before.missing) == (first, 0, list(RELATIONS))
     assert before.oldest_unprojected_seconds is not None
     await project(connection)
     after = await vitals.read()
@@ -61,14 +61,14 @@ async def test_what_a_retired_projection_left_behind_is_not_waited_for(
         "INSERT INTO parked_events (projection, position, key, error) "
         "VALUES ('retired', 3, '00000000-0000-0000-0000-000000000000', '')"
     )
-    signs = await Vitals(connections, NAMES, TABLES).read()
+    signs = await Vitals(connections, NAMES, RELATIONS).read()
     assert (signs.projected, signs.furthest, signs.parked) == (head, head, 0)
     assert signs.oldest_unprojected_seconds is None
 
 
 async def test_a_database_without_the_tables_answers_but_cannot_be_used(empty_database: str) -> None:
     async with pool(empty_database, 2) as connections:
-        vitals = Vitals(connections, NAMES, TABLES)
+        vitals = Vitals(connections, NAMES, RELATIONS)
         with pytest.raises(psycopg.errors.UndefinedTable):
             await vitals.read()
         report = await HealthChecks(vitals).report()
@@ -80,4 +80,4 @@ async def test_a_database_without_the_tables_answers_but_cannot_be_used(empty_da
 async def test_a_database_that_is_away_is_told_as_such() -> None:
     async with pool("host=127.0.0.1 port=9", 2) as connections:
         with pytest.raises(DatabaseAway):
-            await Vitals(connections, NAMES, TABLES).read()
+            await Vitals(connections, NAMES, RELATIONS).read()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from projections.catalogue import PROJECTIONS, UnknownProjection, named
+from projections.catalogue import PROJECTIONS, RELATIONS, UnknownProjection, named
 
 
 def test_no_name_means_all_of_them() -> None:
@@ -24,6 +24,5 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
 
 
 def test_no_two_projections_share_a_name_or_a_table() -> None:
-    tables = [table for projection in PROJECTIONS for table in projection.tables]
-    assert len(set(tables)) == len(tables)
+    assert len(set(RELATIONS)) == len(RELATIONS)
     assert len({projection.name for projection in PROJECTIONS}) == len(PROJECTIONS)

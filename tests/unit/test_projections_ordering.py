@@ -102,7 +102,7 @@ def test_no_text_as_a_cursor_does_anything_but_be_refused(text: str) -> None:
 
 def test_rows_without_a_value_come_last_either_way() -> None:
     sort = TASK_SORTS["next_run"]
-    ascending = list_statement("list_tasks", "next_run", sort).decode()
-    descending = list_statement("list_tasks", "-next_run", sort).decode()
+    ascending = list_statement("list_tasks", "tasks", "next_run", sort).decode()
+    descending = list_statement("list_tasks", "tasks", "-next_run", sort).decode()
     assert "ORDER BY coalesce(next_run, 'infinity') ASC, id ASC" in ascending
     assert "ORDER BY coalesce(next_run, '-infinity') DESC, id DESC" in descending
