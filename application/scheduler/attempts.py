@@ -145,6 +145,7 @@ class Attempts:
         self._brought.append((job, attempt))
         self._unrecorded += 1
         if len(self._brought) == 1:
+            self._full.clear()
             self._group.create_task(self._record())
         elif len(self._brought) >= MANY:
             self.flush()
@@ -158,7 +159,6 @@ class Attempts:
 
     async def _record(self) -> None:
         """What comes within a moment is recorded together."""
-        self._full.clear()
         await first_of(self._clock.pause(self._gather), self._full.wait())
         brought, self._brought = self._brought, []
         try:

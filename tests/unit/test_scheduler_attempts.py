@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 
-from application.scheduler.attempts import Attempts
+from application.scheduler.attempts import MANY, Attempts
 from application.scheduler.node import Node
 from application.scheduler.reclaim import Reclaim
 from application.scheduler.work import Job
@@ -39,14 +40,24 @@ async def no_end(job: Job, end: ExecutionFailed) -> None:
 
 @contextlib.asynccontextmanager
 async def attempts(
-    world: World, *, concurrency: int = 2, recorded: Callable[[], Awaitable[object]] | None = None
+    world: World,
+    *,
+    concurrency: int = 2,
+    recorded: Callable[[], Awaitable[object]] | None = None,
+    gather: timedelta = timedelta(),
+    settled: list[int] | None = None,
 ) -> AsyncIterator[Attempts]:
-    """Attempts alone; nobody records their outcomes, but each waits until it is `recorded`."""
+    """Attempts alone; nobody records their outcomes, but each waits until it is `recorded`.
 
-    async def settle(_: Sequence[tuple[Job, Attempt]]) -> None:
+    `settled` gets how many would have been recorded together.
+    """
+
+    async def settle(brought: Sequence[tuple[Job, Attempt]]) -> None:
+        if settled is not None:
+            settled.append(len(brought))
         await (asyncio.sleep(0) if recorded is None else recorded())
 
-    context = world.context()
+    context = replace(world.context(), gather=gather)
     sending = Attempts(context, Reclaim(context), settle, no_end, concurrency)
     running = asyncio.create_task(sending.run())
     await world.clock.settle()
@@ -202,6 +213,28 @@ def test_a_short_lease_setting_covers_a_call_that_starts_at_once() -> None:
     fresh = Job(executions.start(RUN, fact), definition(), 1, NOON)
     assert node.covered(fresh, NOON)
     assert not node.covered(fresh, after(0.5))
+
+
+async def test_outcomes_are_recorded_together_once_they_are_gathered_or_many() -> None:
+    world = World()
+    settled: list[int] = []
+    gather = timedelta(seconds=5)
+    async with attempts(world, concurrency=MANY + 10, gather=gather, settled=settled) as sending:
+        for number in range(2):
+            sending.start(job(number, after(1)))
+        await world.clock.reach(after(5))
+        assert settled == []
+        await world.clock.reach(after(7))
+        assert settled == [2]
+        for number in range(MANY):
+            sending.start(job(number, after(10)))
+        await world.clock.reach(after(11))
+        assert settled == [2, MANY]
+        sending.start(job(1, after(12)))
+        await world.clock.reach(after(13))
+        sending.flush()
+        await world.clock.settle()
+        assert settled == [2, MANY, 1]
 
 
 async def test_an_outcome_that_the_database_refuses_does_not_stop_the_others(

@@ -106,6 +106,21 @@ async def test_an_outage_only_delays_what_is_looked_into(monkeypatch: pytest.Mon
     assert world.skips("overlap") == [20]
 
 
+async def test_what_cannot_be_looked_into_stops_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    [run] = await overlapping(world)
+    await world.create(at=after(22))
+
+    async def unreadable() -> None:
+        raise ValueError("the database refuses the statement")
+
+    async with world.scheduler():
+        world.log.after_reading[run] = unreadable
+        await world.clock.reach(after(25))
+    assert "claiming an occurrence of task" in caplog.text
+    assert world.runs() == [(22, 22)]
+
+
 class Bidding:
     """Bids for one occurrence of a task, and what they have started."""
 
@@ -141,6 +156,13 @@ async def test_a_claim_that_is_looked_for_while_it_is_made_anew_begins_once(
     await bidding.look()
     assert (bidding.started, caplog.text) == ([], "")  # who has made it anew begins it
     assert bidding.world.names(bidding.run) == ["ExecutionStarted"]
+
+
+async def test_a_bid_that_the_database_refuses_says_why(bidding: Bidding) -> None:
+    bidding.world.log.poison = ExecutionStarted
+    with pytest.raises(ValueError, match="refuses the statement"):
+        await bidding.bids.append(bidding.bid())
+    assert bidding.world.names(bidding.run) == []
 
 
 async def test_a_claim_that_is_bid_for_again_is_left_to_that_until_it_is_refused(bidding: Bidding) -> None:

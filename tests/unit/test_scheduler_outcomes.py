@@ -19,6 +19,8 @@ from tests.support.scheduler import World
 if TYPE_CHECKING:
     from uuid import UUID
 
+    import pytest
+
 
 async def called(world: World, task: UUID, **words: Any) -> Job:
     """A job of node-1 whose call has been made, claimed from version 1 of its task."""
@@ -148,6 +150,26 @@ async def test_an_outcome_is_recorded_even_when_its_task_cannot_be_read() -> Non
     await settling.settle([(job, attempt(1, 200))])
     assert world.names(job.execution.id) == ["ExecutionStarted", "ExecutionSucceeded"]
     assert len(world.observed.ends) == 1
+
+
+async def test_an_outcome_that_cannot_be_concluded_leaves_the_others_recorded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    odd, other = [await called(world, await world.create(at=NOON), at=NOON) for _ in range(2)]
+    conclude = executions.conclude
+
+    def picky(running: executions.Running, *rest: Any) -> Any:
+        if running.id == odd.execution.id:
+            raise ValueError("no such policy")
+        return conclude(running, *rest)
+
+    monkeypatch.setattr(executions, "conclude", picky)
+    settling, _ = outcomes(world)
+    await settling.settle([(odd, attempt(1, 200)), (other, attempt(1, 200))])
+    assert world.names(odd.execution.id) == ["ExecutionStarted"]
+    assert world.names(other.execution.id) == ["ExecutionStarted", "ExecutionSucceeded"]
+    assert f"recording execution {odd.execution.id}" in caplog.text
 
 
 async def test_an_outcome_waits_through_an_outage() -> None:
