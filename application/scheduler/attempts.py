@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from application.ports import Call
 from application.scheduler.apart import apart
 from application.scheduler.reclaim import GivenUp
-from application.scheduler.waiting import first_of
 from domain import ending
 from domain import execution as executions
 
@@ -64,10 +63,9 @@ class Attempts:
         self._sleep: asyncio.Future[None] | None = None
         self._free = asyncio.Semaphore(0)
         self._in_flight = 0
-        self._brought: list[tuple[Job, Attempt]] = []
+        self._gathered: list[tuple[Job, Attempt]] = []
         self._unrecorded = 0
         self._room = asyncio.Event()
-        self._full = asyncio.Event()
         self._group = asyncio.TaskGroup()
 
     def start(self, job: Job) -> None:
@@ -112,12 +110,13 @@ class Attempts:
 
     async def _alarm(self, instant: datetime) -> None:
         """Return at the instant, or when something is to be sent before it."""
-        self._sleep = asyncio.ensure_future(self._clock.sleep_until(instant))
+        self._sleep = sleep = asyncio.ensure_future(self._clock.sleep_until(instant))
         try:
-            await self._sleep
+            await sleep
         except asyncio.CancelledError:
-            if self._sleep is not None:  # not cut short by `start`: the scheduler stops
-                raise
+            task = asyncio.current_task()
+            if self._sleep is sleep or (task and task.cancelling()):
+                raise  # not cut short by `start`, or not by that alone: the scheduler stops
 
     async def _worker(self) -> None:
         while True:
@@ -142,29 +141,36 @@ class Attempts:
         if attempt is None:
             self._work.done(job)
             return
-        self._brought.append((job, attempt))
+        self._gathered.append((job, attempt))
         self._unrecorded += 1
-        if len(self._brought) == 1:
-            self._full.clear()
-            self._group.create_task(self._record())
-        elif len(self._brought) >= MANY:
-            self.flush()
+        if len(self._gathered) == 1:
+            self._group.create_task(self._record_soon(self._gathered))
+        elif len(self._gathered) >= MANY:
+            self._record_now()
         while self._unrecorded > MAX_UNRECORDED:
             self._room.clear()
             await self._room.wait()
 
-    def flush(self) -> None:
-        """Record now what is being gathered."""
-        self._full.set()
+    async def flush(self) -> None:
+        """Have the log take what was gathered along with what it is given next."""
+        if self._gathered:
+            self._record_now()
+            await asyncio.sleep(0)  # which sees it on its way
 
-    async def _record(self) -> None:
-        """What comes within a moment is recorded together."""
-        await first_of(self._clock.pause(self._gather), self._full.wait())
-        brought, self._brought = self._brought, []
+    async def _record_soon(self, gathered: list[tuple[Job, Attempt]]) -> None:
+        await self._clock.pause(self._gather)
+        if self._gathered is gathered:
+            self._record_now()
+
+    def _record_now(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        self._group.create_task(self._record(gathered))
+
+    async def _record(self, gathered: list[tuple[Job, Attempt]]) -> None:
         try:
-            await self._settle(brought)
+            await self._settle(gathered)
         finally:
-            self._unrecorded -= len(brought)
+            self._unrecorded -= len(gathered)
             self._room.set()
 
     async def _call(self, job: Job) -> Attempt | None:

@@ -15,7 +15,7 @@ from application.scheduler.refusals import Refusals
 from application.scheduler.waiting import OUTAGE_PAUSE, UNABLE_PAUSE, first_of, to_its_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
     from application.scheduler.bids import Bid
@@ -49,9 +49,9 @@ class Claimer:
         context: Context,
         start: Callable[[Job], None],
         ready: Callable[[], int],
-        along: Callable[[], None],
+        along: Callable[[], Awaitable[None]],
     ) -> None:
-        """`ready` tells how many won claims wait for a free worker; `along` has others append along."""
+        """`ready` tells how many won claims wait for a free worker; `along` has others append as well."""
         self._log = context.log
         self._clock = context.clock
         self._node = context.node
@@ -169,10 +169,10 @@ class Claimer:
 
     async def _claim_all(self, bids: list[Bid]) -> bool:
         """Whether all were answered."""
+        await self._along()
         for bid in bids:
             if bid.job is not None:  # in hand before the log has it: a change right after is not overlooked
                 self._work.add(bid.job)
-        self._along()
         try:
             answers = await self._bids.append_all(bids)
         except BaseException as error:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from application.ports import Clock, EventLog, HttpCaller, SchedulerObserver
     from application.scheduler.node import Node
 
-# Longer than the claimer's quantum: at a steady rate, outcomes go along with the next claims.
+# Longer than the claimer's quantum: at a steady rate, outcomes go into the call of the next claims.
 GATHER = timedelta(milliseconds=15)
 
 

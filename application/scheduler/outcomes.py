@@ -65,7 +65,8 @@ class Outcomes:
                 concluded.append(one)
         plain = [one for one in concluded if one.group is not None]
         others = [one for one in concluded if one.group is None]
-        await asyncio.gather(self._record(plain), *map(self._close_apart, others))
+        recording = self._record(plain)
+        await (asyncio.gather(recording, *map(self._close_apart, others)) if others else recording)
 
     def _concluded(self, job: Job, attempt: Attempt) -> _Concluded | None:
         running = job.execution
@@ -90,14 +91,21 @@ class Outcomes:
             if place and place % SLICE == 0:
                 await asyncio.sleep(0)
             if isinstance(answer, int):
-                self._go_on(one)
+                self._go_on_apart(one)
             elif answer is not None:
                 self._lost(one.job, answer)
             elif isinstance(one.fact, AttemptFailed):
                 self._work.done(one.job)  # the log went on without us
             else:
                 refused.append(one)
-        await asyncio.gather(*map(self._close_apart, refused))
+        if refused:
+            await asyncio.gather(*map(self._close_apart, refused))
+
+    def _go_on_apart(self, one: _Concluded) -> None:
+        try:
+            self._go_on(one)
+        except Exception:  # whatever follows from one of them, the others go on
+            self._lost(one.job, sys.exception())
 
     def _go_on(self, one: _Concluded) -> None:
         job, fact = one.job, one.fact

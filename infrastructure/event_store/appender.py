@@ -90,11 +90,8 @@ class Appender:
         if not groups:
             return []
         answers = Answers(len(groups))
-        for place, group in enumerate(groups):
-            try:
-                self._queue.add(Pending(group, answers, place))
-            except ValueError as error:  # it holds text that is not Unicode
-                answers.give(place, error)
+        pending = [made for place, group in enumerate(groups) if (made := _pending(group, answers, place))]
+        self._queue.add(pending)
         self._wake.set()
         if patience != "prompt":
             return await answers.future
@@ -140,9 +137,8 @@ class Appender:
             for pending in batch:
                 pending.tried = True
             accepted = await self._append(connection, batch)
-            for pending in retried:
-                if pending not in accepted and (own := await _own_position(connection, pending)):
-                    accepted[pending] = own
+            if doubtful := [pending for pending in retried if pending not in accepted]:
+                accepted |= await _own_positions(connection, doubtful)
         for pending in batch:
             pending.answer(accepted.get(pending))
         self._observe(batch, accepted, perf_counter() - started)
@@ -210,9 +206,19 @@ class Appender:
         return self._connection
 
     async def _disconnect(self) -> None:
+        self._own.forget()
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+def _pending(group: Group, answers: Answers, place: int) -> Pending | None:
+    """None when it cannot be written, with text that is not Unicode, say: that is its answer."""
+    try:
+        return Pending(group, answers, place)
+    except Exception as error:  # the others are appended
+        answers.give(place, error)
+        return None
 
 
 def _arguments(batch: Sequence[Pending]) -> tuple[arrays.Array, ...]:
@@ -241,10 +247,15 @@ def _positions(batch: Sequence[Pending], refused: Set[int], first_position: int 
     return accepted
 
 
-async def _own_position(connection: AsyncConnection, pending: Pending) -> int | None:
-    """The position of a group that an earlier, unanswered call has stored after all."""
+async def _own_positions(connection: AsyncConnection, pending: Sequence[Pending]) -> dict[Pending, int]:
+    """The positions of those that an earlier, unanswered call has stored after all."""
+    async with connection.pipeline():
+        cursors = [await connection.execute(OWN_EVENT, _own_arguments(one)) for one in pending]
+    rows = [await cursor.fetchone() for cursor in cursors]
+    return {one: row[0] for one, row in zip(pending, rows, strict=True) if row}
+
+
+def _own_arguments(pending: Pending) -> tuple[object, ...]:
     streams = [new.stream for new in pending.group.facts]
     versions = [new.version for new in pending.group.facts]
-    cursor = await connection.execute(OWN_EVENT, (streams, versions, pending.states, len(streams)))
-    row = await cursor.fetchone()
-    return row[0] if row else None
+    return streams, versions, pending.states, len(streams)

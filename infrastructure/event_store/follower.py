@@ -47,6 +47,7 @@ class PostgresFollower:
             try:
                 # The first read comes after LISTEN, so nothing can be committed unseen between the two.
                 async with await _listening(self._dsn) as connection:
+                    self._own.forget()
                     await _check_place(connection, position, last)
                     news = News(connection, position)
                     while True:

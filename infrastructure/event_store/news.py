@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from psycopg import AsyncConnection
@@ -35,7 +35,7 @@ class News:
     def __init__(self, connection: AsyncConnection, position: int) -> None:
         """The connection listens already, and is used by nobody else while this waits."""
         self._connection = connection
-        self._position = position
+        self._position = self._heard = position
         self._told = True
         self._trusted = True
 
@@ -48,16 +48,24 @@ class News:
         found, self._position = position > self._position, position
         if found and not self._told:
             self._trusted = False
-        self._told = await self._told_of_more()
+        self._told = self._heard > position or await self._told_of_more()
 
     async def _told_of_more(self) -> bool:
-        async with contextlib.aclosing(self._connection.notifies(timeout=self._look_seconds())) as heard:
-            async for notification in heard:
-                self._trusted = True
-                payload = notification.payload
-                if not payload.isdigit() or int(payload) > self._position:
-                    return True
-        return False
+        now = asyncio.get_running_loop().time
+        until = now() + self._look_seconds()
+        while self._heard <= self._position:
+            # All that came in one packet: psycopg forgets what is not taken of it.
+            heard = self._connection.notifies(timeout=max(0.0, until - now()), stop_after=1)
+            told = [self._tells_of(notification.payload) async for notification in heard]
+            if not told:
+                return False
+            self._trusted = True
+            self._heard = max(self._heard, *told)
+        return True
+
+    def _tells_of(self, payload: str) -> int:
+        """Up to where there are events; earlier releases say only that there are some."""
+        return int(payload) if payload.isdigit() else self._position + 1
 
     def _look_seconds(self) -> float:
         return LOOK_SECONDS if self._trusted else DOUBTFUL_LOOK_SECONDS

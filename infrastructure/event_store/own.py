@@ -43,8 +43,7 @@ class OwnEvents:
     def add(self, first_position: int, recorded_at: datetime, groups: Iterable[Group], size: int) -> None:
         """One call has stored these groups, in `size` bytes, from a position on without a gap."""
         if self._bytes + size > self._max_bytes:
-            self._runs.clear()
-            self._bytes = 0
+            self.forget()
             return
         facts = [(new, group.meta) for group in groups for new in group.facts]
         run = [
@@ -60,6 +59,11 @@ class OwnEvents:
         ]
         self._runs.append((run, size))
         self._bytes += size
+
+    def forget(self) -> None:
+        """Nothing is known any more: the database may be another one now, which never had all of it."""
+        self._runs.clear()
+        self._bytes = 0
 
     def take(self, position: int) -> Sequence[Recorded]:
         """All that is known to lie right behind a position; what lies before it is forgotten."""

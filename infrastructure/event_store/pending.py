@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from infrastructure.event_store.mapper import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from application.ports import Answer, Group
 
 MAX_EVENTS = 1_000
@@ -95,9 +97,9 @@ class Queue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, pending: Pending) -> None:
-        """Put it last."""
-        self._waiting.append(pending)
+    def add(self, pending: Sequence[Pending]) -> None:
+        """Put them last."""
+        self._waiting.extend(pending)
 
     def put_back(self, batch: list[Pending]) -> None:
         """Put what `take` gave first again, in its order."""

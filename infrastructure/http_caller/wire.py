@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 NO_TIMEOUT = aiohttp.ClientTimeout()
 NO_TIMER = TimerNoop()
+# TLS does not tell how much of what it was given has left; this little is taken by the system at once.
+LITTLE = 16 * 1024
 INFORMATIONAL = frozenset(range(100, 200)) - {101}
 
 
@@ -47,6 +49,13 @@ class Listening(ResponseHandler):
     """aiohttp's end of a connection, which notes whether the server has said anything since it was asked."""
 
     heard = False
+    _hidden = False
+
+    def send(self, data: bytes) -> None:
+        """Write a request."""
+        assert self.transport is not None
+        self._hidden = len(data) > LITTLE and self.transport.get_extra_info("sslcontext") is not None
+        self.transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol.data_received`."""
@@ -59,8 +68,8 @@ class Listening(ResponseHandler):
             super().resume_reading(resume_parser)
 
     def is_sending(self) -> bool:
-        """Whether the server has yet to take something of what it was sent."""
-        return self.transport is not None and self.transport.get_write_buffer_size() > 0
+        """Whether the server has yet to take something of what it was sent, or may have."""
+        return self.transport is not None and (self._hidden or self.transport.get_write_buffer_size() > 0)
 
 
 class Wire(httpx.AsyncBaseTransport):
@@ -110,7 +119,7 @@ class Wire(httpx.AsyncBaseTransport):
         )
         if end.transport is None or end.transport.is_closing():
             raise aiohttp.ClientConnectionResetError("the connection is closing")
-        end.transport.write(request.head + request.content)
+        end.send(request.head + request.content)
         while True:
             message, payload = await end.read()
             if message.code not in INFORMATIONAL:

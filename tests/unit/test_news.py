@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
 
 class Line:
-    """A connection on which notifications come, or get lost, as a test says."""
+    """A connection on which notifications come, a packet at a time, or get lost, as a test says."""
 
     def __init__(self) -> None:
-        self.tells: list[str] = []
+        self.packets: list[list[str]] = []
         self.waited: list[float] = []
 
-    async def notifies(self, *, timeout: float) -> AsyncGenerator[Notify]:
-        self.waited.append(timeout)
-        for payload in self.tells:
+    async def notifies(self, *, timeout: float, stop_after: int) -> AsyncGenerator[Notify]:
+        assert stop_after == 1
+        self.waited.append(round(timeout, 2))
+        for payload in self.packets.pop(0) if self.packets else ():
             yield Notify("events", payload, pid=1)
 
 
@@ -39,8 +40,8 @@ def news(line: Line, position: int) -> News:
 
 async def test_while_notifications_come_looks_are_a_second_apart(line: Line) -> None:
     told = news(line, 7)
-    for position in (8, 8, 12):
-        line.tells = [str(position + 1)]
+    for position in (8, 9, 12):
+        line.packets = [[str(position + 1)]]
         await told.wait(position)
     assert set(line.waited) == {LOOK_SECONDS}
 
@@ -57,29 +58,33 @@ async def test_nothing_told_and_nothing_found_is_peace(line: Line) -> None:
     assert set(line.waited) == {LOOK_SECONDS}
 
 
-@pytest.mark.parametrize("again", ["1", "3", ""])
+@pytest.mark.parametrize(("again", "read_to"), [("1", 2), ("3", 3), ("", 3)])
 async def test_a_find_that_nothing_told_of_brings_looks_closer_until_anything_is_told(
-    line: Line, again: str
+    line: Line, again: str, read_to: int
 ) -> None:
     told = news(line, 0)
     await told.wait(0)
     await told.wait(1)
     await told.wait(1)
     assert line.waited[1:] == [DOUBTFUL_LOOK_SECONDS] * 2
-    line.tells = [again]
+    line.packets = [[again]]
     await told.wait(2)
-    await told.wait(2)
-    assert line.waited[3:] == [DOUBTFUL_LOOK_SECONDS, LOOK_SECONDS]
+    line.waited.clear()
+    await told.wait(read_to)
+    assert line.waited == [LOOK_SECONDS]
 
 
 async def test_what_has_been_read_is_no_news(line: Line) -> None:
-    heard: list[str] = []
-
-    async def notifies(*, timeout: float) -> AsyncGenerator[Notify]:
-        for payload in ("3", "4", "5", "6"):
-            heard.append(payload)
-            yield Notify("events", payload, pid=1)
-
-    line.notifies = notifies  # type: ignore[method-assign]
+    line.packets = [["3"], ["4"], ["5"], ["6"]]
     await news(line, 4).wait(4)
-    assert heard == ["3", "4", "5"]
+    assert line.packets == [["6"]]
+
+
+async def test_what_one_packet_tells_of_is_not_waited_for_again(line: Line) -> None:
+    told = news(line, 4)
+    line.packets = [["5", "6"]]
+    await told.wait(4)
+    await told.wait(5)  # 6 is known of
+    assert len(line.waited) == 1
+    await told.wait(6)
+    assert len(line.waited) == 2

@@ -35,7 +35,7 @@ def meet(one: Pending, other: Pending) -> bool:
 def batches_of(waiting: Sequence[Pending], *, retried: bool) -> list[list[Pending]]:
     queue = Queue()
     for one in waiting:
-        queue.add(one)
+        queue.add([one])
     batches: list[list[Pending]] = []
     while batch := queue.take():
         if retried:  # an outage puts every batch back once
@@ -84,7 +84,7 @@ async def test_a_run_on_one_stream_is_looked_through_only_so_far() -> None:
     run = [pending([STREAMS[0]]) for _ in range(MAX_EVENTS + 2)]
     behind = pending([STREAMS[1]])
     for one in (*run, behind):
-        queue.add(one)
+        queue.add([one])
     assert queue.take() == [run[0]]
     assert queue.take() == [run[1]]
     assert queue.take() == [run[2], behind]
@@ -93,9 +93,9 @@ async def test_a_run_on_one_stream_is_looked_through_only_so_far() -> None:
 async def test_a_queue_that_closes_refuses_whoever_still_waits() -> None:
     queue = Queue()
     stays, left = Answers(2), Answers(1)
-    queue.add(pending([STREAMS[0]], answers=stays))
-    queue.add(pending([STREAMS[0]], answers=stays))
-    queue.add(pending([STREAMS[1]], answers=left))
+    queue.add([pending([STREAMS[0]], answers=stays)])
+    queue.add([pending([STREAMS[0]], answers=stays)])
+    queue.add([pending([STREAMS[1]], answers=left)])
     left.future.cancel()
     queue.fail_all(LogUnavailable("closing"))
     assert isinstance(stays.future.exception(), LogUnavailable)

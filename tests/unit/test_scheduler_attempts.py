@@ -232,8 +232,10 @@ async def test_outcomes_are_recorded_together_once_they_are_gathered_or_many() -
         assert settled == [2, MANY]
         sending.start(job(1, after(12)))
         await world.clock.reach(after(13))
-        sending.flush()
-        await world.clock.settle()
+        await sending.flush()
+        assert settled == [2, MANY, 1]
+        await sending.flush()
+        await world.clock.reach(after(20))
         assert settled == [2, MANY, 1]
 
 
