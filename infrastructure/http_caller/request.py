@@ -34,7 +34,7 @@ WRITTEN_URL = re.compile(r"([^/?#]*//[^/?#]*)([^?#]*)([^#]*)")
 VISIBLE_ASCII = re.compile(r"[!-~]*")
 FORBIDDEN_IN_VALUES = re.compile(r"[\r\n\0]")
 HIGHEST_PORT = 65_535
-LARGE_BODY_BYTES = 16_384
+LARGE_BYTES = 16_384
 
 
 class Unsendable(Exception):
@@ -44,8 +44,8 @@ class Unsendable(Exception):
 class RequestFactory:
     """Makes the requests of attempts; keeps what is built of up to `size` actions, the latest used.
 
-    An action is recognised by identity: comparing payloads costs more than building. Requests with large
-    bodies are not kept, so that the memory stays within `size` times 16 KiB.
+    An action is recognised by identity: comparing payloads costs more than building. Large requests are not
+    kept, so that the memory stays within `size` times 16 KiB.
     """
 
     def __init__(self, user_agent: str, *, size: int = 1024) -> None:
@@ -64,7 +64,7 @@ class RequestFactory:
             self._built.move_to_end(id(action))
             return entry[1]
         template = build(action, self._user_agent)
-        if len(template.content) <= LARGE_BODY_BYTES:
+        if template.size <= LARGE_BYTES:
             self._built[id(action)] = (action, template)
             if len(self._built) > self._size:
                 self._built.popitem(last=False)
@@ -86,6 +86,11 @@ class Template:
         self._begun = request_line(method, target) + front.fields + written(own)
         self._unmarked = front.unmarked
         self.content = content
+
+    @property
+    def size(self) -> int:
+        """Bytes of what is kept of it."""
+        return len(self._begun) + len(self.content)
 
     def stamped(self, call: Call) -> Outgoing:
         """The request of one attempt; a header of the user's stays in the place of a mark with its name."""
@@ -117,7 +122,7 @@ class Front(NamedTuple):
     unmarked: frozenset[str]
 
 
-@lru_cache(maxsize=256)  # each holds up to 64 KiB of headers, and saves checking and writing them
+@lru_cache(maxsize=256)  # each holds up to 32 KiB of headers, twice, and saves checking and writing them
 def front_of(where: str, headers: tuple[tuple[str, str], ...], user_agent: str) -> Front:
     """Raises `Unsendable`."""
     site, host, authorization = site_of(where)

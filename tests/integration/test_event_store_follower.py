@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
-from infrastructure.event_store import Appender, PostgresFollower, follower, news
+from infrastructure.event_store import Appender, OwnEvents, PostgresFollower, follower, news
 from infrastructure.event_store.log import LogRewound
 from infrastructure.migrator import migrate
 from tests.support.groups import group, places
@@ -210,6 +211,48 @@ async def test_a_follower_comes_up_before_the_schema(empty_database: str) -> Non
         async with Appender(empty_database) as appender:
             expected = await append(appender, 1)
         assert await first == expected
+
+
+@pytest.mark.usefixtures("no_poll")
+async def test_own_events_and_those_of_others_are_told_in_the_log_s_order(
+    database: str, appender: Appender
+) -> None:
+    own = OwnEvents()
+    expected: list[tuple[UUID, int]] = []
+    seen: list[tuple[UUID, int]] = []
+    async with (
+        Appender(database, own=own) as mine,
+        following(PostgresFollower(database, own), 0) as batches,
+    ):
+        assert places(await anext(batches)) == []
+        for round_ in range(30):
+            first, second = (mine, appender) if round_ % 2 else (appender, mine)
+            waiting = asyncio.create_task(take(batches, 5))
+            expected += await append(first, 2)
+            expected += await append(second, 2)
+            time.sleep(0.002)
+            expected += await append(first, 1)
+            seen += await waiting
+    assert seen == expected
+
+
+async def test_own_events_that_a_failover_lost_are_not_told(
+    database: str, appender: Appender, admin: psycopg.Connection
+) -> None:
+    own = OwnEvents()
+    async with Proxy(database) as proxy, Appender(database, own=own) as mine:
+        expected = await append(appender, 1)
+        async with following(PostgresFollower(proxy.dsn, own), 0) as batches:
+            assert await take(batches, 1) == expected
+            proxy.refuse()
+            proxy.cut()
+            waiting = asyncio.create_task(take(batches, 1))
+            await append(mine, 2)
+            lose_after(admin, 1)
+            admin.execute("ALTER TABLE events ALTER notification_id RESTART WITH 2")
+            expected = await append(appender, 1)
+            proxy.accept()
+            assert await waiting == expected
 
 
 async def test_a_long_past_comes_in_batches_without_a_wait(

@@ -139,6 +139,17 @@ async def test_a_connection_with_something_left_to_send_serves_no_other_request(
             writer.close()
 
 
+async def test_a_large_request_over_tls_leaves_no_connection_to_others(
+    localhost: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(localhost.certificate))
+    async with Receiver(tls=localhost.server) as server, AiohttpCaller(clock=StoppedClock()) as caller:
+        for size in (1, 1, MIB, 1):
+            place = f"https://localhost:{server.port}/ok"
+            assert isinstance(await outcome(caller, place, method="POST", payload="x" * size), Answered)
+    assert [call.connection for call in server.calls] == [1, 1, 1, 2]
+
+
 async def test_a_slow_host_leaves_room_for_others(receiver: Receiver) -> None:
     async with (
         Receiver() as other,

@@ -50,7 +50,7 @@ async def test_a_shorter_deadline_does_not_wait_for_a_longer_one_that_began_befo
     long.cancel()
 
 
-async def test_one_timer_serves_many_one_after_the_other() -> None:
+async def test_of_many_deadlines_each_one_passes() -> None:
     deadlines = Deadlines()
     assert await asyncio.gather(*(expired_within(deadlines, n / 1000) for n in range(30))) == [True] * 30
 

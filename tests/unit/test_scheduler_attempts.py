@@ -88,6 +88,16 @@ async def test_what_is_late_is_sent_at_once() -> None:
     assert [call.at for call in world.calls] == [NOON]
 
 
+async def test_a_stop_is_heard_in_the_very_turn_in_which_an_earlier_claim_comes() -> None:
+    world = World()
+    async with asyncio.timeout(10):
+        async with attempts(world) as sending:
+            sending.start(job(1, after(20)))
+            await world.clock.reach(after(1))
+            sending.start(job(2, after(10)))
+    assert world.calls == []
+
+
 async def test_an_earlier_claim_does_not_wait_for_a_later_one() -> None:
     world = World()
     async with attempts(world) as sending:

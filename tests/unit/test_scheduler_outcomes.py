@@ -172,6 +172,24 @@ async def test_an_outcome_that_cannot_be_concluded_leaves_the_others_recorded(
     assert f"recording execution {odd.execution.id}" in caplog.text
 
 
+async def test_an_outcome_from_which_nothing_can_follow_leaves_the_others_going_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    odd, other = [await called(world, await world.create(at=NOON), at=NOON) for _ in range(2)]
+    waiting: list[Job] = []
+
+    def picky(job: Job) -> None:
+        if job is odd:
+            raise ValueError("no room")
+        waiting.append(job)
+
+    await Outcomes(world.context(), picky).settle([(odd, attempt(1, 503)), (other, attempt(1, 503))])
+    assert waiting == [other]
+    assert len(world.facts(AttemptFailed)) == 2
+    assert f"recording execution {odd.execution.id}" in caplog.text
+
+
 async def test_an_outcome_waits_through_an_outage() -> None:
     world = World()
     world.caller.takes = after(5) - NOON
