@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 NO_TIMEOUT = aiohttp.ClientTimeout()
 NO_TIMER = TimerNoop()
-# TLS does not tell how much of what it was given has left; this little is taken by the system at once.
+# On a connection that was idle the system takes this little at once.
 LITTLE = 16 * 1024
 INFORMATIONAL = frozenset(range(100, 200)) - {101}
 
@@ -49,12 +49,12 @@ class Listening(ResponseHandler):
     """aiohttp's end of a connection, which notes whether the server has said anything since it was asked."""
 
     heard = False
-    _hidden = False
+    _sent_much = False
 
     def send(self, data: bytes) -> None:
         """Write a request."""
         assert self.transport is not None
-        self._hidden = len(data) > LITTLE and self.transport.get_extra_info("sslcontext") is not None
+        self._sent_much = len(data) > LITTLE
         self.transport.write(data)
 
     def data_received(self, data: bytes) -> None:
@@ -68,8 +68,11 @@ class Listening(ResponseHandler):
             super().resume_reading(resume_parser)
 
     def is_sending(self) -> bool:
-        """Whether the server has yet to take something of what it was sent, or may have."""
-        return self.transport is not None and (self._hidden or self.transport.get_write_buffer_size() > 0)
+        """Whether the server may have yet to take something of what it was sent: TLS does not tell."""
+        if not self._sent_much or self.transport is None:
+            return False
+        encrypted = self.transport.get_extra_info("sslcontext") is not None
+        return encrypted or self.transport.get_write_buffer_size() > 0
 
 
 class Wire(httpx.AsyncBaseTransport):
