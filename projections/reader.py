@@ -135,12 +135,16 @@ class ReadModels:
 
 
 class _List[V](Struct, frozen=True):
-    """A list's statements: a page, how many there are, and the quick count where few filters are set."""
+    """A list's statements: a page, how many there are, and the quick count where few filters are set.
+
+    With a status other tables serve best.
+    """
 
     view: LiteralString
     view_of_status: LiteralString
     page: str
     count: str
+    count_of_status: str
     quick_count: str
     quick_filters: frozenset[str]
     sorts: dict[str, Sort]
@@ -154,7 +158,9 @@ class _List[V](Struct, frozen=True):
     def counting(self, filters: dict[str, Any]) -> str:
         """The statement that counts what these filters let through."""
         used = {name for name, value in filters.items() if value is not None}
-        return self.quick_count if used <= self.quick_filters else self.count
+        if used <= self.quick_filters:
+            return self.quick_count
+        return self.count if filters["status"] is None else self.count_of_status
 
 
 async def _only(cursor: AsyncCursor) -> int:
@@ -203,6 +209,7 @@ _TASKS = _List(
     view_of_status="tasks_by_status",
     page="list_tasks",
     count="count_tasks",
+    count_of_status="count_tasks_by_status",
     quick_count="total_tasks",
     quick_filters=frozenset({"namespace", "status"}),
     sorts=TASK_SORTS,
@@ -214,6 +221,7 @@ _RESULTS = _List(
     view_of_status="task_results",
     page="list_results",
     count="count_results",
+    count_of_status="count_results",
     quick_count="total_results",
     quick_filters=frozenset({"namespace", "status", "success"}),
     sorts=RESULT_SORTS,
