@@ -35,7 +35,7 @@ from projections.views import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool
 
 __all__ = ["BadCursor", "BadSort", "ReadModels", "StoredFigures"]
+
+type _Row = tuple[Any, ...]
 
 _PROJECTIONS = [projection.name for projection in PROJECTIONS]
 
@@ -59,17 +61,19 @@ class ReadModels:
 
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
-        self._tasks = Gathered(self._read_tasks)
-        self._results = Gathered(self._read_results)
+        self._tasks = Gathered(self._reading("get_tasks"))
+        self._results = Gathered(self._reading("get_results"))
 
     async def task(self, namespace: str, task_id: UUID) -> TaskView | None:
         """A task of a namespace."""
-        view = await self._tasks.one(task_id)
+        row = await self._tasks.one(task_id)
+        view = None if row is None else _task(row)
         return view if view is not None and view.namespace == namespace else None
 
     async def result(self, namespace: str, result_id: UUID) -> ResultView | None:
         """An occurrence of a namespace."""
-        view = await self._results.one(result_id)
+        row = await self._results.one(result_id)
+        view = None if row is None else _result(row)
         return view if view is not None and view.namespace == namespace else None
 
     async def tasks(self, query: TaskQuery, paging: Paging) -> Listing[TaskView]:
@@ -98,13 +102,15 @@ class ReadModels:
         rows = await self._rows("least_position", {"names": _PROJECTIONS})
         return int(rows[0][0])
 
-    async def _read_tasks(self, ids: Sequence[UUID]) -> dict[UUID, TaskView]:
-        return {row[0]: _task(row) for row in await self._rows("get_tasks", {"ids": ids})}
+    def _reading(self, name: str) -> Callable[[Sequence[UUID]], Awaitable[dict[UUID, _Row]]]:
+        """Reads rows by their ids; whoever asked for one decodes it, so that a bad one fails nobody else."""
 
-    async def _read_results(self, ids: Sequence[UUID]) -> dict[UUID, ResultView]:
-        return {row[0]: _result(row) for row in await self._rows("get_results", {"ids": ids})}
+        async def read(ids: Sequence[UUID]) -> dict[UUID, _Row]:
+            return {row[0]: row for row in await self._rows(name, {"ids": ids})}
 
-    async def _rows(self, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        return read
+
+    async def _rows(self, name: str, parameters: dict[str, Any]) -> list[_Row]:
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
             await cursor.execute(statement(name), parameters)
             return await cursor.fetchall()
@@ -149,7 +155,7 @@ class _List[V](Struct, frozen=True):
     quick_filters: frozenset[str]
     sorts: dict[str, Sort]
     default_sort: str
-    shown: Callable[[tuple[Any, ...]], V]
+    shown: Callable[[_Row], V]
 
     def source(self, filters: dict[str, Any]) -> LiteralString:
         """What the page is read from: what is quickest with these filters."""
@@ -175,7 +181,7 @@ def _literal(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _task(row: tuple[Any, ...]) -> TaskView:
+def _task(row: _Row) -> TaskView:
     task_id, namespace, status, next_run, created_at, updated_at, version, stored, paused_at, pause_note = row
     definition = _definition.decode(stored)
     return TaskView(
@@ -196,7 +202,7 @@ def _task(row: tuple[Any, ...]) -> TaskView:
 _RESULT_COLUMNS = ResultView.__struct_fields__
 
 
-def _result(row: tuple[Any, ...]) -> ResultView:
+def _result(row: _Row) -> ResultView:
     values = dict(zip(_RESULT_COLUMNS, row, strict=True))
     headers = values["response_headers"]
     values["response_headers"] = None if headers is None else _headers.decode(headers)
