@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import batched
+from collections.abc import Sequence
+from itertools import batched, chain
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from application.ports import Group, LogUnavailable, NewFact
-from application.streams import load_key_use, readable
+from application.streams import readable
 from application.tasks import MAX_TRIES, meta_of
 from application.wishes import Decisions, Outcome, Wish
 from domain.errors import FieldError, IdempotencyKeyReused, Inadmissible
@@ -17,7 +18,7 @@ from domain.facts import IdempotencyKeyUsed
 from domain.identity import key_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from datetime import datetime
     from uuid import UUID
 
@@ -31,11 +32,17 @@ _REFUSED_BEFORE = FieldError(
 
 
 class AcceptedBulk(Struct, frozen=True, kw_only=True):
-    """An outcome for each wish, in their order; `position` is where the log holds them, None: nothing new."""
+    """An outcome for each wish, in their order; `position` is where the log holds the last task, if any."""
 
     outcomes: tuple[Outcome, ...]
     position: int | None
-    replayed: bool = False
+
+
+class _Uses(Struct, frozen=True):
+    """Keys that are taken, and where the log holds the last of them."""
+
+    facts: Sequence[IdempotencyKeyUsed] = ()
+    position: int | None = None
 
 
 class BulkCommands:
@@ -51,16 +58,17 @@ class BulkCommands:
         """Accept those that can be: by one append, so that all of them are stored, or none.
 
         A wish whose key was used for the same before is answered by the task of that time. The request's own
-        key stands for all wishes together. Raises `IdempotencyKeyReused`.
+        key stands for all wishes together, once a task is new. Raises `IdempotencyKeyReused`.
         """
-        used: Sequence[IdempotencyKeyUsed] = ()
+        used = _Uses()
         for _ in range(MAX_TRIES):
             if earlier := await self._created_before(wishes, request):
                 return earlier
-            decisions = Decisions(request, self._clock.now(), self._new_id, used)
+            decisions = Decisions(request, self._clock.now(), self._new_id, used.facts)
             outcomes = await decisions.outcomes(wishes)
             if not decisions.facts:
-                return AcceptedBulk(outcomes=outcomes, position=None)
+                existing = any(outcome.existing for outcome in outcomes)
+                return AcceptedBulk(outcomes=outcomes, position=used.position if existing else None)
             facts = (*decisions.facts, *_key_use(request, outcomes, decisions.now))
             position = await self._log.append(Group(facts=facts, meta=meta_of(request)))
             if position is not None:
@@ -81,18 +89,21 @@ class BulkCommands:
         if not isinstance(use, IdempotencyKeyUsed) or use.digest != request.digest:
             raise IdempotencyKeyReused(request.idempotency_key)
         left = [wish for wish, task_id in zip(wishes, use.task_ids, strict=True) if task_id is None]
-        decisions = Decisions(request, use.at, self._new_id, await self._uses(left, request))
+        used = await self._uses(left, request)
+        decisions = Decisions(request, use.at, self._new_id, used.facts)
         others = map(_not_created, await decisions.outcomes(left))
         outcomes = [Outcome(task_id=task_id) if task_id else next(others) for task_id in use.task_ids]
-        return AcceptedBulk(outcomes=tuple(outcomes), position=event.position, replayed=True)
+        return AcceptedBulk(outcomes=tuple(outcomes), position=event.position)
 
-    async def _uses(self, wishes: Sequence[Wish], request: Request) -> Sequence[IdempotencyKeyUsed]:
+    async def _uses(self, wishes: Sequence[Wish], request: Request) -> _Uses:
         keys = dict.fromkeys(wish.key for wish in wishes if wish.key is not None)
-        found: list[IdempotencyKeyUsed | None] = []
+        found: dict[int, IdempotencyKeyUsed] = {}
         for some in batched(keys, KEYS_READ_AT_ONCE):
-            streams = (key_stream(request.namespace, key) for key in some)
-            found += await asyncio.gather(*(load_key_use(self._log, stream) for stream in streams))
-        return [use for use in found if use is not None]
+            reads = (self._log.read_stream(key_stream(request.namespace, key)) for key in some)
+            for event in chain.from_iterable(await asyncio.gather(*reads)):
+                if isinstance(fact := readable(event), IdempotencyKeyUsed):
+                    found[event.position] = fact
+        return _Uses(tuple(found.values()), max(found, default=None))
 
 
 def _key_use(request: Request, outcomes: Sequence[Outcome], now: datetime) -> tuple[NewFact, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import batched
 from struct import Struct
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -20,10 +21,11 @@ from projections.plain import plain_bytes, plain_text
 from projections.statements import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from psycopg import AsyncConnection
 
+ROWS_A_PIECE = 500
 NULL = b"\xff\xff\xff\xff"
 _BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = b"\xff\xff"
@@ -112,16 +114,22 @@ async def put[R](
     if not rows:
         return
     async with connection.cursor() as cursor, cursor.copy(statement(name)) as copy:
-        await copy.write(_document(map(fields, rows)))
+        for piece in _document(map(fields, rows)):
+            await copy.write(piece)
 
 
-def _document(rows: Iterable[tuple[bytes, ...]]) -> bytes:
+def _document(rows: Iterable[tuple[bytes, ...]]) -> Iterator[bytes]:
+    """In pieces: the rows may be large ones, and are not to be in memory twice."""
     parts = [_BEGIN]
-    for row in rows:
-        parts.append(_count(len(row)))
-        parts += row
+    for some in batched(rows, ROWS_A_PIECE):
+        if len(parts) > 1:
+            yield b"".join(parts)
+            parts.clear()
+        for row in some:
+            parts.append(_count(len(row)))
+            parts += row
     parts.append(_END)
-    return b"".join(parts)
+    yield b"".join(parts)
 
 
 class Uuids(bytes):

@@ -16,13 +16,8 @@ def plain_text(text: str) -> str:
     return text.replace("\0", "\ufffd")
 
 
-def plain_json(value: Any) -> str:
-    r"""Compact JSON of a value, with U+FFFD for every `\u0000`; the same value gives the same bytes."""
-    return plain_bytes(value).decode()
-
-
 def plain_bytes(value: Any) -> bytes:
-    """The same as UTF-8."""
+    r"""Compact JSON of a value, with U+FFFD for every `\u0000`; the same value gives the same bytes."""
     encoded = _encoder.encode(value)
     # On the text, not on the value: the nesting of a payload has no bound that recursion could rely on.
     if b"\\u0000" in encoded:

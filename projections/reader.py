@@ -35,7 +35,7 @@ from projections.views import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool
 
 __all__ = ["BadCursor", "BadSort", "ReadModels", "StoredFigures"]
+
+type _Row = tuple[Any, ...]
 
 _PROJECTIONS = [projection.name for projection in PROJECTIONS]
 
@@ -59,17 +61,19 @@ class ReadModels:
 
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
-        self._tasks = Gathered(self._read_tasks)
-        self._results = Gathered(self._read_results)
+        self._tasks = Gathered(self._reading("get_tasks"))
+        self._results = Gathered(self._reading("get_results"))
 
     async def task(self, namespace: str, task_id: UUID) -> TaskView | None:
         """A task of a namespace."""
-        view = await self._tasks.one(task_id)
+        row = await self._tasks.one(task_id)
+        view = None if row is None else _task(row)
         return view if view is not None and view.namespace == namespace else None
 
     async def result(self, namespace: str, result_id: UUID) -> ResultView | None:
         """An occurrence of a namespace."""
-        view = await self._results.one(result_id)
+        row = await self._results.one(result_id)
+        view = None if row is None else _result(row)
         return view if view is not None and view.namespace == namespace else None
 
     async def tasks(self, query: TaskQuery, paging: Paging) -> Listing[TaskView]:
@@ -98,13 +102,15 @@ class ReadModels:
         rows = await self._rows("least_position", {"names": _PROJECTIONS})
         return int(rows[0][0])
 
-    async def _read_tasks(self, ids: Sequence[UUID]) -> dict[UUID, TaskView]:
-        return {row[0]: _task(row) for row in await self._rows("get_tasks", {"ids": ids})}
+    def _reading(self, name: str) -> Callable[[Sequence[UUID]], Awaitable[dict[UUID, _Row]]]:
+        """Reads rows by their ids; whoever asked for one decodes it, so that a bad one fails nobody else."""
 
-    async def _read_results(self, ids: Sequence[UUID]) -> dict[UUID, ResultView]:
-        return {row[0]: _result(row) for row in await self._rows("get_results", {"ids": ids})}
+        async def read(ids: Sequence[UUID]) -> dict[UUID, _Row]:
+            return {row[0]: row for row in await self._rows(name, {"ids": ids})}
 
-    async def _rows(self, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        return read
+
+    async def _rows(self, name: str, parameters: dict[str, Any]) -> list[_Row]:
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
             await cursor.execute(statement(name), parameters)
             return await cursor.fetchall()
@@ -135,17 +141,21 @@ class ReadModels:
 
 
 class _List[V](Struct, frozen=True):
-    """A list's statements: a page, how many there are, and the quick count where few filters are set."""
+    """A list's statements: a page, how many there are, and the quick count where few filters are set.
+
+    With a status other tables serve best.
+    """
 
     view: LiteralString
     view_of_status: LiteralString
     page: str
     count: str
+    count_of_status: str
     quick_count: str
     quick_filters: frozenset[str]
     sorts: dict[str, Sort]
     default_sort: str
-    shown: Callable[[tuple[Any, ...]], V]
+    shown: Callable[[_Row], V]
 
     def source(self, filters: dict[str, Any]) -> LiteralString:
         """What the page is read from: what is quickest with these filters."""
@@ -154,7 +164,9 @@ class _List[V](Struct, frozen=True):
     def counting(self, filters: dict[str, Any]) -> str:
         """The statement that counts what these filters let through."""
         used = {name for name, value in filters.items() if value is not None}
-        return self.quick_count if used <= self.quick_filters else self.count
+        if used <= self.quick_filters:
+            return self.quick_count
+        return self.count if filters["status"] is None else self.count_of_status
 
 
 async def _only(cursor: AsyncCursor) -> int:
@@ -169,7 +181,7 @@ def _literal(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _task(row: tuple[Any, ...]) -> TaskView:
+def _task(row: _Row) -> TaskView:
     task_id, namespace, status, next_run, created_at, updated_at, version, stored, paused_at, pause_note = row
     definition = _definition.decode(stored)
     return TaskView(
@@ -190,7 +202,7 @@ def _task(row: tuple[Any, ...]) -> TaskView:
 _RESULT_COLUMNS = ResultView.__struct_fields__
 
 
-def _result(row: tuple[Any, ...]) -> ResultView:
+def _result(row: _Row) -> ResultView:
     values = dict(zip(_RESULT_COLUMNS, row, strict=True))
     headers = values["response_headers"]
     values["response_headers"] = None if headers is None else _headers.decode(headers)
@@ -203,6 +215,7 @@ _TASKS = _List(
     view_of_status="tasks_by_status",
     page="list_tasks",
     count="count_tasks",
+    count_of_status="count_tasks_by_status",
     quick_count="total_tasks",
     quick_filters=frozenset({"namespace", "status"}),
     sorts=TASK_SORTS,
@@ -214,6 +227,7 @@ _RESULTS = _List(
     view_of_status="task_results",
     page="list_results",
     count="count_results",
+    count_of_status="count_results",
     quick_count="total_results",
     quick_filters=frozenset({"namespace", "status", "success"}),
     sorts=RESULT_SORTS,

@@ -178,7 +178,7 @@ class Statistics:
     """The projection."""
 
     name: ClassVar[str] = "statistics"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     tables: ClassVar[tuple[str, ...]] = ("statistics", "statistics_minutes", "statistics_open")
     views: ClassVar[tuple[str, ...]] = ()
 

@@ -174,7 +174,7 @@ class Tasks:
     """The projection."""
 
     name: ClassVar[str] = "tasks"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     tables: ClassVar[tuple[str, ...]] = ("task_definitions", "task_states", "task_counts")
     views: ClassVar[tuple[str, ...]] = ("tasks", "tasks_by_status")
 

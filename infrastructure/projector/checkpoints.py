@@ -32,7 +32,8 @@ async def lock_checkpoints(
     """Read checkpoints and keep others from the projections' tables until the transaction ends."""
     names = [projection.name for projection in projections]
     cursor = await connection.execute(statement("lock_checkpoints"), {"names": names})
-    return {name: Checkpoint(*rest) for name, *rest in await cursor.fetchall()}
+    rows = await cursor.fetchall()
+    return {name: Checkpoint(version, position, parked) for name, version, position, parked, _ in rows}
 
 
 async def read_positions(connection: AsyncConnection, projections: Iterable[Projection]) -> dict[str, int]:

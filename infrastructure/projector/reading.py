@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -14,9 +15,11 @@ from infrastructure.event_store.mapper import FACT_TYPES, UnknownTopic
 from infrastructure.projector.statements import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from psycopg import AsyncConnection
+
+BATCH_EVENTS = 5_000
+# Rows, facts and what is sent of them are in memory at once: a few times as much as is stored.
+BATCH_BYTES = 16 * 1024 * 1024
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -26,6 +29,13 @@ class Entry(Struct, frozen=True, gc=False):
     stream: UUID
     version: int
     fact: AnyFact | Undecodable
+
+
+class Reading(NamedTuple):
+    """Facts in their order, and whether it is their number or size that ended them: there may be more."""
+
+    entries: Sequence[Entry]
+    full: bool
 
 
 class _Stored[F](Struct, gc=False):
@@ -40,14 +50,22 @@ _decoders: dict[str, msgspec.json.Decoder[_Stored[AnyFact]]] = {
 }
 
 
-async def read_entries(connection: AsyncConnection, position: int, limit: int) -> Sequence[Entry]:
-    """Up to `limit` facts after `position`, in order; those that cannot be decoded are `Undecodable`."""
+async def read_entries(
+    connection: AsyncConnection, position: int, limit: int = BATCH_EVENTS, most_bytes: int = BATCH_BYTES
+) -> Reading:
+    """Up to `limit` facts after `position`; those that cannot be decoded are `Undecodable`.
+
+    The last of them is the one that makes their stored JSON `most_bytes` or more.
+    """
     async with connection.cursor(binary=True) as cursor:
-        await cursor.execute(statement("read_events"), {"position": position, "limit": limit})
+        bounds = {"position": position, "limit": limit, "bytes": most_bytes}
+        await cursor.execute(statement("read_events"), bounds)
         rows = await cursor.fetchall()
-    return [
+    entries = [
         Entry(place, stream, version, _decoded(topic, state)) for place, stream, version, topic, state in rows
     ]
+    full = len(rows) == limit or sum([len(state) for *_, state in rows]) >= most_bytes
+    return Reading(entries, full)
 
 
 def _decoded(topic: str, state: bytes) -> AnyFact | Undecodable:

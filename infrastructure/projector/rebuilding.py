@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from infrastructure.projector.ports import Projection
 
 SCHEMA = sql.Identifier("rebuilding")
-BATCH_EVENTS = 5_000
 # One attempt at the swap waits so long at most: whoever wants to read the old tables waits behind it.
 LOCK_WAIT_SECONDS = 3.0
 
@@ -120,12 +119,14 @@ class _Rebuild:
                 await self._connection.execute(projection.indexes)
 
     async def _catch_up(self) -> None:
-        while entries := await read_entries(self._connection, self._position, BATCH_EVENTS):
+        full = True
+        while full:
+            entries, full = await read_entries(self._connection, self._position)
+            if not entries:
+                return
             parked = await apply_batch(self._connection, Batch(self._projections, entries, self._position))
             self._position = entries[-1].position
             self._parked += len(parked)
-            if len(entries) < BATCH_EVENTS:
-                return
 
     async def _swapped(self, wait_seconds: float) -> bool:
         await self._catch_up()

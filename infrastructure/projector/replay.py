@@ -67,7 +67,8 @@ async def _retry(
     connection: AsyncConnection, projection: Projection, held: dict[UUID, int], position: int
 ) -> bool:
     sieve = Sieve(connection, projection, held)
-    await sieve.apply(await read_entries(connection, position - 1, 1))
+    entries, _ = await read_entries(connection, position - 1, 1)
+    await sieve.apply(entries)
     if sieve.parked:
         await store_parked(connection, projection, sieve.parked)
         return False

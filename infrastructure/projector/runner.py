@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from infrastructure.projector.ports import Projection, ProjectorObserver
     from infrastructure.projector.reading import Entry
 
-BATCH_EVENTS = 5_000
 FIRST_BACKOFF_SECONDS = 0.1
 # A server that neither answers nor hangs up is given up on; a batch takes a fraction of a second.
 BATCH_SECONDS = 60.0
@@ -146,7 +145,7 @@ class Projector:
             if not self._positions:
                 return "nothing"
             after = min(self._positions.values())
-            entries = await read_entries(connection, after, BATCH_EVENTS)
+            entries, full = await read_entries(connection, after)
             if not entries:
                 await self._check_past(connection)
             batch = self._next(after, entries)
@@ -158,8 +157,7 @@ class Projector:
                 self._positions = {}
                 return "more"
         self._applied(batch, parked)
-        more = len(entries) == BATCH_EVENTS or len(batch.entries) < len(entries)
-        return "more" if more else "all"
+        return "more" if full or len(batch.entries) < len(entries) else "all"
 
     async def _check_past(self, connection: AsyncConnection) -> None:
         """Events that come to lie behind a checkpoint would never be applied."""

@@ -67,13 +67,14 @@ class BulkAnswer(Struct, frozen=True, kw_only=True):
     operation_id="createTasks",
     summary="Create many tasks",
     description="Up to 1,000 tasks, each as `POST /tasks` takes it. A bad one is refused by itself, with the "
-    "problem that it would have got alone; the good ones are stored together: all of them, or, when the "
-    "answer is an error, none. Answers once lists show them, or after two seconds.",
+    "problem that it would have got alone; the good ones are stored together: all of them or none. An error "
+    "says that none is stored, but for 500 and 503, after which that is not known: repeat the request with "
+    "its key. Answers once lists show the tasks, or after two seconds.",
     status_code=201,
     dto=BulkBody,
     return_dto=None,
     tags=["tasks"],
-    response_headers=[doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
+    response_headers=[doc.LAST_EVENT_POSITION, doc.PREFERENCE_APPLIED],
     response_description="Every task is there.",
     responses={
         **doc.some_refused(BulkAnswer),

@@ -11,10 +11,10 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from application.wishes import Wish
 from domain.errors import FieldError, Inadmissible
-from domain.wording import shown
+from domain.wording import printed
 from interfaces.http.bodies import TaskDefinition
 from interfaces.http.command_bodies import CommandBody, read_command
-from interfaces.http.json_body import check_media_type, digest, read_task
+from interfaces.http.json_body import UNREADABLE, check_media_type, decoded, digest, read_task
 from interfaces.http.refusals import MalformedBody, TooManyTasks
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def read_wish(task: Raw, default_timezone: str) -> Wish:
     """A task that is to be created; what is wrong with it, where that shows at once, is in its place."""
     body, key = bytes(task), None
     try:
-        if (given := _given_key(body)) is not UNSET:
+        if given := _given_key(body):
             key, body = _checked(given), _without_key(body)
         definition = read_task(body).to_domain(default_timezone)
     except (Inadmissible, MalformedBody) as error:
@@ -90,24 +90,30 @@ def read_wish(task: Raw, default_timezone: str) -> Wish:
 
 
 class _Keyed(Struct):
-    idempotency_key: object = UNSET
+    idempotency_key: Raw = Raw()
 
 
-def _given_key(body: bytes) -> object:
+def _given_key(body: bytes) -> bytes:
+    """Its JSON; empty: there is none."""
     try:
-        return msgspec.json.decode(body, type=_Keyed).idempotency_key
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return UNSET  # it is no object, or no JSON: reading the task says so
+        return bytes(msgspec.json.decode(body, type=_Keyed).idempotency_key)
+    except UNREADABLE:
+        return b""  # it is no object, or no JSON: reading the task says so
 
 
 def _without_key(body: bytes) -> bytes:
-    document = msgspec.json.decode(body)
-    del document["idempotency_key"]
-    return msgspec.json.encode(document)
+    """The members as they were sent: what is wrong with their values, reading the task says."""
+    try:
+        members = msgspec.json.decode(body, type=dict[str, Raw])
+    except UnicodeDecodeError:
+        raise MalformedBody("The name of a member is not UTF-8; send the JSON in UTF-8.") from None
+    del members["idempotency_key"]
+    return msgspec.json.encode(members)
 
 
-def _checked(key: object) -> str:
+def _checked(given: bytes) -> str:
+    key = decoded(given)
     if isinstance(key, str) and _KEY.fullmatch(key):
         return key
-    detail = f"{shown(key)} is not a key: {_WANTED_KEY}"
+    detail = f"{printed(given.decode(errors='replace'))} is not a key: {_WANTED_KEY}"
     raise Inadmissible([FieldError(pointer="/idempotency_key", detail=detail)])

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from litestar.dto import AbstractDTO
 from litestar.dto.config import DTOConfig
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 from domain.errors import FieldError, InvalidBody
 from domain.requesting import Period
-from domain.wording import pointer, shown
+from domain.wording import pointer, printed, shown
 from interfaces.http.json_body import check_media_type
 from interfaces.http.refusals import MalformedBody
 
@@ -122,9 +122,18 @@ def _explained(said: str, body: bytes, shape: type[Struct]) -> FieldError:
         return FieldError(pointer=f"/{name}", detail=f"This field is missing: add {_WANTED[name]}.")
     if place := _PLACE.search(said):
         name = place["name"]
-        given = shown(msgspec.json.encode(msgspec.json.decode(body)[name]).decode())
-        return FieldError(pointer=f"/{name}", detail=f"{given} will not do: give {_WANTED[name]}.")
+        detail = f"{_as_sent(body, name)} will not do: give {_WANTED[name]}."
+        return FieldError(pointer=f"/{name}", detail=detail)
     return FieldError(pointer="", detail=f"This is not an object: send one. Known members are {known}.")
+
+
+def _as_sent(body: bytes, name: str) -> str:
+    """A member's JSON: a number need not be one that can be read."""
+    try:
+        sent = bytes(msgspec.json.decode(body, type=dict[str, Raw])[name])
+    except UnicodeDecodeError:  # of a name
+        return "This"
+    return printed(sent.decode(errors="replace"))
 
 
 class CommandBody[B: Struct](AbstractDTO[B]):

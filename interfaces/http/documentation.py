@@ -70,6 +70,11 @@ ETAG = _documented_header("ETag", '"1"', "The task's version, quoted: what `If-M
 EVENT_POSITION = _documented_header(
     "X-Event-Position", "42", "Where the log holds the change: what `min_position` takes."
 )
+LAST_EVENT_POSITION = _documented_header(
+    "X-Event-Position",
+    "42",
+    "Where the log holds the last of the tasks: what `min_position` takes. Missing when all were refused.",
+)
 PREFERENCE_APPLIED = _documented_header(
     "Preference-Applied", "respond-async", "Set when the answer did not wait for the lists."
 )

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # Far below where encoders, Postgres and receivers give up, far above what anybody writes.
 DEEPEST_NESTING = 100
 _TOO_DEEP = f"This is nested more than {DEEPEST_NESTING} levels deep: flatten it."
+# What decoding raises for bytes that are no JSON, or hold a number or a depth that cannot be read.
+UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
@@ -92,7 +94,7 @@ def read_task(body: bytes) -> TaskDefinition:
     try:
         task = msgspec.json.decode(body, type=TaskDefinition)
     except msgspec.ValidationError as error:
-        raise Inadmissible(shape.explain(error, _document(body))) from None
+        raise Inadmissible(shape.explain(error, decoded(body))) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedBody(f"The body is not JSON: {_unreadable(body) or error}.") from None
     except RecursionError:
@@ -103,8 +105,14 @@ def read_task(body: bytes) -> TaskDefinition:
 
 
 def digest(body: bytes) -> str:
-    """The same for the same JSON, however it is spaced and in whatever order its members are."""
-    canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted")
+    """The same for the same JSON, however it is spaced and in whatever order its members are.
+
+    Where a number, or a part that nobody looked at, cannot be read, it is that of the bytes.
+    """
+    try:
+        canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted")
+    except UNREADABLE:
+        canonical = body
     return hashlib.sha256(canonical).hexdigest()
 
 
@@ -119,10 +127,11 @@ def _unreadable(body: bytes) -> str | None:
     return None
 
 
-def _document(body: bytes) -> Any:
+def decoded(body: bytes) -> Any:
+    """The value; None, where it is JSON's null or cannot be read."""
     try:
         return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 

@@ -60,7 +60,8 @@ BulkKey = Annotated[
         min_length=1,
         pattern=r"^[!-~]{1,255}$",
         description="Makes repeating this request safe: the same key with the same JSON answers as the first "
-        "time, and creates nothing. 1 to 255 visible ASCII characters without blanks.",
+        "time, and creates nothing. Free still when the request created nothing. 1 to 255 visible ASCII "
+        "characters without blanks.",
     ),
 ]
 MinPosition = Annotated[

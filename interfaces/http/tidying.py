@@ -130,6 +130,9 @@ def _tidy_answers(operation: dict[str, Any], shared: dict[str, Any]) -> None:
             name = "Or".join(_pascal(slug) for slug in examples)
             shared[name] = answer
             operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
+    if partly := operation["responses"].get("207"):
+        # Litestar documents the headers of one answer; fulfilled in parts, it has those of the whole.
+        partly["headers"] = operation["responses"]["201"]["headers"]
 
 
 def _header(header: dict[str, Any]) -> dict[str, Any]:

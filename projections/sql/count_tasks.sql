@@ -1,8 +1,7 @@
--- How many tasks the filters of list_tasks.sql let through.
+-- How many tasks of whatever status the filters of list_tasks.sql let through; the states need not be read for it.
 SELECT count(*)
-FROM tasks
+FROM task_definitions
 WHERE namespace = %(namespace)s
-    AND (%(status)s::text IS NULL OR status = %(status)s::text)
     AND (%(trigger_type)s::text IS NULL OR trigger_type = %(trigger_type)s::text)
     AND (%(name)s::text IS NULL OR name ILIKE %(name)s::text)
     AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s::timestamptz)

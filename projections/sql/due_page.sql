@@ -4,7 +4,7 @@ SELECT checkpoint.position, due.id, due.version, due.namespace, due.definition, 
 FROM (SELECT coalesce(max(position), 0) AS position FROM projection_checkpoints WHERE name = 'tasks') AS checkpoint
 LEFT JOIN LATERAL (
     SELECT id, version, namespace, definition::text, next_run, runs, fires_at, paused_at, resumed_at
-    FROM tasks
+    FROM tasks_by_status
     WHERE fires_at <= %(until)s
         AND status = 'scheduled'
         AND (%(task_id)s::uuid IS NULL OR id = %(task_id)s::uuid)

@@ -26,7 +26,8 @@ CREATE TABLE IF NOT EXISTS closed_results (
     position bigint NOT NULL
 );
 
--- As good as every row is deleted within the second: it is vacuumed by number, however small it is.
+-- Most rows are deleted within the second, those of retries, queues and requests when their time has come: it is
+-- vacuumed by number, however small it is.
 CREATE TABLE IF NOT EXISTS open_results (
     id uuid PRIMARY KEY,
     task_id uuid NOT NULL,

@@ -36,21 +36,22 @@ CREATE TABLE IF NOT EXISTS task_states (
     pause_note text
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 10000);
 
--- A list is read in the order of an index, which is on one of the two tables: the namespace and the age are that one's.
+-- A list is read in the order of an index, which is on one of the two tables: the id, the namespace and the age are
+-- that one's, so that a cursor, too, is looked up in the index.
 CREATE OR REPLACE VIEW tasks AS
 SELECT
-    id, definition.namespace, name, trigger_type, trigger_time, cron_expr, every_seconds, timezone, method, url, headers,
-    payload, timeout_seconds, retry, status, definition.created_at, updated_at, next_run, fires_at, runs, version, position,
-    paused_at, resumed_at, pause_note, definition.definition
-FROM task_states AS state JOIN task_definitions AS definition USING (id);
+    definition.id, definition.namespace, name, trigger_type, trigger_time, cron_expr, every_seconds, timezone, method, url,
+    headers, payload, timeout_seconds, retry, status, definition.created_at, updated_at, next_run, fires_at, runs, version,
+    position, paused_at, resumed_at, pause_note, definition.definition
+FROM task_definitions AS definition JOIN task_states AS state ON state.id = definition.id;
 
--- The same rows, for lists of those with one status.
+-- The same rows, for those with one status, and for the scheduler.
 CREATE OR REPLACE VIEW tasks_by_status AS
 SELECT
-    id, state.namespace, name, trigger_type, trigger_time, cron_expr, every_seconds, timezone, method, url, headers,
-    payload, timeout_seconds, retry, status, state.created_at, updated_at, next_run, fires_at, runs, version, position,
-    paused_at, resumed_at, pause_note, definition.definition
-FROM task_states AS state JOIN task_definitions AS definition USING (id);
+    state.id, state.namespace, name, trigger_type, trigger_time, cron_expr, every_seconds, timezone, method, url,
+    headers, payload, timeout_seconds, retry, status, state.created_at, updated_at, next_run, fires_at, runs, version,
+    position, paused_at, resumed_at, pause_note, definition.definition
+FROM task_states AS state JOIN task_definitions AS definition ON definition.id = state.id;
 
 COMMENT ON COLUMN tasks.definition IS 'as accepted; headers and payload are copies with U+FFFD for U+0000';
 COMMENT ON COLUMN tasks.fires_at IS 'when the call of next_run is to be sent: with its jitter';

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import aiohttp
 from uuid_utils.compat import uuid7
 
+from application.ports import Group
 from infrastructure.clock import SystemClock
 from infrastructure.event_store import Appender
-from infrastructure.event_store.log import read_after
+from infrastructure.projector.reading import read_entries
 from tests.benchmarks import load, usage
 from tests.benchmarks.figures import Limit
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 IN_FLIGHT = 100
 # They fill the largest call that the appender makes.
 APPENDERS = 1_000
-READ_EVENTS = 1_000
 
 
 class Paced(NamedTuple):
@@ -69,27 +69,38 @@ async def paced(sink: Sink, rate: float, seconds: float) -> Paced:
 
 async def appends(stage: Stage, seconds: float) -> Limit:
     """Events a second that a log of its own takes from many callers, each waiting for its own."""
+    return Limit("append", await _append_rate(stage, seconds, APPENDERS, 1))
+
+
+async def grouped_appends(stage: Stage, seconds: float) -> Limit:
+    """Events a second that a log of its own takes in groups, as many and as large as bulk requests."""
+    return Limit("append of groups", await _append_rate(stage, seconds, load.CLIENTS, load.BULK))
+
+
+async def _append_rate(stage: Stage, seconds: float, callers: int, events: int) -> float:
     [task] = load.dormant("http://127.0.0.1:1", 1)
     started, appended = 0.0, 0
 
     async def caller(appender: Appender) -> None:
         nonlocal appended
         while time.perf_counter() < started + seconds:
-            await appender.append(load.created(uuid7(), task), patience="patient")
-            appended += 1
+            single = [load.created(uuid7(), task) for _ in range(events)]
+            facts = tuple(fact for group in single for fact in group.facts)
+            await appender.append(Group(facts=facts, meta=single[0].meta), patience="patient")
+            appended += events
 
     with stage.database() as dsn:
         async with Appender(dsn) as appender:
             started = time.perf_counter()
-            await asyncio.gather(*(caller(appender) for _ in range(APPENDERS)))
+            await asyncio.gather(*(caller(appender) for _ in range(callers)))
             elapsed = time.perf_counter() - started
-    return Limit("append", appended / elapsed)
+    return appended / elapsed
 
 
 async def reading(connection: AsyncConnection, most_seconds: float) -> Limit:
-    """Events a second that are read from the log and decoded, and then forgotten."""
+    """Events a second that are read and decoded as a projector does it, and then forgotten."""
     started, position = time.perf_counter(), 0
-    while entries := await read_after(connection, position, READ_EVENTS):
+    while entries := (await read_entries(connection, position)).entries:
         position = entries[-1].position
         if time.perf_counter() - started > most_seconds:
             break

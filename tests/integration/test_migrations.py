@@ -19,6 +19,9 @@ from yoyo.backends.base import DatabaseBackend  # type: ignore[import-untyped]
 from infrastructure.event_store import Appender
 from infrastructure.migrator import events_stored, migrate, migrate_down
 from tests.support.groups import group
+from tests.support.projecting import connect, project
+from tests.support.random_log import RandomLog
+from tests.support.stored import append
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +81,19 @@ def test_down_removes_everything_and_up_works_again(empty_database: str) -> None
     assert migrate_down(empty_database) == []
     assert migrate(empty_database) == applied
     assert objects(empty_database) == there
+
+
+@pytest.mark.parametrize("built_on", ["", "CREATE VIEW late AS SELECT id FROM tasks WHERE next_run < now()"])
+async def test_down_removes_read_models_and_what_is_built_on_them(empty_database: str, built_on: str) -> None:
+    untouched = objects(empty_database)
+    migrate(empty_database)
+    async with await connect(empty_database) as connection:
+        await append(connection, RandomLog(6).grow(200))
+        await project(connection)
+        await connection.execute(built_on.encode())
+    assert "relation task_states" in objects(empty_database)
+    migrate_down(empty_database)
+    assert objects(empty_database) == untouched
 
 
 async def test_down_says_beforehand_how_many_events_it_deletes(empty_database: str) -> None:

@@ -136,7 +136,7 @@ async def test_of_two_that_apply_the_same_batch_one_is_refused(database: str) ->
     async with await connect(database) as one, await connect(database) as two:
         await append(one, RandomLog(6).grow(300))
         await prepare(one, PROJECTIONS)
-        batch = Batch(PROJECTIONS, await read_entries(one, 0, 1_000), 0)
+        batch = Batch(PROJECTIONS, (await read_entries(one, 0, 1_000)).entries, 0)
         outcomes = await asyncio.gather(
             apply_batch(one, batch), apply_batch(two, batch), return_exceptions=True
         )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # As version 2 of `tasks` and version 3 of `task_results` had them, as far as a rebuild looks at them.
 EARLIER = """
-DROP VIEW tasks, task_results;
+DROP VIEW tasks, tasks_by_status, task_results;
 DROP TABLE task_definitions, task_states, open_results, closed_results;
 CREATE TABLE tasks (id uuid PRIMARY KEY);
 CREATE INDEX tasks_due ON tasks (id);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from infrastructure.database import pool
 from infrastructure.projector import prepare
 from projections.catalogue import PROJECTIONS
 from projections.reader import ReadModels
-from projections.views import Paging, ResultQuery, TaskQuery
+from projections.views import Paging, ResultQuery, TaskQuery, TaskView
 from tests.support.entries import (
     NOON,
     RUN,
@@ -126,6 +127,20 @@ async def test_nothing_is_found_in_another_namespace(connection: AsyncConnection
     assert await models.task("default", uuid4()) is None
     assert (await models.tasks(TaskQuery(namespace="other"), Paging())).items == []
     assert (await models.results(ResultQuery(namespace="other"), Paging())).total == 0
+
+
+async def test_what_cannot_be_decoded_fails_nobody_who_reads_something_else_at_the_same_time(
+    connection: AsyncConnection, models: ReadModels
+) -> None:
+    bad, good = uuid4(), uuid4()
+    await happened(connection, created(stream=bad), created(stream=good))
+    await connection.execute("UPDATE task_definitions SET definition = '{}' WHERE id = %s", [bad])
+    refused, read = await asyncio.gather(
+        models.task("default", bad), models.task("default", good), return_exceptions=True
+    )
+    assert isinstance(refused, msgspec.ValidationError)
+    assert isinstance(read, TaskView)
+    assert read.id == good
 
 
 async def test_a_result_tells_the_whole_story(connection: AsyncConnection, models: ReadModels) -> None:

@@ -17,6 +17,7 @@ from infrastructure.database import pool
 from infrastructure.projector import prepare
 from projections.catalogue import PROJECTIONS
 from projections.due import DueReader
+from projections.statements import statement
 from tests.support.entries import (
     NOON,
     RUN,
@@ -33,7 +34,9 @@ from tests.support.entries import (
     unanswered,
     updated,
 )
+from tests.support.plans import plan_nodes
 from tests.support.projecting import connect, project
+from tests.support.random_log import RandomLog
 from tests.support.stored import append
 
 if TYPE_CHECKING:
@@ -238,3 +241,20 @@ async def test_before_anything_has_run_nothing_is_open(connection: AsyncConnecti
     assert await due.open_runs() == (0, [])
     position = await happened(connection, created())
     assert await due.open_runs() == (position, [])
+
+
+@pytest.mark.parametrize("after_place", [False, True])
+async def test_a_page_of_what_is_due_is_read_in_the_order_of_its_index(
+    connection: AsyncConnection, after_place: bool
+) -> None:
+    await append(connection, RandomLog(9).grow(4_000))
+    await project(connection)
+    await connection.execute("ANALYZE")
+    bounds = {"until": after(600_000), "limit": 5, "task_id": None, "after_at": None, "after_id": None}
+    place = {"after_at": NOON, "after_id": TASK} if after_place else {}
+    explained = b"EXPLAIN (FORMAT JSON) " + statement("due_page")
+    cursor = await connection.execute(explained, bounds | place, prepare=False)
+    (plan,) = await cursor.fetchone() or ()
+    [scan] = [node for node in plan_nodes(plan[0]["Plan"]) if node.get("Relation Name") == "task_states"]
+    assert scan["Index Name"] == "tasks_due"
+    assert ("ROW(" in scan["Index Cond"]) == after_place

@@ -13,17 +13,19 @@ from application.ports import NewFact
 from infrastructure.database import pool
 from projections.ordering import RESULT_SORTS, TASK_SORTS, list_statement
 from projections.reader import BadCursor, BadSort, ReadModels
+from projections.statements import statement
 from projections.views import Paging, ResultQuery, TaskQuery
 from tests.support.entries import (
     NOON,
     created,
 )
+from tests.support.plans import plan_nodes
 from tests.support.projecting import connect, project
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from psycopg import AsyncConnection
 
@@ -73,6 +75,7 @@ TASK_FILTERS: list[tuple[TaskQuery, Callable[[Any], bool]]] = [
     (TaskQuery(trigger_type="cron"), lambda task: hasattr(task.trigger, "cron")),
     (TaskQuery(trigger_type="interval"), lambda task: hasattr(task.trigger, "anchor")),
     (TaskQuery(trigger_type="one-off", status="failed"), lambda task: task.status == "failed"),
+    (TaskQuery(name="a", status="scheduled"), lambda task: "a" in task.name and task.status == "scheduled"),
     (TaskQuery(name="%_"), lambda task: "%_" in task.name),
     (TaskQuery(name="ÜNÏ"), lambda task: "ünï" in task.name.lower()),
     (TaskQuery(name="\\u0000 \\"), lambda task: "\\u0000 \\" in task.name),
@@ -209,27 +212,18 @@ async def test_sorts_and_cursors_of_something_else_are_refused(
         await models.results(ResultQuery(), Paging(cursor="AAAA"))
 
 
-@pytest.mark.parametrize(
-    ("file", "view", "status", "sort", "index"),
-    [
-        ("list_tasks", "tasks", None, "-created_at", "tasks_created"),
-        ("list_tasks", "tasks_by_status", "completed", "-created_at", "tasks_status_created"),
-        ("list_results", "task_results", None, "-due_at", "task_results_due"),
-    ],
-)
+PLANNED = [
+    ("list_tasks", "tasks", None, "-created_at", "tasks_created"),
+    ("list_tasks", "tasks_by_status", "completed", "-created_at", "tasks_status_created"),
+    ("list_results", "task_results", None, "-due_at", "task_results_due"),
+]
+
+
+@pytest.mark.parametrize(("file", "view", "status", "sort", "index"), PLANNED)
 async def test_the_default_lists_read_an_index_from_its_end(
     connection: AsyncConnection, file: str, view: Any, status: str | None, sort: str, index: str
 ) -> None:
-    await append(connection, RandomLog(8).grow(4_000))
-    await project(connection)
-    await connection.execute("ANALYZE")
-    names = {*TaskQuery.__struct_fields__, *ResultQuery.__struct_fields__, "last", "last_id"}
-    parameters = dict.fromkeys(names) | {"namespace": "default", "status": status, "limit": 5, "offset": 0}
-    statement = list_statement(file, view, sort, (TASK_SORTS | RESULT_SORTS)[sort.removeprefix("-")])
-    plain = b"EXPLAIN (FORMAT JSON) " + statement
-    cursor = await connection.execute(plain, parameters, prepare=False)
-    (plan,) = await cursor.fetchone() or ()
-    nodes = list(_nodes(plan[0]["Plan"]))
+    nodes = await planned(connection, file, view, sort, {"status": status})
     scan = next(node for node in nodes if node.get("Index Name") == index)
     assert scan["Scan Direction"] == "Backward"
     # What is not over is few rows, sorted for each list: an index would cost more than it gives.
@@ -237,7 +231,40 @@ async def test_the_default_lists_read_an_index_from_its_end(
     assert sorted_tables <= {"open_results"}
 
 
-def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for part in plan.get("Plans", ()):
-        yield from _nodes(part)
+@pytest.mark.parametrize(("file", "view", "status", "sort", "index"), PLANNED)
+async def test_a_page_behind_a_cursor_begins_in_the_index_where_the_one_before_ended(
+    connection: AsyncConnection, file: str, view: Any, status: str | None, sort: str, index: str
+) -> None:
+    place = {"status": status, "last": NOON + timedelta(hours=2), "last_id": UUID(int=7)}
+    nodes = await planned(connection, file, view, sort, place)
+    scan = next(node for node in nodes if node.get("Index Name") == index)
+    assert "ROW(" in scan["Index Cond"]
+
+
+async def planned(
+    connection: AsyncConnection, file: str, view: Any, sort: str, filters: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The nodes of a list's plan, on some thousand rows."""
+    await append(connection, RandomLog(8).grow(4_000))
+    await project(connection)
+    await connection.execute("ANALYZE")
+    names = {*TaskQuery.__struct_fields__, *ResultQuery.__struct_fields__, "last", "last_id"}
+    parameters = dict.fromkeys(names) | {"namespace": "default", "limit": 5, "offset": 0} | filters
+    page = list_statement(file, view, sort, (TASK_SORTS | RESULT_SORTS)[sort.removeprefix("-")])
+    cursor = await connection.execute(b"EXPLAIN (FORMAT JSON) " + page, parameters, prepare=False)
+    (plan,) = await cursor.fetchone() or ()
+    return list(plan_nodes(plan[0]["Plan"]))
+
+
+@pytest.mark.parametrize("filters", [{"trigger_type": "cron"}, {"name": "%a%"}, {"created_from": NOON}])
+async def test_counting_tasks_of_any_status_reads_their_definitions_alone(
+    connection: AsyncConnection, filters: dict[str, Any]
+) -> None:
+    await append(connection, RandomLog(8).grow(500))
+    await project(connection)
+    parameters = dict.fromkeys(TaskQuery.__struct_fields__) | {"namespace": "default"} | filters
+    explained = b"EXPLAIN (FORMAT JSON) " + statement("count_tasks")
+    cursor = await connection.execute(explained, parameters, prepare=False)
+    (plan,) = await cursor.fetchone() or ()
+    relations = {node["Relation Name"] for node in plan_nodes(plan[0]["Plan"]) if "Relation Name" in node}
+    assert relations == {"task_definitions"}

@@ -60,7 +60,7 @@ async def project(
     """Apply all that is in the log, in batches of a size, without a projector."""
     await prepare(connection, projections)
     position, parked = await least_position(connection), []
-    while entries := await read_entries(connection, position, batch_events):
+    while entries := (await read_entries(connection, position, batch_events)).entries:
         parked += await apply_batch(connection, Batch(projections, entries, position))
         position = entries[-1].position
     return parked

@@ -80,7 +80,7 @@ async def test_a_repeat_answers_as_the_first_time_and_stores_nothing() -> None:
     first = await create(world, wish("one"), BAD, UNREAD, wish("two"), request=ORDER)
     stored = len(world.log.recorded)
     again = await create(world, wish("one"), BAD, UNREAD, wish("two"), request=ORDER)
-    assert (again.position, again.replayed, first.replayed) == (first.position, True, False)
+    assert again.position == first.position
     assert ids(again) == ids(first)
     assert [str(one.refusal) for one in again.outcomes] == [str(one.refusal) for one in first.outcomes]
     assert len(world.log.recorded) == stored
@@ -139,6 +139,31 @@ async def test_a_wish_with_a_used_key_is_answered_by_the_task_of_that_time() -> 
     assert names(world) == ["report", "new"]
 
 
+async def test_when_all_exist_already_the_last_of_them_is_waited_for() -> None:
+    world = World()
+    wishes = [wish("one", key="one"), wish("two", key="two")]
+    first = await create(world, *wishes)
+    stored = len(world.log.recorded)
+    again = await create(world, wishes[1], BAD, wishes[0])
+    assert (again.position, ids(again)) == (first.position, [ids(first)[1], None, ids(first)[0]])
+    assert len(world.log.recorded) == stored
+
+
+async def test_when_every_key_is_used_for_something_else_there_is_nothing_to_wait_for() -> None:
+    world = World()
+    await create(world, wish("one", key="one"))
+    accepted = await create(world, wish("other", key="one"))
+    assert (refusals(accepted), accepted.position) == ([IdempotencyKeyReused], None)
+
+
+async def test_a_request_without_a_new_task_leaves_its_own_key_free() -> None:
+    world = World()
+    await create(world, wish("one", key="one"))
+    await create(world, wish("one", key="one"), BAD, request=ORDER)
+    await create(world, wish("two"), request=keyed("order", digest="another"))
+    assert names(world) == ["one", "two"]
+
+
 async def test_a_key_that_comes_twice_in_a_request_stands_for_the_first() -> None:
     world = World()
     accepted = await create(world, wish(key="mine"), wish(key="mine"), wish("other", key="mine"))
@@ -172,8 +197,7 @@ async def test_a_request_that_is_sent_twice_at_once_creates_its_tasks_once() -> 
     wishes = [wish("one"), wish("two", key="two")]
     answers = await asyncio.gather(*(create(world, *wishes, request=ORDER) for _ in range(3)))
     assert names(world) == ["one", "two"]
-    assert len({tuple(ids(answer)) for answer in answers}) == 1
-    assert sorted(answer.replayed for answer in answers) == [False, True, True]
+    assert len({(tuple(ids(answer)), answer.position) for answer in answers}) == 1
 
 
 async def test_a_key_that_is_taken_meanwhile_is_seen() -> None:

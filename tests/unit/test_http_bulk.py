@@ -122,6 +122,14 @@ async def test_a_key_of_a_task_is_that_of_a_single_request(service: HttpService)
     assert again.json()["id"] == new["id"]
 
 
+async def test_when_all_exist_already_the_answer_waits_until_lists_show_them(service: HttpService) -> None:
+    first = await send(service, task_json(idempotency_key="mine"))
+    again = await send(service, task_json(idempotency_key="mine"))
+    assert (again.status_code, again.json()["existing"]) == (201, 1)
+    assert again.headers["x-event-position"] == first.headers["x-event-position"]
+    assert service.visibility.asked == [(2, 2.0), (2, 2.0)]
+
+
 @pytest.mark.parametrize("key", ["", "with blank", "ü", "x" * 256, 17, None, ["a"]])
 async def test_a_key_that_is_none_is_named_as_a_field(service: HttpService, key: Any) -> None:
     answer = await send(service, task_json(idempotency_key="fine"), task_json() | {"idempotency_key": key})

@@ -110,6 +110,13 @@ def test_every_parameter_says_what_it_may_be() -> None:
             assert "null" not in json.dumps(parameter["schema"]), (path, method, parameter["name"])
 
 
+def test_an_answer_in_parts_has_the_headers_of_the_whole() -> None:
+    answers = openapi_document()["paths"]["/api/v1/tasks/bulk"]["post"]["responses"]
+    assert set(answers["207"]["headers"]) == {"X-Event-Position", "Preference-Applied", "X-Request-ID"}
+    assert answers["207"]["headers"] == answers["201"]["headers"]
+    assert "Missing" in answers["201"]["headers"]["X-Event-Position"]["description"]
+
+
 def test_every_reference_leads_somewhere() -> None:
     document = openapi_document()
     for reference in set(re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document))):

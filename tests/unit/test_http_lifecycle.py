@@ -107,7 +107,7 @@ async def test_paused_tasks_can_be_listed(service: HttpService) -> None:
 @pytest.mark.parametrize(
     ("body", "pointer", "says"),
     [
-        ({"note": 5}, "/note", '"5" will not do: give a string of at most 1,000 characters'),
+        ({"note": 5}, "/note", "5 will not do: give a string of at most 1,000 characters"),
         ({"note": "x" * 1_001}, "/note", "at most 1,000 characters"),
         ({"nota": "x"}, "/nota", '"nota" is not a field here: leave it out. Known are note.'),
         (["x"], "", "This is not an object: send one. Known members are note."),
@@ -229,10 +229,10 @@ async def test_a_backfill_that_is_cut_off_says_where_to_go_on(service: HttpServi
     ("body", "pointer", "says"),
     [
         ({"start": DAY["start"]}, "/end", "This field is missing: add an instant by ISO 8601"),
-        (DAY | {"limit": 501}, "/limit", '"501" will not do: give a whole number from 1 to 500.'),
+        (DAY | {"limit": 501}, "/limit", "501 will not do: give a whole number from 1 to 500."),
         (DAY | {"limit": 0}, "/limit", "1 to 500"),
         (DAY | {"start": "2026-01-01T00:00:00"}, "/start", "with its offset"),
-        (DAY | {"start": "yesterday"}, "/start", '"\\"yesterday\\"" will not do'),
+        (DAY | {"start": "yesterday"}, "/start", '"yesterday" will not do'),
         (DAY | {"start": DAY["end"]}, "/start", "is not before `end`"),
         (DAY | {"start": "0001-01-01T00:00:00+01:01"}, "/start", "is before 1970"),
         (DAY | {"until": 1}, "/until", "Known are start, end, limit."),
@@ -246,7 +246,7 @@ async def test_a_wrong_period_is_refused_with_its_place(
     assert answer.status_code == 422
     [error] = answer.json()["errors"]
     assert error["pointer"] == pointer
-    assert says.replace('\\"', '"') in error["detail"]
+    assert says in error["detail"]
     assert requested(service) == []
 
 

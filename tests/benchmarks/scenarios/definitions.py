@@ -40,7 +40,7 @@ class Stored(NamedTuple):
 
 async def run(stage: Stage) -> Findings:
     """What stored definitions cost each process, the start and punctuality."""
-    append = await limits.appends(stage, stage.seconds(APPEND_SECONDS, 0.5))
+    append = await limits.grouped_appends(stage, stage.seconds(APPEND_SECONDS, 0.5))
     with stage.database() as dsn, stage.service(dsn) as running:
         stage.progress.step(f"{RATE:,}/s without them, for comparison")
         empty = await _steady(stage, dsn, running)
