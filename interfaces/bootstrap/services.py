@@ -23,7 +23,13 @@ from application.scheduler.scheduler import Scheduler
 from application.tasks import TaskCommands
 from infrastructure.clock import SystemClock
 from infrastructure.database import pool, with_liveness
-from infrastructure.event_store import Appender, OwnEvents, PostgresEventLog, PostgresFollower
+from infrastructure.event_store import (
+    Appender,
+    OwnEvents,
+    PostgresEventLog,
+    PostgresEventReader,
+    PostgresFollower,
+)
 from infrastructure.http_caller import AiohttpCaller
 from infrastructure.metrics import Instruments
 from infrastructure.nodes import NodeTable, PostgresNodes
@@ -78,6 +84,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     queries=queries,
                     explainer=explainer,
                     occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
+                    events=PostgresEventReader(connections),
                     visibility=visibility,
                     health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),
                     exposition=StoredExposition(instruments, queries, connections),

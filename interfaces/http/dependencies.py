@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from application.bulk import AcceptedBulk
+    from application.events import EventFilter, EventPage, Origin
     from application.executions import AcceptedExecution, Backfilled
     from application.explanation.account import Explanation
     from application.explanation.occurrences import Window
@@ -121,6 +122,26 @@ class Occurrences(Protocol):
         ...
 
 
+class Events(Protocol):
+    """The log, page by page. Raises `application.ports.LogUnavailable`."""
+
+    async def head(self) -> int:
+        """The position of the newest event; 0 when there is none."""
+        ...
+
+    async def page(self, wanted: EventFilter, after: int, limit: int, until: int = ..., /) -> EventPage:
+        """Events that match, after a position and up to `until`; looks at a bounded number of events."""
+        ...
+
+    async def of_stream(self, stream: UUID, after: int, limit: int, /) -> EventPage:
+        """Events of a stream after a version."""
+        ...
+
+    async def origin(self, stream: UUID, /) -> Origin | None:
+        """What a stream is about, or None."""
+        ...
+
+
 class Visibility(Protocol):
     """How far the read models have come."""
 
@@ -171,6 +192,7 @@ class Dependencies:
     queries: Queries
     explainer: Explainer
     occurrences: Occurrences
+    events: Events
     visibility: Visibility
     nodes: Nodes
     health: Health

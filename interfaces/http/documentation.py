@@ -70,6 +70,11 @@ ETAG = _documented_header("ETag", '"1"', "The task's version, quoted: what `If-M
 EVENT_POSITION = _documented_header(
     "X-Event-Position", "42", "Where the log holds the change: what `min_position` takes."
 )
+READ_TO = _documented_header(
+    "X-Event-Position",
+    "42",
+    "Of lines: the position up to which they were read, where the next read goes on.",
+)
 PREFERENCE_APPLIED = _documented_header(
     "Preference-Applied", "respond-async", "Set when the answer did not wait for the lists."
 )

@@ -8,6 +8,7 @@ from litestar import Router
 from litestar.di import Provide
 
 from interfaces.http.bulk import create_tasks
+from interfaces.http.events import EventController
 from interfaces.http.executions import ExecutionController
 from interfaces.http.explanations import ExplanationController
 from interfaces.http.lifecycle import LifecycleController
@@ -36,6 +37,7 @@ def documented_routes() -> Sequence[ControllerRouterHandler]:
             ExplanationController,
             LifecycleController,
             ExecutionController,
+            EventController,
             list_nodes,
             api_metrics,
             api_health,

@@ -27,6 +27,7 @@ from interfaces.http.health import HealthCheck, HealthReport
 from interfaces.http.nodes import Node
 from projections.reader import BadCursor
 from projections.views import Figures, Listing, ResultView, TaskView
+from tests.support.event_reader import MemoryEventReader
 from tests.support.log import MemoryLog
 from tests.support.views import task_view
 
@@ -265,6 +266,7 @@ async def http_service(**options: Any) -> AsyncIterator[HttpService]:
         queries=queries,
         explainer=explainer,
         occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
+        events=MemoryEventReader(log),
         visibility=visibility,
         health=health,
         nodes=nodes,

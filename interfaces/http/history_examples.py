@@ -1,0 +1,23 @@
+"""Examples of what the API answers about the past."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TASK_ID = "01940f3e-8a00-7c3d-9b51-2f6a7c1d0e42"
+_EVENT = {
+    "position": 42,
+    "recorded_at": "2029-12-31T09:15:27.432Z",
+    "stream": _TASK_ID,
+    "version": 2,
+    "topic": "task.paused.v1",
+    "namespace": "default",
+    "actor": "api",
+    "correlation_id": "0194f2b1c6d87a3e9f10aa54c1d2e3f4",
+    "data": {"at": "2029-12-31T09:15:27.431Z", "note": "The target is being moved."},
+}
+
+HISTORY_EXAMPLES: dict[str, Any] = {
+    "Event": _EVENT,
+    "EventPage": {"items": [_EVENT], "next_after": 42, "more": False},
+}
