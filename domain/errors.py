@@ -72,6 +72,18 @@ class TaskAlreadyOver(Refused):
         self.status = status
 
 
+class RevisionNotFound(Refused):
+    """The task has no revision of this number; list its revisions."""
+
+    def __init__(self, task_id: UUID, number: int, latest: int) -> None:
+        super().__init__(
+            f"Task {task_id} has no revision {number}; give one from 1 to {latest}, which is the latest."
+        )
+        self.task_id = task_id
+        self.number = number
+        self.latest = latest
+
+
 class VersionMismatch(Refused):
     """The task has changed since the version in If-Match; read it again and repeat the change."""
 

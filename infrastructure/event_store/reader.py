@@ -95,14 +95,15 @@ class PostgresEventReader:
     async def origin(self, stream: UUID) -> Origin | None:
         """What a stream is about; None: there is no such stream."""
         async with self._reading() as cursor:
-            await cursor.execute(statement("stream_origin"), {"stream": stream, "beginning": BEGINNING_BYTES})
-            row = await cursor.fetchone()
-        return None if row is None else origin(*row)
+            row = await _origin(cursor, stream)
+        return None if row is None else origin(*row[1:])
 
     async def _within(
         self, cursor: AsyncCursor, wanted: EventFilter, after: int, until: int
     ) -> tuple[int, int]:
-        """The positions between which events were recorded at the time that is asked for."""
+        """The positions between which there may be events of the task and the time that are asked for."""
+        if wanted.task_id is not None and (first := await _origin(cursor, wanted.task_id)):
+            after = max(after, first[0] - 1)
         if wanted.recorded_from is not None:
             after = max(after, await _before(cursor, wanted.recorded_from, -CLOCK_TURNS))
         if wanted.recorded_to is not None:
@@ -127,6 +128,11 @@ async def _before(cursor: AsyncCursor, instant: datetime, margin: timedelta) -> 
         instant += margin
     await cursor.execute(statement("position_before"), {"instant": instant})
     return int((await _row(cursor))[0])
+
+
+async def _origin(cursor: AsyncCursor, stream: UUID) -> tuple[Any, ...] | None:
+    await cursor.execute(statement("stream_origin"), {"stream": stream, "beginning": BEGINNING_BYTES})
+    return await cursor.fetchone()
 
 
 async def _row(cursor: AsyncCursor) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ from application.executions import ExecutionCommands
 from application.explanation.explainer import Explainer
 from application.explanation.occurrences import Occurrences
 from application.ports import LogUnavailable
+from application.revisions import Revisions
 from application.scheduler.context import Context
 from application.scheduler.node import Node
 from application.scheduler.scheduler import Scheduler
@@ -84,6 +85,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     queries=queries,
                     explainer=explainer,
                     occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
+                    revisions=Revisions(log),
                     events=PostgresEventReader(connections),
                     visibility=visibility,
                     health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),

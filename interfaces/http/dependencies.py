@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from application.executions import AcceptedExecution, Backfilled
     from application.explanation.account import Explanation
     from application.explanation.occurrences import Window
+    from application.revisions import Compared, Revision
     from application.tasks import Accepted, Request
     from application.wishes import Wish
     from domain.definition import Definition
@@ -142,6 +143,22 @@ class Events(Protocol):
         ...
 
 
+class Revisions(Protocol):
+    """Definitions that tasks had. Raises `domain.errors.TaskNotFound` and what `Explainer` raises."""
+
+    async def all(self, namespace: str, task_id: UUID, /) -> Sequence[Revision]:
+        """Every revision of a task, the first one first."""
+        ...
+
+    async def one(self, namespace: str, task_id: UUID, number: int, /) -> Revision:
+        """One of them. Raises `domain.errors.RevisionNotFound`."""
+        ...
+
+    async def compare(self, namespace: str, task_id: UUID, old: int | None, new: int | None, /) -> Compared:
+        """What differs from one (None: the one before) to another (None: the latest). Raises as `one`."""
+        ...
+
+
 class Visibility(Protocol):
     """How far the read models have come."""
 
@@ -193,6 +210,7 @@ class Dependencies:
     explainer: Explainer
     occurrences: Occurrences
     events: Events
+    revisions: Revisions
     visibility: Visibility
     nodes: Nodes
     health: Health

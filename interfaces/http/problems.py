@@ -19,6 +19,7 @@ from domain.errors import (
     IdempotencyKeyReused,
     Inadmissible,
     InvalidBody,
+    RevisionNotFound,
     TaskAlreadyOver,
     TaskNotFound,
     VersionMismatch,
@@ -82,6 +83,12 @@ EXECUTION_NOT_FOUND = ProblemType(
     "execution-not-found",
     "There is no such execution",
     "Check the id: it is that of the execution's result.",
+)
+REVISION_NOT_FOUND = ProblemType(
+    404,
+    "revision-not-found",
+    "The task has no such revision",
+    "List its revisions: they are numbered from 1.",
 )
 METHOD_NOT_ALLOWED = ProblemType(
     405, "method-not-allowed", "The method is not allowed here", "Use one of those that `Allow` lists."
@@ -181,6 +188,7 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     ExecutionAlreadyOver: EXECUTION_ALREADY_OVER,
     TaskAlreadyOver: TASK_ALREADY_OVER,
     VersionMismatch: VERSION_MISMATCH,
+    RevisionNotFound: REVISION_NOT_FOUND,
     IdempotencyKeyReused: IDEMPOTENCY_KEY_REUSED,
     LogUnavailable: DATABASE_UNAVAILABLE,
     NotHttp: BAD_REQUEST,

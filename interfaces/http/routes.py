@@ -15,6 +15,7 @@ from interfaces.http.lifecycle import LifecycleController
 from interfaces.http.nodes import list_nodes
 from interfaces.http.parameters import Freshness
 from interfaces.http.results import ResultController
+from interfaces.http.revisions import RevisionController
 from interfaces.http.service import api_health, api_metrics, liveness, root_health, root_metrics
 from interfaces.http.tasks import TaskController
 
@@ -38,6 +39,7 @@ def documented_routes() -> Sequence[ControllerRouterHandler]:
             LifecycleController,
             ExecutionController,
             EventController,
+            RevisionController,
             list_nodes,
             api_metrics,
             api_health,

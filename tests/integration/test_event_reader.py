@@ -97,6 +97,15 @@ async def test_a_period_far_into_a_log_costs_no_look_at_what_is_before_it(
     assert ([event.position for event in page.items], page.more) == ([98, 99, 100], False)
 
 
+async def test_a_young_task_costs_no_look_at_what_is_older(database: str, connection: Connection) -> None:
+    recorded(connection, *(NOON for _ in range(20)))
+    row = connection.execute("SELECT originator_id FROM events WHERE notification_id = 19").fetchone()
+    assert row is not None
+    async with pool(database, 1) as connections:
+        page = await PostgresEventReader(connections, looked_at=3).page(EventFilter(task_id=row[0]), 0, 10)
+    assert ([event.position for event in page.items], page.more) == ([19], False)
+
+
 async def test_an_empty_log_has_no_time(database: str) -> None:
     assert await found(database, NOON, None) == await found(database, None, NOON) == []
 

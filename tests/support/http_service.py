@@ -17,6 +17,7 @@ from application.bulk import BulkCommands
 from application.executions import ExecutionCommands
 from application.explanation.explainer import Explainer
 from application.explanation.occurrences import Occurrences
+from application.revisions import Revisions
 from application.streams import fold_task
 from application.tasks import TaskCommands
 from domain.facts import TaskCreated
@@ -266,6 +267,7 @@ async def http_service(**options: Any) -> AsyncIterator[HttpService]:
         queries=queries,
         explainer=explainer,
         occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
+        revisions=Revisions(log),
         events=MemoryEventReader(log),
         visibility=visibility,
         health=health,
