@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from application.streams import fold_task, readable, task_states
 from domain.definition import Definition
 from domain.difference import Difference, changed_members, differences
 from domain.errors import RevisionNotFound, TaskNotFound
+from domain.facts import TaskUpdated
 
 if TYPE_CHECKING:
     from application.ports import EventLog, Recorded
@@ -23,7 +24,7 @@ class Revision(Struct, frozen=True, kw_only=True):
     """A definition that a task had, numbered from 1, and the change that brought it.
 
     `version` is that of the task right after the change; `changed` names the members that differ from the
-    revision before.
+    revision before; `rolled_back_to` is the revision whose definition it took again, if it did.
     """
 
     number: int
@@ -32,7 +33,8 @@ class Revision(Struct, frozen=True, kw_only=True):
     at: datetime
     actor: str
     correlation_id: str
-    kind: Literal["created", "updated"]
+    kind: Literal["created", "updated", "rolled_back"]
+    rolled_back_to: int | None
     changed: tuple[str, ...]
     definition: Definition
 
@@ -91,14 +93,18 @@ def revisions_of(task_id: UUID, events: Sequence[Recorded]) -> list[Revision]:
 
 
 def _revision(number: int, event: Recorded, task: Task, changed: tuple[str, ...]) -> Revision:
+    fact = readable(event)
+    source = fact.rolled_back_to if isinstance(fact, TaskUpdated) else UNSET
+    rolled_back_to = None if source is UNSET else source
     return Revision(
         number=number,
         version=event.version,
         position=event.position,
-        at=readable(event).at,
+        at=fact.at,
         actor=event.meta.actor,
         correlation_id=event.meta.correlation_id,
-        kind="created" if number == 1 else "updated",
+        kind="created" if number == 1 else "updated" if rolled_back_to is None else "rolled_back",
+        rolled_back_to=rolled_back_to,
         changed=changed,
         definition=task.definition,
     )

@@ -38,6 +38,12 @@ class Commands(Protocol):
         """Replace a task's definition."""
         ...
 
+    async def roll_back(
+        self, task_id: UUID, number: int, request: Request, *, if_match: int | None
+    ) -> Accepted:
+        """Make the definition of an earlier revision the present one."""
+        ...
+
     async def pause(
         self, task_id: UUID, note: str | None, request: Request, *, if_match: int | None
     ) -> Accepted:

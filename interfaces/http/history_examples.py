@@ -25,6 +25,7 @@ _REVISION = {
     "actor": "api",
     "correlation_id": "0194f2b1c6d87a3e9f10aa54c1d2e3f5",
     "kind": "updated",
+    "rolled_back_to": None,
     "changed": ["trigger", "action"],
 }
 _DEFINITION = {

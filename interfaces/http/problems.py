@@ -19,6 +19,8 @@ from domain.errors import (
     IdempotencyKeyReused,
     Inadmissible,
     InvalidBody,
+    RevisionInadmissible,
+    RevisionIsCurrent,
     RevisionNotFound,
     TaskAlreadyOver,
     TaskNotFound,
@@ -98,6 +100,18 @@ TASK_ALREADY_OVER = ProblemType(
     "task-already-over",
     "The task is over",
     "A completed, failed or cancelled task no longer changes: create a new one.",
+)
+REVISION_IS_CURRENT = ProblemType(
+    409,
+    "revision-is-current",
+    "The task has that definition already",
+    "Nothing is left to roll back; `/diff` tells what two revisions differ in.",
+)
+REVISION_INADMISSIBLE = ProblemType(
+    409,
+    "revision-inadmissible",
+    "The revision's definition is not admissible any more",
+    "Read the revision, change what `errors` names (a `pointer` leads into its definition), and PUT it.",
 )
 EXECUTION_ALREADY_OVER = ProblemType(
     409,
@@ -188,6 +202,8 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     ExecutionAlreadyOver: EXECUTION_ALREADY_OVER,
     TaskAlreadyOver: TASK_ALREADY_OVER,
     VersionMismatch: VERSION_MISMATCH,
+    RevisionIsCurrent: REVISION_IS_CURRENT,
+    RevisionInadmissible: REVISION_INADMISSIBLE,
     RevisionNotFound: REVISION_NOT_FOUND,
     IdempotencyKeyReused: IDEMPOTENCY_KEY_REUSED,
     LogUnavailable: DATABASE_UNAVAILABLE,

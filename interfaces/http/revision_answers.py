@@ -24,7 +24,10 @@ class RevisionSummary(Struct, frozen=True, kw_only=True):
     at: Annotated[datetime, Meta(description="When it was decided.")]
     actor: Annotated[str, Meta(description="Who decided.")]
     correlation_id: Annotated[str, Meta(description="The `X-Request-ID` of the request that led to it.")]
-    kind: Literal["created", "updated"]
+    kind: Literal["created", "updated", "rolled_back"]
+    rolled_back_to: Annotated[
+        int | None, Meta(description="The revision whose definition it took again; null: it was no rollback.")
+    ]
     changed: Annotated[
         list[str],
         Meta(description="The members that differ from the revision before; none of the first one."),

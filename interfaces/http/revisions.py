@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import hashlib
+from typing import Annotated, Any
+from uuid import UUID
 
-from litestar import Controller, get
+from litestar import Controller, Request, Response, get, post
 from litestar.di import Provide
-from litestar.params import PathParameter, QueryParameter
+from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter
 from msgspec import Struct
 
 from interfaces.http import documentation as doc
-from interfaces.http.api import Api
+from interfaces.http.answers import Task
+from interfaces.http.api import Api, command_request
+from interfaces.http.command_bodies import RollingBack, RollingBackBody
 from interfaces.http.injection import Injected
-from interfaces.http.parameters import NAMESPACE, TaskId
-from interfaces.http.problems import DATABASE_UNAVAILABLE, REVISION_NOT_FOUND, TASK_NOT_FOUND
+from interfaces.http.parameters import NAMESPACE, Change, TaskId
+from interfaces.http.problems import (
+    BODY_TOO_LARGE,
+    DATABASE_UNAVAILABLE,
+    IDEMPOTENCY_KEY_REUSED,
+    INVALID_BODY,
+    MALFORMED_JSON,
+    REVISION_INADMISSIBLE,
+    REVISION_IS_CURRENT,
+    REVISION_NOT_FOUND,
+    TASK_ALREADY_OVER,
+    TASK_NOT_FOUND,
+    UNSUPPORTED_MEDIA_TYPE,
+    VERSION_MISMATCH,
+)
 from interfaces.http.revision_answers import Diff, Revision, RevisionPage
 
 # Far more than any task has, and within what JSON and Postgres count with.
@@ -60,6 +77,22 @@ class Comparison(Struct, frozen=True, kw_only=True):
             ge=1,
             le=HIGHEST_NUMBER,
             description=f"The number of a revision, the latest when left out: {NUMBER}.",
+        ),
+    ] = None
+
+
+class Rollback(Change, frozen=True, kw_only=True):
+    """On what condition, and how, a task is to be rolled back."""
+
+    idempotency_key: Annotated[
+        str | None,
+        HeaderParameter(
+            name="Idempotency-Key",
+            min_length=1,
+            pattern=r"^[!-~]{1,255}$",
+            description="Makes repeating this request safe: the same key with the same revision changes "
+            "nothing further, and answers with the task as it is. 1 to 255 visible ASCII characters without "
+            "blanks.",
         ),
     ] = None
 
@@ -111,3 +144,40 @@ class RevisionController(Controller):
     ) -> Diff:
         """What was changed between them."""
         return Diff.of(await api.parts.revisions.compare(NAMESPACE, task_id, comparison.from_, comparison.to))
+
+    @post(
+        "/{id:str}/rollback",
+        operation_id="rollBackTask",
+        summary="Roll a task back",
+        description="A new revision with the definition of an earlier one: nothing of the past is rewritten. "
+        "It must be admissible today, so a one-off whose instant has passed is refused. As with PUT, the "
+        "next run is computed anew, and an unchanged trigger keeps its place.",
+        status_code=200,
+        dto=RollingBackBody,
+        return_dto=None,
+        dependencies={"rollback": Provide(Rollback, sync_to_thread=False)},
+        response_headers=[doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
+        response_description="The task as it is from now on.",
+        responses=doc.problems(
+            *(MALFORMED_JSON, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_BODY, IDEMPOTENCY_KEY_REUSED),
+            *(TASK_NOT_FOUND, REVISION_NOT_FOUND, TASK_ALREADY_OVER, REVISION_IS_CURRENT),
+            *(REVISION_INADMISSIBLE, VERSION_MISMATCH, DATABASE_UNAVAILABLE),
+        ),
+    )
+    async def roll_back_task(
+        self,
+        request: Request[Any, Any, Any],
+        data: JSONBody[RollingBack],
+        api: Injected[Api],
+        task_id: TaskId,
+        rollback: Injected[Rollback],
+    ) -> Response[Task]:
+        """Make an earlier definition the present one."""
+        asked = command_request(request, rollback.idempotency_key, _digest(task_id, data.to))
+        accepted = await api.parts.commands.roll_back(task_id, data.to, asked, if_match=rollback.version())
+        return await api.written(accepted, rollback.prefer, 200)
+
+
+def _digest(task_id: UUID, number: int) -> str:
+    """What a key of this request stands for."""
+    return hashlib.sha256(f"rollback {task_id} {number}".encode()).hexdigest()

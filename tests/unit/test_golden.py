@@ -189,6 +189,7 @@ STORED: dict[str, AnyFact] = {
     ),
     "task.created.v1.policies": TaskCreated(at=AT, namespace="default", definition=CAREFUL, next_run_at=DUE),
     "task.updated.v1": TaskUpdated(at=AT, definition=NIGHTLY, next_run_at=NEXT),
+    "task.updated.v1.rolled-back": TaskUpdated(at=AT, definition=NIGHTLY, next_run_at=NEXT, rolled_back_to=2),
     "task.updated.v1.before-triggers": TaskUpdated(at=AT, definition=NIGHTLY, next_run_at=NEXT),
     "task.updated.v1.before-policies": TaskUpdated(at=AT, definition=NIGHTLY, next_run_at=NEXT),
     "task.updated.v1.passed-over": TaskUpdated(at=AT, definition=HEARTBEAT, next_run_at=NEXT, runs=7),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import httpx
 import jsonschema_rs
 import pytest
 
@@ -131,3 +133,62 @@ async def test_a_wrong_number_is_refused_by_its_name(service: HttpService, path:
     answer = await service.client.get(f"/api/v1/tasks/{path.format(id=task['id'])}")
     assert answer.status_code == 400
     assert [error["parameter"] for error in answer.json()["errors"]] == [parameter]
+
+
+async def roll_back(service: HttpService, task: dict[str, Any], to: Any, **headers: str) -> httpx.Response:
+    path = f"/api/v1/tasks/{task['id']}/rollback"
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await service.client.post(path, json={"to": to}, headers=sent)
+
+
+async def test_a_rollback_answers_with_the_task_as_it_was_defined(service: HttpService) -> None:
+    task = await changed_twice(service)
+    answer = await roll_back(service, task, 2, If_Match='"3"')
+    assert answer.status_code == 200, answer.text
+    assert (answer.headers["etag"], answer.headers["x-event-position"]) == ('"4"', "4")
+    assert (answer.json()["name"], answer.json()["trigger"]["cron"]) == (task["name"], "30 9 * * *")
+    found = await get(service, f"{task['id']}/revisions?limit=1", "RevisionPage")
+    assert (found["items"][0]["kind"], found["items"][0]["rolled_back_to"]) == ("rolled_back", 2)
+    assert (await get(service, f"{task['id']}/diff?from=2&to=4", "Diff"))["changes"] == []
+    [event] = (await service.client.get(f"/api/v1/tasks/{task['id']}/events?after=3")).json()["items"]
+    assert event["data"]["rolled_back_to"] == 2
+
+
+async def test_a_repeated_rollback_is_refused_unless_it_has_a_key(service: HttpService) -> None:
+    task = await changed_twice(service)
+    for _ in range(2):
+        answer = await roll_back(service, task, 1, Idempotency_Key="back-1", If_Match='"3"')
+        assert (answer.status_code, answer.json()["version"]) == (200, 4)
+    reused = await roll_back(service, task, 2, Idempotency_Key="back-1")
+    assert reused.json()["type"] == "/problems/idempotency-key-reused"
+    again = await roll_back(service, task, 1)
+    assert (again.status_code, again.json()["type"]) == (409, "/problems/revision-is-current")
+    assert_a_problem(again)
+
+
+async def test_a_rollback_that_cannot_be_says_why_and_changes_nothing(service: HttpService) -> None:
+    soon = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    task = await service.create(trigger={"type": "one-off", "datetime": soon})
+    await put(service, task)
+    service.clock.ahead = timedelta(minutes=10)
+    past = await roll_back(service, task, 1)
+    assert (past.status_code, past.json()["type"]) == (409, "/problems/revision-inadmissible")
+    assert [error["pointer"] for error in past.json()["errors"]] == ["/trigger/datetime"]
+    unknown = await roll_back(service, task, 3)
+    assert (unknown.status_code, unknown.json()["type"]) == (404, "/problems/revision-not-found")
+    moved = await roll_back(service, task, 1, If_Match='"1"')
+    assert moved.status_code == 412
+    await service.client.delete(f"/api/v1/tasks/{task['id']}")
+    over = await roll_back(service, task, 1)
+    assert (over.status_code, over.json()["type"]) == (409, "/problems/task-already-over")
+    for answer in (past, unknown, moved, over):
+        assert_a_problem(answer)
+    assert len(service.log.facts(UUID(task["id"]))) == 3
+
+
+@pytest.mark.parametrize("to", [0, "1", None, 1.5])
+async def test_a_rollback_to_what_is_no_number_is_refused(service: HttpService, to: Any) -> None:
+    answer = await roll_back(service, await service.create(), to)
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-body")
+    assert answer.json()["errors"][0]["pointer"] == "/to"
+    assert "give the number of a revision" in answer.json()["errors"][0]["detail"]

@@ -14,6 +14,7 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from application.ports import Meta
 from domain import facts
@@ -150,7 +151,12 @@ NEXT = {"next_run_at": st.none() | INSTANTS, "next_fire_at": st.none() | INSTANT
 LEASES = {"node": TEXT, "lease_until": INSTANTS}
 FIELDS: dict[type[Fact], dict[str, st.SearchStrategy[Any]]] = {
     TaskCreated: {"namespace": TEXT, "definition": DEFINITIONS, "next_run_at": INSTANTS},
-    TaskUpdated: {"definition": DEFINITIONS, "next_run_at": st.none() | INSTANTS, "runs": NUMBERS},
+    TaskUpdated: {
+        "definition": DEFINITIONS,
+        "next_run_at": st.none() | INSTANTS,
+        "runs": NUMBERS,
+        "rolled_back_to": st.just(UNSET) | NUMBERS,
+    },
     TaskPaused: {"note": st.none() | TEXT},
     TaskResumed: {},
     TaskCancelled: {"reason": st.none() | TEXT},
