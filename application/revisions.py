@@ -33,6 +33,8 @@ class Revision(Struct, frozen=True, kw_only=True):
     at: datetime
     actor: str
     correlation_id: str
+    address: str | None
+    reason: str | None
     kind: Literal["created", "updated", "rolled_back"]
     rolled_back_to: int | None
     changed: tuple[str, ...]
@@ -103,6 +105,8 @@ def _revision(number: int, event: Recorded, task: Task, changed: tuple[str, ...]
         at=fact.at,
         actor=event.meta.actor,
         correlation_id=event.meta.correlation_id,
+        address=event.meta.address,
+        reason=event.meta.reason,
         kind="created" if number == 1 else "updated" if rolled_back_to is None else "rolled_back",
         rolled_back_to=rolled_back_to,
         changed=changed,

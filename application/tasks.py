@@ -30,13 +30,18 @@ MAX_TRIES = 20
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """Who asks and how to tell a repeat: `digest` is a hash of the body that `idempotency_key` stands for."""
+    """Who asks and how to tell a repeat: `digest` is a hash of the body that `idempotency_key` stands for.
+
+    `address` and `reason` are as in `Meta`.
+    """
 
     namespace: str
     actor: str
     correlation_id: str
     idempotency_key: str | None = None
     digest: str | None = None
+    address: str | None = None
+    reason: str | None = None
 
 
 class Accepted(Struct, frozen=True, kw_only=True):
@@ -194,4 +199,10 @@ def key_use(
 
 def meta_of(request: Request) -> Meta:
     """What an append on somebody's behalf is marked with."""
-    return Meta(actor=request.actor, correlation_id=request.correlation_id, command_id=uuid4())
+    return Meta(
+        actor=request.actor,
+        correlation_id=request.correlation_id,
+        command_id=uuid4(),
+        address=request.address,
+        reason=request.reason,
+    )

@@ -53,6 +53,8 @@ def logged(row: Row, beginning: bytes | None) -> LoggedEvent:
         namespace=_namespace(state[:BEGINNING_BYTES] if beginning is None else beginning),
         actor=stored.meta.actor if stored else "unknown",
         correlation_id=stored.meta.correlation_id if stored else "",
+        address=stored.meta.address if stored else None,
+        reason=stored.meta.reason if stored else None,
         data=stored.fact if stored else None,
     )
 

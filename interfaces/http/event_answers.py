@@ -37,6 +37,10 @@ class Event(Struct, frozen=True, kw_only=True):
         str,
         Meta(description="The `X-Request-ID` of the request that led to it; of schedulers, the execution."),
     ]
+    address: Annotated[
+        str | None, Meta(description="The IP address that it was asked for from; null: not by a user.")
+    ]
+    reason: Annotated[str | None, Meta(description="The `X-Change-Reason` of the request, if it had one.")]
     data: Annotated[
         dict[str, Any] | None, Meta(description="What was decided, as it is stored; null: it is unreadable.")
     ]

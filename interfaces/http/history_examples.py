@@ -12,8 +12,10 @@ _EVENT = {
     "version": 2,
     "topic": "task.paused.v1",
     "namespace": "default",
-    "actor": "api",
+    "actor": "anonymous",
     "correlation_id": "0194f2b1c6d87a3e9f10aa54c1d2e3f4",
+    "address": "192.0.2.17",
+    "reason": "Planned maintenance, ticket 4711",
     "data": {"at": "2029-12-31T09:15:27.431Z", "note": "The target is being moved."},
 }
 
@@ -22,8 +24,10 @@ _REVISION = {
     "version": 3,
     "position": 57,
     "at": "2029-12-31T10:01:43.104Z",
-    "actor": "api",
+    "actor": "anonymous",
     "correlation_id": "0194f2b1c6d87a3e9f10aa54c1d2e3f5",
+    "address": "192.0.2.17",
+    "reason": None,
     "kind": "updated",
     "rolled_back_to": None,
     "changed": ["trigger", "action"],

@@ -24,6 +24,10 @@ class RevisionSummary(Struct, frozen=True, kw_only=True):
     at: Annotated[datetime, Meta(description="When it was decided.")]
     actor: Annotated[str, Meta(description="Who decided.")]
     correlation_id: Annotated[str, Meta(description="The `X-Request-ID` of the request that led to it.")]
+    address: Annotated[
+        str | None, Meta(description="The IP address that it was asked for from; null: not known.")
+    ]
+    reason: Annotated[str | None, Meta(description="The `X-Change-Reason` of the request, if it had one.")]
     kind: Literal["created", "updated", "rolled_back"]
     rolled_back_to: Annotated[
         int | None, Meta(description="The revision whose definition it took again; null: it was no rollback.")

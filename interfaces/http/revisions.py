@@ -173,7 +173,8 @@ class RevisionController(Controller):
         rollback: Injected[Rollback],
     ) -> Response[Task]:
         """Make an earlier definition the present one."""
-        asked = command_request(request, rollback.idempotency_key, _digest(task_id, data.to))
+        key, digest = rollback.idempotency_key, _digest(task_id, data.to)
+        asked = command_request(request, rollback.x_change_reason, key, digest)
         accepted = await api.parts.commands.roll_back(task_id, data.to, asked, if_match=rollback.version())
         return await api.written(accepted, rollback.prefer, 200)
 

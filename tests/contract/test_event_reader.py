@@ -107,6 +107,16 @@ async def test_an_event_is_shown_as_it_is_stored_with_who_and_when(shelf: Shelf)
     assert msgspec.json.decode(second.data) == stored
 
 
+async def test_a_users_address_and_reason_are_shown_and_others_have_none(shelf: Shelf) -> None:
+    asked = task()
+    told = replace(asked.meta, address="192.0.2.17", reason='"now" \\ \N{ROCKET}')
+    await shelf.store(replace(asked, meta=told), task(actor="node"))
+    [users, nodes] = (await shelf.events.page(ALL, 0, 10)).items
+    assert (users.address, users.reason) == ("192.0.2.17", '"now" \\ \N{ROCKET}')
+    assert (nodes.address, nodes.reason) == (None, None)
+    assert await shelf.matching(actor="ann", namespace="default") == [1]
+
+
 async def test_pages_follow_each_other_without_a_gap(shelf: Shelf) -> None:
     await shelf.store(*(task() for _ in range(8)))
     pages = await shelf.all_pages(ALL)
