@@ -15,12 +15,16 @@ from domain.facts import AnyFact, ExecutionFailed, ExecutionSucceeded, Occurrenc
 from domain.task import Pause
 
 
-class Meta(Struct, frozen=True, gc=False, kw_only=True):
-    """Who asked, in the course of what, and by which command: `command_id` is unique to one append."""
+class Meta(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """Who asked, in the course of what and by which command (`command_id` is unique to one append); of users'
+    commands, from which IP `address` and for what `reason`, if that was told: None is not stored.
+    """
 
     actor: str
     correlation_id: str
     command_id: UUID
+    address: str | None = None
+    reason: str | None = None
 
 
 class NewFact(Struct, frozen=True, gc=False):
@@ -168,13 +172,11 @@ class DueTasks(Protocol):
     """The scheduler's view of the read models. Every method raises `LogUnavailable`."""
 
     async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueTask]]:
-        """Up to `limit` tasks to fire after a place and not after `until`, in order; and the log position
-        that the answer reflects, from the same snapshot.
-        """
+        """Up to `limit` tasks to fire after a place and up to `until`, in order; the log position of that."""
         ...
 
     async def place(self, task_id: UUID) -> tuple[int, DueTask | None]:
-        """Where one task stands, None when it is not due at any time; and the log position as in `page`."""
+        """Where one task stands, None when it is not due at any time; the log position as in `page`."""
         ...
 
     async def open_runs(self) -> tuple[int, Sequence[Open]]:
@@ -184,9 +186,7 @@ class DueTasks(Protocol):
         ...
 
     async def unfinished(self, limit: int) -> Sequence[Unfinished]:
-        """Executions that are not over, those waiting longest first; up to `limit` of those claimed, and as
-        many of those requested.
-        """
+        """Executions not over, those waiting longest first: up to `limit` claimed, and as many requested."""
         ...
 
 

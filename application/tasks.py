@@ -9,12 +9,14 @@ from uuid import UUID, uuid4
 from msgspec import Struct
 
 from application.ports import Group, LogUnavailable, Meta, NewFact
+from application.revisions import Revisions
 from application.streams import fold_task, load_key_use
 from domain import task as tasks
 from domain.admission import admit
 from domain.errors import IdempotencyKeyReused, TaskNotFound
 from domain.facts import IdempotencyKeyUsed, TaskFact
 from domain.identity import key_stream
+from domain.rollback import roll_back
 from domain.task import Task
 
 if TYPE_CHECKING:
@@ -28,13 +30,18 @@ MAX_TRIES = 20
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """Who asks and how to tell a repeat: `digest` is a hash of the body that `idempotency_key` stands for."""
+    """Who asks and how to tell a repeat: `digest` is a hash of the body that `idempotency_key` stands for.
+
+    `address` and `reason` are as in `Meta`.
+    """
 
     namespace: str
     actor: str
     correlation_id: str
     idempotency_key: str | None = None
     digest: str | None = None
+    address: str | None = None
+    reason: str | None = None
 
 
 class Accepted(Struct, frozen=True, kw_only=True):
@@ -64,7 +71,7 @@ class TaskCommands:
 
     async def create(self, definition: Definition, request: Request) -> Accepted:
         """Accept a new task. Raises `Inadmissible` and `IdempotencyKeyReused`."""
-        earlier = await self._created_before(request)
+        earlier = await self._accepted_before(request)
         if earlier is not None:
             return earlier
         now = self._clock.now()
@@ -92,6 +99,21 @@ class TaskCommands:
 
         return await self._change(task_id, request, decide)
 
+    async def roll_back(
+        self, task_id: UUID, number: int, request: Request, *, if_match: int | None
+    ) -> Accepted:
+        """Make the definition of the revision `number` the present one, by a new revision.
+
+        Raises as `update` does, and `RevisionNotFound`, `RevisionInadmissible`, `RevisionIsCurrent` and
+        `IdempotencyKeyReused`.
+        """
+        # A revision never changes: what is read of it now is true whatever happens meanwhile.
+        revisions = Revisions(self._log)
+        earlier = (await revisions.one(request.namespace, task_id, number)).definition
+        return await self._change(
+            task_id, request, lambda task: roll_back(task, number, earlier, self._clock.now(), if_match)
+        )
+
     async def pause(
         self, task_id: UUID, note: str | None, request: Request, *, if_match: int | None
     ) -> Accepted:
@@ -116,13 +138,15 @@ class TaskCommands:
         self, task_id: UUID, request: Request, decide: Callable[[Task], TaskFact | None]
     ) -> Accepted:
         for _ in range(MAX_TRIES):
+            if before := await self._accepted_before(request):
+                return before
             loaded = await self._load(task_id, request.namespace)
             fact = decide(loaded.task)
             if fact is None:
                 return _accepted(loaded, changed=False)
             after = tasks.evolve(loaded.task, fact)
-            group = Group(facts=(NewFact(task_id, after.version, fact),), meta=meta_of(request))
-            position = await self._log.append(group)
+            facts = (NewFact(task_id, after.version, fact), *key_use(request, task_id, fact.at))
+            position = await self._log.append(Group(facts=facts, meta=meta_of(request)))
             if position is not None:
                 return _accepted(_Loaded(after, position), changed=True)
         raise LogUnavailable(f"task {task_id} is being changed by others all the time")
@@ -134,7 +158,7 @@ class TaskCommands:
             raise TaskNotFound(task_id)
         return _Loaded(task, events[-1].position)
 
-    async def _created_before(self, request: Request) -> Accepted | None:
+    async def _accepted_before(self, request: Request) -> Accepted | None:
         if request.idempotency_key is None:
             return None
         use = await load_key_use(self._log, key_stream(request.namespace, request.idempotency_key))
@@ -159,7 +183,7 @@ def _accepted(loaded: _Loaded, *, changed: bool, replayed: bool = False) -> Acce
 def key_use(
     request: Request, task_id: UUID, now: datetime, execution_id: UUID | None = None
 ) -> tuple[NewFact, ...]:
-    """What makes a request's idempotency key stand for what was created; nothing without a key."""
+    """What makes a request's idempotency key stand for what it led to; nothing without a key."""
     if request.idempotency_key is None:
         return ()
     fact = IdempotencyKeyUsed(
@@ -175,4 +199,10 @@ def key_use(
 
 def meta_of(request: Request) -> Meta:
     """What an append on somebody's behalf is marked with."""
-    return Meta(actor=request.actor, correlation_id=request.correlation_id, command_id=uuid4())
+    return Meta(
+        actor=request.actor,
+        correlation_id=request.correlation_id,
+        command_id=uuid4(),
+        address=request.address,
+        reason=request.reason,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -14,15 +13,13 @@ from domain.admission_success import normal_success, success_errors
 from domain.admission_trigger import normal_trigger, trigger_errors
 from domain.definition import Definition, Trigger
 from domain.errors import FieldError, Inadmissible
-from domain.wording import pointer, shown
+from domain.wording import pointer, shown, unprintable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
 LONGEST_NAME = 255
-# Control characters, lone surrogates, line and paragraph separators: they break logs, or cannot be stored.
-_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 
 
 def admit(definition: Definition, now: datetime, *, current: Trigger | None = None) -> Definition:
@@ -61,6 +58,6 @@ def _name_errors(name: str) -> Iterator[FieldError]:
         yield FieldError(pointer=where, detail="The name is blank; give 1 to 255 characters.")
     elif len(name) > LONGEST_NAME:
         yield FieldError(pointer=where, detail=f"The name has {len(name)} characters; give at most 255.")
-    elif strange := [mark for mark in name if unicodedata.category(mark) in _UNPRINTABLE]:
-        detail = f"The name contains the character {shown(strange[0])}; leave out control characters."
+    elif strange := unprintable(name):
+        detail = f"The name contains the character {shown(strange)}; leave out control characters."
         yield FieldError(pointer=where, detail=detail)

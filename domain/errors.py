@@ -72,6 +72,47 @@ class TaskAlreadyOver(Refused):
         self.status = status
 
 
+class RevisionNotFound(Refused):
+    """The task has no revision of this number; list its revisions."""
+
+    def __init__(self, task_id: UUID, number: int, latest: int) -> None:
+        super().__init__(
+            f"Task {task_id} has no revision {number}; give one from 1 to {latest}, which is the latest."
+        )
+        self.task_id = task_id
+        self.number = number
+        self.latest = latest
+
+
+class RevisionIsCurrent(Refused):
+    """The task has the definition of this revision already; nothing is left to roll back."""
+
+    def __init__(self, task_id: UUID, number: int) -> None:
+        super().__init__(
+            f"Task {task_id} has the definition of revision {number} already; give another revision."
+        )
+        self.task_id = task_id
+        self.number = number
+
+
+class RevisionInadmissible(Inadmissible):
+    """The definition of the revision breaks rules by now; update the task to one that does not.
+
+    `errors` point into the definition of the revision.
+    """
+
+    def __init__(self, task_id: UUID, number: int, errors: Sequence[FieldError]) -> None:
+        super().__init__(errors)
+        self.task_id = task_id
+        self.number = number
+
+    def __str__(self) -> str:
+        return (
+            f"Revision {self.number} of task {self.task_id} is not admissible any more: {super().__str__()} "
+            "Change its definition there and PUT it."
+        )
+
+
 class VersionMismatch(Refused):
     """The task has changed since the version in If-Match; read it again and repeat the change."""
 

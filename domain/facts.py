@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import ClassVar, Literal
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from domain.attempt import Attempt
 from domain.definition import Definition
@@ -41,7 +41,8 @@ class TaskCreated(Fact, frozen=True, kw_only=True):
 class TaskUpdated(Fact, frozen=True, kw_only=True):
     """The definition was replaced. `next_run_at` None: the trigger is the same and keeps its place.
 
-    `runs` is how many runs count against `max_runs` at a new place.
+    `runs` is how many runs count against `max_runs` at a new place; `rolled_back_to` is the number of the
+    revision that the definition was taken from; unset, and not stored: it was given.
     """
 
     topic: ClassVar[str] = "task.updated.v1"
@@ -49,6 +50,7 @@ class TaskUpdated(Fact, frozen=True, kw_only=True):
     definition: Definition
     next_run_at: datetime | None
     runs: int = 0
+    rolled_back_to: int | UnsetType = UNSET
 
 
 class TaskPaused(Fact, frozen=True, kw_only=True):

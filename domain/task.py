@@ -22,6 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.definition import Definition, OneOff
+from domain.difference import differences
 from domain.errors import TaskAlreadyOver, VersionMismatch
 from domain.facts import (
     Occurrence,
@@ -106,17 +107,17 @@ def create(namespace: str, definition: Definition, now: datetime) -> TaskCreated
 def update(
     task: Task, definition: Definition, now: datetime, expected_version: int | None
 ) -> TaskUpdated | None:
-    """Replace the definition; None when it is the same. An unchanged trigger keeps its place.
+    """Replace the definition; None when its JSON is the same. An unchanged trigger keeps its place.
 
     Raises `TaskAlreadyOver` and `VersionMismatch`.
     """
     check_version(task, expected_version)
     match task:
         case Scheduled() | Paused():
-            if definition == task.definition:
+            if not differences(task.definition, definition):
                 return None
-            same = definition.trigger == task.definition.trigger
-            place = None if same else first_due(definition.trigger, now)
+            moved = definition.trigger != task.definition.trigger
+            place = first_due(definition.trigger, now) if moved else None
             return TaskUpdated(at=now, definition=definition, next_run_at=place)
         case Over():
             raise TaskAlreadyOver(task.id, task.status)
@@ -277,9 +278,8 @@ def _paused(task: Task, fact: TaskPaused) -> Task:
 def _resumed(task: Task, fact: TaskResumed) -> Task:
     if not isinstance(task, Paused):
         return task
-    return Scheduled(
-        **_fields(replace(task, failures=0), Placed), pause=Pause(since=task.since, until=fact.at)
-    )
+    kept = _fields(replace(task, failures=0), Placed)
+    return Scheduled(**kept, pause=Pause(since=task.since, until=fact.at))
 
 
 def _over(task: Task, ending: Ending) -> Over:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 _LONGEST_SHOWN = 80
+# Control characters, lone surrogates, line and paragraph separators: they break logs, or cannot be stored.
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 
 
 def shown(value: object) -> str:
@@ -18,6 +22,11 @@ def printed(text: str) -> str:
 
 def _printable(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def unprintable(text: str) -> str | None:
+    """The first character that a line of text must not hold; None: there is none."""
+    return next((mark for mark in text if unicodedata.category(mark) in _UNPRINTABLE), None)
 
 
 def pointer(*names: str) -> str:

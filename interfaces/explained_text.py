@@ -104,5 +104,6 @@ def _rule(rule: Rule) -> str:
 
 
 def _event(event: Event) -> str:
-    at = wording.instant(event.at)
-    return f"{event.position} {event.topic}, version {event.version} of {event.stream}, {at} by {event.actor}"
+    at, why = wording.instant(event.at), f": {event.reason}" if event.reason else ""
+    place = f"{event.position} {event.topic}, version {event.version} of {event.stream}"
+    return f"{place}, {at} by {event.actor}{why}"

@@ -109,10 +109,15 @@ def _url(path: str, operation: Mapping[str, Any]) -> dict[str, Any]:
     }
     if query := [_disabled(parameter) for parameter in _parameters(operation, "query")]:
         url["query"] = query
-    value = next((value for step, value in _PATH_VARIABLES.items() if step in steps), "")
+    known = next((value for step, value in _PATH_VARIABLES.items() if step in steps), "")
     if variables := _parameters(operation, "path"):
         url["variable"] = [
-            {"key": item["name"], "value": value, "description": item["description"]} for item in variables
+            {
+                "key": item["name"],
+                "value": known if item["name"] == "id" else "1",
+                "description": item["description"],
+            }
+            for item in variables
         ]
     return url
 

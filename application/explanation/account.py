@@ -39,7 +39,10 @@ type Verdict = Literal[
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """An event of the log that a statement rests on; `at` is the instant of its decision, UTC."""
+    """An event of the log that a statement rests on; `at` is the instant of its decision, UTC.
+
+    `reason` is why a user wanted it, None: that was not said.
+    """
 
     position: int
     topic: str
@@ -47,6 +50,7 @@ class Event(Struct, frozen=True, kw_only=True):
     version: int
     at: datetime
     actor: str
+    reason: str | None
 
     @classmethod
     def of(cls, event: Recorded) -> Event:
@@ -59,6 +63,7 @@ class Event(Struct, frozen=True, kw_only=True):
             version=event.version,
             at=decided_at(event),
             actor=event.meta.actor,
+            reason=event.meta.reason,
         )
 
 

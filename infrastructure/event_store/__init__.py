@@ -5,5 +5,14 @@ from infrastructure.event_store.follower import PostgresFollower
 from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.event_store.mapper import FactMapper, StoredFact
 from infrastructure.event_store.own import OwnEvents
+from infrastructure.event_store.reader import PostgresEventReader
 
-__all__ = ["Appender", "FactMapper", "OwnEvents", "PostgresEventLog", "PostgresFollower", "StoredFact"]
+__all__ = [
+    "Appender",
+    "FactMapper",
+    "OwnEvents",
+    "PostgresEventLog",
+    "PostgresEventReader",
+    "PostgresFollower",
+    "StoredFact",
+]

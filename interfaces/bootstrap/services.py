@@ -17,13 +17,20 @@ from application.executions import ExecutionCommands
 from application.explanation.explainer import Explainer
 from application.explanation.occurrences import Occurrences
 from application.ports import LogUnavailable
+from application.revisions import Revisions
 from application.scheduler.context import Context
 from application.scheduler.node import Node
 from application.scheduler.scheduler import Scheduler
 from application.tasks import TaskCommands
 from infrastructure.clock import SystemClock
 from infrastructure.database import pool, with_liveness
-from infrastructure.event_store import Appender, OwnEvents, PostgresEventLog, PostgresFollower
+from infrastructure.event_store import (
+    Appender,
+    OwnEvents,
+    PostgresEventLog,
+    PostgresEventReader,
+    PostgresFollower,
+)
 from infrastructure.http_caller import AiohttpCaller
 from infrastructure.metrics import Instruments
 from infrastructure.nodes import NodeTable, PostgresNodes
@@ -78,6 +85,8 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     queries=queries,
                     explainer=explainer,
                     occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
+                    revisions=Revisions(log),
+                    events=PostgresEventReader(connections),
                     visibility=visibility,
                     health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),
                     exposition=StoredExposition(instruments, queries, connections),

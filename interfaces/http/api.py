@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -15,7 +17,7 @@ from application.tasks import Request as CommandRequest
 from interfaces.http.answers import Result, Task
 from interfaces.http.dependencies import Dependencies, HttpOptions
 from interfaces.http.execution_answers import result_of
-from interfaces.http.parameters import NAMESPACE, prefers_async
+from interfaces.http.parameters import NAMESPACE, change_reason, prefers_async
 from interfaces.http.refusals import NotYetVisible
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# There are no accounts: an event tells that it came through the API, and by which request.
-ACTOR = "api"
+# There are no accounts: whoever reaches the API may change what it holds, and nobody says who that was.
+ANONYMOUS = "anonymous"
 
 
 @dataclass(frozen=True)
@@ -118,16 +120,31 @@ def _task(task: Task, status: int, headers: Mapping[str, str]) -> Response[Task]
 
 
 def command_request(
-    request: Request[Any, Any, Any], key: str | None = None, digest: str | None = None
+    request: Request[Any, Any, Any],
+    reason: str | None,
+    key: str | None = None,
+    digest: str | None = None,
 ) -> CommandRequest:
-    """Who asks, and under which correlation id."""
+    """Who asks, from where, why (as the header has it), and under which correlation id.
+
+    Raises `InvalidParameters`.
+    """
     return CommandRequest(
         namespace=NAMESPACE,
-        actor=ACTOR,
+        actor=ANONYMOUS,
         correlation_id=correlation_id(request),
         idempotency_key=key,
         digest=digest if key is not None else None,
+        address=_address(request),
+        reason=None if reason is None else change_reason(reason),
     )
+
+
+def _address(request: Request[Any, Any, Any]) -> str | None:
+    """The other end's, or what a proxy that may speak for others says; only ever an IP address."""
+    with contextlib.suppress(ValueError):
+        return str(ip_address(request.client.host)) if request.client else None
+    return None
 
 
 def correlation_id(connection: ASGIConnection[Any, Any, Any, Any]) -> str:

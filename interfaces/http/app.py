@@ -76,7 +76,14 @@ def _cors(options: HttpOptions) -> CORSConfig | None:
     return CORSConfig(
         allow_origins=list(options.cors_allowed_origins),
         allow_methods=["GET", "POST", "PUT", "DELETE"],
-        allow_headers=["Content-Type", "Idempotency-Key", "If-Match", "Prefer", "X-Request-ID"],
+        allow_headers=[
+            "Content-Type",
+            "Idempotency-Key",
+            "If-Match",
+            "Prefer",
+            "X-Change-Reason",
+            "X-Request-ID",
+        ],
         expose_headers=[
             "ETag",
             "Location",

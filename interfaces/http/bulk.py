@@ -16,7 +16,7 @@ from interfaces.http.api import Api, command_request
 from interfaces.http.bulk_body import BulkBody, UnreadTasks, read_wish
 from interfaces.http.injection import Injected
 from interfaces.http.json_body import digest
-from interfaces.http.parameters import BulkKey, Prefer
+from interfaces.http.parameters import BulkKey, ChangeReason, Prefer
 from interfaces.http.problem_answers import problem
 from interfaces.http.problems import (
     BODY_TOO_LARGE,
@@ -87,10 +87,11 @@ async def create_tasks(
     api: Injected[Api],
     idempotency_key: BulkKey = None,
     prefer: Prefer = None,
+    x_change_reason: ChangeReason = None,
 ) -> Response[BulkAnswer]:
     """Accept those that can be."""
     body = b"" if idempotency_key is None else await request.body()
-    asked = command_request(request, idempotency_key, digest(body) if body else None)
+    asked = command_request(request, x_change_reason, idempotency_key, digest(body) if body else None)
     wishes = await _read(data, api.options.default_timezone)
     accepted = await api.parts.bulk.create(wishes, asked)
     headers = {} if accepted.position is None else await api.settled(accepted.position, prefer)

@@ -90,7 +90,16 @@ class Backfilling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return Period(start=self.start.astimezone(UTC), end=self.end.astimezone(UTC), limit=self.limit)
 
 
+class RollingBack(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which definition is to be the present one again."""
+
+    to: Annotated[
+        int, Meta(description="The number of a revision: a whole number from 1.", ge=1, examples=[1])
+    ]
+
+
 _WANTED = {
+    "to": "the number of a revision, a whole number from 1",
     "note": "a string of at most 1,000 characters, or null",
     "start": 'an instant by ISO 8601 with its offset, such as "2026-01-01T00:00:00Z"',
     "end": 'an instant by ISO 8601 with its offset, such as "2026-01-02T00:00:00Z"',
@@ -187,9 +196,16 @@ class BackfillingBody(CommandBody[Backfilling]):
     model_type = Backfilling
 
 
+class RollingBackBody(CommandBody[RollingBack]):
+    """Needed."""
+
+    model_type = RollingBack
+
+
 COMMAND_EXAMPLES: Mapping[str, Any] = {
     "Pausing": {"note": {"summary": "With its reason", "value": {"note": "The target is being moved."}}},
     "Cancelling": {"note": {"summary": "With its reason", "value": {"note": "It hangs."}}},
+    "RollingBack": {"first": {"summary": "To the first definition", "value": {"to": 1}}},
     "Backfilling": {
         "day": {
             "summary": "A day",

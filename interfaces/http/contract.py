@@ -49,11 +49,11 @@ class Contract:
 
     def wrong(self, request: Request[Any, Any, Any], place: str, key: str) -> tuple[str, str]:
         """The public name of the parameter that a handler calls `key`, and what to change about it."""
-        for parameter in self._of(request) or []:
-            if parameter["in"] == place and (
-                place == "path" or _as_argument(parameter["name"]) == key.rstrip("_")
-            ):
-                return _will_not_do(parameter, _given(request, parameter))
+        there = [parameter for parameter in self._of(request) or [] if parameter["in"] == place]
+        named = [parameter for parameter in there if _as_argument(parameter["name"]) == key.rstrip("_")]
+        # Handlers call the `id` of a path by what it is the id of.
+        for parameter in named or (there if place == "path" else []):
+            return _will_not_do(parameter, _given(request, parameter))
         return key, "It cannot be read: see the OpenAPI document."
 
     def _of(self, request: Request[Any, Any, Any]) -> list[dict[str, Any]] | None:

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from application.bulk import AcceptedBulk
+    from application.events import EventFilter, EventPage, Origin
     from application.executions import AcceptedExecution, Backfilled
     from application.explanation.account import Explanation
     from application.explanation.occurrences import Window
+    from application.revisions import Compared, Revision
     from application.tasks import Accepted, Request
     from application.wishes import Wish
     from domain.definition import Definition
@@ -34,6 +36,12 @@ class Commands(Protocol):
         self, task_id: UUID, definition: Definition, request: Request, *, if_match: int | None
     ) -> Accepted:
         """Replace a task's definition."""
+        ...
+
+    async def roll_back(
+        self, task_id: UUID, number: int, request: Request, *, if_match: int | None
+    ) -> Accepted:
+        """Make the definition of an earlier revision the present one."""
         ...
 
     async def pause(
@@ -121,6 +129,42 @@ class Occurrences(Protocol):
         ...
 
 
+class Events(Protocol):
+    """The log, page by page. Raises `application.ports.LogUnavailable`."""
+
+    async def head(self) -> int:
+        """The position of the newest event; 0 when there is none."""
+        ...
+
+    async def page(self, wanted: EventFilter, after: int, limit: int, until: int = ..., /) -> EventPage:
+        """Events that match, after a position and up to `until`; looks at a bounded number of events."""
+        ...
+
+    async def of_stream(self, stream: UUID, after: int, limit: int, /) -> EventPage:
+        """Events of a stream after a version."""
+        ...
+
+    async def origin(self, stream: UUID, /) -> Origin | None:
+        """What a stream is about, or None."""
+        ...
+
+
+class Revisions(Protocol):
+    """Definitions that tasks had. Raises `domain.errors.TaskNotFound` and what `Explainer` raises."""
+
+    async def all(self, namespace: str, task_id: UUID, /) -> Sequence[Revision]:
+        """Every revision of a task, the first one first."""
+        ...
+
+    async def one(self, namespace: str, task_id: UUID, number: int, /) -> Revision:
+        """One of them. Raises `domain.errors.RevisionNotFound`."""
+        ...
+
+    async def compare(self, namespace: str, task_id: UUID, old: int | None, new: int | None, /) -> Compared:
+        """What differs from one (None: the one before) to another (None: the latest). Raises as `one`."""
+        ...
+
+
 class Visibility(Protocol):
     """How far the read models have come."""
 
@@ -171,6 +215,8 @@ class Dependencies:
     queries: Queries
     explainer: Explainer
     occurrences: Occurrences
+    events: Events
+    revisions: Revisions
     visibility: Visibility
     nodes: Nodes
     health: Health

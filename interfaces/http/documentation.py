@@ -75,6 +75,11 @@ LAST_EVENT_POSITION = _documented_header(
     "42",
     "Where the log holds the last of the tasks: what `min_position` takes. Missing when all were refused.",
 )
+READ_TO = _documented_header(
+    "X-Event-Position",
+    "42",
+    "Of lines: the position up to which they were read, where the next read goes on.",
+)
 PREFERENCE_APPLIED = _documented_header(
     "Preference-Applied", "respond-async", "Set when the answer did not wait for the lists."
 )

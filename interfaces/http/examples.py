@@ -212,6 +212,7 @@ _EXPLANATION = {
                     "version": 2,
                     "at": "2030-01-01T12:00:00.252Z",
                     "actor": "scheduler:scheduler-1",
+                    "reason": None,
                 }
             ],
         }

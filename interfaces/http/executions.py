@@ -83,5 +83,6 @@ class ExecutionController(Controller):
         data: JSONBody[Cancelling] = _NOTHING_SAID,
     ) -> Response[Result]:
         """Break it off."""
-        accepted = await api.parts.executions.cancel(execution_id, data.note, command_request(request))
+        asked = command_request(request, preference.x_change_reason)
+        accepted = await api.parts.executions.cancel(execution_id, data.note, asked)
         return await api.written_execution(accepted, preference.prefer, 200)

@@ -22,6 +22,7 @@ class ExplainingEvent(Struct, frozen=True, kw_only=True):
     version: Annotated[int, Meta(description="Its number in that stream.")]
     at: Annotated[datetime, Meta(description="When it was decided.")]
     actor: Annotated[str, Meta(description="Who decided.")]
+    reason: Annotated[str | None, Meta(description="The `X-Change-Reason` of the request, if it had one.")]
 
 
 class DecidingRule(Struct, frozen=True, kw_only=True):

@@ -65,7 +65,7 @@ class LifecycleController(Controller):
     ) -> Response[Task]:
         """Start nothing until it is resumed."""
         accepted = await api.parts.commands.pause(
-            task_id, data.note, command_request(request), if_match=change.version()
+            task_id, data.note, command_request(request, change.x_change_reason), if_match=change.version()
         )
         return await api.written(accepted, change.prefer, 200)
 
@@ -86,7 +86,7 @@ class LifecycleController(Controller):
     ) -> Response[Task]:
         """Go on after a pause."""
         accepted = await api.parts.commands.resume(
-            task_id, command_request(request), if_match=change.version()
+            task_id, command_request(request, change.x_change_reason), if_match=change.version()
         )
         return await api.written(accepted, change.prefer, 200)
 
@@ -106,7 +106,7 @@ class LifecycleController(Controller):
         self, request: Request[Any, Any, Any], api: Injected[Api], task_id: TaskId, trigger: Injected[Trigger]
     ) -> Response[Result]:
         """Run it once, now."""
-        asked = command_request(request, trigger.idempotency_key, _digest(task_id))
+        asked = command_request(request, trigger.x_change_reason, trigger.idempotency_key, _digest(task_id))
         accepted = await api.parts.executions.trigger(task_id, asked, if_match=trigger.version())
         return await api.written_execution(accepted, trigger.prefer, 202)
 
@@ -135,7 +135,8 @@ class LifecycleController(Controller):
     ) -> Response[Backfill]:
         """Run occurrences of the past."""
         period = data.period(datetime.now(UTC))
-        done = await api.parts.executions.backfill(task_id, period, command_request(request))
+        asked = command_request(request, preference.x_change_reason)
+        done = await api.parts.executions.backfill(task_id, period, asked)
         headers = {} if done.position is None else await api.settled(done.position, preference.prefer)
         return Response(Backfill.of_backfilled(done), status_code=202, headers=headers)
 

@@ -43,6 +43,7 @@ def openapi_document() -> dict[str, Any]:
             tags=[
                 Tag(name="tasks", description="What is to be called, and when."),
                 Tag(name="results", description="What was called, and what came of it."),
+                Tag(name="history", description="What was asked and what was done: the event log."),
                 Tag(name="service", description="How the service itself is doing."),
             ],
             use_handler_docstrings=True,

@@ -13,7 +13,7 @@ from uuid import UUID
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 from msgspec import Struct
 
-from domain.wording import shown
+from domain.wording import printed, shown, unprintable
 from interfaces.http.refusals import InvalidParameters
 from projections.views import Paging, ResultQuery, TaskQuery
 
@@ -64,6 +64,16 @@ BulkKey = Annotated[
         "characters without blanks.",
     ),
 ]
+ChangeReason = Annotated[
+    str | None,
+    HeaderParameter(
+        name="X-Change-Reason",
+        min_length=1,
+        pattern=r"^[ -~\x80-\xff]{1,500}$",
+        description="Why, for whoever looks at the history later: 1 to 500 printable characters, those "
+        "beyond ASCII as UTF-8 and counted by their bytes.",
+    ),
+]
 MinPosition = Annotated[
     int | None,
     QueryParameter(
@@ -89,6 +99,7 @@ class Change(Struct, frozen=True, kw_only=True):
         ),
     ] = None
     prefer: Prefer = None
+    x_change_reason: ChangeReason = None
 
     def version(self) -> int | None:
         """The version that the task must have; None: any."""
@@ -99,6 +110,7 @@ class Preference(Struct, frozen=True, kw_only=True):
     """How a command is to be answered."""
 
     prefer: Prefer = None
+    x_change_reason: ChangeReason = None
 
 
 class Trigger(Change, frozen=True, kw_only=True):
@@ -260,6 +272,22 @@ def instant(name: str, text: str | None) -> datetime | None:
     except (ValueError, OverflowError):
         pass
     raise InvalidParameters([(name, f"{shown(text)} is not an instant: give {INSTANT}")])
+
+
+def change_reason(sent: str) -> str:
+    """The text of an `X-Change-Reason`: a header's bytes come as ISO 8859-1 (RFC 9110), and most mean UTF-8.
+
+    Raises `InvalidParameters`.
+    """
+    encoded = sent.encode("latin-1")
+    try:
+        text = encoded.decode().strip()
+    except UnicodeDecodeError:
+        text = sent.strip()
+    if not text or unprintable(text):
+        detail = f"`{printed(text)}` will not do. Give 1 to 500 printable characters, or leave it out."
+        raise InvalidParameters([("X-Change-Reason", detail)])
+    return text
 
 
 def prefers_async(prefer: str | None) -> bool:

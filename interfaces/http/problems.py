@@ -19,6 +19,9 @@ from domain.errors import (
     IdempotencyKeyReused,
     Inadmissible,
     InvalidBody,
+    RevisionInadmissible,
+    RevisionIsCurrent,
+    RevisionNotFound,
     TaskAlreadyOver,
     TaskNotFound,
     VersionMismatch,
@@ -83,6 +86,12 @@ EXECUTION_NOT_FOUND = ProblemType(
     "There is no such execution",
     "Check the id: it is that of the execution's result.",
 )
+REVISION_NOT_FOUND = ProblemType(
+    404,
+    "revision-not-found",
+    "The task has no such revision",
+    "List its revisions: they are numbered from 1.",
+)
 METHOD_NOT_ALLOWED = ProblemType(
     405, "method-not-allowed", "The method is not allowed here", "Use one of those that `Allow` lists."
 )
@@ -91,6 +100,18 @@ TASK_ALREADY_OVER = ProblemType(
     "task-already-over",
     "The task is over",
     "A completed, failed or cancelled task no longer changes: create a new one.",
+)
+REVISION_IS_CURRENT = ProblemType(
+    409,
+    "revision-is-current",
+    "The task has that definition already",
+    "Nothing is left to roll back; `/diff` tells what two revisions differ in.",
+)
+REVISION_INADMISSIBLE = ProblemType(
+    409,
+    "revision-inadmissible",
+    "The revision's definition is not admissible any more",
+    "Read the revision, change what `errors` names (a `pointer` leads into its definition), and PUT it.",
 )
 EXECUTION_ALREADY_OVER = ProblemType(
     409,
@@ -181,6 +202,9 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     ExecutionAlreadyOver: EXECUTION_ALREADY_OVER,
     TaskAlreadyOver: TASK_ALREADY_OVER,
     VersionMismatch: VERSION_MISMATCH,
+    RevisionIsCurrent: REVISION_IS_CURRENT,
+    RevisionInadmissible: REVISION_INADMISSIBLE,
+    RevisionNotFound: REVISION_NOT_FOUND,
     IdempotencyKeyReused: IDEMPOTENCY_KEY_REUSED,
     LogUnavailable: DATABASE_UNAVAILABLE,
     NotHttp: BAD_REQUEST,

@@ -8,12 +8,14 @@ from litestar import Router
 from litestar.di import Provide
 
 from interfaces.http.bulk import create_tasks
+from interfaces.http.events import EventController
 from interfaces.http.executions import ExecutionController
 from interfaces.http.explanations import ExplanationController
 from interfaces.http.lifecycle import LifecycleController
 from interfaces.http.nodes import list_nodes
 from interfaces.http.parameters import Freshness
 from interfaces.http.results import ResultController
+from interfaces.http.revisions import RevisionController
 from interfaces.http.service import api_health, api_metrics, liveness, root_health, root_metrics
 from interfaces.http.tasks import TaskController
 
@@ -36,6 +38,8 @@ def documented_routes() -> Sequence[ControllerRouterHandler]:
             ExplanationController,
             LifecycleController,
             ExecutionController,
+            EventController,
+            RevisionController,
             list_nodes,
             api_metrics,
             api_health,

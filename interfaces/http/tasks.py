@@ -18,6 +18,7 @@ from interfaces.http.json_body import TaskBody, digest
 from interfaces.http.parameters import (
     NAMESPACE,
     Change,
+    ChangeReason,
     CreationKey,
     Freshness,
     MinPosition,
@@ -66,11 +67,12 @@ class TaskController(Controller):
         api: Injected[Api],
         idempotency_key: CreationKey = None,
         prefer: Prefer = None,
+        x_change_reason: ChangeReason = None,
     ) -> Response[Task]:
         """Accept a new task."""
         definition = data.to_domain(api.options.default_timezone)
         body = b"" if idempotency_key is None else await request.body()
-        asked = command_request(request, idempotency_key, digest(body) if body else None)
+        asked = command_request(request, x_change_reason, idempotency_key, digest(body) if body else None)
         accepted = await api.parts.commands.create(definition, asked)
         return await api.created(accepted, prefer)
 
@@ -137,7 +139,7 @@ class TaskController(Controller):
         """Replace the whole definition."""
         definition = data.to_domain(api.options.default_timezone)
         accepted = await api.parts.commands.update(
-            task_id, definition, command_request(request), if_match=change.version()
+            task_id, definition, command_request(request, change.x_change_reason), if_match=change.version()
         )
         return await api.written(accepted, change.prefer, 200)
 
@@ -161,7 +163,7 @@ class TaskController(Controller):
     ) -> Response[Task]:
         """Stop the task for good."""
         accepted = await api.parts.commands.cancel(
-            task_id, command_request(request), if_match=change.version()
+            task_id, command_request(request, change.x_change_reason), if_match=change.version()
         )
         return await api.written(accepted, change.prefer, 200)
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from interfaces.http.command_bodies import COMMAND_EXAMPLES
 from interfaces.http.documentation import PROBLEM_MEDIA_TYPE
+from interfaces.http.event_answers import LINES
 from interfaces.http.examples import BULK_EXAMPLES, SCHEMA_EXAMPLES, TASK_EXAMPLES
+from interfaces.http.history_examples import HISTORY_EXAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +32,7 @@ _CLOSED = (
 _EXAMPLES = {"TaskBulk": BULK_EXAMPLES, **COMMAND_EXAMPLES}
 _MAY_BE_LEFT_OUT = ("Pausing", "Cancelling")
 _TRIGGERS = {"one-off": "OneOffTrigger", "cron": "CronTrigger", "interval": "IntervalTrigger"}
+_IN_LINES = ("/api/v1/events", "/api/v1/tasks/{id}/events", "/api/v1/executions/{id}/events")
 _METHODS = ("post", "get", "put", "delete")
 _RETRY_AFTER = {"schema": {"type": "integer"}, "description": "Seconds after which to try again."}
 _NOISE = {"deprecated": False, "allowEmptyValue": False, "allowReserved": False}
@@ -44,6 +47,8 @@ def tidied(document: dict[str, Any]) -> dict[str, Any]:
         _tidy_answers(operation, shared)
         _tidy_body(operation.get("requestBody", {}))
     _add_json_metrics(document["paths"]["/metrics"]["get"])
+    for path in _IN_LINES:
+        _add_lines(document["paths"][path]["get"])
     schemas = document["components"]["schemas"]
     _tidy_schemas(schemas)
     return {
@@ -149,6 +154,11 @@ def _add_json_metrics(operation: dict[str, Any]) -> None:
     content["application/json"] = {"schema": {"$ref": "#/components/schemas/Metrics"}}
 
 
+def _add_lines(operation: dict[str, Any]) -> None:
+    content = operation["responses"]["200"]["content"]
+    content[LINES] = {"schema": {"$ref": "#/components/schemas/Event"}}
+
+
 def _tidy_schemas(schemas: dict[str, Any]) -> None:
     for name in _CLOSED:
         schemas[name]["additionalProperties"] = False
@@ -157,5 +167,5 @@ def _tidy_schemas(schemas: dict[str, Any]) -> None:
     mapping = {kind: f"#/components/schemas/{name}" for kind, name in _TRIGGERS.items()}
     for name in ("Task", "TaskDefinition", "BulkTask"):
         schemas[name]["properties"]["trigger"]["discriminator"] = {"propertyName": "type", "mapping": mapping}
-    for name, example in SCHEMA_EXAMPLES.items():
+    for name, example in (SCHEMA_EXAMPLES | HISTORY_EXAMPLES).items():
         schemas[name]["examples"] = [example]

@@ -125,6 +125,37 @@ def test_a_one_off_is_called_as_its_last_update_says(client: Client, callee: Cal
     assert not callee.calls("/ok?before-update")
 
 
+def test_a_definition_that_was_brought_back_is_what_is_called_and_its_history_tells_why(
+    client: Client, callee: Callee
+) -> None:
+    at = soon(2)
+    task = client.create(one_off(callee.url("/ok?brought-back"), at))
+    _put(client, task, one_off(callee.url("/ok?mistaken"), at))
+    path, reason = f"/tasks/{task['id']}", {"X-Change-Reason": "the wrong target"}
+    answer = client.http.post(f"/api/v1{path}/rollback", json={"to": 1}, headers=reason)
+    assert answer.status_code == 200, answer.text
+    assert client.until_over(task)["status"] == "completed"
+    assert len(callee.calls("/ok?brought-back")) == 1
+    assert not callee.calls("/ok?mistaken")
+
+    [result] = client.results(task)
+    changes = client.get(f"{path}/events")["items"]
+    steps = client.get(f"/executions/{result['id']}/events")["items"]
+    assert [event["topic"] for event in changes] == [
+        *("task.created.v1", "task.updated.v1", "task.updated.v1", "task.completed.v1")
+    ]
+    assert [event["topic"] for event in steps] == ["execution.started.v1", "execution.succeeded.v1"]
+    rollback, end = changes[2:]
+    assert (rollback["actor"], rollback["address"]) == ("anonymous", "127.0.0.1")
+    assert rollback["reason"] == "the wrong target"
+    assert (end["actor"], end["address"], end["reason"]) == (steps[1]["actor"], None, None)
+    everything = client.get("/events", task_id=task["id"])["items"]
+    assert everything == sorted(changes + steps, key=lambda event: event["position"])
+    assert [one["kind"] for one in client.get(f"{path}/revisions")["items"]] == [
+        *("rolled_back", "updated", "created")
+    ]
+
+
 def test_a_cancelled_task_is_never_called(client: Client, callee: Callee) -> None:
     at = soon(1.5)
     task = client.create(one_off(callee.url("/ok?cancelled"), at))

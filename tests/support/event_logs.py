@@ -26,12 +26,12 @@ class Subject(Protocol):
 
 class InMemory:
     def __init__(self) -> None:
-        self._memory = MemoryLog()
-        self.log: EventLog = self._memory
-        self.follower: Follower = self._memory
+        self.memory = MemoryLog()
+        self.log: EventLog = self.memory
+        self.follower: Follower = self.memory
 
     async def plant(self, stream: UUID, version: int, topic: str, state: bytes) -> None:
-        self._memory.plant(stream, version, topic, state)
+        self.memory.plant(stream, version, topic, state)
 
 
 class InPostgres:

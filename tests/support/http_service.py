@@ -17,6 +17,7 @@ from application.bulk import BulkCommands
 from application.executions import ExecutionCommands
 from application.explanation.explainer import Explainer
 from application.explanation.occurrences import Occurrences
+from application.revisions import Revisions
 from application.streams import fold_task
 from application.tasks import TaskCommands
 from domain.facts import TaskCreated
@@ -27,6 +28,7 @@ from interfaces.http.health import HealthCheck, HealthReport
 from interfaces.http.nodes import Node
 from projections.reader import BadCursor
 from projections.views import Figures, Listing, ResultView, TaskView
+from tests.support.event_reader import MemoryEventReader
 from tests.support.log import MemoryLog
 from tests.support.views import task_view
 
@@ -265,6 +267,8 @@ async def http_service(**options: Any) -> AsyncIterator[HttpService]:
         queries=queries,
         explainer=explainer,
         occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
+        revisions=Revisions(log),
+        events=MemoryEventReader(log),
         visibility=visibility,
         health=health,
         nodes=nodes,

@@ -72,6 +72,12 @@ class MemoryLog:
         """Everything, in order."""
         return self._read(0, len(self._rows))
 
+    @property
+    def rows(self) -> list[Row]:
+        """Everything as it is stored, in order."""
+        self._answering()
+        return self._rows
+
     def facts(self, stream: UUID | None = None) -> list[object]:
         """The facts of one stream, or of all, in order."""
         return [event.fact for event in self.recorded if stream is None or event.stream == stream]

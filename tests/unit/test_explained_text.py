@@ -9,6 +9,7 @@ import click
 import msgspec
 import pytest
 
+from application.ports import Group, Meta, NewFact
 from domain.definition import Overlap, RetryPolicy
 from domain.facts import ExecutionSucceeded, TaskFailuresCounted, TaskPaused
 from interfaces import explained_text
@@ -66,6 +67,14 @@ async def test_the_text_has_the_sentences_the_rules_and_the_events() -> None:
         f"  event: 2 execution.started.v1, version 1 of {run_of(after(60))}, 2030-01-01T12:01:00Z "
         "by scheduler:node-1",
     ]
+
+
+async def test_a_reason_is_printed_behind_who_gave_it() -> None:
+    world = Telling()
+    meta = Meta(actor="ann", correlation_id="", command_id=UUID(int=1), reason="a new report")
+    await world.log.append(Group(facts=(NewFact(TASK, 1, created()),), meta=meta))
+    printed = explained_text.as_text(await world.at(None))
+    assert f"version 1 of {TASK}, 2030-01-01T12:00:00Z by ann: a new report\n" in printed
 
 
 async def test_lateness_is_printed_where_there_is_any() -> None:

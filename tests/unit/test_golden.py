@@ -61,6 +61,12 @@ META = Meta(
     correlation_id="4bf92f3577b34da6a3ce929d0e0e4736",
     command_id=UUID("0192f0c1-7a0f-7d01-8e02-a1b2c3d4e5f6"),
 )
+ASKED = replace(
+    META,
+    actor="anonymous",
+    address="2001:db8::17",
+    reason='Umzug \N{EM DASH} "Ticket 4711" \\ Søren \N{ROCKET}',
+)
 DUE = datetime(2024, 11, 3, 8, 30, tzinfo=UTC)
 AT = datetime(2024, 11, 3, 8, 29, 59, 987654, tzinfo=UTC)
 LEASE = AT + timedelta(seconds=45)
@@ -189,12 +195,14 @@ STORED: dict[str, AnyFact] = {
     ),
     "task.created.v1.policies": TaskCreated(at=AT, namespace="default", definition=CAREFUL, next_run_at=DUE),
     "task.updated.v1": TaskUpdated(at=AT, definition=NIGHTLY, next_run_at=NEXT),
+    "task.updated.v1.rolled-back": TaskUpdated(at=AT, definition=NIGHTLY, next_run_at=NEXT, rolled_back_to=2),
     "task.updated.v1.before-triggers": TaskUpdated(at=AT, definition=NIGHTLY, next_run_at=NEXT),
     "task.updated.v1.before-policies": TaskUpdated(at=AT, definition=NIGHTLY, next_run_at=NEXT),
     "task.updated.v1.passed-over": TaskUpdated(at=AT, definition=HEARTBEAT, next_run_at=NEXT, runs=7),
     "task.updated.v1.same-trigger": TaskUpdated(at=AT, definition=ONE_OFF, next_run_at=None),
     "task.paused.v1": TaskPaused(at=AT, note="Zahlungsanbieter wird umgestellt \N{EM DASH} bis 14:00"),
     "task.paused.v1.without-note": TaskPaused(at=AT),
+    "task.resumed.v1.with-reason": TaskResumed(at=AT),
     "task.resumed.v1": TaskResumed(at=AT),
     "task.cancelled.v1": TaskCancelled(at=AT, reason="the target is gone (410)"),
     "task.cancelled.v1.before-policies": TaskCancelled(at=AT),
@@ -328,6 +336,8 @@ STORED: dict[str, AnyFact] = {
         digest="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     ),
 }
+METAS = {"task.resumed.v1.with-reason": ASKED}
+"""Of the files that do not hold `META`."""
 TOPICS = [fact_type.topic for fact_type in FACT_TYPES]
 
 
@@ -350,12 +360,17 @@ def test_every_topic_has_its_file(topic: str) -> None:
 
 @pytest.mark.parametrize("name", STORED)
 def test_stored_bytes_are_read_as_the_fact_that_they_were(name: str) -> None:
-    assert decode(topic_of(name), stored_bytes(name)) == Envelope(META, STORED[name])
+    assert decode(topic_of(name), stored_bytes(name)) == Envelope(METAS.get(name, META), STORED[name])
 
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_this_release_writes_the_bytes_of_its_file(topic: str) -> None:
     assert encode(STORED[topic], META) == stored_bytes(topic)
+
+
+@pytest.mark.parametrize("name", METAS)
+def test_this_release_writes_the_meta_of_its_file(name: str) -> None:
+    assert encode(STORED[name], METAS[name]) == stored_bytes(name)
 
 
 @pytest.mark.parametrize("name", STORED)

@@ -80,6 +80,13 @@ def test_the_document_lists_every_endpoint_of_the_specification() -> None:
         ("GET", "/api/v1/executions/{id}/explain"),
         ("GET", "/api/v1/results"),
         ("GET", "/api/v1/results/{id}"),
+        ("GET", "/api/v1/events"),
+        ("GET", "/api/v1/tasks/{id}/events"),
+        ("GET", "/api/v1/executions/{id}/events"),
+        ("GET", "/api/v1/tasks/{id}/revisions"),
+        ("GET", "/api/v1/tasks/{id}/revisions/{number}"),
+        ("GET", "/api/v1/tasks/{id}/diff"),
+        ("POST", "/api/v1/tasks/{id}/rollback"),
         ("GET", "/api/v1/nodes"),
         ("GET", "/api/v1/metrics"),
         ("GET", "/api/v1/health"),
@@ -202,6 +209,7 @@ def test_the_postman_collection_asks_every_operation_of_one_service() -> None:
     }
     assert asked == {(method.upper(), path) for path, method, _ in operations()}
     command = {"bulk": "TaskBulk", "pause": "Pausing", "cancel": "Cancelling", "backfill": "Backfilling"}
+    command["rollback"] = "RollingBack"
     for request in requests:
         if "body" in request:
             shape = command.get(request["url"]["path"][-1], "TaskDefinition")

@@ -73,7 +73,8 @@ async def test_an_instant_is_explained_in_words_and_as_data(service: HttpService
             "stream": task["id"],
             "version": 1,
             "at": task["created_at"],
-            "actor": "api",
+            "actor": "anonymous",
+            "reason": None,
         }
     ]
 

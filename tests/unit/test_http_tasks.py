@@ -240,4 +240,4 @@ async def test_events_carry_the_id_of_the_request(service: HttpService) -> None:
     await service.client.post("/api/v1/tasks", json=task_json(), headers={"X-Request-ID": "trace-7"})
     [event] = service.log.recorded
     assert event.meta.correlation_id == "trace-7"
-    assert event.meta.actor == "api"
+    assert event.meta.actor == "anonymous"

@@ -14,6 +14,7 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from application.ports import Meta
 from domain import facts
@@ -150,7 +151,12 @@ NEXT = {"next_run_at": st.none() | INSTANTS, "next_fire_at": st.none() | INSTANT
 LEASES = {"node": TEXT, "lease_until": INSTANTS}
 FIELDS: dict[type[Fact], dict[str, st.SearchStrategy[Any]]] = {
     TaskCreated: {"namespace": TEXT, "definition": DEFINITIONS, "next_run_at": INSTANTS},
-    TaskUpdated: {"definition": DEFINITIONS, "next_run_at": st.none() | INSTANTS, "runs": NUMBERS},
+    TaskUpdated: {
+        "definition": DEFINITIONS,
+        "next_run_at": st.none() | INSTANTS,
+        "runs": NUMBERS,
+        "rolled_back_to": st.just(UNSET) | NUMBERS,
+    },
     TaskPaused: {"note": st.none() | TEXT},
     TaskResumed: {},
     TaskCancelled: {"reason": st.none() | TEXT},
@@ -206,7 +212,14 @@ FIELDS: dict[type[Fact], dict[str, st.SearchStrategy[Any]]] = {
 FACTS = st.one_of(*(st.builds(fact_type, at=INSTANTS, **fields) for fact_type, fields in FIELDS.items())).map(
     lambda fact: cast("AnyFact", fact)
 )
-METAS = st.builds(Meta, actor=TEXT, correlation_id=TEXT, command_id=st.uuids())
+METAS = st.builds(
+    Meta,
+    actor=TEXT,
+    correlation_id=TEXT,
+    command_id=st.uuids(),
+    address=st.none() | TEXT,
+    reason=st.none() | TEXT,
+)
 
 
 def test_every_fact_has_a_strategy_here_that_names_all_its_fields() -> None:

@@ -1,0 +1,39 @@
+"""Making an old definition the present one: a change like any other, judged by the rules of today."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from domain import task as tasks
+from domain.admission import admit
+from domain.errors import Inadmissible, RevisionInadmissible, RevisionIsCurrent, TaskAlreadyOver
+from domain.task import Over
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from domain.definition import Definition
+    from domain.facts import TaskUpdated
+    from domain.task import Task
+
+
+def roll_back(
+    task: Task, number: int, earlier: Definition, now: datetime, expected_version: int | None
+) -> TaskUpdated:
+    """Replace the definition by that of the revision `number`. An unchanged trigger keeps its place.
+
+    Raises `TaskAlreadyOver`, `VersionMismatch`, `RevisionIsCurrent` and `RevisionInadmissible`.
+    """
+    tasks.check_version(task, expected_version)
+    if isinstance(task, Over):
+        raise TaskAlreadyOver(task.id, task.status)
+    try:
+        admitted = admit(earlier, now, current=task.definition.trigger)
+    except Inadmissible as error:
+        raise RevisionInadmissible(task.id, number, error.errors) from None
+    fact = tasks.update(task, admitted, now, expected_version)
+    if fact is None:
+        raise RevisionIsCurrent(task.id, number)
+    return replace(fact, rolled_back_to=number)

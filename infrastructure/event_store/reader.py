@@ -1,0 +1,161 @@
+"""Reading the log page by page, at a cost that does not depend on how long it is or how rare a match."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import asdict
+
+from application.events import EventFilter, EventPage, LoggedEvent, Origin
+from application.ports import LogUnavailable
+from infrastructure.event_store.log import HEAD, READ_SECONDS
+from infrastructure.event_store.logged import (
+    BEGINNING_BYTES,
+    beginning_of_actor,
+    logged,
+    member,
+    names_task,
+    origin,
+)
+from infrastructure.event_store.outage import AWAY, first_line
+from infrastructure.event_store.statements import statement
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from psycopg import AsyncCursor
+    from psycopg_pool import AsyncConnectionPool
+
+LOOKED_AT = 10_000
+"""Events that one page looks at, at most, whatever it finds."""
+
+CLOCK_TURNS = timedelta(minutes=1)
+"""How far the database's clock may have been set back without hiding an event from a search by time."""
+
+LAST_POSITION = 2**63 - 1
+_ALL = EventFilter()
+
+
+class PostgresEventReader:
+    """Pages of one database's log. Every method raises `LogUnavailable` when it cannot be reached.
+
+    Positions are committed in order, so whoever goes on from `next_after` misses nothing.
+    """
+
+    def __init__(self, pool: AsyncConnectionPool, looked_at: int = LOOKED_AT) -> None:
+        self._pool = pool
+        self._looked_at = looked_at
+
+    async def head(self) -> int:
+        """The position of the newest event; 0 when there is none."""
+        async with self._reading() as cursor:
+            await cursor.execute(HEAD)
+            return int((await _row(cursor))[0])
+
+    async def page(
+        self, wanted: EventFilter, after: int, limit: int, until: int = LAST_POSITION
+    ) -> EventPage:
+        """Up to `limit` events that match, after a position and up to `until`, in order.
+
+        A page that is not full, or empty, is no end: `more` tells.
+        """
+        async with self._reading() as cursor:
+            after, until = await self._within(cursor, wanted, after, until)
+            most = limit if wanted == _ALL else self._looked_at
+            await cursor.execute(statement("looked_at"), {"after": after, "until": until, "most": most})
+            looked_to, more = await _row(cursor)
+            if looked_to is None:
+                return EventPage(items=[], next_after=after, more=False)
+            within = {"after": after, "looked_to": looked_to, "limit": limit}
+            # Planned with the values at hand: a plan for any values could not tell which filters are set.
+            await cursor.execute(statement("matching_events"), _parameters(wanted) | within, prepare=False)
+            found = _events(await cursor.fetchall())
+        if len(found) == limit and found[-1].position < looked_to:
+            looked_to, more = found[-1].position, True
+        return EventPage(
+            items=[event for event in found if _matches(event, wanted)], next_after=looked_to, more=more
+        )
+
+    async def of_stream(self, stream: UUID, after: int, limit: int) -> EventPage:
+        """Up to `limit` events of a stream after a version, in order; `next_after` is a version, too."""
+        asked = {"stream": stream, "after": after, "limit": limit + 1, "beginning": BEGINNING_BYTES}
+        async with self._reading() as cursor:
+            await cursor.execute(statement("stream_events"), asked)
+            found = _events(await cursor.fetchall())
+        items = found[:limit]
+        return EventPage(
+            items=items, next_after=items[-1].version if items else after, more=len(found) > limit
+        )
+
+    async def origin(self, stream: UUID) -> Origin | None:
+        """What a stream is about; None: there is no such stream."""
+        async with self._reading() as cursor:
+            row = await _origin(cursor, stream)
+        return None if row is None else origin(*row[1:])
+
+    async def _within(
+        self, cursor: AsyncCursor, wanted: EventFilter, after: int, until: int
+    ) -> tuple[int, int]:
+        """The positions between which there may be events of the task and the time that are asked for."""
+        if wanted.task_id is not None and (first := await _origin(cursor, wanted.task_id)):
+            after = max(after, first[0] - 1)
+        if wanted.recorded_from is not None:
+            after = max(after, await _before(cursor, wanted.recorded_from, -CLOCK_TURNS))
+        if wanted.recorded_to is not None:
+            until = min(until, await _before(cursor, wanted.recorded_to, CLOCK_TURNS))
+        return after, until
+
+    @contextlib.asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncCursor]:
+        try:
+            async with (
+                asyncio.timeout(READ_SECONDS),
+                self._pool.connection() as connection,
+                connection.cursor(binary=True) as cursor,
+            ):
+                yield cursor
+        except AWAY as error:
+            raise LogUnavailable(first_line(error)) from error
+
+
+async def _before(cursor: AsyncCursor, instant: datetime, margin: timedelta) -> int:
+    with contextlib.suppress(OverflowError):  # nothing was recorded at the first or the last instant there is
+        instant += margin
+    await cursor.execute(statement("position_before"), {"instant": instant})
+    return int((await _row(cursor))[0])
+
+
+async def _origin(cursor: AsyncCursor, stream: UUID) -> tuple[Any, ...] | None:
+    await cursor.execute(statement("stream_origin"), {"stream": stream, "beginning": BEGINNING_BYTES})
+    return await cursor.fetchone()
+
+
+async def _row(cursor: AsyncCursor) -> tuple[Any, ...]:
+    row = await cursor.fetchone()
+    assert row is not None, "it has one row"
+    return row
+
+
+def _parameters(wanted: EventFilter) -> dict[str, Any]:
+    return asdict(wanted) | {
+        "beginning": BEGINNING_BYTES,
+        "actor": None if wanted.actor is None else beginning_of_actor(wanted.actor),
+        "namespace": None if wanted.namespace is None else member("namespace", wanted.namespace),
+        "task_named": None if wanted.task_id is None else member("task_id", str(wanted.task_id)),
+    }
+
+
+def _events(rows: Sequence[tuple[Any, ...]]) -> list[LoggedEvent]:
+    return [logged((*row[:4], bytes(row[4]), row[5]), row[6]) for row in rows]
+
+
+def _matches(event: LoggedEvent, wanted: EventFilter) -> bool:
+    """What the first bytes alone cannot tell for sure."""
+    if wanted.namespace is not None and event.namespace != wanted.namespace:
+        return False
+    return wanted.task_id is None or names_task(event, wanted.task_id)
