@@ -46,11 +46,12 @@ async def read_entries(connection: AsyncConnection, position: int, limit: int) -
         await cursor.execute(statement("read_events"), {"position": position, "limit": limit})
         rows = await cursor.fetchall()
     return [
-        Entry(place, stream, version, _decoded(topic, state)) for place, stream, version, topic, state in rows
+        Entry(place, stream, version, decoded(topic, state)) for place, stream, version, topic, state in rows
     ]
 
 
-def _decoded(topic: str, state: bytes) -> AnyFact | Undecodable:
+def decoded(topic: str, state: bytes) -> AnyFact | Undecodable:
+    """The fact that is stored under a topic."""
     try:
         return _decoders[topic].decode(state).fact
     except KeyError:

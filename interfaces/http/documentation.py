@@ -70,6 +70,11 @@ ETAG = _documented_header("ETag", '"1"', "The task's version, quoted: what `If-M
 EVENT_POSITION = _documented_header(
     "X-Event-Position", "42", "Where the log holds the change: what `min_position` takes."
 )
+REFLECTED_POSITION = _documented_header(
+    "X-Event-Position",
+    "42",
+    "With `as_of` or `as_of_position`: the position of the log that the answer reflects.",
+)
 PREFERENCE_APPLIED = _documented_header(
     "Preference-Applied", "respond-async", "Set when the answer did not wait for the lists."
 )

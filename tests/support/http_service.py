@@ -28,6 +28,7 @@ from interfaces.http.nodes import Node
 from projections.reader import BadCursor
 from projections.views import Figures, Listing, ResultView, TaskView
 from tests.support.log import MemoryLog
+from tests.support.past import MemoryPast
 from tests.support.views import task_view
 
 if TYPE_CHECKING:
@@ -265,6 +266,7 @@ async def http_service(**options: Any) -> AsyncIterator[HttpService]:
         queries=queries,
         explainer=explainer,
         occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
+        past=MemoryPast(log),
         visibility=visibility,
         health=health,
         nodes=nodes,
