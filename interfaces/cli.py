@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from interfaces.roles import run, run_role
 from interfaces.serve import serve
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from uuid import UUID
 
     from interfaces.bootstrap import Settings
@@ -83,6 +85,24 @@ def rebuild_command(projections: tuple[str, ...]) -> None:
     with bootstrap.database(_settings("rebuild")) as settings:
         bootstrap.prepare_database(settings)
         click.echo(run(bootstrap.rebuild(settings, projections)))
+
+
+@cli.command("check")
+@click.argument("projections", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a line: each difference, then the sum.")
+def check_command(projections: tuple[str, ...], *, as_json: bool) -> None:
+    """Compare read models with the log, beside the running service; all of them by default.
+
+    Ends with 0 when nothing differs, with 1 when something does, and with 2 when that cannot be told.
+    """
+    from interfaces import checked_text  # noqa: PLC0415 - only this command pays for it
+
+    report = checked_text.report(as_json=as_json)
+    with _failing_with(2), bootstrap.database(_settings("check")) as settings:
+        bootstrap.prepare_database(settings)
+        checked = run(bootstrap.check(settings, projections, report))
+    report.ended(checked)
+    sys.exit(1 if checked.differences or checked.refused else 0)
 
 
 @cli.command("replay")
@@ -157,6 +177,22 @@ def openapi_command(folder: Path | None) -> None:
         ) from None
     for path in written:
         click.echo(path)
+
+
+@contextlib.contextmanager
+def _failing_with(code: int) -> Iterator[None]:
+    """End with this code on any error: another one means something else to who asked."""
+    try:
+        yield
+    except bootstrap.USER_ERRORS as error:
+        click.echo(str(error), err=True)
+    except Exception:
+        log.exception("the command ended with an error")
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    else:
+        return
+    sys.exit(code)
 
 
 def _settings(role: str, *, logs: bool = True, warn: bool = True) -> Settings:

@@ -18,5 +18,6 @@ BEGIN
 END
 $$;
 DROP SCHEMA IF EXISTS rebuilding CASCADE;
+DROP SCHEMA IF EXISTS checking CASCADE;
 DROP TABLE parked_events;
 DROP TABLE projection_checkpoints;

@@ -13,7 +13,7 @@ from projections.statistics import BEYOND, DURATION, LATENESS, SUM, Histogram
 from projections.views import Figures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from psycopg import AsyncConnection
 
@@ -22,7 +22,7 @@ _OUTCOMES = ("succeeded", "failed", "skipped", "cancelled")
 _ATTEMPTS = ("succeeded", "failed", "lost")
 _TASKS = ("scheduled", "paused", "completed", "failed", "cancelled")
 
-type Totals = dict[tuple[str, str], int]
+type Totals = Mapping[tuple[str, str], int]
 
 
 class StoredFigures(Struct, frozen=True, kw_only=True):
@@ -65,8 +65,22 @@ async def figures(connection: AsyncConnection, now: datetime) -> Figures:
     """Read the specification's metrics."""
     totals = await _totals(connection)
     tasks = dict(await _rows(connection, "tasks_by_status"))
-    since = now.replace(second=0, microsecond=0) - timedelta(minutes=_WINDOW_MINUTES - 1)
-    [(recent, first)] = await _rows(connection, "finished_since", {"since": since})
+    [(recent, first)] = await _rows(connection, "finished_since", {"since": _window_start(now)})
+    return _figures(totals, tasks.get("scheduled", 0), recent, first, now)
+
+
+def figures_of(totals: Totals, minutes: Mapping[datetime, int], active: int, now: datetime) -> Figures:
+    """The same from counts at hand: of the `statistics`, by the minute, and of scheduled tasks."""
+    since = _window_start(now)
+    recent = sum(finished for minute, finished in minutes.items() if minute >= since)
+    return _figures(totals, active, recent, min(minutes, default=None), now)
+
+
+def _window_start(now: datetime) -> datetime:
+    return now.replace(second=0, microsecond=0) - timedelta(minutes=_WINDOW_MINUTES - 1)
+
+
+def _figures(totals: Totals, active: int, recent: int, first: datetime | None, now: datetime) -> Figures:
     succeeded, failed = totals.get(("executions", "succeeded"), 0), totals.get(("executions", "failed"), 0)
     finished = succeeded + failed
     measured = _cumulative(DURATION, totals)[-1][1]
@@ -76,8 +90,8 @@ async def figures(connection: AsyncConnection, now: datetime) -> Figures:
         failed_tasks=failed,
         success_rate_percent=round(100 * succeeded / finished, 2) if finished else 0.0,
         average_execution_ms=round(1_000 * _seconds(DURATION, totals) / measured, 2) if measured else 0.0,
-        tasks_per_minute=round(recent / _elapsed_minutes(max(since, first or now), now), 2),
-        active_tasks=tasks.get("scheduled", 0),
+        tasks_per_minute=round(recent / _elapsed_minutes(max(_window_start(now), first or now), now), 2),
+        active_tasks=active,
     )
 
 

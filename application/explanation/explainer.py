@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from application.explanation.claims import Streams
     from application.explanation.history import History
     from application.explanation.silence import Silence
-    from application.ports import Clock, Recorded
+    from application.ports import Now, Recorded
 
 
 _STEP = timedelta(milliseconds=1)
@@ -31,7 +31,7 @@ _STEP = timedelta(milliseconds=1)
 class Explainer:
     """Explains instants and executions. Every method raises `LogUnavailable`."""
 
-    def __init__(self, log: Streams, clock: Clock) -> None:
+    def __init__(self, log: Streams, clock: Now) -> None:
         self._log = log
         self._clock = clock
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from application.explanation.explainer import Explainer
     from application.explanation.history import History
-    from application.ports import Clock
+    from application.ports import Now
 
 LONGEST_WINDOW = timedelta(days=366)
 _STEP = timedelta(milliseconds=1)
@@ -62,7 +62,7 @@ class Window(Struct, frozen=True, kw_only=True):
 class Occurrences:
     """Puts schedule and ledger side by side; what the ledger does not know yet is asked of the log."""
 
-    def __init__(self, explainer: Explainer, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, explainer: Explainer, ledger: Ledger, clock: Now) -> None:
         self._explainer = explainer
         self._ledger = ledger
         self._clock = clock

@@ -1,5 +1,15 @@
-"""Keeps the read models up to date with the log: batches, parked events, rebuilds."""
+"""Keeps the read models up to date with the log: batches, parked events, rebuilds, checks."""
 
+from infrastructure.projector.checking import (
+    Checked,
+    CheckObserver,
+    CheckRunning,
+    NotCheckable,
+    ParkedMeanwhile,
+    check,
+)
+from infrastructure.projector.comparing import Difference
+from infrastructure.projector.parking import Parked
 from infrastructure.projector.ports import Projection, ProjectorObserver
 from infrastructure.projector.preparation import LaterRelease, Prepared, prepare
 from infrastructure.projector.rebuilding import RebuildRunning, Rebuilt, TablesInUse, rebuild
@@ -7,7 +17,14 @@ from infrastructure.projector.replay import Replayed, replay_parked
 from infrastructure.projector.runner import Projector, TablesMissing
 
 __all__ = [
+    "CheckObserver",
+    "CheckRunning",
+    "Checked",
+    "Difference",
     "LaterRelease",
+    "NotCheckable",
+    "Parked",
+    "ParkedMeanwhile",
     "Prepared",
     "Projection",
     "Projector",
@@ -17,6 +34,7 @@ __all__ = [
     "Replayed",
     "TablesInUse",
     "TablesMissing",
+    "check",
     "prepare",
     "rebuild",
     "replay_parked",

@@ -97,3 +97,10 @@ async def existing_relations(
     names = [name for projection in projections for name in relations(projection)]
     cursor = await connection.execute(statement("existing_tables"), {"names": names})
     return {name: "view" if kind == "v" else "table" for name, kind in await cursor.fetchall()}
+
+
+async def live_schema(connection: AsyncConnection) -> str:
+    """The schema in which the read models live."""
+    cursor = await connection.execute(statement("live_schema"))
+    [(name,)] = await cursor.fetchall()
+    return str(name)

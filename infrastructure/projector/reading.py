@@ -62,13 +62,14 @@ async def read_entries(
         await cursor.execute(statement("read_events"), bounds)
         rows = await cursor.fetchall()
     entries = [
-        Entry(place, stream, version, _decoded(topic, state)) for place, stream, version, topic, state in rows
+        Entry(place, stream, version, decoded(topic, state)) for place, stream, version, topic, state in rows
     ]
     full = len(rows) == limit or sum([len(state) for *_, state in rows]) >= most_bytes
     return Reading(entries, full)
 
 
-def _decoded(topic: str, state: bytes) -> AnyFact | Undecodable:
+def decoded(topic: str, state: bytes) -> AnyFact | Undecodable:
+    """The fact that is stored under a topic."""
     try:
         return _decoders[topic].decode(state).fact
     except KeyError:

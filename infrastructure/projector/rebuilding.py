@@ -11,7 +11,7 @@ from psycopg import AsyncConnection, errors, sql
 from infrastructure.database import with_liveness
 from infrastructure.projector.batch import Batch, apply_batch
 from infrastructure.projector.checkpoints import lock_checkpoints, set_checkpoint
-from infrastructure.projector.preparation import existing_relations, relations
+from infrastructure.projector.preparation import existing_relations, live_schema, relations
 from infrastructure.projector.reading import read_entries
 from infrastructure.projector.statements import statement
 
@@ -63,13 +63,8 @@ async def rebuild(dsn: str, projections: Sequence[Projection], *, patience_secon
         cursor = await connection.execute(statement("take_rebuild"))
         if await cursor.fetchone() != (True,):
             raise RebuildRunning
-        return await _Rebuild(connection, projections, await _live_schema(connection)).run(patience_seconds)
-
-
-async def _live_schema(connection: AsyncConnection) -> sql.Identifier:
-    cursor = await connection.execute(statement("live_schema"))
-    [(name,)] = await cursor.fetchall()
-    return sql.Identifier(name)
+        live = sql.Identifier(await live_schema(connection))
+        return await _Rebuild(connection, projections, live).run(patience_seconds)
 
 
 class _Rebuild:

@@ -2,14 +2,25 @@
 
 from domain.errors import ExecutionNotFound, TaskNotFound
 from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
 from infrastructure.metrics import forget_process
 from infrastructure.migrator import events_stored, migrate_down, services_connected
-from infrastructure.projector import RebuildRunning, TablesInUse
+from infrastructure.projector import (
+    Checked,
+    CheckRunning,
+    Difference,
+    NotCheckable,
+    Parked,
+    ParkedMeanwhile,
+    RebuildRunning,
+    TablesInUse,
+)
 from infrastructure.settings import Settings, WrongSetting, in_force, load
 from interfaces.bootstrap.database import database, embedded, prepare_database
 from interfaces.bootstrap.jobs import (
     PortUnknown,
+    check,
     explain_execution,
     explain_task,
     rebuild,
@@ -34,16 +45,24 @@ USER_ERRORS = (
     UnknownProjection,
     RebuildRunning,
     TablesInUse,
+    CheckRunning,
+    NotCheckable,
+    ParkedMeanwhile,
+    LogRewound,
 )
 
 __all__ = [
     "USER_ERRORS",
+    "Checked",
+    "Difference",
     "EmbeddedPostgres",
     "EmbeddedPostgresError",
+    "Parked",
     "Settings",
     "WrongSetting",
     "api",
     "background",
+    "check",
     "configure",
     "database",
     "embedded",

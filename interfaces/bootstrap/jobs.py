@@ -15,6 +15,7 @@ from domain.definition import DEFAULT_NAMESPACE
 from infrastructure.clock import SystemClock
 from infrastructure.database import pool, with_liveness
 from infrastructure.event_store import Appender, PostgresEventLog
+from infrastructure.projector import check as check_tables
 from infrastructure.projector import rebuild as rebuild_tables
 from infrastructure.projector import replay_parked
 from interfaces.http.bodies import CronTrigger, HttpAction, OneOffTrigger, TaskDefinition
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from application.explanation.account import Explanation
+    from infrastructure.projector import Checked, CheckObserver
     from infrastructure.settings import Settings
 
 
@@ -38,6 +40,14 @@ async def rebuild(settings: Settings, names: Iterable[str]) -> str:
     done = await rebuild_tables(with_liveness(settings.direct_dsn()), projections)
     parked = f"; {done.parked} events could not be applied and are parked" if done.parked else ""
     return f"rebuilt {', '.join(one.name for one in projections)} up to event {done.position}{parked}"
+
+
+async def check(settings: Settings, names: Iterable[str], observer: CheckObserver) -> Checked:
+    """Compare read models (all for no names) with the log folded afresh; the observer hears what differs.
+
+    Raises `UnknownProjection`, `CheckRunning`, `NotCheckable`, `ParkedMeanwhile` and `LogRewound`.
+    """
+    return await check_tables(with_liveness(settings.direct_dsn()), named(names), observer)
 
 
 async def replay(settings: Settings, name: str) -> str:

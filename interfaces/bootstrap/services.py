@@ -43,6 +43,7 @@ from interfaces.bootstrap.due_tasks import DueTasksOfReadModels
 from interfaces.bootstrap.health_checks import HealthChecks
 from interfaces.bootstrap.ledger import LedgerOfReadModels
 from interfaces.bootstrap.pages import StoredExposition, ops_app, options
+from interfaces.bootstrap.past import PastOfLog
 from interfaces.bootstrap.shown_nodes import ShownNodes
 from interfaces.http.app import create_app
 from interfaces.http.dependencies import Dependencies
@@ -74,7 +75,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
     ):
         queries = ReadModels(connections)
         log = PostgresEventLog(connections, appender)
-        explainer = Explainer(log, clock)
+        explainer, ledger = Explainer(log, clock), LedgerOfReadModels(queries)
         visibility = Visibility(with_liveness(settings.direct_dsn()), queries.checkpoint)
         async with background(visibility.run()):
             app = create_app(
@@ -84,9 +85,10 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     executions=ExecutionCommands(log, clock, uuid7),
                     queries=queries,
                     explainer=explainer,
-                    occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
+                    occurrences=Occurrences(explainer, ledger, clock),
                     revisions=Revisions(log),
                     events=PostgresEventReader(connections),
+                    past=PastOfLog(connections, log, ledger),
                     visibility=visibility,
                     health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),
                     exposition=StoredExposition(instruments, queries, connections),

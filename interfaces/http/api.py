@@ -11,14 +11,16 @@ import psycopg
 import structlog
 from litestar import Request, Response
 
+from application.past.moment import Moment, NotYet
 from application.ports import LogUnavailable
 from application.tasks import Accepted
 from application.tasks import Request as CommandRequest
 from interfaces.http.answers import Result, Task
+from interfaces.http.as_of import AsOf
 from interfaces.http.dependencies import Dependencies, HttpOptions
 from interfaces.http.execution_answers import result_of
 from interfaces.http.parameters import NAMESPACE, change_reason, prefers_async
-from interfaces.http.refusals import NotYetVisible
+from interfaces.http.refusals import InvalidParameters, NotYetVisible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +46,22 @@ class Api:
         """Return once the read models have passed what was asked for. Raises `NotYetVisible`."""
         if position is not None and not await self._visible(position):
             raise NotYetVisible(position)
+
+    async def moment(self, past: AsOf) -> Moment | None:
+        """The moment of the past that is asked for; None: the present. Raises `InvalidParameters`."""
+        asked = past.moment()
+        try:
+            match asked:
+                case None:
+                    return None
+                case int():
+                    return await self.parts.past.after(asked)
+                case _:
+                    return await self.parts.past.at(asked)
+        except NotYet as error:
+            name = "as_of_position" if isinstance(asked, int) else "as_of"
+            advice = f"It lies in the future, for {error}: give an earlier one."
+            raise InvalidParameters([(name, advice)]) from error
 
     async def created(self, accepted: Accepted, prefer: str | None) -> Response[Task]:
         """Answer a creation with the task as it was accepted; a repeated one with the task as it is now."""

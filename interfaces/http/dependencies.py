@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from application.executions import AcceptedExecution, Backfilled
     from application.explanation.account import Explanation
     from application.explanation.occurrences import Window
+    from application.past.moment import Moment
     from application.revisions import Compared, Revision
     from application.tasks import Accepted, Request
     from application.wishes import Wish
@@ -165,6 +166,42 @@ class Revisions(Protocol):
         ...
 
 
+class Past(Protocol):
+    """What `Queries` and `Occurrences` answered at an earlier moment, told by the log.
+
+    Raises `application.ports.LogUnavailable`, and `psycopg.OperationalError` when the database is away.
+    """
+
+    async def at(self, instant: datetime, /) -> Moment:
+        """The moment of an instant. Raises `application.past.moment.NotYet`."""
+        ...
+
+    async def after(self, position: int, /) -> Moment:
+        """The moment right after an event. Raises `application.past.moment.NotYet`."""
+        ...
+
+    async def task(self, namespace: str, task_id: UUID, moment: Moment, /) -> TaskView | None:
+        """A task; None: there was none yet."""
+        ...
+
+    async def tasks(self, query: TaskQuery, paging: Paging, moment: Moment, /) -> Listing[TaskView]:
+        """One page of tasks, not by `next_run`.
+
+        Raises `projections.reader.BadCursor` and `application.past.moment.TooMuchHistory`.
+        """
+        ...
+
+    async def figures(self, moment: Moment, /) -> Figures:
+        """The specification's metrics. Raises `application.past.moment.TooMuchHistory`."""
+        ...
+
+    async def window(
+        self, namespace: str, task_id: UUID, start: datetime, end: datetime, limit: int, moment: Moment, /
+    ) -> Window:
+        """Up to `limit` instants from `start` and before `end`. Raises `domain.errors.TaskNotFound`."""
+        ...
+
+
 class Visibility(Protocol):
     """How far the read models have come."""
 
@@ -217,6 +254,7 @@ class Dependencies:
     occurrences: Occurrences
     events: Events
     revisions: Revisions
+    past: Past
     visibility: Visibility
     nodes: Nodes
     health: Health

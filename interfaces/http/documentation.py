@@ -80,6 +80,11 @@ READ_TO = _documented_header(
     "42",
     "Of lines: the position up to which they were read, where the next read goes on.",
 )
+REFLECTED_POSITION = _documented_header(
+    "X-Event-Position",
+    "42",
+    "With `as_of` or `as_of_position`: the position of the log that the answer reflects.",
+)
 PREFERENCE_APPLIED = _documented_header(
     "Preference-Applied", "respond-async", "Set when the answer did not wait for the lists."
 )

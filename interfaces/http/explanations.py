@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
-from litestar import Controller, get
+from litestar import Controller, Response, get
 from litestar.di import Provide
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Struct
@@ -16,6 +16,7 @@ from application.explanation.occurrences import LONGEST_WINDOW
 from domain.wording import shown
 from interfaces.http import documentation as doc
 from interfaces.http.api import Api
+from interfaces.http.as_of import AsOf, reflecting
 from interfaces.http.explained import Explanation, OccurrenceWindow
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import INSTANT, NAMESPACE, Freshness, TaskId, instant
@@ -100,6 +101,7 @@ class ExplanationController(Controller):
         operation_id="listOccurrences",
         summary="List a task's occurrences",
         dependencies={"selection": Provide(WindowSelection, sync_to_thread=False)},
+        response_headers=[doc.REFLECTED_POSITION],
         response_description="The nominal instants of the window, in order.",
         responses=doc.problems(TASK_NOT_FOUND, *doc.READING),
     )
@@ -109,12 +111,18 @@ class ExplanationController(Controller):
         task_id: TaskId,
         selection: Injected[WindowSelection],
         freshness: Injected[Freshness],
-    ) -> OccurrenceWindow:
+        past: Injected[AsOf],
+    ) -> Response[OccurrenceWindow]:
         """Past and future instants of the task's schedules, each with its outcome."""
-        start, end = selection.window(datetime.now(UTC))
+        moment = await api.moment(past)
+        start, end = selection.window(datetime.now(UTC) if moment is None else moment.at)
         await api.reach(freshness.min_position)
-        found = await api.parts.occurrences.window(NAMESPACE, task_id, start, end, selection.limit)
-        return OccurrenceWindow.of(found)
+        asked = (NAMESPACE, task_id, start, end, selection.limit)
+        if moment is None:
+            found = await api.parts.occurrences.window(*asked)
+        else:
+            found = await api.parts.past.window(*asked, moment)
+        return Response(OccurrenceWindow.of(found), headers=reflecting(moment))
 
     @get(
         "/tasks/{id:str}/explain",

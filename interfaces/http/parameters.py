@@ -200,6 +200,12 @@ class TaskSelection(Selection, frozen=True, kw_only=True):
             created_to=instant("created_to", self.created_to),
         )
 
+    def check_past(self) -> None:
+        """Raises `InvalidParameters` for what only lists of the present can be sorted by."""
+        if self.sort in {"next_run", "-next_run"}:
+            advice = "Lists of the past cannot be sorted by next_run: sort by created_at, updated_at or name."
+            raise InvalidParameters([("sort", advice)])
+
 
 class ResultSelection(Selection, frozen=True, kw_only=True):
     """Which results, in what order."""

@@ -10,6 +10,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from msgspec import UNSET, UnsetType
 
+from application.past.moment import TooMuchHistory
 from domain.errors import Inadmissible, Refused
 from domain.wording import shown
 from interfaces.http.api import correlation_id
@@ -43,7 +44,7 @@ _log = structlog.get_logger(__name__)
 # The sentences of these are meant for the one who asked.
 _OUTSPOKEN = (
     *(Refused, MalformedBody, TooManyTasks, UnsupportedMediaType),
-    *(InvalidParameters, ResultNotFound, NotYetVisible),
+    *(InvalidParameters, ResultNotFound, NotYetVisible, TooMuchHistory),
 )
 
 

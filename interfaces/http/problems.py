@@ -12,6 +12,7 @@ from litestar.exceptions import (
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from msgspec import Struct
 
+from application.past.moment import TooMuchHistory
 from application.ports import LogUnavailable
 from domain.errors import (
     ExecutionAlreadyOver,
@@ -163,6 +164,12 @@ INVALID_BODY = ProblemType(
     "The body breaks a rule",
     "Change what `errors` names: `pointer` is a JSON pointer (RFC 6901) into the body that was sent.",
 )
+TOO_MUCH_HISTORY = ProblemType(
+    422,
+    "too-much-history",
+    "Too much would have to be folded",
+    "Ask for less: a shorter period of creation, an earlier instant, or a single task.",
+)
 IDEMPOTENCY_KEY_REUSED = ProblemType(
     422,
     "idempotency-key-reused",
@@ -216,6 +223,7 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     BadCursor: INVALID_PARAMETER,
     ResultNotFound: RESULT_NOT_FOUND,
     NotYetVisible: NOT_YET_VISIBLE,
+    TooMuchHistory: TOO_MUCH_HISTORY,
     ValidationException: INVALID_PARAMETER,
     RequestEntityTooLarge: BODY_TOO_LARGE,
     MethodNotAllowedException: METHOD_NOT_ALLOWED,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from litestar import Router
 from litestar.di import Provide
 
+from interfaces.http.as_of import AsOf
 from interfaces.http.bulk import create_tasks
 from interfaces.http.events import EventController
 from interfaces.http.executions import ExecutionController
@@ -44,6 +45,9 @@ def documented_routes() -> Sequence[ControllerRouterHandler]:
             api_metrics,
             api_health,
         ],
-        dependencies={"freshness": Provide(Freshness, sync_to_thread=False)},
+        dependencies={
+            "freshness": Provide(Freshness, sync_to_thread=False),
+            "past": Provide(AsOf, sync_to_thread=False),
+        },
     )
     return [api, root_metrics, root_health, liveness]

@@ -10,11 +10,12 @@ from litestar import MediaType, Request, Response, get
 from interfaces.http import documentation as doc
 from interfaces.http.answers import Metrics
 from interfaces.http.api import Api
+from interfaces.http.as_of import AsOf, reflecting
 from interfaces.http.dependencies import Exposition, Health
 from interfaces.http.health import Alive, HealthReport
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import Freshness
-from interfaces.http.problems import DATABASE_UNAVAILABLE, READ_MODELS_MISSING
+from interfaces.http.problems import DATABASE_UNAVAILABLE, READ_MODELS_MISSING, TOO_MUCH_HISTORY
 
 
 async def _health(health: Injected[Health]) -> Response[HealthReport]:
@@ -23,10 +24,17 @@ async def _health(health: Injected[Health]) -> Response[HealthReport]:
     return Response(report, status_code=200 if report.status == "healthy" else 503)
 
 
-async def _figures(api: Injected[Api], freshness: Injected[Freshness]) -> Metrics:
+async def _figures(
+    api: Injected[Api], freshness: Injected[Freshness], past: Injected[AsOf]
+) -> Response[Metrics]:
     """Counted over what is stored, so they survive a restart and are the same at every process."""
+    moment = await api.moment(past)
     await api.reach(freshness.min_position)
-    return Metrics.of_figures(await api.parts.queries.figures(datetime.now(UTC)))
+    if moment is None:
+        figures = await api.parts.queries.figures(datetime.now(UTC))
+    else:
+        figures = await api.parts.past.figures(moment)
+    return Response(Metrics.of_figures(figures), headers=reflecting(moment))
 
 
 def _health_at(path: str, operation_id: str) -> Any:
@@ -63,8 +71,9 @@ api_metrics = get(
     "/metrics",
     operation_id="getApiMetrics",
     summary="Metrics as JSON",
+    response_headers=[doc.REFLECTED_POSITION],
     response_description="The figures.",
-    responses=doc.problems(*doc.READING),
+    responses=doc.problems(TOO_MUCH_HISTORY, *doc.READING),
     tags=["service"],
 )(_figures)
 

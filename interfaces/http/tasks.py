@@ -12,6 +12,7 @@ from domain.errors import TaskNotFound
 from interfaces.http import documentation as doc
 from interfaces.http.answers import ResultPage, Task, TaskPage
 from interfaces.http.api import Api, command_request
+from interfaces.http.as_of import AsOf, reflecting
 from interfaces.http.bodies import TaskDefinition
 from interfaces.http.injection import Injected
 from interfaces.http.json_body import TaskBody, digest
@@ -21,7 +22,6 @@ from interfaces.http.parameters import (
     ChangeReason,
     CreationKey,
     Freshness,
-    MinPosition,
     Prefer,
     ResultSelection,
     TaskId,
@@ -36,6 +36,7 @@ from interfaces.http.problems import (
     MALFORMED_JSON,
     TASK_ALREADY_OVER,
     TASK_NOT_FOUND,
+    TOO_MUCH_HISTORY,
     UNSUPPORTED_MEDIA_TYPE,
     VERSION_MISMATCH,
 )
@@ -81,37 +82,52 @@ class TaskController(Controller):
         operation_id="listTasks",
         summary="List tasks",
         dependencies={"selection": Provide(TaskSelection, sync_to_thread=False)},
+        response_headers=[doc.REFLECTED_POSITION],
         response_description="The tasks that match, page by page.",
-        responses=doc.problems(*doc.READING),
+        responses=doc.problems(TOO_MUCH_HISTORY, *doc.READING),
     )
     async def list_tasks(
         self,
         api: Injected[Api],
         selection: Injected[TaskSelection],
         freshness: Injected[Freshness],
-    ) -> TaskPage:
+        past: Injected[AsOf],
+    ) -> Response[TaskPage]:
         """Tasks by status, kind of trigger, name and age."""
-        query = selection.query()
+        query, moment = selection.query(), await api.moment(past)
         await api.reach(freshness.min_position)
-        return TaskPage.of_listing(await api.parts.queries.tasks(query, paging(selection)))
+        if moment is None:
+            listing = await api.parts.queries.tasks(query, paging(selection))
+        else:
+            selection.check_past()
+            listing = await api.parts.past.tasks(query, paging(selection), moment)
+        return Response(TaskPage.of_listing(listing), headers=reflecting(moment))
 
     @get(
         "/{id:str}",
         operation_id="getTask",
         summary="Read a task",
-        response_headers=[doc.ETAG],
-        response_description="The task as it stands.",
+        response_headers=[doc.ETAG, doc.REFLECTED_POSITION],
+        response_description="The task as it stands, or stood.",
         responses=doc.problems(TASK_NOT_FOUND, *doc.READING),
     )
     async def get_task(
-        self, api: Injected[Api], task_id: TaskId, min_position: MinPosition = None
+        self,
+        api: Injected[Api],
+        task_id: TaskId,
+        freshness: Injected[Freshness],
+        past: Injected[AsOf],
     ) -> Response[Task]:
         """One task; its ETag is what If-Match takes."""
-        await api.reach(min_position)
-        view = await api.parts.queries.task(NAMESPACE, task_id)
+        moment = await api.moment(past)
+        await api.reach(freshness.min_position)
+        if moment is None:
+            view = await api.parts.queries.task(NAMESPACE, task_id)
+        else:
+            view = await api.parts.past.task(NAMESPACE, task_id, moment)
         if view is None:
             raise TaskNotFound(task_id)
-        return Response(Task.of_view(view), headers={"ETag": f'"{view.version}"'})
+        return Response(Task.of_view(view), headers={"ETag": f'"{view.version}"', **reflecting(moment)})
 
     @put(
         "/{id:str}",

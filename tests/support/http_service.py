@@ -30,6 +30,7 @@ from projections.reader import BadCursor
 from projections.views import Figures, Listing, ResultView, TaskView
 from tests.support.event_reader import MemoryEventReader
 from tests.support.log import MemoryLog
+from tests.support.past import MemoryPast
 from tests.support.views import task_view
 
 if TYPE_CHECKING:
@@ -269,6 +270,7 @@ async def http_service(**options: Any) -> AsyncIterator[HttpService]:
         occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
         revisions=Revisions(log),
         events=MemoryEventReader(log),
+        past=MemoryPast(log),
         visibility=visibility,
         health=health,
         nodes=nodes,

@@ -106,7 +106,7 @@ class World:
         self.nodes = FakeNodes(self.database)
         self.readings: dict[UUID, datetime] = {}
         self.observed = Observations()
-        ids = count(1 << 64)
+        ids = count(1 << 100)
         self.commands = TaskCommands(self.log, self.clock, lambda: UUID(int=next(ids)))
         self.executions = ExecutionCommands(self.log, self.clock, lambda: UUID(int=next(ids)))
 

@@ -1,0 +1,96 @@
+"""Where a task stood: its stream tells of its schedule, those of its executions how far that was."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, get_args
+
+from domain.facts import PlacingFact
+from domain.identity import execution_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from application.explanation.claims import Streams
+    from application.explanation.history import History, Stint
+    from application.ports import Recorded
+
+_STEP = timedelta(milliseconds=1)
+_PLACING = get_args(PlacingFact.__value__)
+
+
+async def placing_events(log: Streams, history: History, at: datetime) -> Sequence[Recorded]:
+    """The events of executions that gave a task the place where it stands at the instant `at`.
+
+    None, when its own events did. Occurrences are claimed in their order, so the last one is closed in upon:
+    one or two reads where the schedulers kept up, some twenty where they did not. Raises `LogUnavailable`.
+    """
+    stint = history.stints[-1]
+    return () if stint.closed is not None else await _Claims(log, history.task.id, stint).last(at)
+
+
+class _Claims:
+    """The occurrences of a stint that have moved its task."""
+
+    def __init__(self, log: Streams, task_id: UUID, stint: Stint) -> None:
+        self._log = log
+        self._task_id = task_id
+        self._stint = stint
+        self._read: dict[datetime, Sequence[Recorded]] = {}
+
+    async def last(self, at: datetime) -> Sequence[Recorded]:
+        """Those of the last one: onwards from one near `at`, until nothing is recorded of an occurrence.
+
+        What users have had run out of turn is passed over, as schedulers do.
+        """
+        found: Sequence[Recorded] = ()
+        due_at: datetime | None = await self._near(at)
+        while due_at is not None and (events := await self._events(due_at)):
+            found = self._placing(events) or found
+            due_at = self._stint.first_from(due_at + _STEP)
+        return found
+
+    async def _near(self, at: datetime) -> datetime:
+        """An occurrence that was reached, the last one up to `at` if possible; the first when none was."""
+        low, high = self._stint.placed_at, at + _STEP
+        for _ in range(2):
+            newest = self._stint.last_before(high)
+            if newest is None or newest <= low:
+                return low
+            if await self._reached(newest):
+                return newest
+            high = newest
+        while high - low > _STEP:
+            middle = low + max((high - low) / 2, _STEP)
+            due_at = self._stint.first_from(middle)
+            if due_at is not None and due_at < high and await self._reached(due_at):
+                low = due_at
+            else:
+                high = middle
+        return low
+
+    async def _reached(self, due_at: datetime) -> bool:
+        """Whether the task has moved beyond an occurrence."""
+        instant: datetime | None = due_at
+        while instant is not None and (events := await self._events(instant)):
+            if self._placing(events):
+                return True
+            instant = self._stint.first_from(instant + _STEP)
+        return False
+
+    def _placing(self, events: Sequence[Recorded]) -> Sequence[Recorded]:
+        return [
+            event
+            for event in events
+            if event.position > self._stint.opened.position
+            and isinstance(event.fact, _PLACING)
+            and event.fact.occurrence.kind == "scheduled"
+        ]
+
+    async def _events(self, due_at: datetime) -> Sequence[Recorded]:
+        if due_at not in self._read:
+            run = execution_id(self._task_id, due_at, "scheduled")
+            self._read[due_at] = await self._log.read_stream(run)
+        return self._read[due_at]

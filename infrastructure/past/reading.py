@@ -1,0 +1,141 @@
+"""Reading the log as it was: which position an instant had, and what was recorded until then."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from application.past.moment import Moment, NotYet, TooMuchHistory
+from application.ports import LogUnavailable, Undecodable, Unreadable
+from domain.facts import ExecutionFailed, ExecutionSucceeded
+from domain.identity import milliseconds
+from infrastructure.event_store.log import READ_SECONDS
+from infrastructure.event_store.outage import AWAY, first_line
+from infrastructure.past.statements import statement
+from infrastructure.projector.reading import Entry, decoded
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from psycopg import AsyncConnection
+    from psycopg_pool import AsyncConnectionPool
+
+MOST_TASK_EVENTS = 100_000
+"""So many events of tasks are folded for one answer, at most."""
+MOST_EVENTS = 1_000_000
+"""So long a log is searched for outcomes for one answer, at most."""
+
+BATCH_EVENTS = 500  # decoded and folded in one go, between which requests are served
+# No append takes that long: what was recorded before is committed by now.
+SETTLED = timedelta(seconds=10)
+# A task's id tells its creator's clock, which need not be the database's.
+CLOCKS_APART = timedelta(days=1)
+_FIRST_TASK, _FIRST_EXECUTION = UUID(int=1 << 80), UUID(int=1 << 127)
+_OUTCOMES = [ExecutionSucceeded.topic, ExecutionFailed.topic]
+
+
+class PostgresPast:
+    """Moments of the log of one database. Every method raises `LogUnavailable`."""
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+
+    async def at(self, instant: datetime) -> Moment:
+        """The moment of an instant: after the last event recorded by then. Raises `NotYet`.
+
+        Positions are in the order of `recorded_at`, unless the database's clock was set back: then there may
+        be several such events, of which one is taken.
+        """
+        async with self._reading() as connection:
+            [(now,)] = await _rows(connection, "database_now", {})
+            if instant > now:
+                raise NotYet(f"it is {now.isoformat()} now, by the database's clock")
+            if now - instant < SETTLED:
+                await connection.execute(statement("await_appends"))
+            [(position,)] = await _rows(connection, "position_at", {"instant": instant})
+            return Moment(position, instant)
+
+    async def after(self, position: int) -> Moment:
+        """The moment at which a position was the last one. Raises `NotYet`."""
+        async with self._reading() as connection:
+            [(recorded_at, ends_at)] = await _rows(connection, "recorded_before", {"position": position})
+        if position > ends_at:
+            raise NotYet(f"the log ends at position {ends_at}")
+        return Moment(position, recorded_at)
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with asyncio.timeout(READ_SECONDS), self._pool.connection() as connection:
+                yield connection
+        except AWAY as error:
+            raise LogUnavailable(first_line(error)) from error
+
+
+async def task_entries(
+    connection: AsyncConnection,
+    moment: Moment,
+    created_from: datetime | None = None,
+    created_to: datetime | None = None,
+) -> AsyncIterator[Sequence[Entry]]:
+    """The streams of the tasks that there were, or of those created in a period, each in its order.
+
+    Raises `TooMuchHistory`, `Unreadable` and `psycopg.Error`.
+    """
+    created_to = min(created_to or moment.at, moment.at)
+    place = {
+        "stream": _FIRST_TASK if created_from is None else _first_id(created_from - CLOCKS_APART),
+        "version": 0,
+        "before": _first_id(created_to + CLOCKS_APART),
+        "until": moment.position,
+        "limit": BATCH_EVENTS,
+    }
+    read = 0
+    while entries := await _entries(connection, "read_task_streams", place):
+        read += len(entries)
+        if read > MOST_TASK_EVENTS:
+            raise TooMuchHistory(
+                f"More than {MOST_TASK_EVENTS:,} events of tasks would have to be folded; narrow "
+                "`created_from` and `created_to`, or read single tasks."
+            )
+        yield entries
+        place |= {"stream": entries[-1].stream, "version": entries[-1].version}
+
+
+async def outcome_entries(connection: AsyncConnection, moment: Moment) -> AsyncIterator[Sequence[Entry]]:
+    """How executions ended, in the order of the log. Raises as `task_entries` does."""
+    if moment.position > MOST_EVENTS:
+        raise TooMuchHistory(
+            f"The log has {moment.position:,} events until then, and figures are made of {MOST_EVENTS:,} at "
+            "most; ask for an earlier instant, or count the results of a period with `from` and `to`."
+        )
+    place = {"after": 0, "until": moment.position, "topics": _OUTCOMES, "limit": BATCH_EVENTS}
+    while entries := await _entries(connection, "read_topics", place):
+        yield entries
+        place["after"] = entries[-1].position
+
+
+def _first_id(instant: datetime) -> UUID:
+    """The first id of a task that is created at an instant: a UUIDv7 begins with its milliseconds."""
+    first = UUID(int=max(0, milliseconds(instant)) << 80)
+    return min(max(first, _FIRST_TASK), _FIRST_EXECUTION)
+
+
+async def _entries(connection: AsyncConnection, name: str, parameters: dict[str, Any]) -> Sequence[Entry]:
+    entries = [
+        Entry(position, stream, version, decoded(topic, state))
+        for position, stream, version, topic, state in await _rows(connection, name, parameters)
+    ]
+    for each in entries:
+        if isinstance(each.fact, Undecodable):
+            raise Unreadable(each.position, each.fact.error)
+    return entries
+
+
+async def _rows(connection: AsyncConnection, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    async with connection.cursor(binary=True) as cursor:
+        await cursor.execute(statement(name), parameters, prepare=False)
+        return await cursor.fetchall()

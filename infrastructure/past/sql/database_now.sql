@@ -1,0 +1,2 @@
+-- By the clock that events are recorded by.
+SELECT clock_timestamp()

@@ -1,0 +1,267 @@
+"""Answers from the past over HTTP: what was answered then, and what an oracle knows of any other moment."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psycopg
+import pytest
+
+from application.ports import NewFact
+from domain.facts import TaskCreated
+from infrastructure.past import reading
+from tests.support.minutes import BusyMinutes, Minutes
+from tests.support.past import Oracle
+from tests.support.projecting import connect, reached
+from tests.support.running_api import running_api
+from tests.support.stored import append
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from application.ports import Recorded
+
+LOOKS = 12
+CRON = {
+    "name": "report",
+    "trigger": {"type": "cron", "cron": "0 9 * * *"},
+    "action": {"method": "GET", "url": "http://127.0.0.1/"},
+}
+ZERO = timedelta()
+
+
+@contextmanager
+def client_of(dsn: str, folder: Path) -> Iterator[httpx.Client]:
+    with running_api(dsn, folder) as url, httpx.Client(base_url=f"{url}/api/v1", timeout=30) as client:
+        yield client
+
+
+async def lived(minutes: type[Minutes], seed: int) -> list[Recorded]:
+    """All that was recorded while users, schedulers and bad days went on."""
+    world = minutes(Random(seed))
+    await world.pass_by()
+    return world.world.log.recorded
+
+
+async def stored(database: str, recorded: list[Recorded], random: Random) -> list[datetime]:
+    """The same in a real log, by many appends; answers when each event was recorded there."""
+    async with await connect(database) as connection:
+        place = 0
+        while place < len(recorded):
+            some = recorded[place : place + random.choice([1, 1, 2, 5])]
+            await append(connection, [NewFact(event.stream, event.version, event.fact) for event in some])  # type: ignore[arg-type]
+            place += len(some)
+        await reached(connection, len(recorded))
+        cursor = await connection.execute("SELECT recorded_at FROM events ORDER BY notification_id")
+        return [instant.astimezone(UTC) for (instant,) in await cursor.fetchall()]
+
+
+def shown(task: dict[str, Any]) -> dict[str, Any]:
+    """What the oracle knows of a task's JSON."""
+    instants = ("next_run", "created_at", "updated_at", "paused_at")
+    known = {name: task[name] for name in ("name", "status", "version", "pause_note")}
+    return known | {name: task[name] and datetime.fromisoformat(task[name]) for name in instants}
+
+
+@pytest.mark.parametrize(("minutes", "seed"), [(Minutes, 1), (Minutes, 4), (BusyMinutes, 2)])
+async def test_at_any_instant_of_a_busy_history_the_answers_are_the_oracles(
+    database: str, tmp_path: Path, minutes: type[Minutes], seed: int
+) -> None:
+    random, recorded = Random(seed), await lived(minutes, seed)
+    ids = [event.stream for event in recorded if isinstance(event.fact, TaskCreated)]
+    with client_of(database, tmp_path) as client:
+        instants = await stored(database, recorded, random)
+        looked_at = [random.choice(instants) + random.choice([ZERO, timedelta(microseconds=40)])]
+        looked_at += [random.choice(instants) for _ in range(LOOKS)] + [instants[0] - timedelta(seconds=1)]
+        for at in looked_at:
+            position = sum(instant <= at for instant in instants)
+            oracle, as_of = Oracle.of(recorded[:position]), {"as_of": at.isoformat()}
+            page = client.get("/tasks", params={**as_of, "limit": "200", "sort": "created_at"})
+            assert page.headers["X-Event-Position"] == str(position)
+            listed = {task["id"]: shown(task) for task in page.json()["items"]}
+            assert listed == {str(task_id): task for task_id, task in oracle.tasks.items()}
+            assert page.json()["total"] == len(oracle.tasks)
+            figures = client.get("/metrics", params=as_of).json()
+            assert {name: figures[name] for name in oracle.figures()} == oracle.figures()
+            for task_id in ids:
+                answer = client.get(f"/tasks/{task_id}", params={"as_of_position": str(position)})
+                known = oracle.tasks.get(task_id)
+                assert answer.status_code == (200 if known else 404)
+                assert known is None or shown(answer.json()) == known
+                if known:
+                    check_occurrences(client, str(task_id), recorded[:position], oracle)
+
+
+def check_occurrences(client: httpx.Client, task_id: str, events: list[Recorded], oracle: Oracle) -> None:
+    """What had happened at the nominal instants around the first event's day."""
+    start = events[0].recorded_at - timedelta(hours=2)
+    window = {"from": start.isoformat(), "to": (start + timedelta(hours=12)).isoformat(), "limit": "200"}
+    params = {**window, "as_of_position": str(len(events))}
+    answer = client.get(f"/tasks/{task_id}/occurrences", params=params)
+    assert answer.status_code == 200, answer.text
+    items = {item["execution_id"]: item for item in answer.json()["items"]}
+    seen = {str(run): status for run, status in oracle.executions.items() if str(run) in items}
+    happened = {
+        run: item["outcome"]
+        for run, item in items.items()
+        if item["outcome"] in {"pending", "running", "waiting", "succeeded", "failed", "skipped", "cancelled"}
+    }
+    assert happened == seen
+    last, end = answer.json()["next_from"], start + timedelta(hours=12)
+    reach = end if last is None else datetime.fromisoformat(last)
+    for run, occurrence in oracle.occurrences.items():
+        if str(occurrence.task_id) == task_id and occurrence.kind != "manual":
+            assert (str(run) in items) == (start <= occurrence.due_at < reach)
+
+
+def test_what_was_answered_then_is_answered_again(database: str, tmp_path: Path) -> None:
+    with client_of(database, tmp_path) as client:
+        created = client.post("/tasks", json=CRON)
+        task = f"/tasks/{created.json()['id']}"
+        answers = [
+            created,
+            client.put(task, json={**CRON, "name": "renamed"}),
+            client.post(f"{task}/pause", json={"note": "holidays"}),
+            client.post(f"{task}/resume"),
+            client.delete(task),
+        ]
+        client.post("/tasks", json=CRON)
+        for answer in answers:
+            position = answer.headers["X-Event-Position"]
+            then = client.get(task, params={"as_of_position": position})
+            assert then.json() == answer.json()
+            assert then.headers["X-Event-Position"] == position
+            assert then.headers["ETag"] == answer.headers["ETag"]
+            page = client.get("/tasks", params={"as_of_position": position}).json()
+            assert (page["items"], page["total"]) == ([answer.json()], 1)
+        assert client.get("/tasks").json()["total"] == 2
+
+
+def test_lists_of_the_past_take_the_filters_sorts_and_pages_of_the_present(
+    database: str, tmp_path: Path
+) -> None:
+    with client_of(database, tmp_path) as client:
+        names = ["Alpha", "beta", "Gamma", "delta"]
+        tasks = [client.post("/tasks", json={**CRON, "name": name}) for name in names]
+        position = tasks[-1].headers["X-Event-Position"]
+        listings = {
+            "sorted": {"sort": "name"},
+            "named": {"name": "TA", "sort": "-name"},
+            "created": {"created_from": tasks[1].json()["created_at"], "sort": "created_at"},
+            "paged": {"limit": "3", "sort": "name"},
+            "none": {"status": "paused"},
+        }
+        present = {name: client.get("/tasks", params=listing).json() for name, listing in listings.items()}
+        for answer in tasks:
+            client.delete(f"/tasks/{answer.json()['id']}")
+        for name, params in listings.items():
+            past = {**params, "as_of_position": position}
+            assert client.get("/tasks", params=past).json() == present[name], name
+        rest = {"cursor": present["paged"]["next_cursor"], "limit": "3", "as_of_position": position}
+        assert len(client.get("/tasks", params=rest).json()["items"]) == 1
+        assert client.get("/tasks", params={"status": "cancelled"}).json()["total"] == 4
+
+
+@pytest.mark.parametrize(
+    ("params", "parameter", "advice"),
+    [
+        ({"as_of": "2026-01-01T00:00:00Z", "as_of_position": "1"}, "as_of_position", "not both"),
+        ({"as_of": "yesterday"}, "as_of", "is not an instant"),
+        ({"as_of": "2026-01-01T00:00:00"}, "as_of", "is not an instant"),
+        ({"as_of": "9000-01-01T00:00:00Z"}, "as_of", "lies in the future, for it is 2"),
+        ({"as_of_position": "7"}, "as_of_position", "the log ends at position 0: give an earlier one"),
+        ({"as_of_position": "-1"}, "as_of_position", "will not do"),
+        ({"as_of_position": "x"}, "as_of_position", "will not do"),
+        ({"as_of_position": "0", "sort": "-next_run"}, "sort", "cannot be sorted by next_run"),
+    ],
+)
+def test_a_moment_that_cannot_be_looked_at_is_refused_with_what_to_change(
+    database: str, tmp_path: Path, params: dict[str, str], parameter: str, advice: str
+) -> None:
+    with client_of(database, tmp_path) as client:
+        answer = client.get("/tasks", params=params)
+        assert answer.status_code == 400, answer.text
+        [error] = answer.json()["errors"]
+        assert error["parameter"] == parameter
+        assert advice in error["detail"]
+
+
+def test_a_cursor_of_a_list_by_next_run_does_not_lead_into_the_past(database: str, tmp_path: Path) -> None:
+    with client_of(database, tmp_path) as client:
+        for _ in range(2):
+            last = client.post("/tasks", json=CRON)
+        cursor = client.get("/tasks", params={"sort": "next_run", "limit": "1"}).json()["next_cursor"]
+        params = {"cursor": cursor, "as_of_position": last.headers["X-Event-Position"]}
+        answer = client.get("/tasks", params=params)
+        assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (400, "cursor")
+
+
+def test_before_the_first_event_there_was_nothing(database: str, tmp_path: Path) -> None:
+    with client_of(database, tmp_path) as client:
+        created = client.post("/tasks", json=CRON).json()
+        for params in ({"as_of_position": "0"}, {"as_of": "2020-01-01T00:00:00Z"}):
+            assert client.get("/tasks", params=params).json()["total"] == 0
+            assert client.get("/metrics", params=params).json()["active_tasks"] == 0
+            missing = client.get(f"/tasks/{created['id']}", params=params)
+            assert (missing.status_code, missing.json()["type"]) == (404, "/problems/task-not-found")
+            window = client.get(f"/tasks/{created['id']}/occurrences", params=params)
+            assert window.status_code == 404
+
+
+def test_what_was_committed_right_before_is_seen_at_once(database: str, tmp_path: Path) -> None:
+    with client_of(database, tmp_path) as client:
+        for number in range(1, 20):
+            client.post("/tasks", json=CRON, headers={"Prefer": "respond-async"})
+            with psycopg.connect(database) as connection:
+                [(now,)] = connection.execute("SELECT clock_timestamp()").fetchall()
+            answer = client.get("/tasks", params={"as_of": now.isoformat()})
+            assert (answer.headers["X-Event-Position"], answer.json()["total"]) == (str(number), number)
+
+
+def test_more_history_than_an_answer_is_worth_is_refused(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MOST_TASK_EVENTS", 3)
+    monkeypatch.setattr(reading, "MOST_EVENTS", 4)
+    with client_of(database, tmp_path) as client:
+        for _ in range(5):
+            task = client.post("/tasks", json=CRON)
+        position = {"as_of_position": task.headers["X-Event-Position"]}
+        for path, advice in (("/tasks", "narrow `created_from`"), ("/metrics", "ask for an earlier instant")):
+            answer = client.get(path, params=position)
+            assert answer.status_code == 422, answer.text
+            assert answer.json()["type"] == "/problems/too-much-history"
+            assert advice in answer.json()["detail"]
+        single = client.get(f"/tasks/{task.json()['id']}", params=position)
+        assert single.json() == task.json()
+        long_ago = {"created_to": "2020-01-01T00:00:00Z", **position}
+        assert client.get("/tasks", params=long_ago).json()["total"] == 0
+
+
+async def test_positions_are_in_the_order_in_which_they_were_recorded(database: str, tmp_path: Path) -> None:
+    with client_of(database, tmp_path) as client:
+        for _ in range(30):
+            client.post("/tasks/bulk", json={"tasks": [CRON] * 3})
+    with psycopg.connect(database) as connection:
+        rows = connection.execute("SELECT recorded_at FROM events ORDER BY notification_id").fetchall()
+    assert len(rows) == 90
+    assert rows == sorted(rows)
+
+
+def test_an_event_that_this_release_cannot_read_is_no_reason_to_guess(database: str, tmp_path: Path) -> None:
+    with client_of(database, tmp_path) as client:
+        task = client.post("/tasks", json=CRON).json()
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO events (originator_id, originator_version, topic, state) "
+                "VALUES (%s, 2, 'task.x.v1', '{}')",
+                (task["id"],),
+            )
+        for path in (f"/tasks/{task['id']}", "/tasks", "/metrics"):
+            assert client.get(path, params={"as_of_position": "2"}).status_code == 503
+            assert client.get(path, params={"as_of_position": "1"}).status_code == 200

@@ -1,0 +1,143 @@
+"""Checks on the command line: what is printed while one goes on, of what it finds, and at its end."""
+
+from __future__ import annotations
+
+from io import StringIO
+from uuid import UUID
+
+import msgspec
+
+from infrastructure.projector import Checked, Difference, Parked
+from infrastructure.projector.comparing import DifferentColumn
+from interfaces.checked_text import JsonLines, Progress, Report, Sentences
+
+CHANGED = Difference(
+    "tasks",
+    "task_states",
+    {"id": "7"},
+    "different",
+    (
+        DifferentColumn("status", True, "paused", "scheduled"),
+        DifferentColumn("next_run", True, None, "2030-01-01 00:00:00+00"),
+        DifferentColumn("pause_note", False, None, None),
+    ),
+)
+MISSING = Difference("statistics", "statistics", {"metric": "executions", "label": "failed"}, "missing")
+UNEXPECTED = Difference("tasks", "task_states", {"id": "8"}, "unexpected")
+REFUSED = Parked("tasks", 12, UUID(int=7), "DataError: too long")
+CLEAN = Checked({"tasks": 1_200, "statistics": 1_200}, {"tasks": 0, "statistics": 0}, 0, 0)
+SPOILT = Checked({"tasks": 1_200}, {"tasks": 1_000}, 3, 2)
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Ticking:
+    """A clock that is where it is put."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def test_a_difference_is_a_line_with_what_is_and_what_should_be() -> None:
+    told = Sentences()
+    assert told.differs(CHANGED) == (
+        "task_states, id 7: status is paused, should be scheduled; "
+        "next_run is empty, should be 2030-01-01 00:00:00+00; pause_note differs"
+    )
+    assert told.differs(MISSING) == "statistics, metric executions, label failed: the row is missing"
+    assert told.differs(UNEXPECTED) == "task_states, id 8: the row should not be there"
+    assert told.refused(REFUSED) == (
+        "tasks: event 12 cannot be applied, and is not parked: DataError: too long"
+    )
+
+
+def test_the_sum_says_as_of_which_event_and_what_mends_it() -> None:
+    assert Sentences().ended(CLEAN).splitlines() == [
+        "tasks compared as of event 1,200",
+        "statistics compared as of event 1,200",
+        "no row differs",
+    ]
+    assert Sentences().ended(SPOILT).splitlines() == [
+        "tasks compared as of event 1,200; its 1,000 parked events left out",
+        "2 events cannot be applied",
+        "3 rows differ; `chronoledger rebuild` writes what the log tells",
+    ]
+
+
+def test_as_json_every_line_is_an_object() -> None:
+    told = JsonLines()
+    lines = [told.differs(MISSING), told.differs(CHANGED), told.refused(REFUSED), told.ended(SPOILT)]
+    missing, changed, refused, total = [msgspec.json.decode(line) for line in lines]
+    assert missing == {
+        "type": "difference",
+        "projection": "statistics",
+        "table": "statistics",
+        "key": {"metric": "executions", "label": "failed"},
+        "kind": "missing",
+        "columns": [],
+    }
+    assert changed["columns"][0] == {
+        "name": "status",
+        "told": True,
+        "stored": "paused",
+        "expected": "scheduled",
+    }
+    assert (refused["type"], refused["position"]) == ("refused", 12)
+    assert total == {
+        "type": "sum",
+        "positions": {"tasks": 1200},
+        "parked": {"tasks": 1000},
+        "differences": 3,
+        "refused": 2,
+    }
+
+
+def test_on_a_terminal_progress_is_one_line_with_rate_and_rest() -> None:
+    stream, clock = Terminal(), Ticking()
+    progress = Progress(stream, clock)
+    progress.folded(10, 1_000_000)
+    assert stream.getvalue() == "", "too soon to say anything"
+    clock.seconds += 5
+    progress.folded(250_000, 1_000_000)
+    clock.seconds += 0.01
+    progress.folded(250_100, 1_000_000)
+    progress.comparing("task_states")
+    progress.clear()
+    assert stream.getvalue().split("\r\033[K") == [
+        "",
+        "event 250,000 of 1,000,000 (25 %), 50,000/s, 0:00:15 left",
+        "comparing task_states",
+        "",
+    ]
+
+
+def test_elsewhere_progress_is_a_line_every_five_seconds() -> None:
+    stream, clock = StringIO(), Ticking()
+    progress = Progress(stream, clock)
+    for _ in range(11):
+        clock.seconds += 1
+        progress.folded(1_000 * round(clock.seconds - 100), 11_000)
+    progress.clear()
+    assert stream.getvalue().splitlines() == [
+        "event 5,000 of 11,000 (45 %), 1,000/s, 0:00:06 left",
+        "event 10,000 of 11,000 (90 %), 1,000/s, 0:00:01 left",
+    ]
+
+
+def test_what_is_found_goes_to_the_output_and_progress_beside_it() -> None:
+    output, stream, clock = StringIO(), StringIO(), Ticking()
+    report = Report(Sentences(), output, Progress(stream, clock))
+    clock.seconds += 10
+    report.folded(1_000, 1_000)
+    report.comparing("task_states")
+    report.refused(REFUSED)
+    report.differs(UNEXPECTED)
+    report.ended(CLEAN)
+    assert len(output.getvalue().splitlines()) == 5
+    assert stream.getvalue().splitlines()[-1] == "comparing task_states"
