@@ -175,7 +175,9 @@ class Projector:
         if until is not None:
             entries = [entry for entry in entries if entry.position <= until]
         last = entries[-1].position if entries else after
-        return Batch(behind, entries, after, visible=min([last, *ahead]))
+        # While some are rebuilt, nobody can say what all have applied.
+        complete = len(self._current) == len(self._projections)
+        return Batch(behind, entries, after, visible=min([last, *ahead]) if complete else None)
 
     def _applied(self, batch: Batch, parked: Sequence[Parked]) -> None:
         for event in parked:
