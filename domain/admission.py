@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from domain.admission_action import action_errors, normal_action
+from domain.admission_fields import wrong
 from domain.admission_policies import normal_overlap, policy_errors
 from domain.admission_retry import normal_retry, retry_errors
 from domain.admission_success import normal_success, success_errors
 from domain.admission_trigger import normal_trigger, trigger_errors
 from domain.definition import Definition, Trigger
-from domain.errors import FieldError, Inadmissible
-from domain.wording import pointer, shown
+from domain.errors import Inadmissible
+from domain.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
+
+    from domain.errors import FieldError
 
 LONGEST_NAME = 255
 # Control characters, lone surrogates, line and paragraph separators: they break logs, or cannot be stored.
@@ -56,11 +59,17 @@ def admit(definition: Definition, now: datetime, *, current: Trigger | None = No
 
 
 def _name_errors(name: str) -> Iterator[FieldError]:
-    where = pointer("name")
     if not name.strip():
-        yield FieldError(pointer=where, detail="The name is blank; give 1 to 255 characters.")
+        yield wrong("name", detail="The name is blank; give 1 to 255 characters.")
     elif len(name) > LONGEST_NAME:
-        yield FieldError(pointer=where, detail=f"The name has {len(name)} characters; give at most 255.")
-    elif strange := [mark for mark in name if unicodedata.category(mark) in _UNPRINTABLE]:
-        detail = f"The name contains the character {shown(strange[0])}; leave out control characters."
-        yield FieldError(pointer=where, detail=detail)
+        yield wrong("name", detail=f"The name has {len(name)} characters; give at most 255.")
+    elif strange := _unprintable(name):
+        detail = f"The name contains the character {shown(strange)}; leave out control characters."
+        yield wrong("name", detail=detail)
+
+
+def _unprintable(name: str) -> str | None:
+    """The first such character. What is printable to Python has none of them, and is told so at once."""
+    if name.isprintable():
+        return None
+    return next((mark for mark in name if unicodedata.category(mark) in _UNPRINTABLE), None)
