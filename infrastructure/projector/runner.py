@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 import structlog
@@ -35,8 +35,11 @@ BATCH_SECONDS = 60.0
 log = structlog.get_logger(__name__)
 
 
-type Pulled = Literal["more", "all", "nothing"]
-"""There is more to apply, or that was all, or there was nothing."""
+class Pulled(NamedTuple):
+    """What was there to apply: how many events, and whether there are more."""
+
+    events: int = 0
+    more: bool = False
 
 
 class TablesMissing(Exception):
@@ -132,9 +135,9 @@ class Projector:
             async with self._turn, asyncio.timeout(BATCH_SECONDS):
                 pulled = await self._pull()
             self._backoff.over()
-            if pulled == "more" or (pulled == "nothing" and await session.attend()):
+            if pulled.more or (not pulled.events and await session.attend()):
                 continue
-            await session.news(since=started)
+            await session.news(since=started, applied=pulled.events)
 
     async def _pull(self) -> Pulled:
         """Apply the next batch to the projections that are furthest behind."""
@@ -144,22 +147,22 @@ class Projector:
             if len(self._positions) < len(self._current):
                 raise TablesMissing(self._current)
             if not self._positions:
-                return "nothing"
+                return Pulled()
             after = min(self._positions.values())
             entries = await read_entries(connection, after, BATCH_EVENTS)
             if not entries:
                 await self._check_past(connection)
             batch = self._next(after, entries)
             if not batch.entries:
-                return "nothing"
+                return Pulled()
             try:
                 parked = await apply_batch(connection, batch)
             except CheckpointMoved:
                 self._positions = {}
-                return "more"
+                return Pulled(more=True)
         self._applied(batch, parked)
         more = len(entries) == BATCH_EVENTS or len(batch.entries) < len(entries)
-        return "more" if more else "all"
+        return Pulled(len(batch.entries), more)
 
     async def _check_past(self, connection: AsyncConnection) -> None:
         """Events that come to lie behind a checkpoint would never be applied."""
