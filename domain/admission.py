@@ -12,7 +12,7 @@ from domain.admission_fields import wrong
 from domain.admission_policies import normal_overlap, policy_errors
 from domain.admission_retry import normal_retry, retry_errors
 from domain.admission_success import normal_success, success_errors
-from domain.admission_trigger import normal_trigger, trigger_errors
+from domain.admission_trigger import judged_trigger
 from domain.definition import Definition, Trigger
 from domain.errors import Inadmissible
 from domain.wording import shown
@@ -38,9 +38,10 @@ def admit(definition: Definition, now: datetime, *, current: Trigger | None = No
 
     `current` is the trigger of the task that the definition replaces: left as it is, it may lie in the past.
     """
+    trigger, trigger_errors = judged_trigger(definition.trigger, now, current)
     errors = [
         *_name_errors(definition.name),
-        *trigger_errors(definition.trigger, now, current),
+        *trigger_errors,
         *action_errors(definition.action),
         *retry_errors(definition),
         *success_errors(definition),
@@ -50,7 +51,7 @@ def admit(definition: Definition, now: datetime, *, current: Trigger | None = No
         raise Inadmissible(errors)
     return replace(
         definition,
-        trigger=normal_trigger(definition.trigger, now, current),
+        trigger=trigger,
         action=normal_action(definition.action),
         retry=normal_retry(definition.retry),
         success=normal_success(definition.success),

@@ -38,6 +38,7 @@ from interfaces.http.problems import (
     UNSUPPORTED_MEDIA_TYPE,
     VERSION_MISMATCH,
 )
+from interfaces.http.written import Written
 
 _BODY = (MALFORMED_JSON, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_TASK)
 
@@ -109,7 +110,7 @@ class TaskController(Controller):
         view = await api.parts.queries.task(NAMESPACE, task_id)
         if view is None:
             raise TaskNotFound(task_id)
-        return Response(Task.of_view(view), headers={"ETag": f'"{view.version}"'})
+        return Written(Task.of_view(view), status_code=200, headers={"ETag": f'"{view.version}"'})
 
     @put(
         "/{id:str}",
