@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from domain.admission_action import action_errors, normal_action
+from domain.admission_fields import wrong
 from domain.admission_policies import normal_overlap, policy_errors
 from domain.admission_retry import normal_retry, retry_errors
 from domain.admission_success import normal_success, success_errors
-from domain.admission_trigger import normal_trigger, trigger_errors
+from domain.admission_trigger import judged_trigger
 from domain.definition import Definition, Trigger
-from domain.errors import FieldError, Inadmissible
-from domain.wording import pointer, shown, unprintable
+from domain.errors import Inadmissible
+from domain.wording import shown, unprintable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
+
+    from domain.errors import FieldError
 
 LONGEST_NAME = 255
 
@@ -32,9 +35,10 @@ def admit(definition: Definition, now: datetime, *, current: Trigger | None = No
 
     `current` is the trigger of the task that the definition replaces: left as it is, it may lie in the past.
     """
+    trigger, trigger_errors = judged_trigger(definition.trigger, now, current)
     errors = [
         *_name_errors(definition.name),
-        *trigger_errors(definition.trigger, now, current),
+        *trigger_errors,
         *action_errors(definition.action),
         *retry_errors(definition),
         *success_errors(definition),
@@ -44,7 +48,7 @@ def admit(definition: Definition, now: datetime, *, current: Trigger | None = No
         raise Inadmissible(errors)
     return replace(
         definition,
-        trigger=normal_trigger(definition.trigger, now, current),
+        trigger=trigger,
         action=normal_action(definition.action),
         retry=normal_retry(definition.retry),
         success=normal_success(definition.success),
@@ -53,11 +57,10 @@ def admit(definition: Definition, now: datetime, *, current: Trigger | None = No
 
 
 def _name_errors(name: str) -> Iterator[FieldError]:
-    where = pointer("name")
     if not name.strip():
-        yield FieldError(pointer=where, detail="The name is blank; give 1 to 255 characters.")
+        yield wrong("name", detail="The name is blank; give 1 to 255 characters.")
     elif len(name) > LONGEST_NAME:
-        yield FieldError(pointer=where, detail=f"The name has {len(name)} characters; give at most 255.")
+        yield wrong("name", detail=f"The name has {len(name)} characters; give at most 255.")
     elif strange := unprintable(name):
         detail = f"The name contains the character {shown(strange)}; leave out control characters."
-        yield FieldError(pointer=where, detail=detail)
+        yield wrong("name", detail=detail)

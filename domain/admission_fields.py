@@ -8,7 +8,7 @@ from domain.errors import FieldError
 from domain.wording import pointer, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
 
 def wrong(*names: str, detail: str) -> FieldError:
@@ -18,11 +18,12 @@ def wrong(*names: str, detail: str) -> FieldError:
 
 def range_errors(
     names: tuple[str, ...], value: float | None, least: float, most: float
-) -> Iterator[FieldError]:
+) -> Sequence[FieldError]:
     """An error unless the value is left out or within the bounds, both included."""
-    if not within(value, least, most):
-        detail = f"{names[-1]} {shown(value)} is out of range; give {least} to {most}."
-        yield wrong(*names, detail=detail)
+    if within(value, least, most):
+        return ()
+    detail = f"{names[-1]} {shown(value)} is out of range; give {least} to {most}."
+    return [wrong(*names, detail=detail)]
 
 
 def within(value: float | None, least: float, most: float) -> bool:

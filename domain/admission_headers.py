@@ -35,6 +35,8 @@ _SET_BY_THE_CALL = {
 
 def header_errors(headers: Mapping[str, str]) -> Iterator[FieldError]:
     """What is wrong with the headers, one error a name."""
+    if not headers:
+        return
     where = pointer("action", "headers")
     if len(headers) > MOST_HEADERS:
         yield FieldError(

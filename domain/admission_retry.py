@@ -89,16 +89,18 @@ def _delay_errors(retry: RetryPolicy) -> Iterator[FieldError]:
 
 
 def _status_contradictions(definition: Definition) -> Iterator[FieldError]:
-    normal = normal_retry(definition.retry)
+    statuses = normal_statuses(definition.retry.statuses)
     # The usual list is nobody's statement about each of its members: what stands beside it makes exceptions.
-    written = () if normal.statuses == RETRYABLE else normal.statuses
-    if definition.delivery == "at_most_once" and (written or normal.final_statuses):
+    written = () if statuses == RETRYABLE else statuses
+    if not written and not definition.retry.final_statuses:
+        return
+    if definition.delivery == "at_most_once":
         yield from _never_sent_again(definition.retry, written)
         return
     for place, entry in enumerate(definition.retry.statuses if written else ()):
         if detail := _never_repeated(entry.lower(), definition):
             yield wrong("retry", "statuses", str(place), detail=detail)
-    repeated = (*normal.statuses, *_admitted_in_vain(definition.success))
+    repeated = (*statuses, *_admitted_in_vain(definition.success))
     for place, entry in enumerate(definition.retry.final_statuses):
         if detail := _never_final(entry.lower(), written, repeated):
             yield wrong("retry", "final_statuses", str(place), detail=detail)

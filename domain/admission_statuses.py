@@ -32,7 +32,7 @@ def status_errors(names: tuple[str, ...], given: Sequence[str]) -> Iterator[Fiel
 
 def normal_statuses(given: Sequence[str]) -> tuple[str, ...]:
     """An admissible list as it is stored: classes in lower case, each entry once, in the order given."""
-    return tuple(dict.fromkeys(entry.lower() for entry in given))
+    return tuple(dict.fromkeys(map(str.lower, given)))
 
 
 def covers(wide: str, narrow: str) -> bool:

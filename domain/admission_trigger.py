@@ -28,18 +28,23 @@ MOST_RUNS = 1_000_000_000
 _BOUNDS = ("start_at", "end_at", "anchor")
 
 
-def trigger_errors(trigger: Trigger, now: datetime, current: Trigger | None) -> list[FieldError]:
-    """What is wrong with the trigger; `current` is the one that it replaces, which may lie in the past."""
+def judged_trigger(
+    trigger: Trigger, now: datetime, current: Trigger | None
+) -> tuple[Trigger, list[FieldError]]:
+    """The trigger as it is stored, and what is wrong with it; it is left as it is where that bars the way.
+
+    `current` is the one that it replaces, which may lie in the past.
+    """
     errors = [*_zone_errors(trigger), *_rule_errors(trigger), *_limit_errors(trigger)]
     if trigger.timezone in known_zones():
         errors += _instant_errors(trigger)
     if errors:
-        return errors
-    normal = normal_trigger(trigger, now, current)
-    return [] if normal == current else [*_emptiness(normal, now)]
+        return trigger, errors
+    normal = _normal_trigger(trigger, now, current)
+    return normal, [] if normal == current else [*_emptiness(normal, now)]
 
 
-def normal_trigger(trigger: Trigger, now: datetime, current: Trigger | None) -> Trigger:
+def _normal_trigger(trigger: Trigger, now: datetime, current: Trigger | None) -> Trigger:
     """An admissible trigger as it is stored: instants in UTC and whole milliseconds, single blanks in a cron.
 
     An interval without an anchor gets its `start_at`, else now; or the anchor of the one that it replaces,

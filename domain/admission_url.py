@@ -6,6 +6,7 @@ Whether an address may be called is decided when it is dialled: what a name stan
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
@@ -64,6 +65,7 @@ def _parts_advice(url: str, parts: SplitResult, port: int | None) -> str | None:
     return None
 
 
+@lru_cache(maxsize=1024)  # many tasks call few hosts
 def _host_is_valid(netloc: str, host: str) -> bool:
     if netloc.startswith("["):
         return bool(_IPV6.fullmatch(netloc)) and _is_read_by(IPv6Address, host)

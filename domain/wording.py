@@ -26,6 +26,8 @@ def _printable(character: str) -> str:
 
 def unprintable(text: str) -> str | None:
     """The first character that a line of text must not hold; None: there is none."""
+    if text.isprintable():  # then there is none, which is told at once
+        return None
     return next((mark for mark in text if unicodedata.category(mark) in _UNPRINTABLE), None)
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
 
-from infrastructure.event_store.news import ListeningConnection, notified
+from infrastructure.event_store.news import ListeningConnection
 from infrastructure.event_store.outage import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from psycopg import AsyncConnection
 
 LISTEN = "LISTEN projected"
 POLL_SECONDS = 0.25
@@ -32,22 +35,22 @@ class Visibility:
         self._checkpoint = checkpoint
         self._position = -1
         self._away = False
-        self._waiting: dict[asyncio.Future[None], int] = {}
+        self._waiting: dict[asyncio.Future[bool], int] = {}
 
     async def wait_for(self, position: int, timeout_seconds: float) -> bool:
         """Whether the read models passed a position of the log within the time given."""
         if position <= self._position:
             return True
-        passed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        passed: asyncio.Future[bool] = loop.create_future()
         self._waiting[passed] = position
+        # Every write waits here: a bare timer costs a fraction of what `asyncio.timeout` does.
+        giving_up = loop.call_later(timeout_seconds, _give_up, passed)
         try:
-            async with asyncio.timeout(timeout_seconds):
-                await passed
-        except TimeoutError:
-            return False
+            return await passed
         finally:
+            giving_up.cancel()
             del self._waiting[passed]
-        return True
 
     async def run(self) -> None:
         """Follow for ever, through outages."""
@@ -64,17 +67,30 @@ class Visibility:
         async with await ListeningConnection.connect(self._dsn, autocommit=True) as connection:
             await connection.execute(LISTEN)
             while True:
-                # The notification names one projection's position; what counts is the least of all.
+                # What was told before, or got lost, is read.
                 self._passed(await self._checkpoint())
                 self._away = False
-                while not await notified(connection, self._poll_seconds()) and not self._waiting:
+                while await self._told(connection) or not self._waiting:
                     pass
 
-    def _poll_seconds(self) -> float:
-        return POLL_SECONDS if self._waiting else CALM_POLL_SECONDS
+    async def _told(self, connection: AsyncConnection) -> bool:
+        """Hear for a while what all read models have passed by now; whether anything was told."""
+        told = False
+        seconds = POLL_SECONDS if self._waiting else CALM_POLL_SECONDS
+        async with contextlib.aclosing(connection.notifies(timeout=seconds)) as notifications:
+            async for notification in notifications:
+                if notification.payload.isdigit():
+                    told = True
+                    self._passed(int(notification.payload))
+        return told
 
     def _passed(self, position: int) -> None:
         self._position = position
         for passed, wanted in self._waiting.items():
             if wanted <= position and not passed.done():
-                passed.set_result(None)
+                passed.set_result(True)
+
+
+def _give_up(passed: asyncio.Future[bool]) -> None:
+    if not passed.done():
+        passed.set_result(False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import httptools
@@ -15,6 +15,10 @@ from interfaces.http.documentation import PROBLEM_MEDIA_TYPE, Problem
 from interfaces.http.envelope import HEADERS
 from interfaces.http.problems import problem_type
 from interfaces.http.refusals import MOST_HEAD_BYTES, HeadTooLarge, NotHttp
+from interfaces.whole_answers import WholeAnswers
+
+if TYPE_CHECKING:
+    import asyncio
 
 LINGER_SECONDS = 2.0
 _PUNCTUATION_BYTES = 4
@@ -39,6 +43,16 @@ class BoundedHttp(HttpToolsProtocol):
         self._within_body = False
         self._upgrade_asked = False
         self._refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody has connected."""
+        self._answers = WholeAnswers(transport)
+        super().connection_made(cast("asyncio.Transport", self._answers))
+
+    def on_response_complete(self) -> None:
+        """The answer has been written, and a request that came meanwhile is next."""
+        self._answers.answered()
+        super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, or refuse the connection's request."""

@@ -95,12 +95,12 @@ class Appender:
         self._wake.set()
         if patience != "prompt":
             return await answers.future
+        # The queue drops what nobody waits for any more: what was given up here, or by a caller who left.
+        giving_up = asyncio.get_running_loop().call_later(PROMPT_SECONDS, _give_up, answers)
         try:
-            # Whoever stops waiting cancels the answers, and the queue drops what nobody waits for.
-            async with asyncio.timeout(PROMPT_SECONDS):
-                return await answers.future
-        except TimeoutError:
-            raise LogUnavailable("the database did not answer in time") from None
+            return await answers.future
+        finally:
+            giving_up.cancel()
 
     async def append(self, group: Group, *, patience: Patience = "prompt") -> int | None:
         """See `application.ports.EventLog.append`."""
@@ -219,6 +219,10 @@ def _pending(group: Group, answers: Answers, place: int) -> Pending | None:
     except Exception as error:  # the others are appended
         answers.give(place, error)
         return None
+
+
+def _give_up(answers: Answers) -> None:
+    answers.refuse(LogUnavailable("the database did not answer in time"))
 
 
 def _arguments(batch: Sequence[Pending]) -> tuple[arrays.Array, ...]:

@@ -69,8 +69,3 @@ class News:
 
     def _look_seconds(self) -> float:
         return LOOK_SECONDS if self._trusted else DOUBTFUL_LOOK_SECONDS
-
-
-async def notified(connection: AsyncConnection, seconds: float) -> bool:
-    """Wait for a notification for so long; whether one came."""
-    return bool([notification async for notification in connection.notifies(timeout=seconds, stop_after=1)])

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from infrastructure.projector.checkpoints import CheckpointMoved, lock_checkpoints, move_checkpoints
 from infrastructure.projector.parking import Parked, Sieve, held_keys, is_poison, store_parked
-from infrastructure.projector.statements import statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,9 +55,8 @@ async def _transact(connection: AsyncConnection, batch: Batch, *, careful: bool)
                 parked += await _sift(connection, projection, batch.entries)
             else:
                 await projection.apply(connection, batch.entries)
-        await move_checkpoints(connection, batch.projections, batch.after, batch.entries[-1].position)
-        if batch.visible is not None:
-            await connection.execute(statement("tell_projected"), {"position": batch.visible})
+        last = batch.entries[-1].position
+        await move_checkpoints(connection, batch.projections, batch.after, last, batch.visible)
     return parked
 
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from infrastructure.projector.reading import Entry
 
 SCHEMA = "checking"
-BATCH_EVENTS = 5_000
 # What is appended while the log is read is read before the snapshot is taken, so that little is left for it.
 PASSES = 3
 

@@ -44,13 +44,21 @@ async def read_positions(connection: AsyncConnection, projections: Iterable[Proj
 
 
 async def move_checkpoints(
-    connection: AsyncConnection, projections: Sequence[Projection], expected: int, position: int
+    connection: AsyncConnection,
+    projections: Sequence[Projection],
+    expected: int,
+    position: int,
+    visible: int | None,
 ) -> None:
-    """Move on from the expected position. Raises `CheckpointMoved` when one of them is not there."""
+    """Move on from the expected position, and tell what is visible then, unless that is None.
+
+    Raises `CheckpointMoved` when one of them is not there.
+    """
     names = [projection.name for projection in projections]
-    parameters = {"names": names, "expected": expected, "position": position}
+    parameters = {"names": names, "expected": expected, "position": position, "visible": visible}
     cursor = await connection.execute(statement("move_checkpoints"), parameters)
-    if cursor.rowcount != len(names):
+    moved = await cursor.fetchone()
+    if moved is None or moved[0] != len(names):
         raise CheckpointMoved
 
 

@@ -21,9 +21,11 @@ _ATTEND = b"LISTEN events"
 _TURN_AWAY = b"UNLISTEN events"
 _STANDBY_SECONDS = 0.5
 _POLL_SECONDS = LOOK_SECONDS
-# Small batches, not events, are what projecting costs. A command is somebody who waits to see its effect;
-# executions by the thousand are looked at a little later, or counted.
+# Small batches, not events, are what projecting costs. A command is somebody who waits to see its effect, so
+# the next one waits for as long as the last batch had company to offer; executions by the thousand are looked
+# at a little later, or counted.
 COMMAND_CADENCE_SECONDS = 0.01
+COMMAND_REST_SECONDS = 0.002
 CADENCE_SECONDS = 0.05
 # Under load each append wakes whoever listens, which costs more than the batches.
 ENOUGH_HEARD = 3
@@ -47,20 +49,23 @@ class Session:
         self._attentive = True
         return True
 
-    async def news(self, since: float) -> None:
-        """Return when a batch is due after the one that began at `since`, by the clock of the loop.
+    async def news(self, since: float, applied: int) -> None:
+        """Return when a batch is due after that of `applied` events, begun at `since` by the loop's clock.
 
-        That is as soon as a command is told of, 10 ms after `since` at the earliest; or 50 ms after it, when
-        executions go on; and without any news a second from now, for what was told and got lost.
+        That is as soon as a command is told of, but no sooner than 2 ms from now for each event applied, or
+        10 ms after `since`; or 50 ms after it, when executions go on; and without any news a second from now,
+        for what was told and got lost.
         Raises `psycopg.OperationalError` when the connection, and with it the lock, is lost.
         """
         clock = asyncio.get_running_loop().time
-        due_at = clock() + _POLL_SECONDS if self._attentive else since + CADENCE_SECONDS
+        now = clock()
+        rested_at = min(since + COMMAND_CADENCE_SECONDS, now + applied * COMMAND_REST_SECONDS)
+        due_at = now + _POLL_SECONDS if self._attentive else since + CADENCE_SECONDS
         heard = 0
         while (left := due_at - clock()) > 0:
             async for told in self._connection.notifies(timeout=left, stop_after=1):
                 command = told.channel == _COMMANDS
-                due_at = min(due_at, since + (COMMAND_CADENCE_SECONDS if command else CADENCE_SECONDS))
+                due_at = min(due_at, rested_at if command else since + CADENCE_SECONDS)
                 heard += not command
             if heard > ENOUGH_HEARD and self._attentive:
                 await self._connection.execute(_TURN_AWAY)

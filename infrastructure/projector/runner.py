@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 import structlog
@@ -34,8 +34,11 @@ BATCH_SECONDS = 60.0
 log = structlog.get_logger(__name__)
 
 
-type Pulled = Literal["more", "all", "nothing"]
-"""There is more to apply, or that was all, or there was nothing."""
+class Pulled(NamedTuple):
+    """What was there to apply: how many events, and whether there are more."""
+
+    events: int = 0
+    more: bool = False
 
 
 class TablesMissing(Exception):
@@ -131,9 +134,9 @@ class Projector:
             async with self._turn, asyncio.timeout(BATCH_SECONDS):
                 pulled = await self._pull()
             self._backoff.over()
-            if pulled == "more" or (pulled == "nothing" and await session.attend()):
+            if pulled.more or (not pulled.events and await session.attend()):
                 continue
-            await session.news(since=started)
+            await session.news(since=started, applied=pulled.events)
 
     async def _pull(self) -> Pulled:
         """Apply the next batch to the projections that are furthest behind."""
@@ -143,21 +146,22 @@ class Projector:
             if len(self._positions) < len(self._current):
                 raise TablesMissing(self._current)
             if not self._positions:
-                return "nothing"
+                return Pulled()
             after = min(self._positions.values())
             entries, full = await read_entries(connection, after)
             if not entries:
                 await self._check_past(connection)
             batch = self._next(after, entries)
             if not batch.entries:
-                return "nothing"
+                return Pulled()
             try:
                 parked = await apply_batch(connection, batch)
             except CheckpointMoved:
                 self._positions = {}
-                return "more"
+                return Pulled(more=True)
         self._applied(batch, parked)
-        return "more" if full or len(batch.entries) < len(entries) else "all"
+        more = full or len(batch.entries) < len(entries)
+        return Pulled(len(batch.entries), more)
 
     async def _check_past(self, connection: AsyncConnection) -> None:
         """Events that come to lie behind a checkpoint would never be applied."""
@@ -173,7 +177,9 @@ class Projector:
         if until is not None:
             entries = [entry for entry in entries if entry.position <= until]
         last = entries[-1].position if entries else after
-        return Batch(behind, entries, after, visible=min([last, *ahead]))
+        # While some are rebuilt, nobody can say what all have applied.
+        complete = len(self._current) == len(self._projections)
+        return Batch(behind, entries, after, visible=min([last, *ahead]) if complete else None)
 
     def _applied(self, batch: Batch, parked: Sequence[Parked]) -> None:
         for event in parked:

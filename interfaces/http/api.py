@@ -21,6 +21,7 @@ from interfaces.http.dependencies import Dependencies, HttpOptions
 from interfaces.http.execution_answers import result_of
 from interfaces.http.parameters import NAMESPACE, change_reason, prefers_async
 from interfaces.http.refusals import InvalidParameters, NotYetVisible
+from interfaces.http.written import Written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +92,7 @@ class Api:
             headers["Location"] = f"/api/v1/executions/{accepted.state.id}"
         if hurried:
             headers["Preference-Applied"] = "respond-async"
-        return Response(result or result_of(accepted), status_code=status, headers=headers)
+        return Written(result or result_of(accepted), status_code=status, headers=headers)
 
     async def settled(self, position: int, prefer: str | None) -> dict[str, str]:
         """The headers of a write's answer, once lists show it or the wait is over."""
@@ -134,7 +135,7 @@ def _task(task: Task, status: int, headers: Mapping[str, str]) -> Response[Task]
     own = {"ETag": f'"{task.version}"'}
     if status == 201:
         own["Location"] = f"/api/v1/tasks/{task.id}"
-    return Response(task, status_code=status, headers={**headers, **own})
+    return Written(task, status_code=status, headers={**headers, **own})
 
 
 def command_request(

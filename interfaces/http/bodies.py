@@ -172,6 +172,12 @@ class HttpAction(Struct, kw_only=True, forbid_unknown_fields=True):
         return Action(**{name: getattr(self, name) for name in self.__struct_fields__})
 
 
+_USUAL_RETRY = Retry().to_domain()
+_USUAL_SUCCESS = Success().to_domain()
+_USUAL_CATCH_UP = CatchingUp().to_domain()
+_USUAL_OVERLAP = Overlapping().to_domain()
+
+
 class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
     """What POST and PUT take. PUT replaces everything: what is left out gets its default again."""
 
@@ -191,10 +197,10 @@ class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
             name=self.name,
             trigger=self.trigger.to_domain(default_timezone),
             action=self.action.to_domain(),
-            retry=(self.retry or Retry()).to_domain(),
-            success=(self.success or Success()).to_domain(),
-            catch_up=(self.catch_up or CatchingUp()).to_domain(),
-            overlap=(self.overlap or Overlapping()).to_domain(),
+            retry=self.retry.to_domain() if self.retry else _USUAL_RETRY,
+            success=self.success.to_domain() if self.success else _USUAL_SUCCESS,
+            catch_up=self.catch_up.to_domain() if self.catch_up else _USUAL_CATCH_UP,
+            overlap=self.overlap.to_domain() if self.overlap else _USUAL_OVERLAP,
             delivery=self.delivery,
             priority=self.priority,
         )

@@ -40,6 +40,7 @@ from interfaces.http.problems import (
     UNSUPPORTED_MEDIA_TYPE,
     VERSION_MISMATCH,
 )
+from interfaces.http.written import Written
 
 _BODY = (MALFORMED_JSON, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_TASK)
 
@@ -127,7 +128,8 @@ class TaskController(Controller):
             view = await api.parts.past.task(NAMESPACE, task_id, moment)
         if view is None:
             raise TaskNotFound(task_id)
-        return Response(Task.of_view(view), headers={"ETag": f'"{view.version}"', **reflecting(moment)})
+        headers = {"ETag": f'"{view.version}"', **reflecting(moment)}
+        return Written(Task.of_view(view), status_code=200, headers=headers)
 
     @put(
         "/{id:str}",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from application.ports import NewFact
 
 LONG_AGO = -3_600.0
+DEADLINE_SECONDS = 30.0
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ async def test_under_load_a_session_attends_to_commands_alone_until_there_is_not
         for run in range(ENOUGH_HEARD + 1):
             await append(writer, [started(stream=UUID(int=run + 100))])
         # As if the next batch were due in an hour: all of them are heard first.
-        await session.news(since=clock() + 3_600)
+        await session.news(since=clock() + 3_600, applied=1_000_000)
         assert await session.attend()
         assert not await session.attend()
 
@@ -63,5 +64,14 @@ async def test_under_load_a_session_attends_to_commands_alone_until_there_is_not
 async def test_a_session_that_hears_little_attends_to_everything_still(database: str) -> None:
     async with await connect(database) as writer, owned(database) as session:
         await append(writer, [started()])
-        await session.news(since=LONG_AGO)
+        await session.news(since=LONG_AGO, applied=0)
         assert not await session.attend()
+
+
+async def test_a_command_that_follows_little_is_due_before_the_cadence_is_over(database: str) -> None:
+    clock = asyncio.get_running_loop().time
+    async with await connect(database) as writer, owned(database) as session:
+        await append(writer, [created()])
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            # As if the last batch had begun in an hour.
+            await session.news(since=clock() + 3_600, applied=1)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import psycopg
 import pytest
 
 from infrastructure.database import pool
 from infrastructure.projector import Projector, RebuildRunning, TablesInUse, rebuild
+from infrastructure.projector.statements import statement
 from projections.catalogue import PROJECTIONS, named
 from tests.support.entries import created, updated
 from tests.support.projecting import connect, contents, parked_in, project, reached, running, until
@@ -159,3 +161,48 @@ async def test_what_cannot_be_applied_is_parked_anew(database: str) -> None:
         assert [event.position for event in parked] == [2]
         assert (await rebuild(database, PROJECTIONS)).parked == 1
         assert [(name, position) for name, position, _ in await parked_in(connection)] == [("tasks", 2)]
+
+
+async def test_while_a_read_model_is_rebuilt_nobody_is_told_what_is_visible(database: str) -> None:
+    async with await connect(database) as connection, await connect(database) as listener:
+        await filled(connection, 100)
+        await connection.execute(
+            "UPDATE projection_checkpoints SET version = version - 1 WHERE name = 'statistics'"
+        )
+        await listener.execute("LISTEN projected")
+        await connection.execute(statement("take_rebuild"))  # so that the projector's does not begin
+
+        async def place(name: str) -> tuple[int, int]:
+            cursor = await connection.execute(
+                "SELECT version, position FROM projection_checkpoints WHERE name = %s", (name,)
+            )
+            [(version, position)] = await cursor.fetchall()
+            return version, position
+
+        async def told(what: str) -> list[str]:
+            await connection.execute("SELECT pg_notify('projected', %s)", (what,))
+            heard: list[str] = []
+            async for notification in listener.notifies(timeout=20):
+                heard.append(notification.payload)
+                if notification.payload == what:
+                    break
+            return heard
+
+        async with pool(database, 4) as db, running(Projector(db, database, PROJECTIONS)):
+            position = await append(connection, [created()])
+
+            async def shown() -> bool:
+                return (await place("tasks"))[1] == position
+
+            await until(shown)
+            assert await told("meanwhile") == ["meanwhile"]
+            await connection.execute("SELECT pg_advisory_unlock_all()")
+            [statistics] = named(["statistics"])
+
+            async def rebuilt() -> bool:
+                return (await place("statistics"))[0] == statistics.version
+
+            await until(rebuilt)
+            position = await append(connection, [created(stream=UUID(int=77))])
+            await reached(connection, position)
+            assert str(position) in await told("afterwards")
