@@ -129,6 +129,14 @@ async def test_a_key_whose_stream_holds_something_else_is_not_free() -> None:
         await create(world, wish(), request=ORDER)
 
 
+async def test_a_wish_whose_key_stands_for_something_else_is_not_created() -> None:
+    world = World()
+    world.log.plant(key_stream("default", "mine"), 1, TaskCreated.topic, encode(created(), meta_of(REQUEST)))
+    with pytest.raises(LogUnavailable):
+        await create(world, wish(key="mine"))
+    assert len(world.log.recorded) == 1
+
+
 async def test_a_wish_with_a_used_key_is_answered_by_the_task_of_that_time() -> None:
     world = World()
     single = await world.commands.create(definition(), keyed("mine", digest="report"))
