@@ -47,11 +47,9 @@ class Progress:
 
     def folded(self, position: int, until: int) -> None:
         """So much of the log is read: with the rate, and the time that is left at that rate."""
-        now = self._clock()
-        if now - self._told < self._interval:
+        if not self._due():
             return
-        self._told = now
-        rate = position / (now - self._started)
+        rate = position / (self._told - self._started)
         left = timedelta(seconds=round((until - position) / rate))
         self._say(
             f"event {position:,} of {until:,} ({100 * position // until} %), {rate:,.0f}/s, {left} left"
@@ -59,13 +57,21 @@ class Progress:
 
     def comparing(self, table: str) -> None:
         """The tables come after the log."""
-        self._say(f"comparing {table}")
+        if self._due():
+            self._say(f"comparing {table}")
 
     def clear(self) -> None:
         """Make room for something else on a terminal."""
         if self._terminal:
             self._stream.write(_CLEAR_LINE)
             self._stream.flush()
+
+    def _due(self) -> bool:
+        """Whether there was nothing to be seen for long enough; it counts from now on then."""
+        now = self._clock()
+        due = now - self._told >= self._interval
+        self._told = now if due else self._told
+        return due
 
     def _say(self, text: str) -> None:
         self.clear()

@@ -25,7 +25,7 @@ async def placing_events(log: Streams, history: History, at: datetime) -> Sequen
     """The events of executions that gave a task the place where it stands at the instant `at`.
 
     None, when its own events did. Occurrences are claimed in their order, so the last one is closed in upon:
-    one or two reads where the schedulers kept up, some twenty where they did not. Raises `LogUnavailable`.
+    two or three reads where the schedulers kept up, some dozens where they did not. Raises `LogUnavailable`.
     """
     stint = history.stints[-1]
     return () if stint.closed is not None else await _Claims(log, history.task.id, stint).last(at)
@@ -41,16 +41,18 @@ class _Claims:
         self._read: dict[datetime, Sequence[Recorded]] = {}
 
     async def last(self, at: datetime) -> Sequence[Recorded]:
-        """Those of the last one: onwards from one near `at`, until nothing is recorded of an occurrence.
+        """Those of the last one that was reached: beyond what is due by `at` only while a clock was wrong.
 
-        What users have had run out of turn is passed over, as schedulers do.
+        In leaps: twice as long after each that led to one, half as long after each that did not.
         """
-        found: Sequence[Recorded] = ()
-        due_at: datetime | None = await self._near(at)
-        while due_at is not None and (events := await self._events(due_at)):
-            found = self._placing(events) or found
-            due_at = self._stint.first_from(due_at + _STEP)
-        return found
+        due_at, leap = await self._near(at), _STEP
+        while leap >= _STEP:
+            ahead = self._stint.first_from(due_at + leap)
+            if ahead is not None and await self._reached(ahead):
+                due_at, leap = ahead, leap * 2
+            else:
+                leap /= 2
+        return self._placing(await self._events(due_at))
 
     async def _near(self, at: datetime) -> datetime:
         """An occurrence that was reached, the last one up to `at` if possible; the first when none was."""
@@ -72,7 +74,10 @@ class _Claims:
         return low
 
     async def _reached(self, due_at: datetime) -> bool:
-        """Whether the task has moved beyond an occurrence."""
+        """Whether the task has moved beyond an occurrence.
+
+        What users have had run out of turn is passed over, as schedulers do.
+        """
         instant: datetime | None = due_at
         while instant is not None and (events := await self._events(instant)):
             if self._placing(events):

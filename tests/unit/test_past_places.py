@@ -131,11 +131,19 @@ async def test_where_they_did_not_the_last_claim_is_closed_in_upon() -> None:
     assert reads <= 40
 
 
+async def test_what_was_claimed_by_a_clock_that_was_ahead_is_found_in_leaps() -> None:
+    world = World()
+    task_id = await claimed_every_minute(world, 500)
+    found, reads = await placed(world, task_id, world.log.recorded[0].recorded_at)
+    assert found == next_of(world, -1)
+    assert reads <= 80
+
+
 async def test_nothing_claimed_yet_leaves_a_task_where_its_own_events_put_it() -> None:
     world = World()
     task_id = await claimed_every_minute(world, 0)
     place = next_of(world, 0)
-    assert await placed(world, task_id, place - timedelta(seconds=1)) == (place, 2)
+    assert await placed(world, task_id, place - timedelta(seconds=1)) == (place, 3)
     assert (await placed(world, task_id, place + timedelta(hours=3)))[0] == place
 
 

@@ -1,0 +1,96 @@
+"""Reads as of an earlier moment: what they answer with, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.http_service import assert_a_problem, http_service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.support.http_service import HttpService
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[HttpService]:
+    async with http_service() as running:
+        yield running
+
+
+async def as_of(service: HttpService, path: str, **params: Any) -> Any:
+    answer = await service.client.get(f"/api/v1{path}", params=params)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+async def test_a_task_is_read_as_it_was_with_the_position_that_this_reflects(service: HttpService) -> None:
+    created = await service.create(name="before")
+    task = f"/tasks/{created['id']}"
+    await service.client.delete(f"/api/v1{task}")
+    then = await as_of(service, task, as_of_position=1)
+    assert then.json() == created
+    assert (then.headers["X-Event-Position"], then.headers["ETag"]) == ("1", '"1"')
+    now = await as_of(service, task)
+    assert now.json()["status"] == "cancelled"
+    assert "X-Event-Position" not in now.headers
+
+
+async def test_an_instant_stands_for_the_last_event_recorded_by_then(service: HttpService) -> None:
+    await service.create(name="first")
+    [first] = service.log.recorded
+    await service.create(name="second")
+    exactly = await as_of(service, "/tasks", as_of=first.recorded_at.isoformat())
+    assert exactly.headers["X-Event-Position"] == "1"
+    assert [task["name"] for task in exactly.json()["items"]] == ["first"]
+    earlier = first.recorded_at - timedelta(microseconds=1)
+    assert (await as_of(service, "/tasks", as_of=earlier.isoformat())).json()["total"] == 0
+
+
+async def test_figures_and_occurrences_are_those_of_the_moment(service: HttpService) -> None:
+    created = await service.create()
+    await service.client.post(f"/api/v1/tasks/{created['id']}/pause")
+    figures = await as_of(service, "/metrics", as_of_position=1)
+    assert (figures.json()["active_tasks"], figures.headers["X-Event-Position"]) == (1, "1")
+    window = await as_of(service, f"/tasks/{created['id']}/occurrences", as_of_position=1)
+    assert {item["outcome"] for item in window.json()["items"]} == {"expected"}
+    paused = await as_of(service, f"/tasks/{created['id']}/occurrences", as_of_position=2)
+    assert {item["outcome"] for item in paused.json()["items"]} == {"paused"}
+
+
+async def test_a_task_that_did_not_exist_yet_is_not_found(service: HttpService) -> None:
+    created = await service.create()
+    for path in (f"/tasks/{created['id']}", f"/tasks/{created['id']}/occurrences"):
+        answer = await service.client.get(f"/api/v1{path}", params={"as_of_position": 0})
+        assert answer.status_code == 404
+        assert_a_problem(answer)
+
+
+@pytest.mark.parametrize("path", ["/tasks", "/tasks/{id}", "/tasks/{id}/occurrences", "/metrics"])
+@pytest.mark.parametrize(
+    ("params", "parameter"),
+    [
+        ({"as_of": "2026-01-01T00:00:00Z", "as_of_position": "1"}, "as_of_position"),
+        ({"as_of": "noon"}, "as_of"),
+        ({"as_of": (datetime.now(UTC) + timedelta(days=1)).isoformat()}, "as_of"),
+        ({"as_of_position": "2"}, "as_of_position"),
+        ({"as_of_position": "-1"}, "as_of_position"),
+    ],
+)
+async def test_a_moment_that_cannot_be_looked_at_is_refused_everywhere(
+    service: HttpService, path: str, params: dict[str, str], parameter: str
+) -> None:
+    created = await service.create()
+    answer = await service.client.get(f"/api/v1{path.format(id=created['id'])}", params=params)
+    assert answer.status_code == 400
+    assert_a_problem(answer)
+    assert [error["parameter"] for error in answer.json()["errors"]] == [parameter]
+
+
+async def test_a_list_of_the_past_is_not_sorted_by_next_run(service: HttpService) -> None:
+    answer = await service.client.get("/api/v1/tasks", params={"as_of_position": 0, "sort": "next_run"})
+    assert answer.status_code == 400
+    assert "sort by created_at, updated_at or name" in answer.json()["errors"][0]["detail"]
