@@ -138,6 +138,8 @@ class _Exchange:
         sent = next(named, b"").decode("latin-1")
         self.request_id = sent if _SANE_ID.fullmatch(sent) else uuid4().hex
         self.scope["state"]["correlation_id"] = self.request_id
+        # For routes whose content is long: nobody will read it.
+        self.scope["state"]["without_content"] = self.method == "HEAD"
 
     @property
     def route(self) -> str:

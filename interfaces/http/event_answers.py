@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import msgspec
-from litestar import Response
+from litestar import Request, Response
 from litestar.response import Stream
 from msgspec import Meta, Struct
 
@@ -71,12 +71,15 @@ class EventPage(Struct, frozen=True, kw_only=True):
 
 
 def lines(
+    request: Request[Any, Any, Any],
     read: Callable[[int, int], Awaitable[events.EventPage]],
     after: int,
     most: int | None,
     headers: Mapping[str, str],
 ) -> Response[Any]:
     """All that `read` gives page by page after a place, at most so many: a line an event, sent once read."""
+    if request.scope["state"]["without_content"]:
+        most = 0
     return Stream(_each_line(read, after, most), media_type=LINES, headers=headers)
 
 

@@ -150,7 +150,7 @@ class EventController(Controller):
         async def read(after: int, limit: int) -> Page:
             return await events.page(wanted, after, limit, head)
 
-        return lines(read, selection.after, selection.limit, {"X-Event-Position": str(head)})
+        return lines(request, read, selection.after, selection.limit, {"X-Event-Position": str(head)})
 
     @get(
         "/tasks/{id:str}/events",
@@ -208,7 +208,7 @@ async def _of_stream(
         return await api.parts.events.of_stream(stream, after, limit)
 
     if _in_lines(request):
-        return lines(read, selection.after, selection.limit, {})
+        return lines(request, read, selection.after, selection.limit, {})
     return Response(EventPage.of(await read(selection.after, selection.limit or USUAL_LIMIT)))
 
 

@@ -17,6 +17,7 @@ from litestar.exceptions import LitestarException
 from application.ports import Group, Meta, NewFact
 from interfaces.http import event_answers
 from interfaces.http.openapi import openapi_document
+from tests.support.event_reader import MemoryEventReader
 from tests.support.groups import started
 from tests.support.http_service import HttpService, assert_a_problem, http_service
 
@@ -151,6 +152,19 @@ async def test_lines_tell_all_of_a_long_log_and_how_far_it_was_read(
     assert answer.headers["x-event-position"] == "5"
     assert len(await lines(service, limit=3)) == 3
     assert [event["position"] for event in await lines(service, after=4)] == [5]
+
+
+async def test_nothing_is_read_for_whoever_wants_no_lines(
+    service: HttpService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = await service.create()
+    read: list[Any] = []
+    for name in ("page", "of_stream"):
+        monkeypatch.setattr(MemoryEventReader, name, lambda *asked: read.append(asked))
+    for path in ("/events", f"/tasks/{task['id']}/events"):
+        answer = await service.client.head(f"/api/v1{path}", headers=LINES)
+        assert (answer.status_code, answer.headers["content-type"], answer.text) == (200, LINES["Accept"], "")
+    assert read == []
 
 
 async def test_lines_of_a_stream_end_with_it(service: HttpService) -> None:
