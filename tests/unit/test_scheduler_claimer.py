@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,27 @@ async def test_no_more_is_claimed_than_can_start_soon(monkeypatch: pytest.Monkey
         assert len(world.facts(ExecutionStarted)) <= 2 + 5
         await world.clock.reach(after(20))
     assert len({call.execution_id for call in world.calls}) == len(world.calls) == 20
+
+
+async def test_what_is_cancelled_while_many_are_claimed_is_not_even_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    tasks = [await world.create(at=after(5 + number / 5_000)) for number in range(30)]
+    cancelling: list[asyncio.Task[object]] = []
+
+    def bid(entry: Entry, node: Node, now: datetime, going: Going) -> bids.Bid:
+        if not cancelling:
+            cancelling.append(asyncio.ensure_future(world.cancel(tasks[-1])))
+        return bid_for(entry, node, now, going)
+
+    monkeypatch.setattr(claimer, "bid_for", bid)
+    monkeypatch.setattr(claimer, "SLICE", 1)
+    async with world.scheduler(concurrency=30):
+        await world.clock.reach(after(10))
+    assert len(world.calls) == 29
+    assert world.names(tasks[-1]) == ["TaskCreated", "TaskCancelled"]
+    assert sum(refused for _, refused in world.observed.claims) == 0
 
 
 async def test_a_task_that_cannot_be_claimed_here_does_not_stop_the_others(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from application.scheduler.outcomes import Outcomes
@@ -188,6 +189,20 @@ async def test_an_outcome_from_which_nothing_can_follow_leaves_the_others_going_
     assert waiting == [other]
     assert len(world.facts(AttemptFailed)) == 2
     assert f"recording execution {odd.execution.id}" in caplog.text
+
+
+async def test_recording_many_outcomes_gives_way_to_calls_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("application.scheduler.outcomes.SLICE", 2)
+    world = World()
+    jobs = [await called(world, await world.create(at=NOON), at=NOON) for _ in range(7)]
+    settling, _ = outcomes(world)
+    recording = asyncio.create_task(settling.settle([(job, attempt(1, 200)) for job in jobs]))
+    await asyncio.sleep(0)
+    seen = {len(world.facts(ExecutionSucceeded)), len(world.observed.ends)}
+    while not recording.done():
+        await asyncio.sleep(0)
+        seen.add(len(world.observed.ends))
+    assert seen >= {0, 2, 4, 6, 7}
 
 
 async def test_an_outcome_waits_through_an_outage() -> None:
