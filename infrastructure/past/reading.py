@@ -28,7 +28,7 @@ MOST_TASK_EVENTS = 100_000
 MOST_EVENTS = 1_000_000
 """So long a log is searched for outcomes for one answer, at most."""
 
-BATCH_EVENTS = 500  # decoded and folded in one go, between which requests are served
+BATCH_EVENTS = 1_000  # decoded and folded in one go, between which requests are served
 # No append takes that long: what was recorded before is committed by now.
 SETTLED = timedelta(seconds=10)
 # A task's id tells its creator's clock, which need not be the database's.
