@@ -38,7 +38,7 @@ class Event(Struct, frozen=True, kw_only=True):
         Meta(description="The `X-Request-ID` of the request that led to it; of schedulers, the execution."),
     ]
     address: Annotated[
-        str | None, Meta(description="The IP address that it was asked for from; null: not by a user.")
+        str | None, Meta(description="The IP address that it was asked for from; null: none is known.")
     ]
     reason: Annotated[str | None, Meta(description="The `X-Change-Reason` of the request, if it had one.")]
     data: Annotated[

@@ -25,7 +25,7 @@ class RevisionSummary(Struct, frozen=True, kw_only=True):
     actor: Annotated[str, Meta(description="Who decided.")]
     correlation_id: Annotated[str, Meta(description="The `X-Request-ID` of the request that led to it.")]
     address: Annotated[
-        str | None, Meta(description="The IP address that it was asked for from; null: not known.")
+        str | None, Meta(description="The IP address that it was asked for from; null: none is known.")
     ]
     reason: Annotated[str | None, Meta(description="The `X-Change-Reason` of the request, if it had one.")]
     kind: Literal["created", "updated", "rolled_back"]

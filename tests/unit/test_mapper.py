@@ -212,14 +212,8 @@ FIELDS: dict[type[Fact], dict[str, st.SearchStrategy[Any]]] = {
 FACTS = st.one_of(*(st.builds(fact_type, at=INSTANTS, **fields) for fact_type, fields in FIELDS.items())).map(
     lambda fact: cast("AnyFact", fact)
 )
-METAS = st.builds(
-    Meta,
-    actor=TEXT,
-    correlation_id=TEXT,
-    command_id=st.uuids(),
-    address=st.none() | TEXT,
-    reason=st.none() | TEXT,
-)
+MAYBE = st.none() | TEXT
+METAS = st.builds(Meta, actor=TEXT, correlation_id=TEXT, command_id=st.uuids(), address=MAYBE, reason=MAYBE)
 
 
 def test_every_fact_has_a_strategy_here_that_names_all_its_fields() -> None:
