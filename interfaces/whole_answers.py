@@ -14,7 +14,7 @@ class WholeAnswers:
     """A connection's transport that sends the head of an answer together with the first piece of its body.
 
     uvicorn writes them one after the other, and each write is a system call, a packet and a wake-up of who
-    reads: together a seventh of what a small answer costs. All else goes straight to the transport.
+    reads. All else goes straight to the transport.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:

@@ -22,9 +22,6 @@ LISTEN = "LISTEN events"
 BATCH = 1_000
 BACKOFF_SECONDS = 0.5
 ANSWER_SECONDS = 10.0
-# Where others append much, reading after each of their calls costs as much as their calls do.
-REST_SECONDS = 0.001
-LONGEST_REST_SECONDS = 0.01
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +29,6 @@ log = structlog.get_logger(__name__)
 class PostgresFollower:
     """Reads on a notification, and every second for the one that got lost (see `News`).
 
-    After a read it rests 1 ms for every event found, 10 ms at most, so that under load reads hold more.
     `dsn` must reach Postgres directly: a transaction-pooling proxy never delivers notifications.
     """
 
@@ -63,8 +59,6 @@ class PostgresFollower:
                             last = batch[-1]
                             position = last.position
                         if own or len(batch) < BATCH:
-                            if not own:
-                                await asyncio.sleep(min(len(batch) * REST_SECONDS, LONGEST_REST_SECONDS))
                             await news.wait(position)
                             await self._own.answered()
             except AWAY as error:
