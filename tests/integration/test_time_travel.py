@@ -6,14 +6,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import httpx
 import psycopg
 import pytest
 
 from application.ports import NewFact
-from domain.facts import TaskCreated
+from domain.facts import TaskCreated, TaskUpdated
 from infrastructure.past import reading
+from tests.support.entries import definition
 from tests.support.minutes import BusyMinutes, Minutes
 from tests.support.past import Oracle
 from tests.support.projecting import connect, reached
@@ -251,6 +253,18 @@ async def test_positions_are_in_the_order_in_which_they_were_recorded(database: 
         rows = connection.execute("SELECT recorded_at FROM events ORDER BY notification_id").fetchall()
     assert len(rows) == 90
     assert rows == sorted(rows)
+
+
+async def test_an_event_that_no_read_model_can_hold_ends_the_list_of_the_past(
+    database: str, tmp_path: Path
+) -> None:
+    with client_of(database, tmp_path) as client:
+        task = client.post("/tasks", json=CRON).json()
+        fact = TaskUpdated(at=datetime.now(UTC), definition=definition("n" * 256), next_run_at=None)
+        async with await connect(database) as connection:
+            await append(connection, [NewFact(UUID(task["id"]), 2, fact)])
+        assert client.get("/tasks", params={"as_of_position": "1"}).json()["items"] == [task]
+        assert client.get("/tasks", params={"as_of_position": "2"}).status_code == 503
 
 
 def test_an_event_that_this_release_cannot_read_is_no_reason_to_guess(database: str, tmp_path: Path) -> None:
