@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import httpx
@@ -17,7 +17,7 @@ from domain.facts import TaskCreated, TaskUpdated
 from infrastructure.past import reading
 from tests.support.entries import definition
 from tests.support.minutes import BusyMinutes, Minutes
-from tests.support.past import Oracle
+from tests.support.past import Oracle, shown
 from tests.support.projecting import connect, reached
 from tests.support.running_api import running_api
 from tests.support.stored import append
@@ -61,13 +61,6 @@ async def stored(database: str, recorded: list[Recorded], random: Random) -> lis
         await reached(connection, len(recorded))
         cursor = await connection.execute("SELECT recorded_at FROM events ORDER BY notification_id")
         return [instant.astimezone(UTC) for (instant,) in await cursor.fetchall()]
-
-
-def shown(task: dict[str, Any]) -> dict[str, Any]:
-    """What the oracle knows of a task's JSON."""
-    instants = ("next_run", "created_at", "updated_at", "paused_at")
-    known = {name: task[name] for name in ("name", "status", "version", "pause_note")}
-    return known | {name: task[name] and datetime.fromisoformat(task[name]) for name in instants}
 
 
 @pytest.mark.parametrize(("minutes", "seed"), [(Minutes, 1), (Minutes, 4), (BusyMinutes, 2)])
