@@ -255,16 +255,12 @@ class SchedulerObserver(Protocol):
         """With that the task was taken out of service, as its own policies ask for."""
 
 
-class Now(Protocol):
-    """The time."""
+class Clock(Protocol):
+    """The time, and waiting for it."""
 
     def now(self) -> datetime:
         """The current instant, UTC, to the microsecond."""
         ...
-
-
-class Clock(Now, Protocol):
-    """The time, and waiting for it."""
 
     def sleep_until(self, instant: datetime) -> Awaitable[None]:
         """Return at the instant, within a fraction of a millisecond, never before it.

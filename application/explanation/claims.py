@@ -35,6 +35,14 @@ class Streams(Protocol):
         ...
 
 
+class Now(Protocol):
+    """The time."""
+
+    def now(self) -> datetime:
+        """The instant that counts as the present, UTC."""
+        ...
+
+
 class LastClaim(Struct, frozen=True):
     """A claim after which its task has no further place."""
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from application.explanation.claims import Streams
+    from application.explanation.claims import Now, Streams
     from application.explanation.history import History
     from application.explanation.silence import Silence
-    from application.ports import Now, Recorded
+    from application.ports import Recorded
 
 
 _STEP = timedelta(milliseconds=1)

@@ -14,9 +14,9 @@ from domain.identity import execution_id
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from application.explanation.claims import Now
     from application.explanation.explainer import Explainer
     from application.explanation.history import History
-    from application.ports import Now
 
 LONGEST_WINDOW = timedelta(days=366)
 _STEP = timedelta(milliseconds=1)

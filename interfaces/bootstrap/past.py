@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
+from psycopg import DataError, IntegrityError
 
 from application.explanation.explainer import Explainer
 from application.explanation.history import history_of
 from application.explanation.occurrences import Accounted, Occurrences
 from application.past.moment import Cut, Stopped
 from application.past.places import placing_events
+from application.ports import Unreadable
 from infrastructure.past import PostgresPast, outcome_entries, task_entries
 from projections import task_results
 from projections.past import past_figures, past_task, past_tasks
+from projections.projection import PoisonEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
     from uuid import UUID
 
+    from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
 
     from application.explanation.claims import Streams
@@ -60,7 +65,7 @@ class PastOfLog:
 
     async def tasks(self, query: TaskQuery, paging: Paging, moment: Moment) -> Listing[TaskView]:
         """See `Past`."""
-        async with self._turn, self._connections.connection() as connection:
+        async with self._folding(moment) as connection:
             streams = task_entries(connection, moment, query.created_from, query.created_to)
             listing = await past_tasks(connection, query, paging, streams)
         items = [await self.task(query.namespace, view.id, moment) for view in listing.items]
@@ -68,7 +73,7 @@ class PastOfLog:
 
     async def figures(self, moment: Moment) -> Figures:
         """See `Past`."""
-        async with self._turn, self._connections.connection() as connection:
+        async with self._folding(moment) as connection:
             outcomes, streams = outcome_entries(connection, moment), task_entries(connection, moment)
             return await past_figures(outcomes, streams, moment.at)
 
@@ -79,6 +84,17 @@ class PastOfLog:
         cut, clock = Cut(self._log, moment), Stopped(moment)
         occurrences = Occurrences(Explainer(cut, clock), _LedgerOfStreams(self._ledger, cut), clock)
         return await occurrences.window(namespace, task_id, start, end, limit)
+
+    @contextlib.asynccontextmanager
+    async def _folding(self, moment: Moment) -> AsyncIterator[AsyncConnection]:
+        """A connection for what takes its turn. Raises `Unreadable` when an event cannot be folded."""
+        async with self._turn, self._connections.connection() as connection:
+            try:
+                yield connection
+            except (PoisonEvent, DataError, IntegrityError) as error:
+                raise Unreadable(
+                    moment.position, f"something up to there cannot be folded ({error})"
+                ) from error
 
 
 class _LedgerOfStreams:

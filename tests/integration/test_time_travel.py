@@ -5,17 +5,19 @@ from __future__ import annotations
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from uuid import UUID
 
 import httpx
 import psycopg
 import pytest
 
 from application.ports import NewFact
-from domain.facts import TaskCreated
+from domain.facts import TaskCreated, TaskUpdated
 from infrastructure.past import reading
+from tests.support.entries import definition
 from tests.support.minutes import BusyMinutes, Minutes
-from tests.support.past import Oracle
+from tests.support.past import Oracle, shown
 from tests.support.projecting import connect, reached
 from tests.support.running_api import running_api
 from tests.support.stored import append
@@ -59,13 +61,6 @@ async def stored(database: str, recorded: list[Recorded], random: Random) -> lis
         await reached(connection, len(recorded))
         cursor = await connection.execute("SELECT recorded_at FROM events ORDER BY notification_id")
         return [instant.astimezone(UTC) for (instant,) in await cursor.fetchall()]
-
-
-def shown(task: dict[str, Any]) -> dict[str, Any]:
-    """What the oracle knows of a task's JSON."""
-    instants = ("next_run", "created_at", "updated_at", "paused_at")
-    known = {name: task[name] for name in ("name", "status", "version", "pause_note")}
-    return known | {name: task[name] and datetime.fromisoformat(task[name]) for name in instants}
 
 
 @pytest.mark.parametrize(("minutes", "seed"), [(Minutes, 1), (Minutes, 4), (BusyMinutes, 2)])
@@ -251,6 +246,18 @@ async def test_positions_are_in_the_order_in_which_they_were_recorded(database: 
         rows = connection.execute("SELECT recorded_at FROM events ORDER BY notification_id").fetchall()
     assert len(rows) == 90
     assert rows == sorted(rows)
+
+
+async def test_an_event_that_no_read_model_can_hold_ends_the_list_of_the_past(
+    database: str, tmp_path: Path
+) -> None:
+    with client_of(database, tmp_path) as client:
+        task = client.post("/tasks", json=CRON).json()
+        fact = TaskUpdated(at=datetime.now(UTC), definition=definition("n" * 256), next_run_at=None)
+        async with await connect(database) as connection:
+            await append(connection, [NewFact(UUID(task["id"]), 2, fact)])
+        assert client.get("/tasks", params={"as_of_position": "1"}).json()["items"] == [task]
+        assert client.get("/tasks", params={"as_of_position": "2"}).status_code == 503
 
 
 def test_an_event_that_this_release_cannot_read_is_no_reason_to_guess(database: str, tmp_path: Path) -> None:

@@ -100,6 +100,13 @@ class _NoLedger:
         return []
 
 
+def shown(task: dict[str, Any]) -> dict[str, Any]:
+    """What the oracle knows of a task's JSON."""
+    instants = ("next_run", "created_at", "updated_at", "paused_at")
+    known = {name: task[name] for name in ("name", "status", "version", "pause_note")}
+    return known | {name: task[name] and datetime.fromisoformat(task[name]) for name in instants}
+
+
 @dataclass
 class Oracle:
     """What there is after some events: tasks as the API shows them, executions by status, durations."""
