@@ -61,7 +61,11 @@ BEGIN
             first_position, last_position, appended USING ERRCODE = 'serialization_failure';
     END IF;
 
-    PERFORM pg_notify('events', coalesce(last_position::text, ''));
+    IF last_position IS NULL THEN  -- all were refused
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    PERFORM pg_notify('events', last_position::text);
     IF NOT topics <@ ARRAY[
         'execution.started.v1', 'execution.succeeded.v1', 'execution.failed.v1', 'execution.queued.v1',
         'execution.attempt_started.v1', 'execution.attempt_failed.v1', 'execution.taken_over.v1',

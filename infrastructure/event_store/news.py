@@ -56,16 +56,14 @@ class News:
         while self._heard <= self._position:
             # All that came in one packet: psycopg forgets what is not taken of it.
             heard = self._connection.notifies(timeout=max(0.0, until - now()), stop_after=1)
-            told = [self._tells_of(notification.payload) async for notification in heard]
+            told = [notification.payload async for notification in heard]
             if not told:
                 return False
             self._trusted = True
-            self._heard = max(self._heard, *told)
+            self._heard = max(self._heard, *(int(payload) for payload in told if payload.isdigit()), 0)
+            if not all(payload.isdigit() for payload in told):
+                return True  # earlier releases say only that there may be some: that is worth one look
         return True
-
-    def _tells_of(self, payload: str) -> int:
-        """Up to where there are events; earlier releases say only that there are some."""
-        return int(payload) if payload.isdigit() else self._position + 1
 
     def _look_seconds(self) -> float:
         return LOOK_SECONDS if self._trusted else DOUBTFUL_LOOK_SECONDS

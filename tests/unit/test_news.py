@@ -80,6 +80,14 @@ async def test_what_has_been_read_is_no_news(line: Line) -> None:
     assert line.packets == [["6"]]
 
 
+async def test_what_tells_of_no_position_is_worth_one_look(line: Line) -> None:
+    told = news(line, 7)
+    line.packets = [["", "7"]]
+    for _ in range(3):
+        await told.wait(7)
+    assert line.waited == [LOOK_SECONDS] * 3
+
+
 async def test_what_one_packet_tells_of_is_not_waited_for_again(line: Line) -> None:
     told = news(line, 4)
     line.packets = [["5", "6"]]
