@@ -99,4 +99,7 @@ def _read(state: bytes) -> _Stored | None:
 
 def _namespace(beginning: bytes) -> str | None:
     found = _NAMESPACE.search(beginning)
-    return msgspec.json.decode(found[1], type=str) if found else None
+    try:
+        return msgspec.json.decode(found[1], type=str) if found else None
+    except ValueError:  # it is no JSON: the rest of the page is told all the same
+        return None

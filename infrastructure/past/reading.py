@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -33,6 +33,7 @@ BATCH_EVENTS = 1_000  # decoded and folded in one go, between which requests are
 SETTLED = timedelta(seconds=10)
 # A task's id tells its creator's clock, which need not be the database's.
 CLOCKS_APART = timedelta(days=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_TASK, _FIRST_EXECUTION = UUID(int=1 << 80), UUID(int=1 << 127)
 _OUTCOMES = [ExecutionSucceeded.topic, ExecutionFailed.topic]
 
@@ -87,7 +88,7 @@ async def task_entries(
     """
     created_to = min(created_to or moment.at, moment.at)
     place = {
-        "stream": _FIRST_TASK if created_from is None else _first_id(created_from - CLOCKS_APART),
+        "stream": _first_id(max(created_from or _EPOCH, _EPOCH) - CLOCKS_APART),
         "version": 0,
         "before": _first_id(created_to + CLOCKS_APART),
         "until": moment.position,

@@ -39,6 +39,7 @@ class PastOfLog:
     """`interfaces.http.dependencies.Past`."""
 
     def __init__(self, connections: AsyncConnectionPool, log: Streams, ledger: Ledger) -> None:
+        """`ledger` is that of today, and bounded: of what it has, each row is read anew."""
         self._connections = connections
         self._moments = PostgresPast(connections)
         self._log = log

@@ -41,7 +41,7 @@ from infrastructure.visibility import Visibility
 from infrastructure.vitals import Vitals
 from interfaces.bootstrap.due_tasks import DueTasksOfReadModels
 from interfaces.bootstrap.health_checks import HealthChecks
-from interfaces.bootstrap.ledger import LedgerOfReadModels
+from interfaces.bootstrap.ledger import MOST_OF_THE_PAST, LedgerOfReadModels
 from interfaces.bootstrap.pages import StoredExposition, ops_app, options
 from interfaces.bootstrap.past import PastOfLog
 from interfaces.bootstrap.shown_nodes import ShownNodes
@@ -75,7 +75,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
     ):
         queries = ReadModels(connections)
         log = PostgresEventLog(connections, appender)
-        explainer, ledger = Explainer(log, clock), LedgerOfReadModels(queries)
+        explainer = Explainer(log, clock)
         visibility = Visibility(with_liveness(settings.direct_dsn()), queries.checkpoint)
         async with background(visibility.run()):
             app = create_app(
@@ -85,10 +85,10 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     executions=ExecutionCommands(log, clock, uuid7),
                     queries=queries,
                     explainer=explainer,
-                    occurrences=Occurrences(explainer, ledger, clock),
+                    occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
                     revisions=Revisions(log),
                     events=PostgresEventReader(connections),
-                    past=PastOfLog(connections, log, ledger),
+                    past=PastOfLog(connections, log, LedgerOfReadModels(queries, MOST_OF_THE_PAST)),
                     visibility=visibility,
                     health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),
                     exposition=StoredExposition(instruments, queries, connections),

@@ -162,7 +162,8 @@ def command_request(
 def _address(request: Request[Any, Any, Any]) -> str | None:
     """The other end's, or what a proxy that may speak for others says; only ever an IP address."""
     with contextlib.suppress(ValueError):
-        return str(ip_address(request.client.host)) if request.client else None
+        # Without the zone of an IPv6 address, which may be any text.
+        return str(ip_address(request.client.host.partition("%")[0])) if request.client else None
     return None
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from litestar.params import QueryParameter
 from msgspec import Struct
 
-from interfaces.http.parameters import HIGHEST_POSITION, INSTANT, instant
+from interfaces.http.parameters import HIGHEST_POSITION, INSTANT
+from interfaces.http.reachable import reachable
 from interfaces.http.refusals import InvalidParameters
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class AsOf(Struct, frozen=True, kw_only=True):
     def moment(self) -> datetime | int | None:
         """The instant or the position. Raises `InvalidParameters`."""
         if self.as_of is None or self.as_of_position is None:
-            return instant("as_of", self.as_of) if self.as_of_position is None else self.as_of_position
+            return reachable("as_of", self.as_of) if self.as_of_position is None else self.as_of_position
         raise InvalidParameters([("as_of_position", "Give either this or `as_of`, not both.")])
 
 

@@ -94,7 +94,13 @@ class RollingBack(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Which definition is to be the present one again."""
 
     to: Annotated[
-        int, Meta(description="The number of a revision: a whole number from 1.", ge=1, examples=[1])
+        int,
+        Meta(
+            description="The number of a revision: a whole number from 1 to 1,000,000,000.",
+            ge=1,
+            le=1_000_000_000,
+            examples=[1],
+        ),
     ]
 
 

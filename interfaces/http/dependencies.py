@@ -198,7 +198,10 @@ class Past(Protocol):
     async def window(
         self, namespace: str, task_id: UUID, start: datetime, end: datetime, limit: int, moment: Moment, /
     ) -> Window:
-        """Up to `limit` instants from `start` and before `end`. Raises `domain.errors.TaskNotFound`."""
+        """Up to `limit` instants from `start` and before `end`.
+
+        Raises `domain.errors.TaskNotFound` and `application.past.moment.TooMuchHistory`.
+        """
         ...
 
 

@@ -11,7 +11,6 @@ from litestar.di import Provide
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Struct
 
-from application.explanation.account import EARLIEST, LATEST
 from application.explanation.occurrences import LONGEST_WINDOW
 from domain.wording import shown
 from interfaces.http import documentation as doc
@@ -19,8 +18,14 @@ from interfaces.http.api import Api
 from interfaces.http.as_of import AsOf, reflecting
 from interfaces.http.explained import Explanation, OccurrenceWindow
 from interfaces.http.injection import Injected
-from interfaces.http.parameters import INSTANT, NAMESPACE, Freshness, TaskId, instant
-from interfaces.http.problems import DATABASE_UNAVAILABLE, EXECUTION_NOT_FOUND, TASK_NOT_FOUND
+from interfaces.http.parameters import INSTANT, NAMESPACE, Freshness, TaskId
+from interfaces.http.problems import (
+    DATABASE_UNAVAILABLE,
+    EXECUTION_NOT_FOUND,
+    TASK_NOT_FOUND,
+    TOO_MUCH_HISTORY,
+)
+from interfaces.http.reachable import reachable
 from interfaces.http.refusals import InvalidParameters
 
 AROUND_NOW = timedelta(hours=24)
@@ -56,7 +61,7 @@ class WindowSelection(Struct, frozen=True, kw_only=True):
 
     def window(self, now: datetime) -> tuple[datetime, datetime]:
         """The first instant, and the first one beyond the last. Raises `InvalidParameters`."""
-        start, end = _reachable("from", self.from_), _reachable("to", self.to)
+        start, end = reachable("from", self.from_), reachable("to", self.to)
         if start is None:
             start = (end or now) - AROUND_NOW
         if end is None:
@@ -67,14 +72,6 @@ class WindowSelection(Struct, frozen=True, kw_only=True):
             wide = f"The window is {(end - start).days} days wide: give at most {LONGEST_WINDOW.days} days."
             raise InvalidParameters([("to", wide)])
         return start, end
-
-
-def _reachable(name: str, text: str | None) -> datetime | None:
-    """An instant of a query that a task may be due at. Raises `InvalidParameters`."""
-    given = instant(name, text)
-    if given is not None and not EARLIEST <= given < LATEST:
-        raise InvalidParameters([(name, f"{shown(text)} is out of reach: give one from 1970 to 9998.")])
-    return given
 
 
 class ExplainedInstant(Struct, frozen=True, kw_only=True):
@@ -103,7 +100,7 @@ class ExplanationController(Controller):
         dependencies={"selection": Provide(WindowSelection, sync_to_thread=False)},
         response_headers=[doc.REFLECTED_POSITION],
         response_description="The nominal instants of the window, in order.",
-        responses=doc.problems(TASK_NOT_FOUND, *doc.READING),
+        responses=doc.problems(TASK_NOT_FOUND, TOO_MUCH_HISTORY, *doc.READING),
     )
     async def list_occurrences(
         self,
@@ -137,7 +134,7 @@ class ExplanationController(Controller):
         self, api: Injected[Api], task_id: TaskId, explained: Injected[ExplainedInstant]
     ) -> Explanation:
         """Why it ran, was late, was skipped, has not run yet or never will, with the events that tell it."""
-        at = _reachable("at", explained.at)
+        at = reachable("at", explained.at)
         return Explanation.of(await api.parts.explainer.task(NAMESPACE, task_id, at))
 
     @get(

@@ -148,6 +148,7 @@ def test_lists_of_the_past_take_the_filters_sorts_and_pages_of_the_present(
             "sorted": {"sort": "name"},
             "named": {"name": "TA", "sort": "-name"},
             "created": {"created_from": tasks[1].json()["created_at"], "sort": "created_at"},
+            "ever created": {"created_from": "0001-01-01T00:00:00Z"},
             "paged": {"limit": "3", "sort": "name"},
             "none": {"status": "paused"},
         }
@@ -168,6 +169,7 @@ def test_lists_of_the_past_take_the_filters_sorts_and_pages_of_the_present(
         ({"as_of": "2026-01-01T00:00:00Z", "as_of_position": "1"}, "as_of_position", "not both"),
         ({"as_of": "yesterday"}, "as_of", "is not an instant"),
         ({"as_of": "2026-01-01T00:00:00"}, "as_of", "is not an instant"),
+        ({"as_of": "0001-01-01T00:00:00Z"}, "as_of", "give one from 1970"),
         ({"as_of": "9000-01-01T00:00:00Z"}, "as_of", "lies in the future, for it is 2"),
         ({"as_of_position": "7"}, "as_of_position", "the log ends at position 0: give an earlier one"),
         ({"as_of_position": "-1"}, "as_of_position", "will not do"),

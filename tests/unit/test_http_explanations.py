@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import jsonschema_rs
 import pytest
 
+from application.past.moment import TooMuchHistory
 from application.ports import Group, Meta, NewFact
 from domain.facts import ExecutionStarted, Occurrence
 from domain.identity import execution_id
@@ -221,3 +222,12 @@ async def test_the_ledger_is_read_to_its_end_and_manual_runs_are_no_occurrences(
     [(query, first), (_, second)] = queries.asked
     assert (query.task_id, query.due_from, query.due_to) == (task, start, start + HOUR)
     assert (first.sort, first.cursor, second.cursor) == ("due_at", None, "more")
+
+
+async def test_a_bounded_ledger_refuses_a_window_with_more_than_it_may_read() -> None:
+    queries = TwoPages()
+    start, task = datetime(2030, 1, 1, tzinfo=UTC), uuid4()
+    assert len(await LedgerOfReadModels(queries, most=3).accounted("default", task, start, start + HOUR)) == 2
+    with pytest.raises(TooMuchHistory, match=r"3 occurrences in that window.*at most 2"):
+        await LedgerOfReadModels(queries, most=2).accounted("default", task, start, start + HOUR)
+    assert len(queries.asked) == 3

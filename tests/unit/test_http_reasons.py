@@ -133,6 +133,7 @@ async def test_a_reason_given_twice_is_refused(service: HttpService) -> None:
     [
         (("192.0.2.17", 4711), "192.0.2.17"),
         (("2001:DB8::17", 4711), "2001:db8::17"),
+        (("fe80::1%" + "any text " * 1_000, 0), "fe80::1"),
         (("unknown, " * 1_000, 0), None),
         (None, None),
     ],
