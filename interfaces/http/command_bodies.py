@@ -90,15 +90,19 @@ class Backfilling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return Period(start=self.start.astimezone(UTC), end=self.end.astimezone(UTC), limit=self.limit)
 
 
+# Far more revisions than any task has, and within what JSON and Postgres count with.
+HIGHEST_NUMBER = 1_000_000_000
+
+
 class RollingBack(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which definition is to be the present one again."""
 
     to: Annotated[
         int,
         Meta(
-            description="The number of a revision: a whole number from 1 to 1,000,000,000.",
+            description=f"The number of a revision: a whole number from 1 to {HIGHEST_NUMBER:,}.",
             ge=1,
-            le=1_000_000_000,
+            le=HIGHEST_NUMBER,
             examples=[1],
         ),
     ]

@@ -14,7 +14,7 @@ from msgspec import Struct
 from interfaces.http import documentation as doc
 from interfaces.http.answers import Task
 from interfaces.http.api import Api, command_request
-from interfaces.http.command_bodies import RollingBack, RollingBackBody
+from interfaces.http.command_bodies import HIGHEST_NUMBER, RollingBack, RollingBackBody
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import NAMESPACE, Change, TaskId
 from interfaces.http.problems import (
@@ -33,8 +33,6 @@ from interfaces.http.problems import (
 )
 from interfaces.http.revision_answers import Diff, Revision, RevisionPage
 
-# Far more than any task has, and within what JSON and Postgres count with.
-HIGHEST_NUMBER = 1_000_000_000
 NUMBER = "a whole number from 1"
 
 RevisionNumber = Annotated[
