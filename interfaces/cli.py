@@ -80,11 +80,19 @@ def migrate_command(*, down: bool, yes: bool) -> None:
 
 @cli.command("rebuild")
 @click.argument("projections", nargs=-1)
-def rebuild_command(projections: tuple[str, ...]) -> None:
-    """Build read models anew from the log, beside the live ones, and swap them in; all of them by default."""
+@click.option("--anew", is_flag=True, help="Begin at the first event, also where an interrupted one is left.")
+def rebuild_command(projections: tuple[str, ...], *, anew: bool) -> None:
+    """Build read models anew from the log, beside the live ones, and swap them in; all of them by default.
+
+    One that was interrupted is gone on with where it was.
+    """
+    from interfaces import rebuilt_text  # noqa: PLC0415 - only this command pays for it
+
     with bootstrap.database(_settings("rebuild")) as settings:
         bootstrap.prepare_database(settings)
-        click.echo(run(bootstrap.rebuild(settings, projections)))
+        report = rebuilt_text.report()
+        names, rebuilt = run(bootstrap.rebuild(settings, projections, report, anew=anew))
+    click.echo(report.ended(names, rebuilt))
 
 
 @cli.command("check")

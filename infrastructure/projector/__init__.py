@@ -12,7 +12,13 @@ from infrastructure.projector.comparing import Difference
 from infrastructure.projector.parking import Parked
 from infrastructure.projector.ports import Projection, ProjectorObserver
 from infrastructure.projector.preparation import LaterRelease, Prepared, prepare
-from infrastructure.projector.rebuilding import RebuildRunning, Rebuilt, TablesInUse, rebuild
+from infrastructure.projector.rebuilding import (
+    RebuildObserver,
+    RebuildRunning,
+    Rebuilt,
+    TablesInUse,
+    rebuild,
+)
 from infrastructure.projector.replay import Replayed, replay_parked
 from infrastructure.projector.runner import Projector, TablesMissing
 
@@ -29,6 +35,7 @@ __all__ = [
     "Projection",
     "Projector",
     "ProjectorObserver",
+    "RebuildObserver",
     "RebuildRunning",
     "Rebuilt",
     "Replayed",

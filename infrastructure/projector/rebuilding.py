@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 from psycopg import AsyncConnection, errors, sql
 
 from infrastructure.database import with_liveness
+from infrastructure.event_store.log import head
 from infrastructure.projector.batch import Batch, apply_batch
 from infrastructure.projector.checkpoints import lock_checkpoints, set_checkpoint
 from infrastructure.projector.preparation import existing_relations, live_schema, relations
 from infrastructure.projector.reading import read_entries
 from infrastructure.projector.statements import statement
+from infrastructure.projector.workplace import SCHEMA, index, set_up, take_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from infrastructure.projector.ports import Projection
 
-SCHEMA = sql.Identifier("rebuilding")
 # One attempt at the swap waits so long at most: whoever wants to read the old tables waits behind it.
 LOCK_WAIT_SECONDS = 3.0
+LOG_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -51,36 +53,83 @@ class Rebuilt(NamedTuple):
     parked: int
 
 
-async def rebuild(dsn: str, projections: Sequence[Projection], *, patience_seconds: float = 120.0) -> Rebuilt:
+class RebuildObserver(Protocol):
+    """Hears how far a rebuild is."""
+
+    def resumed(self, position: int) -> None:
+        """An interrupted rebuild of the same tables had come so far; this one goes on from there."""
+
+    def folded(self, position: int, until: int) -> None:
+        """The log is folded up to a position, of those up to `until`."""
+
+    def indexing(self) -> None:
+        """The log is read; indexes are made now, and then the tables are swapped."""
+
+
+async def rebuild(
+    dsn: str,
+    projections: Sequence[Projection],
+    observer: RebuildObserver | None = None,
+    *,
+    anew: bool = False,
+    patience_seconds: float = 120.0,
+) -> Rebuilt:
     """Fold the whole log into new tables in a schema of their own, then put them in the place of the old.
 
     The live tables can be read, and the projector goes on with them, until the swap: one transaction that
-    holds the projector for as long as the last few events take. What a crash leaves behind, the next rebuild
-    drops. `patience_seconds` is how long to try when others keep the old tables locked. `dsn` must reach
-    Postgres directly. Raises `RebuildRunning`, `TablesInUse` and `psycopg.Error`.
+    holds the projector for as long as the last few events take. What an interrupted rebuild of the same
+    tables left is taken up where it was, unless it is to be done `anew`. `patience_seconds` is how long to
+    try when others keep the old tables locked. `dsn` must reach Postgres directly. Raises `RebuildRunning`,
+    `TablesInUse` and `psycopg.Error`.
     """
     async with await AsyncConnection.connect(with_liveness(dsn), autocommit=True) as connection:
         cursor = await connection.execute(statement("take_rebuild"))
         if await cursor.fetchone() != (True,):
             raise RebuildRunning
         live = sql.Identifier(await live_schema(connection))
-        return await _Rebuild(connection, projections, live).run(patience_seconds)
+        work = _Rebuild(connection, projections, live, observer or _Logged())
+        return await work.run(patience_seconds, anew=anew)
+
+
+class _Logged:
+    """Tells the log of the process, every now and then."""
+
+    def __init__(self) -> None:
+        self._told = monotonic()
+
+    def resumed(self, position: int) -> None:
+        log.info("going on with an interrupted rebuild", position=position)
+
+    def folded(self, position: int, until: int) -> None:
+        if monotonic() - self._told >= LOG_SECONDS:
+            self._told = monotonic()
+            log.info("rebuilding read models", position=position, until=until)
+
+    def indexing(self) -> None:
+        log.info("indexing rebuilt read models")
 
 
 class _Rebuild:
     def __init__(
-        self, connection: AsyncConnection, projections: Sequence[Projection], live: sql.Identifier
+        self,
+        connection: AsyncConnection,
+        projections: Sequence[Projection],
+        live: sql.Identifier,
+        observer: RebuildObserver,
     ) -> None:
         self._connection = connection
         self._projections = projections
         self._live = live
+        self._observer = observer
         self._position = 0
         self._parked = 0
 
-    async def run(self, patience_seconds: float) -> Rebuilt:
-        await self._begin()
+    async def run(self, patience_seconds: float, *, anew: bool) -> Rebuilt:
+        indexed = await self._begin(anew=anew)
         await self._catch_up()
-        await self._index()
+        self._observer.indexing()
+        if not indexed:
+            await index(self._connection, self._projections)
         await self._do("ANALYZE {}", sql.SQL(", ").join(map(sql.Identifier, self._tables())))
         deadline = monotonic() + patience_seconds
         while not await self._swapped(min(LOCK_WAIT_SECONDS, patience_seconds)):
@@ -92,29 +141,19 @@ class _Rebuild:
     def _tables(self) -> list[str]:
         return [table for projection in self._projections for table in projection.tables]
 
-    async def _begin(self) -> None:
-        """Empty tables, with checkpoints and parked events of their own, first in the search path."""
-        async with self._connection.transaction():
-            await self._do("DROP SCHEMA IF EXISTS {} CASCADE", SCHEMA)
-            await self._do("CREATE SCHEMA {}", SCHEMA)
-            for name in ("projection_checkpoints", "parked_events"):
-                table = sql.Identifier(name)
-                await self._do(
-                    "CREATE TABLE {}.{} (LIKE {}.{} INCLUDING ALL)", SCHEMA, table, self._live, table
-                )
-            await self._do("SET search_path TO {}, {}", SCHEMA, self._live)
-            for projection in self._projections:
-                await self._connection.execute(projection.ddl)
-                await set_checkpoint(self._connection, projection, 0)
-
-    async def _index(self) -> None:
-        """At the end, in one go: kept up row by row, indexes cost more than the rows."""
-        for projection in self._projections:
-            if projection.indexes:
-                await self._connection.execute(projection.indexes)
+    async def _begin(self, *, anew: bool) -> bool:
+        """Whether the tables that are there have all their indexes."""
+        found = None if anew else await take_up(self._connection, self._projections, self._live)
+        if found is None:
+            await self._do("SET search_path TO {}", self._live)
+            found = await set_up(self._connection, self._projections, self._live)
+        else:
+            self._observer.resumed(found.position)
+        self._position, self._parked = found.position, found.parked
+        return found.indexed
 
     async def _catch_up(self) -> None:
-        full = True
+        full, until = True, await head(self._connection)
         while full:
             entries, full = await read_entries(self._connection, self._position)
             if not entries:
@@ -122,6 +161,8 @@ class _Rebuild:
             parked = await apply_batch(self._connection, Batch(self._projections, entries, self._position))
             self._position = entries[-1].position
             self._parked += len(parked)
+            until = max(until, self._position)
+            self._observer.folded(self._position, until)
 
     async def _swapped(self, wait_seconds: float) -> bool:
         await self._catch_up()

@@ -14,6 +14,7 @@ from infrastructure.projector import (
     Parked,
     ParkedMeanwhile,
     RebuildRunning,
+    Rebuilt,
     TablesInUse,
 )
 from infrastructure.settings import Settings, WrongSetting, in_force, load
@@ -58,6 +59,7 @@ __all__ = [
     "EmbeddedPostgres",
     "EmbeddedPostgresError",
     "Parked",
+    "Rebuilt",
     "Settings",
     "WrongSetting",
     "api",

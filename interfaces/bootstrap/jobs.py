@@ -27,19 +27,21 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from application.explanation.account import Explanation
-    from infrastructure.projector import Checked, CheckObserver
+    from infrastructure.projector import Checked, CheckObserver, RebuildObserver, Rebuilt
     from infrastructure.settings import Settings
 
 
-async def rebuild(settings: Settings, names: Iterable[str]) -> str:
-    """Build read models anew (all for no names) and say what came out.
+async def rebuild(
+    settings: Settings, names: Iterable[str], observer: RebuildObserver, *, anew: bool
+) -> tuple[Sequence[str], Rebuilt]:
+    """Build read models (all for no names) from the whole log; their names and what came out.
 
     Raises `UnknownProjection`, `RebuildRunning` and `TablesInUse`.
     """
     projections = named(names)
-    done = await rebuild_tables(with_liveness(settings.direct_dsn()), projections)
-    parked = f"; {done.parked} events could not be applied and are parked" if done.parked else ""
-    return f"rebuilt {', '.join(one.name for one in projections)} up to event {done.position}{parked}"
+    dsn = with_liveness(settings.direct_dsn())
+    done = await rebuild_tables(dsn, projections, observer, anew=anew)
+    return [one.name for one in projections], done
 
 
 async def check(settings: Settings, names: Iterable[str], observer: CheckObserver) -> Checked:

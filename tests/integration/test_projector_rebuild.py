@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-import psycopg
 import pytest
 
 from infrastructure.database import pool
@@ -117,31 +116,6 @@ async def test_the_second_of_two_rebuilds_is_refused(database: str) -> None:
             "another rebuild is running on this database; wait until it is done"
         ]
         assert sum(not isinstance(outcome, BaseException) for outcome in outcomes) == 1
-
-
-async def test_what_a_crash_left_behind_is_no_obstacle(database: str) -> None:
-    async with await connect(database) as connection:
-        await filled(connection, 4_000)
-        before = await contents(connection)
-        rebuilding = asyncio.create_task(rebuild(database, PROJECTIONS))
-
-        async def half_way() -> bool:
-            cursor = await connection.execute("SELECT to_regclass('rebuilding.tasks') IS NOT NULL")
-            return await cursor.fetchone() == (True,)
-
-        await until(half_way)
-        cursor = await connection.execute(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND granted "
-            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        )
-        assert await cursor.fetchone() == (1,)
-        with pytest.raises(psycopg.OperationalError):
-            await rebuilding
-        assert await half_way()
-        assert await contents(connection) == before
-        await rebuild(database, PROJECTIONS)
-        assert await contents(connection) == before
-        assert not await half_way()
 
 
 async def test_a_reader_that_never_ends_keeps_the_old_tables(database: str) -> None:

@@ -1,0 +1,2 @@
+-- How many events are set aside.
+SELECT count(*) FROM parked_events

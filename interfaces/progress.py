@@ -1,0 +1,68 @@
+"""How far a command is that takes its time: on stderr, where it is in nobody's way."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TERMINAL_SECONDS, PLAIN_SECONDS = 0.1, 5.0
+_CLEAR_LINE = "\r\033[K"
+
+
+class Progress:
+    """Says now and then how far something is: on a terminal in one line, elsewhere in lines of their own."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._terminal = stream.isatty()
+        self._interval = TERMINAL_SECONDS if self._terminal else PLAIN_SECONDS
+        self._started = self._told = clock()
+        self._first = 0
+
+    def begun(self, position: int) -> None:
+        """What lies up to a position was done before: it does not count for the rate."""
+        self._first = position
+
+    def reached(self, position: int, until: int) -> None:
+        """So much of the log is done: with the rate, and the time that is left at that rate."""
+        if not self._due():
+            return
+        rate = max(position - self._first, 1) / (self._told - self._started)
+        left = timedelta(seconds=round((until - position) / rate))
+        self._say(
+            f"event {position:,} of {until:,} ({100 * position // until} %), {rate:,.0f}/s, {left} left"
+        )
+
+    def at(self, what: str) -> None:
+        """What goes on is no matter of events."""
+        if self._due():
+            self._say(what)
+
+    def note(self, text: str) -> None:
+        """Say something that is to stay."""
+        self.clear()
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def clear(self) -> None:
+        """Make room for something else on a terminal."""
+        if self._terminal:
+            self._stream.write(_CLEAR_LINE)
+            self._stream.flush()
+
+    def _due(self) -> bool:
+        """Whether there was nothing to be seen for long enough; it counts from now on then."""
+        now = self._clock()
+        due = now - self._told >= self._interval
+        self._told = now if due else self._told
+        return due
+
+    def _say(self, text: str) -> None:
+        self.clear()
+        self._stream.write(text if self._terminal else f"{text}\n")
+        self._stream.flush()

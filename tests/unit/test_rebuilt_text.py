@@ -1,0 +1,33 @@
+"""Rebuilds on the command line: what is told while one goes on, and what came out."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+from infrastructure.projector import Rebuilt
+from interfaces.progress import Progress
+from interfaces.rebuilt_text import Report
+from tests.support.ticking import Ticking
+
+
+def test_a_rebuild_says_where_it_goes_on_how_far_it_is_and_when_it_indexes() -> None:
+    stream, clock = StringIO(), Ticking()
+    report = Report(Progress(stream, clock))
+    report.resumed(1_000)
+    clock.seconds += 10
+    report.folded(2_000, 4_000)
+    clock.seconds += 10
+    report.indexing()
+    assert stream.getvalue().splitlines() == [
+        "going on with an interrupted rebuild, from event 1,000",
+        "event 2,000 of 4,000 (50 %), 100/s, 0:00:20 left",
+        "making indexes",
+    ]
+
+
+def test_at_the_end_it_says_up_to_which_event_and_what_was_parked() -> None:
+    report = Report(Progress(StringIO(), Ticking()))
+    assert report.ended(["tasks"], Rebuilt(7, 0)) == "rebuilt tasks up to event 7"
+    assert report.ended(["tasks", "statistics"], Rebuilt(7, 2)) == (
+        "rebuilt tasks, statistics up to event 7; 2 events could not be applied and are parked"
+    )
