@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from domain.attempt import Attempt
 from domain.definition import Action, Definition
-from domain.facts import AnyFact, ExecutionFailed, ExecutionSucceeded, Occurrence, TaskCancelled, TaskPaused
-from domain.task import Pause
+from domain.facts import AnyFact
+from domain.task import Pause, Task
 
 
 class Meta(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
@@ -68,6 +68,20 @@ class Recorded(Struct, frozen=True, gc=False, kw_only=True):
     recorded_at: datetime
 
 
+class Snapshot(Struct, frozen=True, gc=False):
+    """A task as it stood after the event at a position."""
+
+    position: int
+    task: Task
+
+
+class TaskHistory(Struct, frozen=True, gc=False):
+    """A state of a task that was kept, if one was; and every fact of its stream behind that, in order."""
+
+    snapshot: Snapshot | None
+    events: Sequence[Recorded]
+
+
 type Patience = Literal["prompt", "patient"]
 
 
@@ -117,6 +131,14 @@ class EventLog(Protocol):
 
     async def read_after(self, position: int, limit: int) -> Sequence[Recorded]:
         """Up to `limit` facts after a position, in order. Raises `LogUnavailable`."""
+        ...
+
+    async def read_task(self, task_id: UUID) -> TaskHistory:
+        """What has to be read to know how a task stands. Raises `LogUnavailable`."""
+        ...
+
+    async def keep(self, snapshot: Snapshot) -> None:
+        """Have `read_task` begin with a snapshot, unless it has a later one. Raises `LogUnavailable`."""
         ...
 
 
@@ -228,31 +250,6 @@ class Nodes(Protocol):
     async def leave(self, node: str) -> None:
         """Say that a node is gone for good, so that what it left is taken over at once."""
         ...
-
-
-class SchedulerObserver(Protocol):
-    """Hears what the scheduler does: for logs and metrics. Must neither block nor raise."""
-
-    def claimed(self, won: int, refused: int) -> None:
-        """A batch of claims came back."""
-
-    def in_flight(self, calls: int) -> None:
-        """How many calls are being made now."""
-
-    def indexed(self, entries: int) -> None:
-        """How many tasks the due index holds."""
-
-    def clock_offset(self, seconds: float) -> None:
-        """How far this machine's clock is ahead of the database's."""
-
-    def draining(self, calls: int, until: datetime) -> None:
-        """It stops: nothing more is claimed, and so many calls have until then to end."""
-
-    def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
-        """An execution is over and its outcome is in the log."""
-
-    def stopped(self, occurrence: Occurrence, change: TaskPaused | TaskCancelled) -> None:
-        """With that the task was taken out of service, as its own policies ask for."""
 
 
 class Clock(Protocol):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, get_args
 
-from application.ports import Undecodable, Unreadable
+from application.ports import LogUnavailable, Snapshot, Undecodable, Unreadable
 from domain import execution as executions
 from domain import task as tasks
 from domain.facts import (
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from domain.execution import Execution
     from domain.task import Task
 
+# Folding so many costs about as much as one more round trip.
+SNAPSHOT_EVENTS = 200
+
 _TASK_FACTS = get_args(TaskFact.__value__)
 _EXECUTION_FACTS = get_args(ExecutionFact.__value__)
 _FIRST_FACTS = get_args(executions.FirstFact.__value__)
@@ -36,7 +40,25 @@ _PLACING_FACTS = get_args(PlacingFact.__value__)
 
 async def load_task(log: EventLog, task_id: UUID) -> Task | None:
     """The task as the log tells it now; None when there is none. Raises `LogUnavailable`."""
-    return fold_task(task_id, await log.read_stream(task_id))
+    latest = await load_latest(log, task_id)
+    return latest.task if latest else None
+
+
+async def load_latest(log: EventLog, task_id: UUID) -> Snapshot | None:
+    """As `load_task`, with the position of the task's last event.
+
+    What was long to fold is kept, so that the next one who asks need not.
+    """
+    history = await log.read_task(task_id)
+    kept, events = history.snapshot, history.events
+    task = _evolved(kept.task, events) if kept else fold_task(task_id, events)
+    if task is None or not events:
+        return kept
+    latest = Snapshot(events[-1].position, task)
+    if len(events) >= SNAPSHOT_EVENTS:
+        with contextlib.suppress(LogUnavailable):  # what was asked for is known without
+            await log.keep(latest)
+    return latest
 
 
 async def load_execution(log: EventLog, execution_id: UUID) -> Execution | None:
@@ -55,6 +77,13 @@ def fold_task(task_id: UUID, events: Sequence[Recorded]) -> Task | None:
     task: Task | None = None
     for _, state in task_states(task_id, events):
         task = state
+    return task
+
+
+def _evolved(task: Task, events: Sequence[Recorded]) -> Task:
+    for fact in map(readable, events):
+        if isinstance(fact, _TASK_FACTS):
+            task = tasks.evolve(task, fact)
     return task
 
 

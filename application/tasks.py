@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 
 from msgspec import Struct
 
-from application.ports import Group, LogUnavailable, Meta, NewFact
+from application.ports import Group, LogUnavailable, Meta, NewFact, Snapshot
 from application.revisions import Revisions
-from application.streams import fold_task, load_key_use
+from application.streams import load_key_use, load_latest
 from domain import task as tasks
 from domain.admission import admit
 from domain.errors import IdempotencyKeyReused, TaskNotFound
@@ -53,11 +53,6 @@ class Accepted(Struct, frozen=True, kw_only=True):
     state: Task
     replayed: bool = False
     changed: bool = True
-
-
-class _Loaded(Struct, frozen=True):
-    task: Task
-    position: int
 
 
 class TaskCommands:
@@ -148,15 +143,14 @@ class TaskCommands:
             facts = (NewFact(task_id, after.version, fact), *key_use(request, task_id, fact.at))
             position = await self._log.append(Group(facts=facts, meta=meta_of(request)))
             if position is not None:
-                return _accepted(_Loaded(after, position), changed=True)
+                return _accepted(Snapshot(position, after), changed=True)
         raise LogUnavailable(f"task {task_id} is being changed by others all the time")
 
-    async def _load(self, task_id: UUID, namespace: str) -> _Loaded:
-        events = await self._log.read_stream(task_id)
-        task = fold_task(task_id, events)
-        if task is None or task.namespace != namespace:
+    async def _load(self, task_id: UUID, namespace: str) -> Snapshot:
+        latest = await load_latest(self._log, task_id)
+        if latest is None or latest.task.namespace != namespace:
             raise TaskNotFound(task_id)
-        return _Loaded(task, events[-1].position)
+        return latest
 
     async def _accepted_before(self, request: Request) -> Accepted | None:
         if request.idempotency_key is None:
@@ -169,7 +163,7 @@ class TaskCommands:
         return _accepted(await self._load(use.task_id, request.namespace), changed=False, replayed=True)
 
 
-def _accepted(loaded: _Loaded, *, changed: bool, replayed: bool = False) -> Accepted:
+def _accepted(loaded: Snapshot, *, changed: bool, replayed: bool = False) -> Accepted:
     return Accepted(
         task_id=loaded.task.id,
         version=loaded.task.version,

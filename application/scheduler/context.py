@@ -14,8 +14,9 @@ from application.scheduler.work import Work
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from application.ports import Clock, EventLog, HttpCaller, SchedulerObserver
+    from application.ports import Clock, EventLog, HttpCaller
     from application.scheduler.node import Node
+    from application.scheduler.observing import SchedulerObserver
 
 # Longer than the claimer's quantum: at a steady rate, outcomes go into the call of the next claims.
 GATHER = timedelta(milliseconds=15)

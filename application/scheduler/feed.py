@@ -12,7 +12,7 @@ from application.ports import LogUnavailable
 from application.scheduler.apart import apart
 from application.scheduler.due_index import Entry
 from application.scheduler.waiting import patiently
-from application.streams import fold_task
+from application.streams import load_latest
 from domain.facts import TaskResumed
 from domain.task import Scheduled
 
@@ -113,12 +113,11 @@ class Feed:
 
     async def _load(self, task_id: UUID) -> None:
         """A task of which nothing is known was given a place within the horizon: read the rest."""
-        events = await patiently(self._clock, lambda: self._log.read_stream(task_id))
-        task = fold_task(task_id, events)
-        if isinstance(task, Scheduled):
+        latest = await patiently(self._clock, lambda: load_latest(self._log, task_id))
+        if latest and isinstance(task := latest.task, Scheduled):
             place = (task.placed_at, task.placed_runs)
             entry = Entry(task_id, task.version, task.namespace, task.definition, *place)
-            entry.pause, entry.learnt_at = task.pause, events[-1].position
+            entry.pause, entry.learnt_at = task.pause, latest.position
             self._index.put(entry)
 
     async def _bring_back(self) -> None:

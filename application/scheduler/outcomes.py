@@ -11,7 +11,7 @@ from application.ports import Group, Unreadable
 from application.scheduler.apart import apart
 from application.scheduler.waiting import patiently
 from application.scheduler.work import Job
-from application.streams import claimed_version, fold_task, task_states
+from application.streams import claimed_version, load_task, task_states
 from domain import execution as executions
 from domain import task as tasks
 from domain.consequences import Final, consequences, outcome_of, possible
@@ -22,7 +22,6 @@ from domain.schedule import ends
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from application.ports import Recorded
     from application.scheduler.context import Context
     from domain.attempt import Attempt
     from domain.definition import Definition
@@ -176,9 +175,8 @@ class Outcomes:
         """With what follows for the task as it is now; the log refuses it when that changes again."""
         outcome = (job.execution.id, job.execution.version + 1, fact)
         try:
-            history = await patiently(self._clock, lambda: self._log.read_stream(job.task_id))
-            task = fold_task(job.task_id, history)
-            called = await self._called(job, fact, history)
+            task = await patiently(self._clock, lambda: load_task(self._log, job.task_id))
+            called = await self._called(job, fact)
         except Unreadable:
             task = None  # what follows is for others to decide; what the call brought is known
         if task is None:
@@ -189,12 +187,13 @@ class Outcomes:
         changes = enumerate(following, start=task.version + 1)
         return self._node.group(outcome, *((job.task_id, version, change) for version, change in changes))
 
-    async def _called(self, job: Job, fact: Final, history: Sequence[Recorded]) -> Definition:
+    async def _called(self, job: Job, fact: Final) -> Definition:
         """What was executed. A job that ends without making a call has the task's present definition."""
         if fact.attempt is not None:
             return job.definition
         events = await patiently(self._clock, lambda: self._log.read_stream(job.execution.id))
         version = claimed_version(events)
+        history = await patiently(self._clock, lambda: self._log.read_stream(job.task_id))
         states = task_states(job.task_id, history)
         return next(task.definition for event, task in states if event.version == version)
 

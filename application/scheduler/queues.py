@@ -9,7 +9,7 @@ from application.scheduler.apart import apart
 from application.scheduler.starts import Starts
 from application.scheduler.turns import Turns
 from application.scheduler.waiting import patiently
-from application.streams import fold_task, load_execution
+from application.streams import load_execution, load_latest
 from domain import queueing
 from domain.execution import Requested
 
@@ -66,11 +66,10 @@ class Queues:
 
         Following that change has the task looked at again.
         """
-        events = await patiently(self._clock, lambda: self._log.read_stream(task_id))
-        task = fold_task(task_id, events)
-        if task is None or events[-1].position > self._ongoing.position:
+        latest = await patiently(self._clock, lambda: load_latest(self._log, task_id))
+        if latest is None or latest.position > self._ongoing.position:
             return None
-        return task if queueing.moves(task, self._ongoing.going(task_id)) else None
+        return latest.task if queueing.moves(latest.task, self._ongoing.going(task_id)) else None
 
     async def _queued(self, execution_id: UUID) -> Requested | None:
         execution = await patiently(self._clock, lambda: load_execution(self._log, execution_id))

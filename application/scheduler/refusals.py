@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from application.streams import fold_execution, fold_task, last_claim
+from application.streams import fold_execution, last_claim, load_latest
 from domain import task as tasks
 from domain.execution import Over
 from domain.task import Scheduled
@@ -36,13 +36,12 @@ class Refusals:
 
     async def resolve(self, bid: Bid) -> bool:
         """Whether the bid was accepted at a second try. Raises `LogUnavailable`."""
-        history = await self._log.read_stream(bid.due.task_id)
-        task = fold_task(bid.due.task_id, history)
-        if not isinstance(task, Scheduled):
+        latest = await load_latest(self._log, bid.due.task_id)
+        if latest is None or not isinstance(task := latest.task, Scheduled):
             self._index.remove(bid.due.task_id)
             return False
         if task.version != bid.due.version:
-            self._task_changed(bid, task, history[-1].position)
+            self._task_changed(bid, task, latest.position)
             return False
         elsewhere: dict[UUID, Execution] = {}
         for execution_id, _ in reversed(bid.claim.facts()):

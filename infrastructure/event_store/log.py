@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import contextlib
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
-from application.ports import Answer, Group, LogUnavailable, Meta, Patience, Recorded, Undecodable
+from application.ports import (
+    Answer,
+    Group,
+    LogUnavailable,
+    Meta,
+    Patience,
+    Recorded,
+    Snapshot,
+    TaskHistory,
+    Undecodable,
+)
 from infrastructure.event_store.mapper import decode
 from infrastructure.event_store.outage import AWAY, first_line
+from infrastructure.event_store.snapshots import FOLD, decode_task, encode_task
+from infrastructure.event_store.statements import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
-    from psycopg import AsyncConnection
+    from psycopg import AsyncConnection, AsyncCursor
     from psycopg_pool import AsyncConnectionPool
 
     from infrastructure.event_store.appender import Appender
@@ -80,6 +93,18 @@ async def head(connection: AsyncConnection) -> int:
     return int(row[0]) if row else 0
 
 
+class _TaskRow(NamedTuple):
+    """An event, or what is `kept` of a task: `topic` is the kind of its state then."""
+
+    kept: bool
+    position: int
+    stream: UUID
+    version: int
+    topic: str
+    state: bytes
+    recorded_at: Any
+
+
 class PostgresEventLog:
     """The log of one database; reads through the pool, appends through the process's one appender."""
 
@@ -105,14 +130,48 @@ class PostgresEventLog:
         """See `application.ports.EventLog`."""
         return await self._read(READ_AFTER, (position, limit))
 
-    async def _read(self, statement: str, parameters: tuple[Any, ...]) -> Sequence[Recorded]:
+    async def read_task(self, task_id: UUID) -> TaskHistory:
+        """See `application.ports.EventLog`."""
+        parameters = {"task_id": task_id, "fold": FOLD}
+        rows = list(map(_TaskRow._make, await self._rows(statement("read_task"), parameters)))
+        if not rows or not rows[0].kept:
+            return TaskHistory(None, [recorded(row[1:]) for row in rows])
+        first, *rest = rows
+        task = decode_task(first.topic, first.state)
+        if task is None:
+            return TaskHistory(None, await self.read_stream(task_id))
+        return TaskHistory(Snapshot(first.position, task), [recorded(row[1:]) for row in rest])
+
+    async def keep(self, snapshot: Snapshot) -> None:
+        """See `application.ports.EventLog`."""
+        kind, state = encode_task(snapshot.task)
+        parameters = {
+            "task_id": snapshot.task.id,
+            "version": snapshot.task.version,
+            "position": snapshot.position,
+            "fold": FOLD,
+            "kind": kind,
+            "state": state,
+        }
+        async with self._cursor() as cursor:
+            await cursor.execute(statement("keep_snapshot"), parameters)
+
+    async def _read(self, text: str, parameters: tuple[Any, ...]) -> Sequence[Recorded]:
+        return [recorded(row) for row in await self._rows(text.encode(), parameters)]
+
+    async def _rows(self, text: bytes, parameters: Any) -> list[Any]:
+        async with self._cursor() as cursor:
+            await cursor.execute(text, parameters)
+            return await cursor.fetchall()
+
+    @contextlib.asynccontextmanager
+    async def _cursor(self) -> AsyncIterator[AsyncCursor]:
         try:
             async with (
                 asyncio.timeout(READ_SECONDS),
                 self._pool.connection() as connection,
                 connection.cursor(binary=True) as cursor,
             ):
-                await cursor.execute(statement.encode(), parameters)
-                return [recorded(row) for row in await cursor.fetchall()]
+                yield cursor
         except AWAY as error:
             raise LogUnavailable(first_line(error)) from error

@@ -1,117 +1,31 @@
-"""Answers from the past over HTTP: what was answered then, and what an oracle knows of any other moment."""
+"""Answers from the past over HTTP: what was answered then, and what cannot be asked."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from random import Random
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-import httpx
 import psycopg
 import pytest
 
 from application.ports import NewFact
-from domain.facts import TaskCreated, TaskUpdated
+from domain.facts import TaskUpdated
 from infrastructure.past import reading
 from tests.support.entries import definition
-from tests.support.minutes import BusyMinutes, Minutes
-from tests.support.past import Oracle, shown
-from tests.support.projecting import connect, reached
-from tests.support.running_api import running_api
+from tests.support.projecting import connect
+from tests.support.running_api import client_of
 from tests.support.stored import append
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from application.ports import Recorded
 
-LOOKS = 12
 CRON = {
     "name": "report",
     "trigger": {"type": "cron", "cron": "0 9 * * *"},
     "action": {"method": "GET", "url": "http://127.0.0.1/"},
 }
-ZERO = timedelta()
-
-
-@contextmanager
-def client_of(dsn: str, folder: Path) -> Iterator[httpx.Client]:
-    with running_api(dsn, folder) as url, httpx.Client(base_url=f"{url}/api/v1", timeout=30) as client:
-        yield client
-
-
-async def lived(minutes: type[Minutes], seed: int) -> list[Recorded]:
-    """All that was recorded while users, schedulers and bad days went on."""
-    world = minutes(Random(seed))
-    await world.pass_by()
-    return world.world.log.recorded
-
-
-async def stored(database: str, recorded: list[Recorded], random: Random) -> list[datetime]:
-    """The same in a real log, by many appends; answers when each event was recorded there."""
-    async with await connect(database) as connection:
-        place = 0
-        while place < len(recorded):
-            some = recorded[place : place + random.choice([1, 1, 2, 5])]
-            await append(connection, [NewFact(event.stream, event.version, event.fact) for event in some])  # type: ignore[arg-type]
-            place += len(some)
-        await reached(connection, len(recorded))
-        cursor = await connection.execute("SELECT recorded_at FROM events ORDER BY notification_id")
-        return [instant.astimezone(UTC) for (instant,) in await cursor.fetchall()]
-
-
-@pytest.mark.parametrize(("minutes", "seed"), [(Minutes, 1), (Minutes, 4), (BusyMinutes, 2)])
-async def test_at_any_instant_of_a_busy_history_the_answers_are_the_oracles(
-    database: str, tmp_path: Path, minutes: type[Minutes], seed: int
-) -> None:
-    random, recorded = Random(seed), await lived(minutes, seed)
-    ids = [event.stream for event in recorded if isinstance(event.fact, TaskCreated)]
-    with client_of(database, tmp_path) as client:
-        instants = await stored(database, recorded, random)
-        looked_at = [random.choice(instants) + random.choice([ZERO, timedelta(microseconds=40)])]
-        looked_at += [random.choice(instants) for _ in range(LOOKS)] + [instants[0] - timedelta(seconds=1)]
-        for at in looked_at:
-            position = sum(instant <= at for instant in instants)
-            oracle, as_of = Oracle.of(recorded[:position]), {"as_of": at.isoformat()}
-            page = client.get("/tasks", params={**as_of, "limit": "200", "sort": "created_at"})
-            assert page.headers["X-Event-Position"] == str(position)
-            listed = {task["id"]: shown(task) for task in page.json()["items"]}
-            assert listed == {str(task_id): task for task_id, task in oracle.tasks.items()}
-            assert page.json()["total"] == len(oracle.tasks)
-            figures = client.get("/metrics", params=as_of).json()
-            assert {name: figures[name] for name in oracle.figures()} == oracle.figures()
-            for task_id in ids:
-                answer = client.get(f"/tasks/{task_id}", params={"as_of_position": str(position)})
-                known = oracle.tasks.get(task_id)
-                assert answer.status_code == (200 if known else 404)
-                assert known is None or shown(answer.json()) == known
-                if known:
-                    check_occurrences(client, str(task_id), recorded[:position], oracle)
-
-
-def check_occurrences(client: httpx.Client, task_id: str, events: list[Recorded], oracle: Oracle) -> None:
-    """What had happened at the nominal instants around the first event's day."""
-    start = events[0].recorded_at - timedelta(hours=2)
-    window = {"from": start.isoformat(), "to": (start + timedelta(hours=12)).isoformat(), "limit": "200"}
-    params = {**window, "as_of_position": str(len(events))}
-    answer = client.get(f"/tasks/{task_id}/occurrences", params=params)
-    assert answer.status_code == 200, answer.text
-    items = {item["execution_id"]: item for item in answer.json()["items"]}
-    seen = {str(run): status for run, status in oracle.executions.items() if str(run) in items}
-    happened = {
-        run: item["outcome"]
-        for run, item in items.items()
-        if item["outcome"] in {"pending", "running", "waiting", "succeeded", "failed", "skipped", "cancelled"}
-    }
-    assert happened == seen
-    last, end = answer.json()["next_from"], start + timedelta(hours=12)
-    reach = end if last is None else datetime.fromisoformat(last)
-    for run, occurrence in oracle.occurrences.items():
-        if str(occurrence.task_id) == task_id and occurrence.kind != "manual":
-            assert (str(run) in items) == (start <= occurrence.due_at < reach)
 
 
 def test_what_was_answered_then_is_answered_again(database: str, tmp_path: Path) -> None:

@@ -9,9 +9,19 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from application.ports import Answer, Follower, Group, LogUnavailable, Patience, Recorded
+from application.ports import (
+    Answer,
+    Follower,
+    Group,
+    LogUnavailable,
+    Patience,
+    Recorded,
+    Snapshot,
+    TaskHistory,
+)
 from infrastructure.event_store.log import recorded
 from infrastructure.event_store.mapper import encode
+from infrastructure.event_store.snapshots import decode_task, encode_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -63,6 +73,7 @@ class MemoryLog:
         self._rows: list[Row] = []
         self._decoded: list[Recorded] = []
         self._heads: dict[UUID, int] = {}
+        self._snapshots: dict[UUID, tuple[int, str, bytes]] = {}
         self._back = asyncio.Event()
         self._back.set()
         self._wakes: set[asyncio.Event] = set()
@@ -126,6 +137,25 @@ class MemoryLog:
         """See `application.ports.EventLog`."""
         self._answering()
         return self._read(position, limit)
+
+    async def read_task(self, task_id: UUID) -> TaskHistory:
+        """See `application.ports.EventLog`."""
+        kept = self._snapshots.get(task_id)
+        events = await self.read_stream(task_id)
+        if kept is None:
+            return TaskHistory(None, events)
+        position, kind, state = kept
+        task = decode_task(kind, state)
+        assert task is not None
+        behind = [event for event in events if event.position > position]
+        return TaskHistory(Snapshot(position, task), behind)
+
+    async def keep(self, snapshot: Snapshot) -> None:
+        """See `application.ports.EventLog`."""
+        self._answering()
+        task_id = snapshot.task.id
+        if snapshot.position > self._snapshots.get(task_id, (0,))[0]:
+            self._snapshots[task_id] = (snapshot.position, *encode_task(snapshot.task))
 
     async def follow(self, position: int) -> AsyncIterator[Sequence[Recorded]]:
         """See `application.ports.Follower`. An empty batch says that all is read, once after each wait."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         Place,
         Pulse,
         Recorded,
+        Snapshot,
+        TaskHistory,
         Unfinished,
     )
     from domain.attempt import Attempt
@@ -104,6 +106,16 @@ class MortalNode:
         """See `application.ports.EventLog`."""
         await self._breathe()
         return await self.world.log.read_after(position, limit)
+
+    async def read_task(self, task_id: UUID) -> TaskHistory:
+        """See `application.ports.EventLog`."""
+        await self._breathe()
+        return await self.world.log.read_task(task_id)
+
+    async def keep(self, snapshot: Snapshot) -> None:
+        """See `application.ports.EventLog`."""
+        await self._breathe()
+        await self.world.log.keep(snapshot)
 
     async def follow(self, position: int) -> AsyncIterator[Sequence[Recorded]]:
         """See `application.ports.Follower`."""

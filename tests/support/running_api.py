@@ -36,6 +36,13 @@ def running_api(dsn: str, folder: Path, **variables: str) -> Iterator[str]:
         service.end()
 
 
+@contextlib.contextmanager
+def client_of(dsn: str, folder: Path) -> Iterator[httpx.Client]:
+    """A client of such a service, its paths those behind `/api/v1`."""
+    with running_api(dsn, folder) as url, httpx.Client(base_url=f"{url}/api/v1", timeout=30) as client:
+        yield client
+
+
 def _await_read_models(url: str) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while httpx.get(f"{url}/api/v1/tasks").status_code != 200:

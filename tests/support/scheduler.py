@@ -106,9 +106,9 @@ class World:
         self.nodes = FakeNodes(self.database)
         self.readings: dict[UUID, datetime] = {}
         self.observed = Observations()
-        ids = count(1 << 100)
-        self.commands = TaskCommands(self.log, self.clock, lambda: UUID(int=next(ids)))
-        self.executions = ExecutionCommands(self.log, self.clock, lambda: UUID(int=next(ids)))
+        self.ids = count(1 << 100)
+        self.commands = TaskCommands(self.log, self.clock, lambda: UUID(int=next(self.ids)))
+        self.executions = ExecutionCommands(self.log, self.clock, lambda: UUID(int=next(self.ids)))
 
     @property
     def calls(self) -> list[Seen]:

@@ -1,0 +1,7 @@
+-- The latest one stays, whoever comes last; one by other rules gives way.
+INSERT INTO task_snapshots AS kept (task_id, version, position, fold, kind, state)
+VALUES (%(task_id)s, %(version)s, %(position)s, %(fold)s, %(kind)s, %(state)s)
+ON CONFLICT (task_id) DO UPDATE
+SET version = excluded.version, position = excluded.position, fold = excluded.fold,
+    kind = excluded.kind, state = excluded.state
+WHERE kept.version < excluded.version OR kept.fold <> excluded.fold
