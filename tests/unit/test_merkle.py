@@ -181,3 +181,13 @@ def test_every_tree_has_grown_from_the_empty_one_and_from_no_larger_one() -> Non
     assert not consistent(0, EMPTY_ROOT, 2, mth([b"a", b"b"]), [EMPTY_ROOT])
     assert not consistent(2, mth([b"a", b"b"]), 1, mth([b"a"]), [mth([b"a"])])
     assert not consistent(-1, EMPTY_ROOT, 1, mth([b"a"]), [mth([b"a"])])
+
+
+def test_every_proof_of_every_small_tree_holds() -> None:
+    data = [bytes([number]) for number in range(17)]
+    for size in range(1, len(data) + 1):
+        tree = data[:size]
+        for number in range(size):
+            older = tree[: number + 1]
+            assert includes(mth(tree), size, number, leaf_hash(tree[number]), inclusion(tree, number))
+            assert consistent(number + 1, mth(older), size, mth(tree), consistency(tree, number + 1))
