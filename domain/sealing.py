@@ -23,8 +23,20 @@ _pack_entry: Callable[..., bytes] = Packing(">q16sqqH").pack
 _pack_head: Callable[..., bytes] = Packing(">Q32sqq").pack
 
 
+def entry(
+    position: int, stream: bytes, version: int, recorded_us: int, topic: bytes, state_digest: bytes
+) -> bytes:
+    """The bytes that are sealed of an event: its state by a digest, which proves its place without it.
+
+    Position (8 bytes, big-endian, as all numbers are), stream (16), version (8), microseconds since 1970 UTC
+    of `recorded_at` (8, signed), length of the topic in bytes (2), topic in UTF-8, SHA-256 of the state (32).
+    """
+    packed = _pack_entry(position, stream, version, recorded_us, len(topic) & 0xFFFF)
+    return packed + topic + state_digest
+
+
 class SealedEvent(Struct, frozen=True, kw_only=True):
-    """An event as it is sealed: by the digest of its state, which need not be there to prove its place."""
+    """An event by what is sealed of it."""
 
     position: int
     stream: UUID
@@ -34,21 +46,12 @@ class SealedEvent(Struct, frozen=True, kw_only=True):
     state_digest: bytes
     """SHA-256 of the stored state."""
 
-    def entry(self) -> bytes:
-        """The bytes that are sealed.
-
-        Position (8 bytes, big-endian, as all numbers are), stream (16), version (8), microseconds since 1970
-        UTC of `recorded_at` (8, signed), length of the topic in bytes (2), topic in UTF-8, digest (32).
-        """
-        topic = self.topic.encode()
-        packed = _pack_entry(
-            self.position, self.stream.bytes, self.version, microseconds(self.recorded_at), len(topic)
-        )
-        return packed + topic + self.state_digest
-
     def leaf(self) -> bytes:
         """The event's hash in the tree."""
-        return leaf_hash(self.entry())
+        recorded_us, topic = microseconds(self.recorded_at), self.topic.encode()
+        return leaf_hash(
+            entry(self.position, self.stream.bytes, self.version, recorded_us, topic, self.state_digest)
+        )
 
 
 class TreeHead(Struct, frozen=True, kw_only=True):
@@ -71,6 +74,28 @@ class TreeHead(Struct, frozen=True, kw_only=True):
         return _HEAD_TEXT + _pack_head(
             self.tree_size, self.root_hash, self.last_position, microseconds(self.sealed_at)
         )
+
+
+class SignedHead(Struct, frozen=True, kw_only=True):
+    """A head, and who signed it: the SHA-256 of the public key (DER), and an Ed25519 signature (RFC 8032)."""
+
+    head: TreeHead
+    key_id: bytes
+    signature: bytes
+
+
+class SealedBlock(Struct, frozen=True, kw_only=True):
+    """A run of leaves as they were sealed, and the frontier of the tree that ends with them."""
+
+    first_leaf: int
+    positions: tuple[int, ...]
+    leaf_hashes: tuple[bytes, ...]
+    frontier: tuple[bytes, ...]
+
+    @property
+    def end(self) -> int:
+        """The number of leaves up to its last one."""
+        return self.first_leaf + len(self.positions)
 
 
 def state_digest(state: bytes) -> bytes:

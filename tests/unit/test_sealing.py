@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from domain.sealing import SealedEvent, TreeHead, microseconds, state_digest
+from domain.sealing import SealedEvent, TreeHead, entry, microseconds, state_digest
 
 EVENT = SealedEvent(
     position=7,
@@ -25,14 +25,16 @@ HEAD = TreeHead(
 
 
 def test_an_entry_is_its_columns_in_order() -> None:
-    assert EVENT.entry() == (
+    expected = (
         bytes.fromhex("000000000000000700000000000000000000000000000abc0000000000000002")
         + (1_000_005).to_bytes(8, "big")
         + b"\x00\x09"
         + "tâche.v1".encode()
         + sha256(b'{"a":1}').digest()
     )
-    assert EVENT.leaf() == sha256(b"\x00" + EVENT.entry()).digest()
+    recorded_us = microseconds(EVENT.recorded_at)
+    assert expected == entry(7, EVENT.stream.bytes, 2, recorded_us, EVENT.topic.encode(), EVENT.state_digest)
+    assert EVENT.leaf() == sha256(b"\x00" + expected).digest()
 
 
 @pytest.mark.parametrize(
