@@ -36,6 +36,7 @@ from infrastructure.metrics import Instruments
 from infrastructure.nodes import NodeTable, PostgresNodes
 from infrastructure.observers import ObservedProjector, ObservedScheduler
 from infrastructure.projector import Projector
+from infrastructure.sealed_log.sealer import Sealer
 from infrastructure.task_log import TaskLog
 from infrastructure.visibility import Visibility
 from infrastructure.vitals import Vitals
@@ -158,7 +159,8 @@ async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
         )
         nodes = PostgresNodes(connections, "projector")
         name = f"{settings.node_name}.{token_hex(4)}"
-        async with background(_beat(nodes, name)):
+        sealer = Sealer(settings.direct_dsn(), settings.audit_key_file)
+        async with background(_beat(nodes, name)), background(sealer.run()):
             yield engine.run, ops_app(settings, instruments, connections, ("projectors",))
         with contextlib.suppress(LogUnavailable):
             await nodes.leave(name)
