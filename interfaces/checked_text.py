@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import sys
-import time
-from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 import msgspec
 
+from interfaces.progress import Progress
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from interfaces.bootstrap import Checked, Difference, Parked
 
-TERMINAL_SECONDS, PLAIN_SECONDS = 0.1, 5.0
-_CLEAR_LINE = "\r\033[K"
 _KINDS = {"missing": "the row is missing", "unexpected": "the row should not be there"}
 
 
@@ -35,50 +33,6 @@ class Words(Protocol):
         ...
 
 
-class Progress:
-    """Says now and then how far something is: on a terminal in one line, elsewhere in lines of their own."""
-
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream
-        self._clock = clock
-        self._terminal = stream.isatty()
-        self._interval = TERMINAL_SECONDS if self._terminal else PLAIN_SECONDS
-        self._started = self._told = clock()
-
-    def folded(self, position: int, until: int) -> None:
-        """So much of the log is read: with the rate, and the time that is left at that rate."""
-        if not self._due():
-            return
-        rate = position / (self._told - self._started)
-        left = timedelta(seconds=round((until - position) / rate))
-        self._say(
-            f"event {position:,} of {until:,} ({100 * position // until} %), {rate:,.0f}/s, {left} left"
-        )
-
-    def comparing(self, table: str) -> None:
-        """The tables come after the log."""
-        if self._due():
-            self._say(f"comparing {table}")
-
-    def clear(self) -> None:
-        """Make room for something else on a terminal."""
-        if self._terminal:
-            self._stream.write(_CLEAR_LINE)
-            self._stream.flush()
-
-    def _due(self) -> bool:
-        """Whether there was nothing to be seen for long enough; it counts from now on then."""
-        now = self._clock()
-        due = now - self._told >= self._interval
-        self._told = now if due else self._told
-        return due
-
-    def _say(self, text: str) -> None:
-        self.clear()
-        self._stream.write(text if self._terminal else f"{text}\n")
-        self._stream.flush()
-
-
 class Report:
     """Tells of a check while it goes on: progress beside, what differs on the output."""
 
@@ -89,11 +43,11 @@ class Report:
 
     def folded(self, position: int, until: int) -> None:
         """The log is folded up to a position."""
-        self._progress.folded(position, until)
+        self._progress.reached(position, until)
 
     def comparing(self, table: str) -> None:
         """A table is compared now."""
-        self._progress.comparing(table)
+        self._progress.doing(f"comparing {table}")
 
     def refused(self, event: Parked) -> None:
         """An event cannot be applied."""

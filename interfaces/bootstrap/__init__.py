@@ -1,6 +1,7 @@
 """The composition root: the one place where ports meet what makes them real."""
 
 from domain.errors import ExecutionNotFound, TaskNotFound
+from infrastructure.carry import CarryRefused, Manifest, export_events, import_events
 from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
@@ -17,6 +18,7 @@ from infrastructure.projector import (
     TablesInUse,
 )
 from infrastructure.settings import Settings, WrongSetting, in_force, load
+from interfaces.bootstrap.carry import LogPlace, NotRecordedYet, selection
 from interfaces.bootstrap.database import database, embedded, prepare_database
 from interfaces.bootstrap.jobs import (
     PortUnknown,
@@ -49,6 +51,8 @@ USER_ERRORS = (
     NotCheckable,
     ParkedMeanwhile,
     LogRewound,
+    CarryRefused,
+    NotRecordedYet,
 )
 
 __all__ = [
@@ -57,6 +61,8 @@ __all__ = [
     "Difference",
     "EmbeddedPostgres",
     "EmbeddedPostgresError",
+    "LogPlace",
+    "Manifest",
     "Parked",
     "Settings",
     "WrongSetting",
@@ -69,7 +75,9 @@ __all__ = [
     "events_stored",
     "explain_execution",
     "explain_task",
+    "export_events",
     "forget_process",
+    "import_events",
     "in_force",
     "load",
     "migrate_down",
@@ -79,6 +87,7 @@ __all__ = [
     "replay",
     "scheduler",
     "seed",
+    "selection",
     "services_connected",
     "shared_metrics",
 ]

@@ -9,7 +9,9 @@ import msgspec
 
 from infrastructure.projector import Checked, Difference, Parked
 from infrastructure.projector.comparing import DifferentColumn
-from interfaces.checked_text import JsonLines, Progress, Report, Sentences
+from interfaces.checked_text import JsonLines, Report, Sentences
+from interfaces.progress import Progress
+from tests.unit.test_progress import Ticking
 
 CHANGED = Difference(
     "tasks",
@@ -27,21 +29,6 @@ UNEXPECTED = Difference("tasks", "task_states", {"id": "8"}, "unexpected")
 REFUSED = Parked("tasks", 12, UUID(int=7), "DataError: too long")
 CLEAN = Checked({"tasks": 1_200, "statistics": 1_200}, {"tasks": 0, "statistics": 0}, 0, 0)
 SPOILT = Checked({"tasks": 1_200}, {"tasks": 1_000}, 3, 2)
-
-
-class Terminal(StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-class Ticking:
-    """A clock that is where it is put."""
-
-    def __init__(self) -> None:
-        self.seconds = 100.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 def test_a_difference_is_a_line_with_what_is_and_what_should_be() -> None:
@@ -96,39 +83,6 @@ def test_as_json_every_line_is_an_object() -> None:
         "differences": 3,
         "refused": 2,
     }
-
-
-def test_on_a_terminal_progress_is_one_line_with_rate_and_rest() -> None:
-    stream, clock = Terminal(), Ticking()
-    progress = Progress(stream, clock)
-    progress.folded(10, 1_000_000)
-    assert stream.getvalue() == "", "too soon to say anything"
-    clock.seconds += 5
-    progress.folded(250_000, 1_000_000)
-    clock.seconds += 0.01
-    progress.folded(250_100, 1_000_000)
-    clock.seconds += 1
-    progress.comparing("task_states")
-    progress.clear()
-    assert stream.getvalue().split("\r\033[K") == [
-        "",
-        "event 250,000 of 1,000,000 (25 %), 50,000/s, 0:00:15 left",
-        "comparing task_states",
-        "",
-    ]
-
-
-def test_elsewhere_progress_is_a_line_every_five_seconds() -> None:
-    stream, clock = StringIO(), Ticking()
-    progress = Progress(stream, clock)
-    for _ in range(11):
-        clock.seconds += 1
-        progress.folded(1_000 * round(clock.seconds - 100), 11_000)
-    progress.clear()
-    assert stream.getvalue().splitlines() == [
-        "event 5,000 of 11,000 (45 %), 1,000/s, 0:00:06 left",
-        "event 10,000 of 11,000 (90 %), 1,000/s, 0:00:01 left",
-    ]
 
 
 def test_what_is_found_goes_to_the_output_and_progress_beside_it() -> None:
