@@ -1,5 +1,8 @@
 """The composition root: the one place where ports meet what makes them real."""
 
+from application.declared.applying import Done
+from application.declared.planning import Bad, Cancel, Step
+from application.declared.standing import NamesNotUnique
 from domain.errors import ExecutionNotFound, TaskNotFound
 from infrastructure.carry import CarryRefused, Manifest, export_events, import_events
 from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
@@ -20,6 +23,7 @@ from infrastructure.projector import (
 from infrastructure.settings import Settings, WrongSetting, in_force, load
 from interfaces.bootstrap.carry import LogPlace, NotRecordedYet, selection
 from interfaces.bootstrap.database import database, embedded, prepare_database
+from interfaces.bootstrap.declared import apply_tasks, live_tasks, plan_tasks
 from interfaces.bootstrap.jobs import (
     PortUnknown,
     check,
@@ -53,20 +57,26 @@ USER_ERRORS = (
     LogRewound,
     CarryRefused,
     NotRecordedYet,
+    NamesNotUnique,
 )
 
 __all__ = [
     "USER_ERRORS",
+    "Bad",
+    "Cancel",
     "Checked",
     "Difference",
+    "Done",
     "EmbeddedPostgres",
     "EmbeddedPostgresError",
     "LogPlace",
     "Manifest",
     "Parked",
     "Settings",
+    "Step",
     "WrongSetting",
     "api",
+    "apply_tasks",
     "background",
     "check",
     "configure",
@@ -79,8 +89,10 @@ __all__ = [
     "forget_process",
     "import_events",
     "in_force",
+    "live_tasks",
     "load",
     "migrate_down",
+    "plan_tasks",
     "prepare_database",
     "projector",
     "rebuild",
