@@ -47,7 +47,7 @@ class Report:
 
     def comparing(self, table: str) -> None:
         """A table is compared now."""
-        self._progress.at(f"comparing {table}")
+        self._progress.doing(f"comparing {table}")
 
     def refused(self, event: Parked) -> None:
         """An event cannot be applied."""

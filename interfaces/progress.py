@@ -1,4 +1,4 @@
-"""How far a command is that takes its time: on stderr, where it is in nobody's way."""
+"""How far a command is, on stderr: on a terminal in one line, elsewhere in lines of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CLEAR_LINE = "\r\033[K"
 
 
 class Progress:
-    """Says now and then how far something is: on a terminal in one line, elsewhere in lines of their own."""
+    """Says now and then how far something is."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
@@ -22,24 +22,31 @@ class Progress:
         self._terminal = stream.isatty()
         self._interval = TERMINAL_SECONDS if self._terminal else PLAIN_SECONDS
         self._started = self._told = clock()
-        self._first = 0
+        self._stage, self._from = "", 0
 
     def begun(self, position: int) -> None:
         """What lies up to a position was done before: it does not count for the rate."""
-        self._first = position
+        self._from = position
 
     def reached(self, position: int, until: int) -> None:
         """So much of the log is done: with the rate, and the time that is left at that rate."""
         if not self._due():
             return
-        rate = max(position - self._first, 1) / (self._told - self._started)
-        left = timedelta(seconds=round((until - position) / rate))
-        self._say(
-            f"event {position:,} of {until:,} ({100 * position // until} %), {rate:,.0f}/s, {left} left"
-        )
+        rate = (position - self._from) / (self._told - self._started)
+        left = f", {timedelta(seconds=round((until - position) / rate))} left" if rate else ""
+        stage = f"{self._stage}: " if self._stage else ""
+        percent = 100 * position // until
+        self._say(f"{stage}event {position:,} of {until:,} ({percent} %), {rate:,.0f}/s{left}")
 
-    def at(self, what: str) -> None:
-        """What goes on is no matter of events."""
+    def at_stage(self, stage: str, position: int, until: int) -> None:
+        """The same of one of several stages; the first word of a stage tells from where on it counts."""
+        if stage != self._stage:
+            self._stage, self._from, self._started = stage, position, self._clock()
+            self._told = self._started
+        self.reached(position, until)
+
+    def doing(self, what: str) -> None:
+        """Something that takes its time is being done now."""
         if self._due():
             self._say(what)
 

@@ -30,7 +30,7 @@ class Report:
 
     def indexing(self) -> None:
         """The log is read."""
-        self._progress.at("making indexes")
+        self._progress.doing("making indexes")
 
     def ended(self, names: Sequence[str], rebuilt: Rebuilt) -> str:
         """What came out."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 import msgspec
 
-from interfaces.checked_text import Progress
+from interfaces.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Report:
 
     def verified(self, events: int, until: int) -> None:
         """So many events are compared."""
-        self._progress.folded(events, until)
+        self._progress.reached(events, until)
 
     def found(self, finding: Finding) -> None:
         """Something was changed."""

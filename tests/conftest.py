@@ -57,6 +57,15 @@ def database(postgres_server: str, template_database: str) -> Iterator[str]:
     _drop(postgres_server, name)
 
 
+@pytest.fixture
+def other_database(postgres_server: str, template_database: str) -> Iterator[str]:
+    """As `database`, beside it."""
+    name = f"test_{uuid4().hex}"
+    _create(postgres_server, name, template=template_database)
+    yield make_conninfo(postgres_server, dbname=name)
+    _drop(postgres_server, name)
+
+
 def _create(server: str, name: str, template: str | None) -> None:
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
         sql.Identifier(name), sql.Identifier(template or "template0")

@@ -1,7 +1,11 @@
 """The composition root: the one place where ports meet what makes them real."""
 
+from application.declared.applying import Done
+from application.declared.planning import Bad, Cancel, Step
+from application.declared.standing import NamesNotUnique
 from domain.errors import ExecutionNotFound, TaskNotFound
 from domain.verification import Finding
+from infrastructure.carry import CarryRefused, Manifest, export_events, import_events
 from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
@@ -21,7 +25,9 @@ from infrastructure.projector import (
 from infrastructure.sealed_log.keys import KeyUnusable
 from infrastructure.sealed_log.verifying import Verified
 from infrastructure.settings import Settings, WrongSetting, in_force, load
+from interfaces.bootstrap.carry import LogPlace, NotRecordedYet, selection
 from interfaces.bootstrap.database import database, embedded, prepare_database
+from interfaces.bootstrap.declared import apply_tasks, live_tasks, plan_tasks
 from interfaces.bootstrap.jobs import (
     PortUnknown,
     check,
@@ -55,22 +61,32 @@ USER_ERRORS = (
     ParkedMeanwhile,
     LogRewound,
     KeyUnusable,
+    CarryRefused,
+    NotRecordedYet,
+    NamesNotUnique,
 )
 
 __all__ = [
     "USER_ERRORS",
+    "Bad",
+    "Cancel",
     "Checked",
     "Difference",
+    "Done",
     "EmbeddedPostgres",
     "EmbeddedPostgresError",
     "Finding",
     "KeyUnusable",
+    "LogPlace",
+    "Manifest",
     "Parked",
     "Rebuilt",
     "Settings",
+    "Step",
     "Verified",
     "WrongSetting",
     "api",
+    "apply_tasks",
     "background",
     "check",
     "configure",
@@ -79,16 +95,21 @@ __all__ = [
     "events_stored",
     "explain_execution",
     "explain_task",
+    "export_events",
     "forget_process",
+    "import_events",
     "in_force",
+    "live_tasks",
     "load",
     "migrate_down",
+    "plan_tasks",
     "prepare_database",
     "projector",
     "rebuild",
     "replay",
     "scheduler",
     "seed",
+    "selection",
     "services_connected",
     "shared_metrics",
     "verify",

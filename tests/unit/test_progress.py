@@ -23,7 +23,7 @@ def test_on_a_terminal_progress_is_one_line_with_rate_and_rest() -> None:
     clock.seconds += 0.01
     progress.reached(250_100, 1_000_000)
     clock.seconds += 1
-    progress.at("comparing task_states")
+    progress.doing("comparing task_states")
     progress.clear()
     assert stream.getvalue().split("\r\033[K") == [
         "",
@@ -56,4 +56,20 @@ def test_what_was_done_before_does_not_count_for_the_rate() -> None:
     assert stream.getvalue().splitlines() == [
         "going on",
         "event 950,000 of 1,000,000 (95 %), 5,000/s, 0:00:10 left",
+    ]
+
+
+def test_the_rate_of_a_stage_leaves_out_what_was_done_before() -> None:
+    stream, clock = StringIO(), Ticking()
+    progress = Progress(stream, clock)
+    clock.seconds += 60
+    progress.at_stage("stored", 500_000, 1_000_000)
+    clock.seconds += 10
+    progress.at_stage("stored", 600_000, 1_000_000)
+    progress.at_stage("compared", 0, 1_000_000)
+    clock.seconds += 5
+    progress.at_stage("compared", 0, 1_000_000)
+    assert stream.getvalue().splitlines() == [
+        "stored: event 600,000 of 1,000,000 (60 %), 10,000/s, 0:00:40 left",
+        "compared: event 0 of 1,000,000 (0 %), 0/s",
     ]

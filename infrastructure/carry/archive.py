@@ -1,0 +1,156 @@
+"""An archive of events: a header, parts of events and a manifest, each a zstd frame of JSON lines.
+
+zstd reads frames that follow each other as one file, so `zstdcat` shows the whole. Each part ends with a line
+that tells what is in it, so that what was written before a crash can be trusted, part by part.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from infrastructure.carry.errors import ArchiveDamaged
+from infrastructure.carry.zstandard import ZstdDecompressor, ZstdError, compress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_CHUNK_BYTES = 1024 * 1024
+
+
+class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which events of a log: of a namespace, of a task and what became of it, from and to a position.
+
+    None: any. `first` and `last` are within.
+    """
+
+    namespace: str | None = None
+    task_id: UUID | None = None
+    first: int | None = None
+    last: int | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it leaves nothing out."""
+        return self == Selection()
+
+    def told(self) -> str:
+        """It in words; empty, where it leaves nothing out."""
+        names = {"namespace": "namespace", "task_id": "task", "first": "from event", "last": "to event"}
+        given = {name: getattr(self, name) for name in names}
+        return ", ".join(f"{names[name]} {value}" for name, value in given.items() if value is not None)
+
+
+class Header(Struct, frozen=True, kw_only=True, tag_field="type", tag="header"):
+    """What follows: the `selection` from a log that ended at the position `head`."""
+
+    format: Literal["chronoledger-events"] = "chronoledger-events"
+    format_version: Literal[1] = 1
+    selection: Selection
+    head: int
+
+    @property
+    def until(self) -> int:
+        """The last position that may follow."""
+        last = self.selection.last
+        return self.head if last is None else min(last, self.head)
+
+
+class Part(Struct, frozen=True, kw_only=True, tag_field="type", tag="part"):
+    """The events before it in its frame: how many, from where to where, and the SHA-256 of their lines.
+
+    `cut` counts those that go on from one of their stream that was left out.
+    """
+
+    number: int
+    events: int
+    first: int
+    last: int
+    cut: int
+    sha256: str
+
+
+class Manifest(Struct, frozen=True, kw_only=True, tag_field="type", tag="manifest"):
+    """What an archive holds in all. `sha256` is that of all lines of events, one after the other.
+
+    `whole`: nothing was left out up to the position `head`, where the log ended.
+    """
+
+    whole: bool
+    selection: Selection
+    events: int
+    parts: int
+    first: int | None
+    last: int | None
+    head: int
+    cut: int
+    sha256: str
+
+
+class Frame(NamedTuple):
+    """A frame: what its last line tells, the lines before that one, and where in the file it ends."""
+
+    told: Header | Part | Manifest
+    lines: bytes
+    end: int
+
+
+_closing = msgspec.json.Decoder(Header | Part | Manifest)
+
+
+def frame(told: Header | Part | Manifest, lines: bytes = b"") -> bytes:
+    """The bytes of a frame."""
+    return compress(b"".join((lines, msgspec.json.encode(told), b"\n")))
+
+
+def frames(path: Path, file: BinaryIO) -> Iterator[Frame]:
+    """Every frame in its order, each as its own last line tells. Raises `ArchiveDamaged` where that ends."""
+    begun = False
+    for content, end in _decompressed(path, file):
+        lines, closing = _split(content)
+        try:
+            told = _closing.decode(closing)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ArchiveDamaged(path, _unlike(error, begun=begun)) from None
+        if isinstance(told, Header) == begun:
+            raise ArchiveDamaged(path, "does not begin as an archive of events does")
+        if isinstance(told, Part) and told.sha256 != sha256(lines).hexdigest():
+            raise ArchiveDamaged(
+                path, f"holds other events than its part {told.number} had when it was written"
+            )
+        begun = True
+        yield Frame(told, lines, end)
+
+
+def _unlike(error: Exception, *, begun: bool) -> str:
+    if begun:
+        return f"holds something else than an archive does ({error})"
+    return f"is no archive of events that this release can read ({error})"
+
+
+def _split(content: bytes) -> tuple[bytes, bytes]:
+    """The lines of events, and the one behind them."""
+    start = content.rfind(b"\n", 0, -1) + 1
+    return content[:start], content[start:]
+
+
+def _decompressed(path: Path, file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """The content of each frame, and where it ends in the file."""
+    unread = file.read(_CHUNK_BYTES)
+    while unread:
+        decompressor, pieces = ZstdDecompressor(), []
+        while not decompressor.eof:
+            if not unread:
+                raise ArchiveDamaged(path, "ends in the middle")
+            try:
+                pieces.append(decompressor.decompress(unread))
+            except ZstdError as error:
+                raise ArchiveDamaged(path, f"is no zstd file, or a damaged one ({error})") from None
+            unread = decompressor.unused_data if decompressor.eof else file.read(_CHUNK_BYTES)
+        yield b"".join(pieces), file.tell() - len(unread)
+        unread = unread or file.read(_CHUNK_BYTES)

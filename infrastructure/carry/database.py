@@ -1,0 +1,79 @@
+"""The databases that a log is carried from and to; to one that nobody else writes to meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from infrastructure.carry.errors import StreamsCut, TargetInUse
+from infrastructure.carry.statements import statement
+from infrastructure.database import with_liveness
+from infrastructure.event_store.log import HEAD
+from infrastructure.migrator import services_connected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from psycopg import Connection
+
+    from infrastructure.event_store.log import Row
+
+type Told = Callable[[str, int, int], None]
+"""Hears what is being done, how far that is, and how far it goes."""
+
+_COLUMNS = ("uuid", "int8", "text", "bytea", "int8", "timestamptz")
+
+
+@contextlib.contextmanager
+def connected(dsn: str) -> Iterator[Connection]:
+    """A connection that tells instants in UTC, and plans for a log that grows. Raises `psycopg.Error`."""
+    with psycopg.connect(with_liveness(dsn), autocommit=True) as connection:
+        connection.execute(statement("settle_session"))
+        yield connection
+
+
+def head(connection: Connection) -> int:
+    """The position of the newest event; 0 when there is none."""
+    [(position,)] = connection.execute(HEAD).fetchall()
+    return int(position)
+
+
+@contextlib.contextmanager
+def held(dsn: str) -> Iterator[Connection]:
+    """A connection to a database of which the log is its own until it ends. Raises `TargetInUse`.
+
+    `dsn` must reach Postgres directly.
+    """
+    if services_connected(dsn):
+        raise TargetInUse("services are still connected to the database: stop them first")
+    with connected(dsn) as connection:
+        if connection.execute(statement("take_log")).fetchone() != (True,):
+            raise TargetInUse("somebody else writes to the log of the database: wait until that is done")
+        yield connection
+
+
+def stored(connection: Connection) -> int:
+    """How many events there are."""
+    [(events,)] = connection.execute(statement("count_events")).fetchall()
+    return int(events)
+
+
+def append(connection: Connection, rows: Sequence[Row]) -> None:
+    """Store events at their positions, all or none; who appends afterwards comes behind them.
+
+    Each must be the first of its stream or follow the one before it. Raises `StreamsCut`.
+    """
+    first, last = rows[0][0], rows[-1][0]
+    with connection.transaction(), connection.cursor() as cursor:
+        with cursor.copy(statement("store_events")) as copy:
+            copy.set_types(_COLUMNS)
+            for position, stream, version, topic, state, recorded_at in rows:
+                copy.write_row((stream, version, topic, state, position, recorded_at))
+        bounds = {"first": first, "last": last}
+        cut = cursor.execute(statement("events_without_predecessor"), bounds).fetchone()
+        if cut is not None:
+            raise StreamsCut(f"event {cut[0]} and perhaps others")
+        cursor.execute(statement("go_on_behind"), bounds)

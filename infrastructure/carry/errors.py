@@ -1,0 +1,65 @@
+"""Why a log is not carried: one sentence each, with what to change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class CarryRefused(Exception):
+    """A log cannot be carried as was asked; what was there before is there still."""
+
+
+class ArchiveTaken(CarryRefused):
+    """The file is there already, or belongs to another export; choose another name."""
+
+
+class ArchiveUnreadable(CarryRefused):
+    """The file cannot be read or written."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"{path} cannot be used ({error.strerror}): choose another file, or permit it")
+
+
+class ArchiveDamaged(CarryRefused):
+    """The file is no archive of events, or not what was written; fetch it again."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(
+            f"{path} {what}; nothing of it is trusted: fetch the file again, or export once more"
+        )
+
+
+class NotTheWholeLog(CarryRefused):
+    """The archive holds a part of a log; import it with `--partial` if that is what is wanted."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(
+            f"{path} holds a part of a log ({what}): add --partial to make a log of that part alone"
+        )
+
+
+class StreamsCut(CarryRefused):
+    """Streams go on in the archive whose beginning is not there; export them from their first event on."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"{where} go on from events that were left out: nothing can be built from those; export without "
+            "--from, and choose by --namespace or --task instead"
+        )
+
+
+class TargetInUse(CarryRefused):
+    """Something else works on the database that the log is carried to; stop it first."""
+
+
+class TargetNotEmpty(CarryRefused):
+    """The database has events of its own; carry the log to an empty one."""
+
+    def __init__(self, stored: int) -> None:
+        super().__init__(
+            f"the database holds {stored:,} events, and they are not the beginning of what is to be carried "
+            "to it: choose an empty one (`chronoledger migrate --down` empties one)"
+        )

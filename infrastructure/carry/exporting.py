@@ -1,0 +1,123 @@
+"""Writing a log, or a part of it, to an archive; what was written before a crash is gone on from."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from hashlib import sha256
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from infrastructure.carry.archive import Header, Part, frame, frames
+from infrastructure.carry.books import Books, entered
+from infrastructure.carry.database import connected, head
+from infrastructure.carry.errors import ArchiveDamaged, ArchiveTaken, ArchiveUnreadable
+from infrastructure.carry.lines import written
+from infrastructure.carry.reading import portions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from psycopg import Connection
+
+    from infrastructure.carry.archive import Manifest, Selection
+    from infrastructure.carry.database import Told
+
+
+def export_events(dsn: str, path: Path, selection: Selection, told: Told) -> Manifest:
+    """Write the selected events, up to where the log ends now, to an archive; `told` hears how far it is.
+
+    Until all is there the file is called `<path>.part`: when that is found, the export goes on behind its
+    last whole part, up to where the log ended when it was begun. Raises `CarryRefused` and `psycopg.Error`.
+    """
+    if path.exists():
+        raise ArchiveTaken(f"{path} is there already: choose another name, or remove it first")
+    unfinished = path.with_name(f"{path.name}.part")
+    with connected(dsn) as connection, _opened(unfinished) as file:
+        books = _begun(connection, unfinished, file, selection)
+        _write_parts(connection, file, books, told)
+        manifest = books.manifest()
+        file.write(frame(manifest))
+        file.flush()
+        os.fsync(file.fileno())
+        unfinished.rename(path)
+        return manifest
+
+
+def _write_parts(connection: Connection, file: BinaryIO, books: Books, told: Told) -> None:
+    until, after = books.header.until, books.last or 0
+    told("exported", after, until)
+    for portion in portions(connection, books.header.selection, after, until):
+        lines = written(portion.rows)
+        part = books.add(lines, len(portion.rows), portion.rows[0][0], portion.rows[-1][0], portion.cut)
+        file.write(frame(part, lines))
+        file.flush()
+        told("exported", part.last, until)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The file, begun or not, for nobody else. Raises `ArchiveTaken` and `ArchiveUnreadable`."""
+    try:
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield file
+    except BlockingIOError:
+        raise ArchiveTaken(f"another export writes to {path}: wait for it, or choose another name") from None
+    except OSError as error:
+        raise ArchiveUnreadable(path, error) from error
+
+
+def _begun(connection: Connection, path: Path, file: BinaryIO, selection: Selection) -> Books:
+    """The books of what is in the file; of a new archive, where there is nothing."""
+    file.seek(0)
+    kept = _kept(path, file)
+    if kept is None:
+        if file.tell():
+            raise ArchiveTaken(
+                f"{path} is there and no beginning of an export: remove it, or choose another name"
+            )
+        books = Books(Header(selection=selection, head=head(connection)))
+        file.write(frame(books.header))
+        return books
+    books, last, end = kept
+    if books.header.selection != selection:
+        told = books.header.selection.told() or "all events"
+        raise ArchiveTaken(
+            f"{path} is the beginning of another export ({told}): remove it, or ask for the same"
+        )
+    if last is not None and not _holds(connection, selection, last):
+        raise ArchiveTaken(
+            f"{path} is the beginning of an export of another log: remove it, or choose another name"
+        )
+    file.truncate(end)
+    return books
+
+
+class _Kept(NamedTuple):
+    """What is whole of an export that was begun: the books of it, its last part, and where that ends."""
+
+    books: Books
+    last: Part | None
+    end: int
+
+
+def _kept(path: Path, file: BinaryIO) -> _Kept | None:
+    kept: _Kept | None = None
+    with contextlib.suppress(ArchiveDamaged):  # what a crash cut off is written again
+        for read in frames(path, file):
+            if isinstance(read.told, Header):
+                kept = _Kept(Books(read.told), None, read.end)
+            elif kept is not None and isinstance(read.told, Part):
+                kept = _Kept(kept.books, entered(path, kept.books, read), read.end)
+    return kept
+
+
+def _holds(connection: Connection, selection: Selection, part: Part) -> bool:
+    """Whether the log has the very events of a part."""
+    found = portions(connection, selection, part.first - 1, part.last)
+    digest = sha256()
+    for portion in found:
+        digest.update(written(portion.rows))
+    return digest.hexdigest() == part.sha256

@@ -1,0 +1,151 @@
+"""Storing an archive in an empty database, at the positions it has; a crash on the way is gone on from."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from hashlib import sha256
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+import msgspec
+
+from infrastructure.carry.archive import Header, Manifest, Part, Selection, frames
+from infrastructure.carry.books import Books, entered
+from infrastructure.carry.database import append, head, held, stored
+from infrastructure.carry.errors import (
+    ArchiveDamaged,
+    ArchiveUnreadable,
+    CarryRefused,
+    NotTheWholeLog,
+    StreamsCut,
+    TargetNotEmpty,
+)
+from infrastructure.carry.lines import read, written
+from infrastructure.carry.reading import portions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from psycopg import Connection
+
+    from infrastructure.carry.database import Told
+    from infrastructure.event_store.log import Row
+
+
+class Imported(NamedTuple):
+    """What the archive holds, and how many of its events were stored by this run."""
+
+    manifest: Manifest
+    stored: int
+
+
+def import_events(dsn: str, path: Path, *, partial: bool, told: Told) -> Imported:
+    """Store the events of an archive, and compare what is stored then with its manifest.
+
+    The archive is read to its end before the first event is stored. Of one that was imported in part, as by a
+    run that was killed, the rest is stored. `partial` has an archive taken that is not a whole log.
+    `dsn` must reach Postgres directly. Raises `CarryRefused` and `psycopg.Error`.
+    """
+    with _opened(path) as file:
+        manifest = inspect(path, file, told)
+        _check_wholeness(path, manifest, partial=partial)
+        with held(dsn) as connection:
+            before = stored(connection)
+            for rows in _missing(path, file, connection, before):
+                append(connection, rows)
+                told("stored", rows[-1][0], manifest.last or 0)
+            _compare(connection, path, manifest, told)
+    return Imported(manifest, manifest.events - before)
+
+
+def inspect(path: Path, file: BinaryIO, told: Told) -> Manifest:
+    """Read an archive to its end: its manifest, which is that of its parts. Raises `ArchiveDamaged`."""
+    books: Books | None = None
+    file.seek(0)
+    for each in frames(path, file):
+        match each.told:
+            case Header() as header:
+                books = Books(header)
+            case Part() as part if books is not None:
+                entered(path, books, each)
+                told("checked", part.last, books.header.until)
+            case Manifest() as manifest if books is not None and manifest == books.manifest():
+                if each.end != os.fstat(file.fileno()).st_size:
+                    raise ArchiveDamaged(path, "goes on behind its manifest")
+                return manifest
+            case _:
+                raise ArchiveDamaged(path, "does not hold what its manifest says")
+    raise ArchiveDamaged(path, "ends before its manifest")
+
+
+def _check_wholeness(path: Path, manifest: Manifest, *, partial: bool) -> None:
+    if manifest.cut:
+        raise StreamsCut(f"{manifest.cut:,} events of {path}")
+    if not manifest.whole and not partial:
+        raise NotTheWholeLog(path, manifest.selection.told())
+
+
+def _missing(path: Path, file: BinaryIO, connection: Connection, before: int) -> Iterator[Sequence[Row]]:
+    """The events of each part that is not stored yet. Raises `TargetNotEmpty`."""
+    ends_at = head(connection)
+    behind = before == 0
+    books: Books | None = None
+    file.seek(0)
+    for each in frames(path, file):
+        if isinstance(each.told, Header):
+            books = Books(each.told)
+        elif books is not None and isinstance(each.told, Part):
+            part = entered(path, books, each)
+            if behind:
+                yield _rows(path, part, each.lines)
+            elif part.last >= ends_at:
+                if (part.last, books.events) != (ends_at, before) or not _is_stored(connection, part):
+                    raise TargetNotEmpty(before)
+                behind = True
+    if not behind:
+        raise TargetNotEmpty(before)
+
+
+def _rows(path: Path, part: Part, lines: bytes) -> Sequence[Row]:
+    try:
+        rows = read(lines)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ArchiveDamaged(
+            path, f"holds something else than events in its part {part.number} ({error})"
+        ) from None
+    if [rows[0][0], rows[-1][0]] != [part.first, part.last]:
+        raise ArchiveDamaged(path, f"holds other events than its part {part.number} tells")
+    return rows
+
+
+def _is_stored(connection: Connection, part: Part) -> bool:
+    return _digest(connection, part.first - 1, part.last) == part.sha256
+
+
+def _compare(connection: Connection, path: Path, manifest: Manifest, told: Told) -> None:
+    digest = _digest(connection, 0, manifest.last or 0, told)
+    if digest != manifest.sha256 or stored(connection) != manifest.events:
+        raise CarryRefused(
+            f"the database does not hold what {path} does, though all of it was stored: something else has "
+            "written to it; import into another, empty one"
+        )
+
+
+def _digest(connection: Connection, after: int, until: int, told: Told | None = None) -> str:
+    """The SHA-256 of the lines of the events between two positions, as an archive has them."""
+    digest = sha256()
+    for portion in portions(connection, Selection(), after, until):
+        digest.update(written(portion.rows))
+        if told is not None:
+            told("compared", portion.rows[-1][0], until)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise ArchiveUnreadable(path, error) from error

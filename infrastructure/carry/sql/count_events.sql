@@ -1,0 +1,2 @@
+-- How many there are, whatever their positions.
+SELECT count(*) FROM events

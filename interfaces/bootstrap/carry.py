@@ -1,0 +1,65 @@
+"""Carrying a log: which places of it are meant, and between which databases."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from application.past.moment import NotYet
+from infrastructure.carry import Selection
+from infrastructure.database import pool, with_liveness
+from infrastructure.past import PostgresPast
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from infrastructure.settings import Settings
+
+type LogPlace = int | datetime
+"""A position of the log, or an instant by the database's clock."""
+
+_JUST_BEFORE = timedelta(microseconds=1)
+
+
+class NotRecordedYet(Exception):
+    """What is asked for lies beyond the end of the log; ask for an earlier place."""
+
+    def __init__(self, place: LogPlace, why: str) -> None:
+        wanted = place if isinstance(place, int) else place.isoformat()
+        super().__init__(f"{wanted} lies in the future, for {why}: give an earlier one")
+
+
+async def selection(
+    settings: Settings,
+    namespace: str | None,
+    task_id: UUID | None,
+    first: LogPlace | None,
+    last: LogPlace | None,
+) -> Selection:
+    """Which events are meant, by their positions. Raises `NotRecordedYet`."""
+    return Selection(
+        namespace=namespace,
+        task_id=task_id,
+        first=None if first is None else await _first(settings, first),
+        last=None if last is None else await position_of(settings, last),
+    )
+
+
+async def position_of(settings: Settings, place: LogPlace) -> int:
+    """The last position at a place of the log: at an instant, that recorded last by then.
+
+    Raises `NotRecordedYet`.
+    """
+    async with pool(with_liveness(settings.dsn()), 1) as connections:
+        past = PostgresPast(connections)
+        try:
+            moment = await (past.after(place) if isinstance(place, int) else past.at(place))
+        except NotYet as error:
+            raise NotRecordedYet(place, str(error)) from None
+    return moment.position
+
+
+async def _first(settings: Settings, place: LogPlace) -> int:
+    if isinstance(place, int):
+        return await position_of(settings, place)
+    return await position_of(settings, place - _JUST_BEFORE) + 1

@@ -1,0 +1,113 @@
+"""`chronoledger tasks`: definitions that are kept as a file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from interfaces import bootstrap
+from interfaces.commands import common
+from interfaces.roles import run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from interfaces.bootstrap import Done, Settings, Step
+    from interfaces.task_files.reading import TaskFile
+
+_FILE = click.Path(path_type=Path, dir_okay=False, exists=True, readable=True, allow_dash=True)
+
+
+@click.group("tasks")
+def tasks_group() -> None:
+    """Definitions of tasks as a file that people read, compare and keep."""
+
+
+@tasks_group.command("export")
+@click.option("--namespace", help="Only tasks of this namespace.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of YAML.")
+def export_command(namespace: str | None, *, as_json: bool) -> None:
+    """Print the tasks that have not ended, sorted by name, without what is a default anyway."""
+    from interfaces.task_files import layout, yaml_text  # noqa: PLC0415 - only this command pays for it
+
+    with bootstrap.database(common.settings("tasks")) as settings:
+        bootstrap.prepare_database(settings)
+        tasks = run(bootstrap.live_tasks(settings, namespace))
+    file = layout.file_of(tasks, settings.default_timezone)
+    as_text = (
+        msgspec.json.format(msgspec.json.encode(file)).decode() + "\n" if as_json else yaml_text.dumped(file)
+    )
+    click.echo(as_text, nl=False)
+
+
+@tasks_group.command("import")
+@click.argument("path", metavar="FILE", type=_FILE)
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option(
+    "--prune", is_flag=True, help="Cancel the tasks of these namespaces that the file does not name."
+)
+@click.option("--yes", is_flag=True, help="Do not ask before tasks are cancelled.")
+@click.option("--keep-going", is_flag=True, help="Do what can be done though some entries are wrong.")
+@click.option("--reason", help="Why, for whoever looks at the history later.")
+def import_command(
+    path: Path, *, dry_run: bool, prune: bool, yes: bool, keep_going: bool, reason: str | None
+) -> None:
+    """Make the tasks those of a file: YAML, or JSON if it is called .json.
+
+    A task is known by its namespace and name. What is missing is created, what differs is changed, and what
+    is as declared is left alone. Ends with 1 when an entry is wrong or refused.
+    """
+    with bootstrap.database(common.settings("tasks")) as settings:
+        file = _read(path, settings.default_timezone)
+        bootstrap.prepare_database(settings)
+        steps = run(bootstrap.plan_tasks(settings, file.declarations, prune=prune))
+        _tell(steps, file)
+        wrong = any(isinstance(step, bootstrap.Bad) for step in steps)
+        if dry_run or (wrong and not keep_going):
+            click.echo("Nothing was done.")
+            sys.exit(wrong)
+        if any(isinstance(step, bootstrap.Cancel) for step in steps) and not yes:
+            click.confirm("Cancel the tasks with a minus for good?", abort=True)
+        refused = _apply(settings, steps, reason)
+    sys.exit(wrong or refused)
+
+
+def _read(path: Path, timezone: str) -> TaskFile:
+    from interfaces.task_files import reading  # noqa: PLC0415 - only this command pays for it
+
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        as_json = path.suffix == ".json" or (str(path) == "-" and text.lstrip().startswith("{"))
+        return (reading.read_json if as_json else reading.read_yaml)(text, timezone)
+    except (reading.TaskFileUnreadable, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{path}: {error}") from None
+
+
+def _tell(steps: Sequence[Step], file: TaskFile) -> None:
+    from interfaces.task_files import telling  # noqa: PLC0415 - only this command pays for it
+
+    for step in steps:
+        for line in telling.told(step, file):
+            click.echo(line)
+    click.echo(telling.summary(steps))
+
+
+def _apply(settings: Settings, steps: Sequence[Step], reason: str | None) -> bool:
+    """Whether some step was refused after all."""
+    refusals = []
+
+    def report(done: Done) -> None:
+        if done.refusal is not None:
+            refusals.append(done)
+            click.echo(f"! {done.refusal}")
+
+    shown = run(bootstrap.apply_tasks(settings, steps, reason, report))
+    if refusals:
+        click.echo(f"{len(refusals):,} refused; import the file again for what is left to do.")
+    if not shown:
+        click.echo("Lists show it once a projector has caught up.")
+    return bool(refusals)

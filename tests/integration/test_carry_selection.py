@@ -1,0 +1,107 @@
+"""Parts of a log: by namespace, task and position, each stream whole or refused."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+import psycopg
+import pytest
+
+from infrastructure.carry import Selection, StreamsCut, export_events, import_events, reading
+from infrastructure.carry.database import append, connected
+from tests.support.carrying import Told, events, fill
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a small log has many."""
+    monkeypatch.setattr(reading, "PART_EVENTS", 40)
+
+
+@pytest.fixture
+def log(database: str) -> str:
+    """The DSN of a database with some 700 events."""
+    asyncio.run(fill(database))
+    return database
+
+
+def carried(log: str, target: str, path: Path, selection: Selection) -> Sequence[tuple[Any, ...]]:
+    """What arrives of a selection."""
+    export_events(log, path, selection, Told())
+    import_events(target, path, partial=True, told=Told())
+    return events(target)
+
+
+def by_beginning(log: str, wanted: Callable[[UUID, dict[str, Any]], bool]) -> Sequence[tuple[Any, ...]]:
+    """The events of the streams whose first fact is wanted."""
+    rows = events(log)
+    streams = {row[0] for row in rows if row[1] == 1 and wanted(row[0], msgspec.json.decode(row[3])["fact"])}
+    return [row for row in rows if row[0] in streams]
+
+
+def test_a_namespace_is_what_its_streams_begin_with(log: str, other_database: str, tmp_path: Path) -> None:
+    def of_other(_: UUID, fact: dict[str, Any]) -> bool:
+        return bool(fact.get("occurrence", fact)["namespace"] == "other")
+
+    expected = by_beginning(log, of_other)
+    assert 0 < len(expected) < len(events(log))
+    assert carried(log, other_database, tmp_path / "a.zst", Selection(namespace="other")) == expected
+
+
+def test_a_payload_that_names_a_namespace_belongs_to_no_other(
+    database: str, other_database: str, tmp_path: Path
+) -> None:
+    state = b'{"meta":{},"fact":{"namespace":"mine","payload":{"namespace":"other","task_id":"%s"}}}'
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            "INSERT INTO events VALUES (gen_random_uuid(), 1, 'task.created.v1', %s)",
+            (state % str(UUID(int=7)).encode(),),
+        )
+    assert carried(database, other_database, tmp_path / "a.zst", Selection(namespace="other")) == []
+    assert carried(database, other_database, tmp_path / "b.zst", Selection(task_id=UUID(int=7))) == []
+    assert carried(database, other_database, tmp_path / "c.zst", Selection(namespace="mine")) == events(
+        database
+    )
+
+
+def test_a_task_comes_with_all_that_became_of_it(log: str, other_database: str, tmp_path: Path) -> None:
+    runs = [
+        msgspec.json.decode(row[3])["fact"]["occurrence"]["task_id"]
+        for row in events(log, "topic = 'execution.started.v1'")
+    ]
+    task = max(set(runs), key=runs.count)
+
+    def of_task(stream: UUID, fact: dict[str, Any]) -> bool:
+        return task in {str(stream), fact.get("occurrence", fact).get("task_id")}
+
+    expected = by_beginning(log, of_task)
+    assert len({row[0] for row in expected}) > 2
+    assert carried(log, other_database, tmp_path / "a.zst", Selection(task_id=UUID(task))) == expected
+
+
+def test_what_begins_in_the_middle_of_streams_is_not_imported(
+    log: str, other_database: str, tmp_path: Path
+) -> None:
+    first = events(log)[300][4]
+    path = tmp_path / "tail.zst"
+    manifest = export_events(log, path, Selection(first=first), Told())
+    kept = {(row[0], row[1]) for row in events(log)[300:]}
+    assert manifest.cut == sum(version > 1 and (stream, version - 1) not in kept for stream, version in kept)
+    with pytest.raises(StreamsCut, match=f"{manifest.cut} events of "):
+        import_events(other_database, path, partial=True, told=Told())
+    assert events(other_database) == []
+
+
+def test_no_event_is_stored_without_the_one_that_it_follows(log: str, other_database: str) -> None:
+    rows = [(row[4], *row[:4], row[5]) for row in events(log)]
+    broken = next(place for place, row in enumerate(rows) if row[2] > 1)
+    with connected(other_database) as connection, pytest.raises(StreamsCut, match=f"event {rows[broken][0]}"):
+        append(connection, rows[broken:])
+    assert events(other_database) == []

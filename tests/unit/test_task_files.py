@@ -1,0 +1,202 @@
+"""Files of tasks: short, readable by anybody, and what they are read to is what was written."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from domain import task as tasks
+from domain.admission import admit
+from domain.definition import Definition
+from domain.errors import Inadmissible
+from domain.facts import TaskPaused
+from interfaces.task_files.layout import file_of
+from interfaces.task_files.reading import TaskFileUnreadable, read_json, read_yaml
+from interfaces.task_files.yaml_text import NotYaml, dumped, parsed
+from tests.support.given import after, definition, every
+from tests.unit.test_admission import NOON
+from tests.unit.test_admission_properties import TEXT
+from tests.unit.test_http_round_trip import POLICIES, mended
+from tests.unit.test_schedule_properties import PATIENT
+
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+STRANGE = st.sampled_from(
+    [
+        "yes",
+        "no",
+        "on",
+        "null",
+        "~",
+        "1e3",
+        "0x10",
+        "010",
+        "12:30:00",
+        "2030-01-01",
+        "- a",
+        "#",
+        "<<",
+        "=",
+        ".inf",
+    ]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | STRANGE | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(STRANGE | TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+ZONES = ["UTC", "Europe/Berlin"]
+TASKS = """
+timezone: Europe/Berlin
+tasks:
+  - name: a
+    trigger: {type: cron, cron: 0 9 * * *}
+    action: {method: GET, url: http://127.0.0.1/}
+  - name: b
+    trigger:
+      type: cron
+      cron: 0 9 * * *
+      timezone: UTC
+    action:
+      method: GET
+      url: http://127.0.0.1/
+      headers: {X-Count: 1}
+    paused: perhaps
+"""
+
+
+def state_of(stored: Definition, namespace: str = "default") -> tasks.Scheduled:
+    """A task with a definition."""
+    state = tasks.begin(UUID(int=1), tasks.create(namespace, stored, NOON))
+    assert isinstance(state, tasks.Scheduled)
+    return state
+
+
+def wanted(declaration: Any) -> Definition:
+    assert isinstance(declaration.wanted, Definition), declaration.wanted
+    return declaration.wanted
+
+
+@given(POLICIES.map(mended), JSON, st.sampled_from(ZONES))
+@PATIENT
+def test_what_is_written_is_read_as_it_was(stored: Definition, payload: Any, zone: str) -> None:
+    try:
+        stored = admit(replace(stored, action=replace(stored.action, payload=payload)), NOON)
+    except Inadmissible:
+        return
+    file = file_of([state_of(stored)], zone)
+    for read in (read_yaml(dumped(file), "Asia/Tokyo"), read_json(json.dumps(file), "Asia/Tokyo")):
+        [declaration] = read.declarations
+        again = admit(wanted(declaration), NOON, current=stored.trigger)
+        assert msgspec.json.encode(again) == msgspec.json.encode(stored)
+
+
+def test_what_the_api_would_fill_in_is_left_out() -> None:
+    usual = read_yaml(TASKS, "UTC").declarations[0]
+    stored = admit(wanted(usual), NOON)
+    assert file_of([state_of(stored)], "Europe/Berlin")["tasks"] == [
+        {
+            "name": "a",
+            "trigger": {"type": "cron", "cron": "0 9 * * *"},
+            "action": {"method": "GET", "url": "http://127.0.0.1/"},
+        }
+    ]
+
+
+def test_what_a_task_of_before_policies_meant_is_written_out() -> None:
+    [entry] = file_of([state_of(admit(definition(trigger=every(60)), NOON), "mine")], "UTC")["tasks"]
+    assert entry["namespace"] == "mine"
+    assert entry["overlap"] == {"mode": "allow"}
+    assert entry["retry"] == {"max_retry_after_seconds": 0.0, "on_gone": "fail"}
+
+
+def test_a_pause_is_written() -> None:
+    state = state_of(admit(definition(), NOON))
+    paused = tasks.evolve(state, TaskPaused(at=after(1)))
+    assert isinstance(paused, tasks.Paused)
+    assert file_of([paused], "UTC")["tasks"][0]["paused"] is True
+
+
+def test_the_zone_of_the_file_is_that_of_tasks_that_name_none() -> None:
+    first, _ = read_yaml(TASKS, "Asia/Tokyo").declarations
+    assert wanted(first).trigger.timezone == "Europe/Berlin"
+    [plain] = read_yaml(TASKS.replace("timezone: Europe", "# Europe").split("  - name: b")[0], "Asia/Tokyo")[
+        0
+    ]
+    assert wanted(plain).trigger.timezone == "Asia/Tokyo"
+
+
+def test_what_is_wrong_is_told_with_its_line_in_yaml_and_its_pointer_in_both() -> None:
+    file = read_yaml(TASKS, "UTC")
+    bad = file.declarations[1]
+    assert (bad.place, bad.name) == ("tasks[1] (line 7)", "b")
+    assert isinstance(bad.wanted, Inadmissible)
+    [error] = bad.wanted.errors
+    assert file.where(bad, error.pointer) == "line 16, /paused"
+    file = read_yaml(TASKS.replace("perhaps", "true"), "UTC")
+    bad = file.declarations[1]
+    assert isinstance(bad.wanted, Inadmissible)
+    assert [file.where(bad, error.pointer) for error in bad.wanted.errors] == [
+        "line 15, /action/headers/X-Count"
+    ]
+    assert file.where(bad, "") == "line 7"
+    assert file.where(bad, "/nowhere/at/all") == "line 7, /nowhere/at/all"
+    as_json = read_json(json.dumps({"tasks": [{"name": "a"}, 7]}), "UTC")
+    assert [one.place for one in as_json.declarations] == ["tasks[0]", "tasks[1]"]
+    assert as_json.where(as_json.declarations[0], "/trigger") == "/trigger"
+    assert all(isinstance(one.wanted, Exception) for one in as_json.declarations)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no list of tasks"),
+        ("- a", "no list of tasks"),
+        ("tasks: 1", "no list of tasks"),
+        ("task: []", "no list of tasks"),
+        ("tasks: []\nversion: 2", '"version" is not known here'),
+        ("tasks: []\ntimezone: 7", 'timezone "7" is none'),
+        ("tasks: [", "line 1"),
+        ("tasks: []\ntasks: []", "line 2: the key 'tasks' is there twice"),
+        ("tasks: !!python/object:os.system []", "could not determine a constructor"),
+        ("a: 1\n---\nb: 2", "line 2"),
+        ("tasks: \x01", "not YAML"),
+    ],
+)
+def test_a_file_that_holds_no_tasks_says_why(text: str, said: str) -> None:
+    with pytest.raises(TaskFileUnreadable, match=said):
+        read_yaml(text, "UTC")
+
+
+def test_a_file_that_is_no_json_says_why() -> None:
+    with pytest.raises(TaskFileUnreadable, match="this is not JSON"):
+        read_json("{", "UTC")
+
+
+@given(JSON)
+def test_yaml_comes_back_as_it_was_and_means_the_same_to_other_readers(value: Any) -> None:
+    text = dumped(value)
+    assert json.dumps(parsed(text).value) == json.dumps(value)
+    assert json.dumps(yaml.safe_load(text)) == json.dumps(value)
+
+
+def test_unquoted_words_and_dates_are_strings() -> None:
+    text = "[on, no, 2030-01-01, 12:30:00, 010, 0x1F, 1_000, 1e3, 1.5, -7, TRUE, ~]"
+    assert parsed(text).value == [
+        *("on", "no", "2030-01-01", "12:30:00", "010", "0x1F", "1_000"),
+        *(1000.0, 1.5, -7, True, None),
+    ]
+
+
+def test_anchors_and_merges_save_typing() -> None:
+    text = "base: &base {a: 1, b: 2}\nmine: {<<: *base, b: 3}"
+    assert parsed(text).value["mine"] == {"a": 1, "b": 3}
+    with pytest.raises(NotYaml, match="line 1"):
+        parsed("a: *nowhere")
