@@ -15,6 +15,7 @@ from infrastructure.projector.preparation import LaterRelease, Prepared, prepare
 from infrastructure.projector.rebuilding import RebuildRunning, Rebuilt, TablesInUse, rebuild
 from infrastructure.projector.replay import Replayed, replay_parked
 from infrastructure.projector.runner import Projector, TablesMissing
+from infrastructure.projector.whole_log import WholeLog
 
 __all__ = [
     "CheckObserver",
@@ -34,6 +35,7 @@ __all__ = [
     "Replayed",
     "TablesInUse",
     "TablesMissing",
+    "WholeLog",
     "check",
     "prepare",
     "rebuild",

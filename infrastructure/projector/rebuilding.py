@@ -12,8 +12,8 @@ from infrastructure.database import with_liveness
 from infrastructure.projector.batch import Batch, apply_batch
 from infrastructure.projector.checkpoints import lock_checkpoints, set_checkpoint
 from infrastructure.projector.preparation import existing_relations, live_schema, relations
-from infrastructure.projector.reading import read_entries
 from infrastructure.projector.statements import statement
+from infrastructure.projector.whole_log import NOTHING_ARCHIVED, WholeLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,26 +51,38 @@ class Rebuilt(NamedTuple):
     parked: int
 
 
-async def rebuild(dsn: str, projections: Sequence[Projection], *, patience_seconds: float = 120.0) -> Rebuilt:
+async def rebuild(
+    dsn: str,
+    projections: Sequence[Projection],
+    *,
+    whole_log: WholeLog = NOTHING_ARCHIVED,
+    patience_seconds: float = 120.0,
+) -> Rebuilt:
     """Fold the whole log into new tables in a schema of their own, then put them in the place of the old.
 
     The live tables can be read, and the projector goes on with them, until the swap: one transaction that
     holds the projector for as long as the last few events take. What a crash leaves behind, the next rebuild
-    drops. `patience_seconds` is how long to try when others keep the old tables locked. `dsn` must reach
-    Postgres directly. Raises `RebuildRunning`, `TablesInUse` and `psycopg.Error`.
+    drops. `whole_log` finds what is archived. `patience_seconds` is how long to try when others keep the old
+    tables locked. `dsn` must reach Postgres directly. Raises `RebuildRunning`, `TablesInUse`, `ArchiveAway`
+    and `psycopg.Error`.
     """
     async with await AsyncConnection.connect(with_liveness(dsn), autocommit=True) as connection:
         cursor = await connection.execute(statement("take_rebuild"))
         if await cursor.fetchone() != (True,):
             raise RebuildRunning
         live = sql.Identifier(await live_schema(connection))
-        return await _Rebuild(connection, projections, live).run(patience_seconds)
+        return await _Rebuild(connection, projections, live, whole_log).run(patience_seconds)
 
 
 class _Rebuild:
     def __init__(
-        self, connection: AsyncConnection, projections: Sequence[Projection], live: sql.Identifier
+        self,
+        connection: AsyncConnection,
+        projections: Sequence[Projection],
+        live: sql.Identifier,
+        whole_log: WholeLog,
     ) -> None:
+        self._log = whole_log
         self._connection = connection
         self._projections = projections
         self._live = live
@@ -116,7 +128,7 @@ class _Rebuild:
     async def _catch_up(self) -> None:
         full = True
         while full:
-            entries, full = await read_entries(self._connection, self._position)
+            entries, full = await self._log.entries(self._connection, self._position)
             if not entries:
                 return
             parked = await apply_batch(self._connection, Batch(self._projections, entries, self._position))

@@ -1,6 +1,12 @@
 """The composition root: the one place where ports meet what makes them real."""
 
+from application.ports import ArchiveAway
 from domain.errors import ExecutionNotFound, TaskNotFound
+from infrastructure.archive.archiving import ArchivingRunning
+from infrastructure.archive.catalogue import Archive
+from infrastructure.archive.form import Damaged
+from infrastructure.archive.places import PlaceUnusable
+from infrastructure.archive.restoring import NoSuchArchive
 from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
@@ -17,6 +23,13 @@ from infrastructure.projector import (
     TablesInUse,
 )
 from infrastructure.settings import Settings, WrongSetting, in_force, load
+from interfaces.bootstrap.archives import (
+    Kept,
+    archive_before,
+    list_archives,
+    restore_archive,
+    verify_archive,
+)
 from interfaces.bootstrap.database import database, embedded, prepare_database
 from interfaces.bootstrap.jobs import (
     PortUnknown,
@@ -49,18 +62,27 @@ USER_ERRORS = (
     NotCheckable,
     ParkedMeanwhile,
     LogRewound,
+    ArchiveAway,
+    ArchivingRunning,
+    Damaged,
+    NoSuchArchive,
+    PlaceUnusable,
 )
 
 __all__ = [
     "USER_ERRORS",
+    "Archive",
+    "ArchiveAway",
     "Checked",
     "Difference",
     "EmbeddedPostgres",
     "EmbeddedPostgresError",
+    "Kept",
     "Parked",
     "Settings",
     "WrongSetting",
     "api",
+    "archive_before",
     "background",
     "check",
     "configure",
@@ -71,14 +93,17 @@ __all__ = [
     "explain_task",
     "forget_process",
     "in_force",
+    "list_archives",
     "load",
     "migrate_down",
     "prepare_database",
     "projector",
     "rebuild",
     "replay",
+    "restore_archive",
     "scheduler",
     "seed",
     "services_connected",
     "shared_metrics",
+    "verify_archive",
 ]
