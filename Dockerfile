@@ -27,7 +27,7 @@ FROM python:3.13-slim
 RUN groupadd --gid 10001 chronoledger \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/chronoledger --shell /usr/sbin/nologin \
       chronoledger \
- && install -d -o 10001 -g 10001 -m 0750 /var/lib/chronoledger /var/log/chronoledger
+ && install -d -o 10001 -g 10001 -m 0750 /var/lib/chronoledger /var/lib/chronoledger/archives /var/log/chronoledger
 
 COPY --from=builder /opt/chronoledger /opt/chronoledger
 

@@ -21,7 +21,7 @@ from domain.identity import execution_id, key_stream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from application.ports import Clock, EventLog, Recorded
+    from application.ports import Archived, Clock, EventLog, Recorded
     from application.tasks import Request
     from domain.requesting import Period
     from domain.task import Task
@@ -60,9 +60,10 @@ class Backfilled(Struct, frozen=True, kw_only=True):
 class ExecutionCommands:
     """The commands about executions. All raise `LogUnavailable` when the log cannot be reached."""
 
-    def __init__(self, log: EventLog, clock: Clock, new_id: Callable[[], UUID]) -> None:
+    def __init__(self, log: EventLog, clock: Clock, new_id: Callable[[], UUID], archived: Archived) -> None:
         """`new_id` tells manual executions of one instant apart."""
         self._log = log
+        self._archived = archived
         self._clock = clock
         self._new_id = new_id
 
@@ -85,11 +86,15 @@ class ExecutionCommands:
         raise _too_busy(task_id)
 
     async def backfill(self, task_id: UUID, period: Period, request: Request) -> Backfilled:
-        """Run the occurrences of a period of the past that have not run. Raises as `trigger` does."""
+        """Run the occurrences of a period of the past that have not run.
+
+        Raises `MonthArchived`, and what `trigger` raises.
+        """
         for _ in range(MAX_TRIES):
             task = await self._task(task_id, request)
             instants, next_start = requesting.nominal(task.definition, period)
             wanted = [fact for due_at in instants if (fact := await self._wanted(task, due_at))]
+            requesting.check_months((new.stream for new in wanted), await self._archived.months())
             position = await self._log.append(self._group(request, wanted, task)) if wanted else None
             if position is not None or not wanted:
                 return Backfilled(

@@ -10,6 +10,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from domain.months import Month
+
 
 class FieldError(Struct, frozen=True, gc=False, kw_only=True):
     """One wrong field: a JSON pointer (RFC 6901) into the request body, and what to change."""
@@ -49,6 +51,17 @@ class ExecutionNotFound(Refused):
     def __init__(self, execution_id: UUID) -> None:
         super().__init__(f"There is no execution {execution_id}; check the id and the namespace.")
         self.execution_id = execution_id
+
+
+class MonthArchived(Refused):
+    """The month is archived: nothing is recorded in it any more unless it is restored first."""
+
+    def __init__(self, month: Month) -> None:
+        super().__init__(
+            f"The executions of {month} are archived: begin with {month.next}, or restore the month first "
+            f"(`chronoledger archive restore {month}`)."
+        )
+        self.month = month
 
 
 class ExecutionAlreadyOver(Refused):

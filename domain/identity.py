@@ -36,6 +36,16 @@ def due_at_of(execution: UUID) -> datetime:
     return _EPOCH + (execution.int >> 80 & _EPOCH_BITS_MASK) * _MILLISECOND
 
 
+def first_execution_due_at(instant: datetime) -> UUID:
+    """A bound in the order of ids: executions due at the instant or later are not less, earlier ones are."""
+    return UUID(int=1 << 127 | (milliseconds(instant) & _EPOCH_BITS_MASK) << 80)
+
+
+def is_execution(stream: UUID) -> bool:
+    """Whether a stream is that of an execution, not of a task or anything else."""
+    return stream.int >> 127 == 1
+
+
 def key_stream(namespace: str, key: str) -> UUID:
     """The stream of a client's idempotency key; its first 48 bits are zero, before every task."""
     digest = blake2b(f"{namespace}\n{key}".encode(), digest_size=10)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from msgspec import Struct
 
 from domain.definition import Definition
-from domain.errors import ExecutionAlreadyOver, TaskAlreadyOver
+from domain.errors import ExecutionAlreadyOver, MonthArchived, TaskAlreadyOver
 from domain.execution import Execution, Lease, Over, Requested, Running, Waiting
 from domain.facts import (
     ExecutionCancelled,
@@ -18,9 +18,15 @@ from domain.facts import (
     OccurrenceKind,
     TaskCancelled,
 )
+from domain.identity import due_at_of
+from domain.months import Month
 from domain.schedule import next_after
 from domain.task import Over as TaskOver
 from domain.task import Paused, Scheduled, Task, check_version, ends_with
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Set
+    from uuid import UUID
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -55,6 +61,13 @@ def backfill(
             return _request(task, due_at, "backfill", now)
         case _:
             return None
+
+
+def check_months(wanted: Iterable[UUID], archived: Set[Month]) -> None:
+    """Executions are wanted of months that are not archived. Raises `MonthArchived` for the first that is."""
+    for run in wanted:
+        if (month := Month.of(due_at_of(run))) in archived:
+            raise MonthArchived(month)
 
 
 def nominal(definition: Definition, period: Period) -> tuple[list[datetime], datetime | None]:

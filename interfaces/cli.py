@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from interfaces import bootstrap
-from interfaces.commands import carry, common, tasks
+from interfaces.commands import archive, carry, common, tasks
 from interfaces.commands.proof import verify_command
 from interfaces.listening import AddressUnusable
 from interfaces.roles import run, run_role
@@ -183,6 +183,7 @@ cli.add_command(verify_command)
 cli.add_command(carry.export_command)
 cli.add_command(carry.import_command)
 cli.add_command(tasks.tasks_group)
+cli.add_command(archive.archive)
 
 
 def _name(verb: str, migrations: list[str]) -> None:

@@ -18,6 +18,7 @@ from application.ports import (
     TaskHistory,
     Undecodable,
 )
+from domain.identity import is_execution
 from infrastructure.event_store.mapper import decode
 from infrastructure.event_store.outage import AWAY, first_line
 from infrastructure.event_store.snapshots import FOLD, decode_task, encode_task
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection, AsyncCursor
     from psycopg_pool import AsyncConnectionPool
 
+    from infrastructure.archive.shelf import Shelf
     from infrastructure.event_store.appender import Appender
 
 _COLUMNS = "SELECT notification_id, originator_id, originator_version, topic, state, recorded_at FROM events"
@@ -108,9 +110,11 @@ class _TaskRow(NamedTuple):
 class PostgresEventLog:
     """The log of one database; reads through the pool, appends through the process's one appender."""
 
-    def __init__(self, pool: AsyncConnectionPool, appender: Appender) -> None:
+    def __init__(self, pool: AsyncConnectionPool, appender: Appender, shelf: Shelf | None = None) -> None:
+        """`shelf` has the streams that have left the log; who never asks for any of them needs none."""
         self._pool = pool
         self._appender = appender
+        self._shelf = shelf
 
     def append(self, group: Group, *, patience: Patience = "prompt") -> Awaitable[int | None]:
         """See `application.ports.EventLog`."""
@@ -124,6 +128,11 @@ class PostgresEventLog:
 
     async def read_stream(self, stream: UUID) -> Sequence[Recorded]:
         """See `application.ports.EventLog`."""
+        found = await self._read(READ_STREAM, (stream,))
+        if found or self._shelf is None or not is_execution(stream):
+            return found
+        if (events := await self._shelf.of_stream(stream)) is not None:
+            return [recorded(event) for event in events]
         return await self._read(READ_STREAM, (stream,))
 
     async def read_after(self, position: int, limit: int) -> Sequence[Recorded]:

@@ -11,6 +11,7 @@ from msgspec.structs import asdict
 
 from application.events import EventFilter, EventPage, LoggedEvent, Origin
 from application.ports import LogUnavailable
+from domain.identity import is_execution
 from infrastructure.event_store.log import HEAD, READ_SECONDS
 from infrastructure.event_store.logged import (
     BEGINNING_BYTES,
@@ -22,6 +23,7 @@ from infrastructure.event_store.logged import (
 )
 from infrastructure.event_store.outage import AWAY, first_line
 from infrastructure.event_store.statements import statement
+from infrastructure.event_store.whole_pages import whole_page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncCursor
     from psycopg_pool import AsyncConnectionPool
+
+    from infrastructure.archive.form import Event
+    from infrastructure.archive.shelf import Shelf
 
 LOOKED_AT = 10_000
 """Events that one page looks at, at most, whatever it finds."""
@@ -47,8 +52,12 @@ class PostgresEventReader:
     Positions are committed in order, so whoever goes on from `next_after` misses nothing.
     """
 
-    def __init__(self, pool: AsyncConnectionPool, looked_at: int = LOOKED_AT) -> None:
+    def __init__(
+        self, pool: AsyncConnectionPool, looked_at: int = LOOKED_AT, shelf: Shelf | None = None
+    ) -> None:
+        """`shelf` has what has left the log; None: nothing has."""
         self._pool = pool
+        self._shelf = shelf
         self._looked_at = looked_at
 
     async def head(self) -> int:
@@ -66,6 +75,8 @@ class PostgresEventReader:
         """
         async with self._reading() as cursor:
             after, until = await self._within(cursor, wanted, after, until)
+            if self._shelf is not None and await self._shelf.between(cursor.connection, after, until):
+                return await whole_page(self._shelf, cursor.connection, wanted, after, until, limit)
             most = limit if wanted == _ALL else self._looked_at
             await cursor.execute(statement("looked_at"), {"after": after, "until": until, "most": most})
             looked_to, more = await _row(cursor)
@@ -87,6 +98,10 @@ class PostgresEventReader:
         async with self._reading() as cursor:
             await cursor.execute(statement("stream_events"), asked)
             found = _events(await cursor.fetchall())
+        if not found and (archived := await self._archived(stream)):
+            beginning = archived[0].state[:BEGINNING_BYTES]
+            later = [event for event in archived if event.version > after][: limit + 1]
+            found = [logged(event, beginning if event.version > 1 else None) for event in later]
         items = found[:limit]
         return EventPage(
             items=items, next_after=items[-1].version if items else after, more=len(found) > limit
@@ -96,7 +111,14 @@ class PostgresEventReader:
         """What a stream is about; None: there is no such stream."""
         async with self._reading() as cursor:
             row = await _origin(cursor, stream)
+        if row is None and (archived := await self._archived(stream)):
+            return origin(archived[0].topic, archived[0].state[:BEGINNING_BYTES])
         return None if row is None else origin(*row[1:])
+
+    async def _archived(self, stream: UUID) -> Sequence[Event]:
+        if self._shelf is None or not is_execution(stream):
+            return []
+        return await self._shelf.of_stream(stream) or []
 
     async def _within(
         self, cursor: AsyncCursor, wanted: EventFilter, after: int, until: int
@@ -107,8 +129,17 @@ class PostgresEventReader:
         if wanted.recorded_from is not None:
             after = max(after, await _before(cursor, wanted.recorded_from, -CLOCK_TURNS))
         if wanted.recorded_to is not None:
-            until = min(until, await _before(cursor, wanted.recorded_to, CLOCK_TURNS))
+            until = min(until, await self._last_before(cursor, wanted.recorded_to))
         return after, until
+
+    async def _last_before(self, cursor: AsyncCursor, instant: datetime) -> int:
+        position = await _before(cursor, instant, CLOCK_TURNS)
+        if self._shelf is None:
+            return position
+        # What is archived may lie between what was recorded before and what was recorded next.
+        await cursor.execute(statement("next_position"), {"position": position})
+        following = (await _row(cursor))[0]
+        return LAST_POSITION if following is None else int(following) - 1
 
     @contextlib.asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncCursor]:

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
 
+    from infrastructure.archive.shelf import Shelf
+
 MOST_TASK_EVENTS = 100_000
 """So many events of tasks are folded for one answer, at most."""
 MOST_EVENTS = 1_000_000
 """So long a log is searched for outcomes for one answer, at most."""
 
+BATCH_BYTES = 16 * 1024 * 1024
 BATCH_EVENTS = 1_000  # decoded and folded in one go, between which requests are served
 # No append takes that long: what was recorded before is committed by now.
 SETTLED = timedelta(seconds=10)
@@ -41,8 +44,10 @@ _OUTCOMES = [ExecutionSucceeded.topic, ExecutionFailed.topic]
 class PostgresPast:
     """Moments of the log of one database. Every method raises `LogUnavailable`."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: AsyncConnectionPool, shelf: Shelf) -> None:
+        """`shelf` has what has left the log."""
         self._pool = pool
+        self._shelf = shelf
 
     async def at(self, instant: datetime) -> Moment:
         """The moment of an instant: after the last event recorded by then. Raises `NotYet`.
@@ -57,14 +62,18 @@ class PostgresPast:
             if now - instant < SETTLED:
                 await connection.execute(statement("await_appends"))
             [(position,)] = await _rows(connection, "position_at", {"instant": instant})
-            return Moment(position, instant)
+        archived = await self._shelf.last(lambda file: file.last_by(instant))
+        return Moment(max(position, archived.position if archived else 0), instant)
 
     async def after(self, position: int) -> Moment:
         """The moment at which a position was the last one. Raises `NotYet`."""
         async with self._reading() as connection:
-            [(recorded_at, ends_at)] = await _rows(connection, "recorded_before", {"position": position})
+            [(recorded_at, at, ends_at)] = await _rows(connection, "recorded_before", {"position": position})
         if position > ends_at:
             raise NotYet(f"the log ends at position {ends_at}")
+        archived = await self._shelf.last(lambda file: file.last_up_to(position))
+        if archived is not None and (at is None or archived.position > at):
+            recorded_at = archived.recorded_at
         return Moment(position, recorded_at)
 
     @asynccontextmanager
@@ -106,17 +115,39 @@ async def task_entries(
         place |= {"stream": entries[-1].stream, "version": entries[-1].version}
 
 
-async def outcome_entries(connection: AsyncConnection, moment: Moment) -> AsyncIterator[Sequence[Entry]]:
-    """How executions ended, in the order of the log. Raises as `task_entries` does."""
+async def outcome_entries(
+    connection: AsyncConnection, moment: Moment, shelf: Shelf
+) -> AsyncIterator[Sequence[Entry]]:
+    """How executions ended, in the order of the log. Raises `ArchiveAway`, and as `task_entries` does."""
     if moment.position > MOST_EVENTS:
         raise TooMuchHistory(
             f"The log has {moment.position:,} events until then, and figures are made of {MOST_EVENTS:,} at "
             "most; ask for an earlier instant, or count the results of a period with `from` and `to`."
         )
+    if await shelf.between(connection, 0, moment.position):
+        async for entries in _archived_outcomes(connection, moment, shelf):
+            yield entries
+        return
     place = {"after": 0, "until": moment.position, "topics": _OUTCOMES, "limit": BATCH_EVENTS}
     while entries := await _entries(connection, "read_topics", place):
         yield entries
         place["after"] = entries[-1].position
+
+
+async def _archived_outcomes(
+    connection: AsyncConnection, moment: Moment, shelf: Shelf
+) -> AsyncIterator[Sequence[Entry]]:
+    position, full = 0, True
+    while full and position < moment.position:
+        events, full = await shelf.stretch(connection, position, BATCH_EVENTS, BATCH_BYTES)
+        position = events[-1].position if events else moment.position
+        yield _readable(
+            [
+                Entry(event.position, event.stream, event.version, decoded(event.topic, event.state))
+                for event in events
+                if event.topic in _OUTCOMES and event.position <= moment.position
+            ]
+        )
 
 
 def _first_id(instant: datetime) -> UUID:
@@ -126,10 +157,16 @@ def _first_id(instant: datetime) -> UUID:
 
 
 async def _entries(connection: AsyncConnection, name: str, parameters: dict[str, Any]) -> Sequence[Entry]:
-    entries = [
-        Entry(position, stream, version, decoded(topic, state))
-        for position, stream, version, topic, state in await _rows(connection, name, parameters)
-    ]
+    return _readable(
+        [
+            Entry(position, stream, version, decoded(topic, state))
+            for position, stream, version, topic, state in await _rows(connection, name, parameters)
+        ]
+    )
+
+
+def _readable(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """The same. Raises `Unreadable` for the first that this release cannot read."""
     for each in entries:
         if isinstance(each.fact, Undecodable):
             raise Unreadable(each.position, each.fact.error)

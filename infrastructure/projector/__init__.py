@@ -21,6 +21,7 @@ from infrastructure.projector.rebuilding import (
 )
 from infrastructure.projector.replay import Replayed, replay_parked
 from infrastructure.projector.runner import Projector, TablesMissing
+from infrastructure.projector.whole_log import WholeLog
 
 __all__ = [
     "CheckObserver",
@@ -41,6 +42,7 @@ __all__ = [
     "Replayed",
     "TablesInUse",
     "TablesMissing",
+    "WholeLog",
     "check",
     "prepare",
     "rebuild",

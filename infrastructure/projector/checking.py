@@ -12,8 +12,8 @@ from infrastructure.event_store.log import LogRewound, head
 from infrastructure.projector.comparing import differences
 from infrastructure.projector.parking import Parked, Sieve
 from infrastructure.projector.preparation import existing_relations, live_schema
-from infrastructure.projector.reading import read_entries
 from infrastructure.projector.statements import statement
+from infrastructure.projector.whole_log import NOTHING_ARCHIVED, WholeLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -75,14 +75,19 @@ class Checked(NamedTuple):
     refused: int
 
 
-async def check(dsn: str, projections: Sequence[Projection], observer: CheckObserver) -> Checked:
+async def check(
+    dsn: str,
+    projections: Sequence[Projection],
+    observer: CheckObserver,
+    whole_log: WholeLog = NOTHING_ARCHIVED,
+) -> Checked:
     """Fold the log up to where the read models stand, in a schema of its own, and compare them with that.
 
     The log is read in short transactions; the last events and the tables are read in one snapshot, so that
     both are of the very same position. Nothing is locked but against `DROP`, and the projector goes on. What
     is parked in a read model is left out. What a killed check leaves behind, the next one drops. `dsn` must
-    reach Postgres directly. Raises `CheckRunning`, `NotCheckable`, `ParkedMeanwhile`, `LogRewound` and
-    `psycopg.Error`.
+    reach Postgres directly. Raises `CheckRunning`, `NotCheckable`, `ParkedMeanwhile`, `LogRewound`,
+    `ArchiveAway` and `psycopg.Error`.
     """
     async with await AsyncConnection.connect(with_liveness(dsn), autocommit=True) as connection:
         cursor = await connection.execute(statement("take_check"))
@@ -93,7 +98,7 @@ async def check(dsn: str, projections: Sequence[Projection], observer: CheckObse
         if missing:
             raise _tables_missing(missing)
         async with _own_tables(connection, projections, live):
-            return await _Check(connection, projections, live, observer).run()
+            return await _Check(connection, projections, live, observer, whole_log).run()
 
 
 @asynccontextmanager
@@ -127,7 +132,9 @@ class _Check:
         projections: Sequence[Projection],
         live: str,
         observer: CheckObserver,
+        whole_log: WholeLog,
     ) -> None:
+        self._log = whole_log
         self._connection = connection
         self._projections = projections
         self._live = live
@@ -182,7 +189,7 @@ class _Check:
         """Apply to projections what follows in the log, up to a position."""
         position = self._position
         while position < until:
-            entries, _ = await read_entries(self._connection, position)
+            entries, _ = await self._log.entries(self._connection, position)
             position = min(entries[-1].position, until)
             for projection in projections:
                 await self._apply(projection, [entry for entry in entries if entry.position <= until])

@@ -13,8 +13,8 @@ from infrastructure.event_store.log import head
 from infrastructure.projector.batch import Batch, apply_batch
 from infrastructure.projector.checkpoints import lock_checkpoints, set_checkpoint
 from infrastructure.projector.preparation import existing_relations, live_schema, relations
-from infrastructure.projector.reading import read_entries
 from infrastructure.projector.statements import statement
+from infrastructure.projector.whole_log import NOTHING_ARCHIVED, WholeLog
 from infrastructure.projector.workplace import SCHEMA, index, set_up, take_up
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ async def rebuild(
     projections: Sequence[Projection],
     observer: RebuildObserver | None = None,
     *,
+    whole_log: WholeLog = NOTHING_ARCHIVED,
     anew: bool = False,
     patience_seconds: float = 120.0,
 ) -> Rebuilt:
@@ -78,16 +79,16 @@ async def rebuild(
 
     The live tables can be read, and the projector goes on with them, until the swap: one transaction that
     holds the projector for as long as the last few events take. What an interrupted rebuild of the same
-    tables left is taken up where it was, unless it is to be done `anew`. `patience_seconds` is how long to
-    try when others keep the old tables locked. `dsn` must reach Postgres directly. Raises `RebuildRunning`,
-    `TablesInUse` and `psycopg.Error`.
+    tables left is taken up where it was, unless it is to be done `anew`. `whole_log` finds what is archived.
+    `patience_seconds` is how long to try when others keep the old tables locked. `dsn` must reach Postgres
+    directly. Raises `RebuildRunning`, `TablesInUse`, `ArchiveAway` and `psycopg.Error`.
     """
     async with await AsyncConnection.connect(with_liveness(dsn), autocommit=True) as connection:
         cursor = await connection.execute(statement("take_rebuild"))
         if await cursor.fetchone() != (True,):
             raise RebuildRunning
         live = sql.Identifier(await live_schema(connection))
-        work = _Rebuild(connection, projections, live, observer or _Logged())
+        work = _Rebuild(connection, projections, live, whole_log, observer or _Logged())
         return await work.run(patience_seconds, anew=anew)
 
 
@@ -115,8 +116,10 @@ class _Rebuild:
         connection: AsyncConnection,
         projections: Sequence[Projection],
         live: sql.Identifier,
+        whole_log: WholeLog,
         observer: RebuildObserver,
     ) -> None:
+        self._log = whole_log
         self._connection = connection
         self._projections = projections
         self._live = live
@@ -155,7 +158,7 @@ class _Rebuild:
     async def _catch_up(self) -> None:
         full, until = True, await head(self._connection)
         while full:
-            entries, full = await read_entries(self._connection, self._position)
+            entries, full = await self._log.entries(self._connection, self._position)
             if not entries:
                 return
             parked = await apply_batch(self._connection, Batch(self._projections, entries, self._position))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psycopg
 import structlog
 
+from application.ports import ArchiveAway
 from infrastructure.event_store.log import LogRewound, head
 from infrastructure.event_store.outage import first_line
 from infrastructure.projector.batch import Batch, apply_batch
@@ -16,6 +17,7 @@ from infrastructure.projector.ownership import Session, owned
 from infrastructure.projector.preparation import LaterRelease, prepare
 from infrastructure.projector.reading import read_entries
 from infrastructure.projector.rebuilding import RebuildRunning, TablesInUse, rebuild
+from infrastructure.projector.whole_log import NOTHING_ARCHIVED, WholeLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +53,10 @@ class TablesMissing(Exception):
         )
 
 
-_WAITED_OUT = (psycopg.Error, OSError, TimeoutError, LaterRelease, TablesMissing, RebuildRunning, TablesInUse)
+_WAITED_OUT = (
+    *(psycopg.Error, OSError, TimeoutError, ArchiveAway),
+    *(LaterRelease, TablesMissing, RebuildRunning, TablesInUse),
+)
 
 
 class Projector:
@@ -69,7 +74,10 @@ class Projector:
         direct_dsn: str,
         projections: Sequence[Projection],
         observer: ProjectorObserver | None = None,
+        whole_log: WholeLog = NOTHING_ARCHIVED,
     ) -> None:
+        """`whole_log` is what read models are rebuilt from."""
+        self._log = whole_log
         self._pool = pool
         self._direct_dsn = direct_dsn
         self._projections = projections
@@ -120,7 +128,7 @@ class Projector:
         while outdated:
             log.info("rebuilding read models", projections=[projection.name for projection in outdated])
             try:
-                await rebuild(self._direct_dsn, outdated)
+                await rebuild(self._direct_dsn, outdated, whole_log=self._log)
             except _WAITED_OUT as error:
                 await backoff.wait(error)
             async with self._turn:

@@ -3,8 +3,14 @@
 from application.declared.applying import Done
 from application.declared.planning import Bad, Cancel, Step
 from application.declared.standing import NamesNotUnique
+from application.ports import ArchiveAway
 from domain.errors import ExecutionNotFound, TaskNotFound
 from domain.verification import Finding
+from infrastructure.archive.archiving import ArchivingRunning
+from infrastructure.archive.catalogue import Archive
+from infrastructure.archive.form import Damaged
+from infrastructure.archive.places import PlaceUnusable
+from infrastructure.archive.restoring import NoSuchArchive
 from infrastructure.carry import CarryRefused, Manifest, export_events, import_events
 from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from infrastructure.event_store.log import LogRewound
@@ -25,6 +31,13 @@ from infrastructure.projector import (
 from infrastructure.sealed_log.keys import KeyUnusable
 from infrastructure.sealed_log.verifying import Verified
 from infrastructure.settings import Settings, WrongSetting, in_force, load
+from interfaces.bootstrap.archives import (
+    Kept,
+    archive_before,
+    list_archives,
+    restore_archive,
+    verify_archive,
+)
 from interfaces.bootstrap.carry import LogPlace, NotRecordedYet, selection
 from interfaces.bootstrap.database import database, embedded, prepare_database
 from interfaces.bootstrap.declared import apply_tasks, live_tasks, plan_tasks
@@ -64,10 +77,17 @@ USER_ERRORS = (
     CarryRefused,
     NotRecordedYet,
     NamesNotUnique,
+    ArchiveAway,
+    ArchivingRunning,
+    Damaged,
+    NoSuchArchive,
+    PlaceUnusable,
 )
 
 __all__ = [
     "USER_ERRORS",
+    "Archive",
+    "ArchiveAway",
     "Bad",
     "Cancel",
     "Checked",
@@ -76,6 +96,7 @@ __all__ = [
     "EmbeddedPostgres",
     "EmbeddedPostgresError",
     "Finding",
+    "Kept",
     "KeyUnusable",
     "LogPlace",
     "Manifest",
@@ -87,6 +108,7 @@ __all__ = [
     "WrongSetting",
     "api",
     "apply_tasks",
+    "archive_before",
     "background",
     "check",
     "configure",
@@ -99,6 +121,7 @@ __all__ = [
     "forget_process",
     "import_events",
     "in_force",
+    "list_archives",
     "live_tasks",
     "load",
     "migrate_down",
@@ -107,10 +130,12 @@ __all__ = [
     "projector",
     "rebuild",
     "replay",
+    "restore_archive",
     "scheduler",
     "seed",
     "selection",
     "services_connected",
     "shared_metrics",
     "verify",
+    "verify_archive",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import structlog
 
-from application.ports import LogUnavailable
+from application.ports import ArchiveAway, LogUnavailable
 from infrastructure.database import with_liveness
 from infrastructure.embedded_postgres import DataDirectoryInUse, EmbeddedPostgres
 from infrastructure.event_store.outage import first_line
@@ -82,6 +82,8 @@ def database(settings: Settings) -> Iterator[Settings]:
         found = settings if settings.database_configured else _own(stack, settings)
         try:
             yield found
+        except ArchiveAway:
+            raise
         except (psycopg.OperationalError, LogUnavailable) as error:
             raise DatabaseUnusable(found, error) from error
 

@@ -12,12 +12,14 @@ from uuid_utils.compat import uuid7
 from application.explanation.explainer import Explainer
 from application.tasks import Request, TaskCommands
 from domain.definition import DEFAULT_NAMESPACE
+from infrastructure.archive.shelf import Shelf
 from infrastructure.clock import SystemClock
 from infrastructure.database import pool, with_liveness
 from infrastructure.event_store import Appender, PostgresEventLog
+from infrastructure.projector import WholeLog, replay_parked
 from infrastructure.projector import check as check_tables
 from infrastructure.projector import rebuild as rebuild_tables
-from infrastructure.projector import replay_parked
+from interfaces.bootstrap.archives import library
 from interfaces.http.bodies import CronTrigger, HttpAction, OneOffTrigger, TaskDefinition
 from projections.catalogue import named
 
@@ -36,20 +38,23 @@ async def rebuild(
 ) -> tuple[Sequence[str], Rebuilt]:
     """Build read models (all for no names) from the whole log; their names and what came out.
 
-    Raises `UnknownProjection`, `RebuildRunning` and `TablesInUse`.
+    Raises `UnknownProjection`, `RebuildRunning`, `TablesInUse` and `ArchiveAway`.
     """
     projections = named(names)
     dsn = with_liveness(settings.direct_dsn())
-    done = await rebuild_tables(dsn, projections, observer, anew=anew)
+    done = await rebuild_tables(dsn, projections, observer, whole_log=WholeLog(library(settings)), anew=anew)
     return [one.name for one in projections], done
 
 
 async def check(settings: Settings, names: Iterable[str], observer: CheckObserver) -> Checked:
     """Compare read models (all for no names) with the log folded afresh; the observer hears what differs.
 
-    Raises `UnknownProjection`, `CheckRunning`, `NotCheckable`, `ParkedMeanwhile` and `LogRewound`.
+    Raises `UnknownProjection`, `CheckRunning`, `NotCheckable`, `ParkedMeanwhile`, `LogRewound` and
+    `ArchiveAway`.
     """
-    return await check_tables(with_liveness(settings.direct_dsn()), named(names), observer)
+    return await check_tables(
+        with_liveness(settings.direct_dsn()), named(names), observer, WholeLog(library(settings))
+    )
 
 
 async def replay(settings: Settings, name: str) -> str:
@@ -76,7 +81,8 @@ async def explain_execution(settings: Settings, execution_id: UUID) -> Explanati
 async def _explainer(settings: Settings) -> AsyncIterator[Explainer]:
     dsn = with_liveness(settings.dsn())
     async with pool(dsn, 2) as connections, Appender(dsn) as appender:
-        yield Explainer(PostgresEventLog(connections, appender), SystemClock())
+        shelf = Shelf(connections, library(settings))
+        yield Explainer(PostgresEventLog(connections, appender, shelf), SystemClock())
 
 
 class PortUnknown(Exception):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from application.explanation.claims import Streams
     from application.explanation.occurrences import Ledger, Window
     from application.past.moment import Moment
+    from infrastructure.archive.shelf import Shelf
     from projections.result_rows import ResultRow
     from projections.views import Figures, Listing, Paging, TaskQuery, TaskView
 
@@ -38,10 +39,11 @@ if TYPE_CHECKING:
 class PastOfLog:
     """`interfaces.http.dependencies.Past`."""
 
-    def __init__(self, connections: AsyncConnectionPool, log: Streams, ledger: Ledger) -> None:
+    def __init__(self, connections: AsyncConnectionPool, log: Streams, ledger: Ledger, shelf: Shelf) -> None:
         """`ledger` is that of today, and bounded: of what it has, each row is read anew."""
+        self._shelf = shelf
         self._connections = connections
-        self._moments = PostgresPast(connections)
+        self._moments = PostgresPast(connections, shelf)
         self._log = log
         self._ledger = ledger
         # Folding is work for a processor that also serves the other requests.
@@ -75,7 +77,8 @@ class PastOfLog:
     async def figures(self, moment: Moment) -> Figures:
         """See `Past`."""
         async with self._folding(moment) as connection:
-            outcomes, streams = outcome_entries(connection, moment), task_entries(connection, moment)
+            outcomes = outcome_entries(connection, moment, self._shelf)
+            streams = task_entries(connection, moment)
             return await past_figures(outcomes, streams, moment.at)
 
     async def window(

@@ -22,6 +22,7 @@ from application.scheduler.context import Context
 from application.scheduler.node import Node
 from application.scheduler.scheduler import Scheduler
 from application.tasks import TaskCommands
+from infrastructure.archive.shelf import Shelf
 from infrastructure.clock import SystemClock
 from infrastructure.database import pool, with_liveness
 from infrastructure.event_store import (
@@ -35,11 +36,12 @@ from infrastructure.http_caller import AiohttpCaller
 from infrastructure.metrics import Instruments
 from infrastructure.nodes import NodeTable, PostgresNodes
 from infrastructure.observers import ObservedProjector, ObservedScheduler
-from infrastructure.projector import Projector
+from infrastructure.projector import Projector, WholeLog
 from infrastructure.sealed_log.sealer import Sealer
 from infrastructure.task_log import TaskLog
 from infrastructure.visibility import Visibility
 from infrastructure.vitals import Vitals
+from interfaces.bootstrap.archives import library
 from interfaces.bootstrap.due_tasks import DueTasksOfReadModels
 from interfaces.bootstrap.health_checks import HealthChecks
 from interfaces.bootstrap.ledger import MOST_OF_THE_PAST, LedgerOfReadModels
@@ -75,7 +77,8 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
         Appender(with_liveness(settings.dsn()), instruments) as appender,
     ):
         queries = ReadModels(connections)
-        log = PostgresEventLog(connections, appender)
+        shelf = Shelf(connections, library(settings))
+        log = PostgresEventLog(connections, appender, shelf)
         explainer = Explainer(log, clock)
         visibility = Visibility(with_liveness(settings.direct_dsn()), queries.checkpoint)
         async with background(visibility.run()):
@@ -83,13 +86,13 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                 Dependencies(
                     commands=TaskCommands(log, clock, uuid7),
                     bulk=BulkCommands(log, clock, uuid7),
-                    executions=ExecutionCommands(log, clock, uuid7),
+                    executions=ExecutionCommands(log, clock, uuid7, shelf),
                     queries=queries,
                     explainer=explainer,
                     occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
                     revisions=Revisions(log),
-                    events=PostgresEventReader(connections),
-                    past=PastOfLog(connections, log, LedgerOfReadModels(queries, MOST_OF_THE_PAST)),
+                    events=PostgresEventReader(connections, shelf=shelf),
+                    past=PastOfLog(connections, log, LedgerOfReadModels(queries, MOST_OF_THE_PAST), shelf),
                     visibility=visibility,
                     health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),
                     exposition=StoredExposition(instruments, queries, connections),
@@ -155,7 +158,11 @@ async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
     instruments = Instruments()
     async with pool(with_liveness(settings.dsn()), settings.db_max_connections) as connections:
         engine = Projector(
-            connections, with_liveness(settings.direct_dsn()), PROJECTIONS, ObservedProjector(instruments)
+            connections,
+            with_liveness(settings.direct_dsn()),
+            PROJECTIONS,
+            ObservedProjector(instruments),
+            WholeLog(library(settings)),
         )
         nodes = PostgresNodes(connections, "projector")
         name = f"{settings.node_name}.{token_hex(4)}"

@@ -18,7 +18,7 @@ from interfaces.http.event_answers import LINES, EventPage, lines
 from interfaces.http.explanations import ExplainedExecutionId
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import HIGHEST_POSITION, INSTANT, NAMESPACE, NO_NUL, TaskId, instant
-from interfaces.http.problems import DATABASE_UNAVAILABLE, EXECUTION_NOT_FOUND, TASK_NOT_FOUND
+from interfaces.http.problems import ARCHIVE_AWAY, DATABASE_UNAVAILABLE, EXECUTION_NOT_FOUND, TASK_NOT_FOUND
 
 if TYPE_CHECKING:
     from application.events import EventPage as Page
@@ -135,7 +135,7 @@ class EventController(Controller):
         dependencies={"selection": Provide(EventSelection, sync_to_thread=False)},
         response_headers=[doc.READ_TO],
         response_description="The events that match, page by page.",
-        responses=doc.problems(DATABASE_UNAVAILABLE),
+        responses=doc.problems(DATABASE_UNAVAILABLE, ARCHIVE_AWAY),
     )
     async def list_events(
         self, request: Request[Any, Any, Any], api: Injected[Api], selection: Injected[EventSelection]
@@ -160,7 +160,7 @@ class EventController(Controller):
         "executions, too." + _IN_LINES,
         dependencies={"selection": Provide(StreamSelection, sync_to_thread=False)},
         response_description="The task's events, page by page.",
-        responses=doc.problems(TASK_NOT_FOUND, DATABASE_UNAVAILABLE),
+        responses=doc.problems(TASK_NOT_FOUND, DATABASE_UNAVAILABLE, ARCHIVE_AWAY),
     )
     async def list_task_events(
         self,
@@ -181,7 +181,7 @@ class EventController(Controller):
         description="Every step of an execution, in order." + _IN_LINES,
         dependencies={"selection": Provide(StreamSelection, sync_to_thread=False)},
         response_description="The execution's events, page by page.",
-        responses=doc.problems(EXECUTION_NOT_FOUND, DATABASE_UNAVAILABLE),
+        responses=doc.problems(EXECUTION_NOT_FOUND, DATABASE_UNAVAILABLE, ARCHIVE_AWAY),
     )
     async def list_execution_events(
         self,

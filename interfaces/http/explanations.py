@@ -20,6 +20,7 @@ from interfaces.http.explained import Explanation, OccurrenceWindow
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import INSTANT, NAMESPACE, Freshness, TaskId
 from interfaces.http.problems import (
+    ARCHIVE_AWAY,
     DATABASE_UNAVAILABLE,
     EXECUTION_NOT_FOUND,
     TASK_NOT_FOUND,
@@ -100,7 +101,7 @@ class ExplanationController(Controller):
         dependencies={"selection": Provide(WindowSelection, sync_to_thread=False)},
         response_headers=[doc.REFLECTED_POSITION],
         response_description="The nominal instants of the window, in order.",
-        responses=doc.problems(TASK_NOT_FOUND, TOO_MUCH_HISTORY, *doc.READING),
+        responses=doc.problems(TASK_NOT_FOUND, TOO_MUCH_HISTORY, *doc.READING, ARCHIVE_AWAY),
     )
     async def list_occurrences(
         self,
@@ -128,7 +129,7 @@ class ExplanationController(Controller):
         summary="Explain an instant of a task",
         dependencies={"explained": Provide(ExplainedInstant, sync_to_thread=False)},
         response_description="What is known of the instant.",
-        responses=doc.problems(TASK_NOT_FOUND, DATABASE_UNAVAILABLE),
+        responses=doc.problems(TASK_NOT_FOUND, DATABASE_UNAVAILABLE, ARCHIVE_AWAY),
     )
     async def explain_task(
         self, api: Injected[Api], task_id: TaskId, explained: Injected[ExplainedInstant]
@@ -143,7 +144,7 @@ class ExplanationController(Controller):
         operation_id="explainExecution",
         summary="Explain an execution",
         response_description="What is known of the execution.",
-        responses=doc.problems(EXECUTION_NOT_FOUND, DATABASE_UNAVAILABLE),
+        responses=doc.problems(EXECUTION_NOT_FOUND, DATABASE_UNAVAILABLE, ARCHIVE_AWAY),
     )
     async def explain_execution(self, api: Injected[Api], execution_id: ExplainedExecutionId) -> Explanation:
         """The same by the id of the execution, which also finds manual runs."""

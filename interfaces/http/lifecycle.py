@@ -19,11 +19,13 @@ from interfaces.http.execution_answers import Backfill
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import Change, Preference, TaskId, Trigger
 from interfaces.http.problems import (
+    ARCHIVE_AWAY,
     BODY_TOO_LARGE,
     DATABASE_UNAVAILABLE,
     IDEMPOTENCY_KEY_REUSED,
     INVALID_BODY,
     MALFORMED_JSON,
+    MONTH_ARCHIVED,
     TASK_ALREADY_OVER,
     TASK_NOT_FOUND,
     UNSUPPORTED_MEDIA_TYPE,
@@ -123,7 +125,7 @@ class LifecycleController(Controller):
         dependencies={"preference": Provide(Preference, sync_to_thread=False)},
         response_headers=[doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
         response_description="What will run.",
-        responses=doc.problems(*_BODY, *_TASK),
+        responses=doc.problems(*_BODY, *_TASK, MONTH_ARCHIVED, ARCHIVE_AWAY),
     )
     async def backfill_task(
         self,

@@ -11,6 +11,7 @@ from litestar.exceptions import HTTPException, InternalServerException, Validati
 from msgspec import UNSET, UnsetType
 
 from application.past.moment import TooMuchHistory
+from application.ports import ArchiveAway
 from domain.errors import Inadmissible, Refused
 from domain.wording import shown
 from interfaces.http.api import correlation_id
@@ -44,7 +45,7 @@ _log = structlog.get_logger(__name__)
 # The sentences of these are meant for the one who asked.
 _OUTSPOKEN = (
     *(Refused, MalformedBody, TooManyTasks, UnsupportedMediaType),
-    *(InvalidParameters, ResultNotFound, NotYetVisible, TooMuchHistory),
+    *(InvalidParameters, ResultNotFound, NotYetVisible, TooMuchHistory, ArchiveAway),
 )
 
 

@@ -13,13 +13,14 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from msgspec import Struct
 
 from application.past.moment import TooMuchHistory
-from application.ports import LogUnavailable
+from application.ports import ArchiveAway, LogUnavailable
 from domain.errors import (
     ExecutionAlreadyOver,
     ExecutionNotFound,
     IdempotencyKeyReused,
     Inadmissible,
     InvalidBody,
+    MonthArchived,
     RevisionInadmissible,
     RevisionIsCurrent,
     RevisionNotFound,
@@ -120,6 +121,12 @@ EXECUTION_ALREADY_OVER = ProblemType(
     "The execution is over",
     "What has succeeded, failed or been skipped cannot be cancelled; trigger the task to run it once more.",
 )
+MONTH_ARCHIVED = ProblemType(
+    409,
+    "month-archived",
+    "The month is archived",
+    "Begin with a later month, or have the archive restored first: `chronoledger archive restore`.",
+)
 # Not 503: the service is well, and what was asked for may be a position that the log will never have.
 NOT_YET_VISIBLE = ProblemType(
     425,
@@ -194,6 +201,12 @@ DATABASE_UNAVAILABLE = ProblemType(
     "The database does not answer",
     "Try again after `Retry-After`; give a POST an `Idempotency-Key`, so that repeating it is safe.",
 )
+ARCHIVE_AWAY = ProblemType(
+    503,
+    "archive-away",
+    "An archive that is needed cannot be read",
+    "`detail` names it: put its file back to where `ARCHIVE_DIR` says. Nothing is told rather than a part.",
+)
 READ_MODELS_MISSING = ProblemType(
     503,
     "read-models-missing",
@@ -213,6 +226,8 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     RevisionInadmissible: REVISION_INADMISSIBLE,
     RevisionNotFound: REVISION_NOT_FOUND,
     IdempotencyKeyReused: IDEMPOTENCY_KEY_REUSED,
+    MonthArchived: MONTH_ARCHIVED,
+    ArchiveAway: ARCHIVE_AWAY,
     LogUnavailable: DATABASE_UNAVAILABLE,
     NotHttp: BAD_REQUEST,
     HeadTooLarge: HEAD_TOO_LARGE,

@@ -15,7 +15,7 @@ from interfaces.http.dependencies import Exposition, Health
 from interfaces.http.health import Alive, HealthReport
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import Freshness
-from interfaces.http.problems import DATABASE_UNAVAILABLE, READ_MODELS_MISSING, TOO_MUCH_HISTORY
+from interfaces.http.problems import ARCHIVE_AWAY, DATABASE_UNAVAILABLE, READ_MODELS_MISSING, TOO_MUCH_HISTORY
 
 
 async def _health(health: Injected[Health]) -> Response[HealthReport]:
@@ -73,7 +73,7 @@ api_metrics = get(
     summary="Metrics as JSON",
     response_headers=[doc.REFLECTED_POSITION],
     response_description="The figures.",
-    responses=doc.problems(TOO_MUCH_HISTORY, *doc.READING),
+    responses=doc.problems(TOO_MUCH_HISTORY, *doc.READING, ARCHIVE_AWAY),
     tags=["service"],
 )(_figures)
 

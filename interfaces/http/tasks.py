@@ -29,6 +29,7 @@ from interfaces.http.parameters import (
     paging,
 )
 from interfaces.http.problems import (
+    ARCHIVE_AWAY,
     BODY_TOO_LARGE,
     DATABASE_UNAVAILABLE,
     IDEMPOTENCY_KEY_REUSED,
@@ -85,7 +86,7 @@ class TaskController(Controller):
         dependencies={"selection": Provide(TaskSelection, sync_to_thread=False)},
         response_headers=[doc.REFLECTED_POSITION],
         response_description="The tasks that match, page by page.",
-        responses=doc.problems(TOO_MUCH_HISTORY, *doc.READING),
+        responses=doc.problems(TOO_MUCH_HISTORY, *doc.READING, ARCHIVE_AWAY),
     )
     async def list_tasks(
         self,
@@ -110,7 +111,7 @@ class TaskController(Controller):
         summary="Read a task",
         response_headers=[doc.ETAG, doc.REFLECTED_POSITION],
         response_description="The task as it stands, or stood.",
-        responses=doc.problems(TASK_NOT_FOUND, *doc.READING),
+        responses=doc.problems(TASK_NOT_FOUND, *doc.READING, ARCHIVE_AWAY),
     )
     async def get_task(
         self,

@@ -28,6 +28,7 @@ from interfaces.http.health import HealthCheck, HealthReport
 from interfaces.http.nodes import Node
 from projections.reader import BadCursor
 from projections.views import Figures, Listing, ResultView, TaskView
+from tests.support.archived import ArchivedMonths
 from tests.support.event_reader import MemoryEventReader
 from tests.support.log import MemoryLog
 from tests.support.past import MemoryPast
@@ -217,6 +218,7 @@ class HttpService:
     nodes: SettableNodes
     observer: RequestLog
     clock: SettableClock
+    archived: ArchivedMonths
     app: Litestar
     client: httpx.AsyncClient
 
@@ -252,7 +254,7 @@ def assert_a_problem(answer: httpx.Response) -> None:
 @contextlib.asynccontextmanager
 async def http_service(**options: Any) -> AsyncIterator[HttpService]:
     """A new service, with `HttpOptions` of a test's own."""
-    log, clock = MemoryLog(), SettableClock()
+    log, clock, archived = MemoryLog(), SettableClock(), ArchivedMonths()
     queries, visibility, health, nodes, observer = (
         MemoryReadModels(log),
         SettableVisibility(),
@@ -264,7 +266,7 @@ async def http_service(**options: Any) -> AsyncIterator[HttpService]:
     dependencies = Dependencies(
         commands=TaskCommands(log, clock, uuid_utils.compat.uuid7),
         bulk=BulkCommands(log, clock, uuid_utils.compat.uuid7),
-        executions=ExecutionCommands(log, clock, uuid_utils.compat.uuid7),
+        executions=ExecutionCommands(log, clock, uuid_utils.compat.uuid7, archived),
         queries=queries,
         explainer=explainer,
         occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
@@ -280,4 +282,4 @@ async def http_service(**options: Any) -> AsyncIterator[HttpService]:
     app = create_app(dependencies, HttpOptions(**options))
     transport = httpx.ASGITransport(app=cast("Any", app), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
-        yield HttpService(log, queries, visibility, health, nodes, observer, clock, app, client)
+        yield HttpService(log, queries, visibility, health, nodes, observer, clock, archived, app, client)

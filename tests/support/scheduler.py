@@ -24,6 +24,7 @@ from domain.facts import (
 )
 from domain.identity import due_at_of, execution_id
 from domain.requesting import Period
+from tests.support.archived import ArchivedMonths
 from tests.support.fake_caller import FakeCaller
 from tests.support.fake_clock import ClockAhead, FakeClock
 from tests.support.fake_log import FakeDueTasks, FakeFollower, FlakyLog
@@ -108,7 +109,10 @@ class World:
         self.observed = Observations()
         self.ids = count(1 << 100)
         self.commands = TaskCommands(self.log, self.clock, lambda: UUID(int=next(self.ids)))
-        self.executions = ExecutionCommands(self.log, self.clock, lambda: UUID(int=next(self.ids)))
+        self.archived = ArchivedMonths()
+        self.executions = ExecutionCommands(
+            self.log, self.clock, lambda: UUID(int=next(self.ids)), self.archived
+        )
 
     @property
     def calls(self) -> list[Seen]:

@@ -15,12 +15,14 @@ from domain.errors import (
     ExecutionAlreadyOver,
     ExecutionNotFound,
     IdempotencyKeyReused,
+    MonthArchived,
     TaskAlreadyOver,
     TaskNotFound,
     VersionMismatch,
 )
 from domain.execution import Over, Requested
 from domain.facts import ExecutionCancelled, ExecutionRequested
+from domain.months import Month
 from domain.requesting import Period
 from tests.support.given import NOON, after, every
 from tests.support.scheduler import REQUEST, World
@@ -148,6 +150,25 @@ async def test_a_backfill_asks_for_what_has_not_run_and_says_where_to_go_on() ->
     rest = await world.backfill(task, after(180), after(180) + timedelta(milliseconds=1))
     assert ([one.due_at for one in rest.requested], rest.next_start) == ([after(180)], None)
     assert {fact.occurrence.kind for fact in world.facts(ExecutionRequested)} == {"backfill"}
+
+
+async def test_a_backfill_into_an_archived_month_is_refused_and_asks_for_none_of_it() -> None:
+    world = World()
+    task = await world.create(cron="0 12 * * *")
+    february = Month.of(NOON).next
+    world.archived.known = {Month.of(NOON)}
+    with pytest.raises(MonthArchived, match=f"begin with {february}, or restore the month first"):
+        await world.backfill(task, NOON, february.start + timedelta(days=2))
+    assert not world.facts(ExecutionRequested)
+    assert (await world.backfill(task, february.start, february.start + timedelta(days=2))).position
+
+
+async def test_a_backfill_of_what_ran_in_an_archived_month_needs_nothing_of_it() -> None:
+    world = World()
+    task = await world.create(cron="* * * * *")
+    await world.backfill(task, NOON, after(60))
+    world.archived.known = {Month.of(NOON)}
+    assert (await world.backfill(task, NOON, after(60))).already_run == 1
 
 
 async def test_a_backfill_of_nothing_writes_nothing() -> None:

@@ -19,6 +19,7 @@ from domain.facts import (
     ExecutionStarted,
     TaskPaused,
 )
+from domain.months import Month
 from tests.support.http_service import HttpService, assert_a_problem, http_service, task_json
 from tests.support.views import RESULT_ID, result_view
 
@@ -217,6 +218,16 @@ async def test_a_backfill_is_answered_when_the_wait_for_the_lists_fails(service:
     service.visibility.failing = True
     answer = await ask(service, f"/tasks/{task['id']}/backfill", json=DAY)
     assert (answer.status_code, len(answer.json()["executions"])) == (202, 2)
+
+
+async def test_a_backfill_into_an_archived_month_says_where_to_begin(service: HttpService) -> None:
+    task = await service.create()
+    service.archived.known = {Month(2026, 1)}
+    answer = await ask(service, f"/tasks/{task['id']}/backfill", json=DAY)
+    assert_a_problem(answer)
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/month-archived")
+    assert "begin with 2026-02" in answer.json()["detail"]
+    assert not requested(service)
 
 
 async def test_a_backfill_that_is_cut_off_says_where_to_go_on(service: HttpService) -> None:

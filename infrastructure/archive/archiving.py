@@ -1,0 +1,208 @@
+"""Moving a month of executions out of the log: the file first, whole and verified, then the rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import psycopg
+from psycopg import IsolationLevel
+
+from domain.identity import due_at_of, first_execution_due_at
+from domain.months import Month
+from infrastructure.archive.catalogue import archives_in, first_day
+from infrastructure.archive.form import Entry, Event
+from infrastructure.archive.reading import ArchiveFile
+from infrastructure.archive.statements import statement
+from infrastructure.archive.writing import Writer
+from infrastructure.database import with_liveness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+    from typing import Any
+
+    from psycopg import Connection
+
+    from infrastructure.archive.catalogue import Archive
+    from infrastructure.archive.places import Place
+
+FETCHED_ROWS = 2_000
+REMOVED_ROWS = 10_000
+OVER = frozenset(
+    {"execution.succeeded.v1", "execution.failed.v1", "execution.skipped.v1", "execution.cancelled.v1"}
+)
+_SUFFIX = ".ndjson.zst"
+
+
+class ArchivingRunning(Exception):
+    """Another process archives or restores in this database; wait until it is done."""
+
+    def __init__(self) -> None:
+        super().__init__("another process archives or restores in this database; wait until it is done")
+
+
+class NotArchivable(Exception):
+    """A month has to stay in the log for now; the sentence says why, and what to do."""
+
+    def __init__(self, month: Month, reason: str) -> None:
+        super().__init__(f"{month} stays in the log: {reason}")
+        self.month = month
+
+
+class RecordedMeanwhile(NotArchivable):
+    """Something was recorded in the month while it was written; archive it again."""
+
+    def __init__(self, month: Month) -> None:
+        super().__init__(month, "something was recorded in it meanwhile; archive it again")
+
+
+class Ended(NamedTuple):
+    """How the executions of a month ended: how many by the topic of their last event."""
+
+    outcomes: Mapping[str, int]
+
+    @property
+    def executions(self) -> int:
+        """How many there are."""
+        return sum(self.outcomes.values())
+
+
+def alone(dsn: str) -> Connection:
+    """A connection that holds the right to archive and restore for as long as it is open.
+
+    `dsn` must reach Postgres directly. Raises `ArchivingRunning` and `psycopg.Error`.
+    """
+    connection = psycopg.connect(with_liveness(dsn), autocommit=True)
+    if connection.execute(statement("take_archiving")).fetchone() != (True,):
+        connection.close()
+        raise ArchivingRunning
+    return connection
+
+
+def months_before(connection: Connection, end: datetime) -> Iterator[Month]:
+    """Months of which the log holds executions and that end at an instant or earlier, the oldest first."""
+    place = first_execution_due_at(Month(1970, 1).start)
+    while found := connection.execute(statement("next_execution"), {"from": place}).fetchone():
+        month = Month.of(due_at_of(found[0]))
+        if month.next.start > end:
+            return
+        yield month
+        place = month.end_of_executions
+
+
+def archive_month(connection: Connection, place: Place, month: Month, projections: Sequence[str]) -> Archive:
+    """Write a month's executions to a file, verify that, and take them out of the log.
+
+    Killed anywhere, nothing is lost: until the file is whole the log is as it was, and the rows and the line
+    of the catalogue change in one commit. `projections` are the read models that must have seen them.
+    Raises `NotArchivable`, `PlaceUnusable`, `Damaged` and `psycopg.Error`.
+    """
+    written, head = _write(connection, place, month, projections)
+    with connection.transaction():
+        connection.execute(statement("put_archive"), written)
+        if _remove(connection, month) != written["events"]:
+            raise RecordedMeanwhile(month)
+        head = _nothing_since(connection, month, head)
+        # All but the last moment is looked through by now: nobody who appends waits for it.
+        connection.execute(statement("await_appends"))
+        _nothing_since(connection, month, head)
+    return next(archive for archive in archives_in(connection) if archive.month == month)
+
+
+def _write(
+    connection: Connection, place: Place, month: Month, projections: Sequence[str]
+) -> tuple[dict[str, Any], int]:
+    """What the catalogue is to say of the file that is kept now, and where the log ended by then."""
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ
+    try:
+        with connection.transaction(), place.writing() as (file, keep):
+            ended, head = _checked(connection, month, projections)
+            writer = Writer(file, month)
+            for event in _streamed(connection, "month_events", month):
+                writer.add(Event(*event))
+            for entry in _streamed(connection, "month_index", month):
+                writer.index(Entry(*entry))
+            manifest = writer.finish(ended.executions, ended.outcomes)
+            name = f"{month}.{writer.sha256[:8]}{_SUFFIX}"
+            keep(name)
+    finally:
+        connection.isolation_level = None
+    ArchiveFile(name, place.open(name)).verify(writer.sha256)
+    return {
+        "month": first_day(month),
+        "name": name,
+        "size": writer.size,
+        "sha256": writer.sha256,
+        "events": manifest.events,
+        "executions": manifest.executions,
+        "first_stream": month.first_execution,
+        "end_stream": month.end_of_executions,
+        "first_position": manifest.first_position,
+        "last_position": manifest.last_position,
+    }, head
+
+
+def _checked(connection: Connection, month: Month, projections: Sequence[str]) -> tuple[Ended, int]:
+    """How its executions ended, and where the log ends. Raises `NotArchivable`."""
+    ended = connection.execute(statement("how_executions_ended"), _bounds(month)).fetchall()
+    for topic, count, one in ended:
+        if topic not in OVER:
+            raise NotArchivable(
+                month, f"{count:,} of its executions are not over, such as {one}; see to them"
+            )
+    asked = {**_bounds(month), "projections": list(projections)}
+    _, last, head, projected, parked = _row(connection, "where_events_lie", asked)
+    if last is None:
+        raise NotArchivable(month, "there is nothing of it")
+    if last == head:
+        raise NotArchivable(
+            month, "it holds the newest event there is; archive it when something has followed"
+        )
+    if projected < last:
+        raise NotArchivable(month, "the read models have not seen all of it yet; let a projector run")
+    if parked:
+        raise NotArchivable(month, f"{parked:,} of its events are parked; replay them first")
+    count, first = _row(connection, "tasks_standing_before", {"instant": month.next.start})
+    if count:
+        raise NotArchivable(
+            month,
+            f"{count:,} tasks have their next run in it or before, such as {first}; resume or cancel them",
+        )
+    return Ended({topic: count for topic, count, _ in ended}), head
+
+
+def _streamed(connection: Connection, name: str, month: Month) -> Iterator[tuple[Any, ...]]:
+    with connection.cursor("month", binary=True) as cursor:
+        cursor.itersize = FETCHED_ROWS
+        cursor.execute(statement(name), _bounds(month))
+        yield from cursor
+
+
+def _remove(connection: Connection, month: Month) -> int:
+    """Of all that is visible by now; answers how many events it was."""
+    removed = 0
+    bounds = {**_bounds(month), "most": REMOVED_ROWS}
+    while count := connection.execute(statement("remove_events"), bounds).rowcount:
+        removed += count
+        # Without it each statement would begin by passing over all that is removed already.
+        found = connection.execute(statement("next_execution"), {"from": bounds["first"]}).fetchone()
+        bounds["first"] = found[0] if found else bounds["end"]
+    return removed
+
+
+def _nothing_since(connection: Connection, month: Month, position: int) -> int:
+    """Up to where nothing was recorded in the month after a position. Raises `RecordedMeanwhile`."""
+    found, head = _row(connection, "recorded_since", {**_bounds(month), "position": position})
+    if found:
+        raise RecordedMeanwhile(month)
+    return int(head)
+
+
+def _row(connection: Connection, name: str, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
+    row = connection.execute(statement(name), parameters).fetchone()
+    assert row is not None, "it has one row"
+    return row
+
+
+def _bounds(month: Month) -> dict[str, Any]:
+    return {"first": month.first_execution, "end": month.end_of_executions}

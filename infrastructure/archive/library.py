@@ -1,0 +1,53 @@
+"""The archives of a place, opened as they are asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from application.ports import ArchiveAway
+from infrastructure.archive.form import Damaged
+from infrastructure.archive.reading import ArchiveFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from infrastructure.archive.catalogue import Archive
+    from infrastructure.archive.places import Place
+
+
+class Library:
+    """Looks into archives on a thread of its own, so that others are served meanwhile.
+
+    What cannot be read, or is not what was written, is `ArchiveAway`: it is never taken for less.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._opened: dict[str, ArchiveFile] = {}
+
+    async def look[T](self, archive: Archive, question: Callable[[ArchiveFile], T]) -> T:
+        """What an archive answers to a question. Raises `ArchiveAway`."""
+        return await asyncio.to_thread(partial(self.ask, archive, question))
+
+    def ask[T](self, archive: Archive, question: Callable[[ArchiveFile], T]) -> T:
+        """As `look` does, but blocks."""
+        try:
+            return question(self._file(archive))
+        except ArchiveAway:
+            self._opened.pop(archive.name, None)
+            raise
+        except Damaged as error:
+            self._opened.pop(archive.name, None)
+            raise ArchiveAway(archive.name, str(error)) from error
+
+    def _file(self, archive: Archive) -> ArchiveFile:
+        if archive.name not in self._opened:
+            source = self._place.open(archive.name)
+            if source.size != archive.size:
+                raise Damaged(
+                    archive.name, f"it has {source.size:,} bytes, and {archive.size:,} were written"
+                )
+            self._opened[archive.name] = ArchiveFile(archive.name, source)
+        return self._opened[archive.name]

@@ -1,0 +1,109 @@
+"""Where archive files are kept: a folder of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from application.ports import ArchiveAway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from infrastructure.archive.reading import Source
+
+
+class PlaceUnusable(Exception):
+    """Nothing can be written to ARCHIVE_DIR."""
+
+    def __init__(self, place: str, complaint: str) -> None:
+        super().__init__(
+            f"ARCHIVE_DIR={place} cannot be used ({complaint}); make it writable, or choose another one"
+        )
+
+
+class Place(Protocol):
+    """Keeps files by name. What is kept survives a crash of the machine."""
+
+    def writing(self) -> contextlib.AbstractContextManager[tuple[BinaryIO, Callable[[str], None]]]:
+        """A file to write to, and what gives it its name and keeps it; without that it is gone afterwards.
+
+        Raises `PlaceUnusable`.
+        """
+        ...
+
+    def open(self, name: str) -> Source:
+        """The bytes of a file. Raises `ArchiveAway`."""
+        ...
+
+
+class Nowhere:
+    """For whoever has no archives: what lies in one is away."""
+
+    def writing(self) -> contextlib.AbstractContextManager[tuple[BinaryIO, Callable[[str], None]]]:
+        """See `Place`."""
+        raise PlaceUnusable("", "none is set")
+
+    def open(self, name: str) -> Source:
+        """See `Place`."""
+        raise ArchiveAway(name, "no ARCHIVE_DIR is set")
+
+
+class Folder:
+    """A folder of this machine, or one that it has mounted."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[tuple[BinaryIO, Callable[[str], None]]]:
+        """See `Place`."""
+        unfinished = self._path / f".unfinished-{os.getpid()}"
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            with unfinished.open("wb") as file:
+                yield file, lambda name: self._keep(file, unfinished, name)
+        except OSError as error:
+            raise PlaceUnusable(str(self._path), error.strerror or str(error)) from error
+        finally:
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+
+    def open(self, name: str) -> Source:
+        """See `Place`."""
+        return _Opened(self._path / name)
+
+    def _keep(self, file: BinaryIO, unfinished: Path, name: str) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+        unfinished.rename(self._path / name)
+        folder = os.open(self._path, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # else a power cut could take the name back
+        finally:
+            os.close(folder)
+
+
+class _Opened:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.size = self._asked(lambda: path.stat().st_size)
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        """See `Source`."""
+
+        def asked() -> bytes:
+            # Opened for each: files may be many, and are asked for seldom.
+            with self._path.open("rb") as file:
+                file.seek(offset)
+                return file.read(length)
+
+        return self._asked(asked)
+
+    def _asked[T](self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except OSError as error:
+            raise ArchiveAway(self._path.name, (error.strerror or str(error)).lower()) from error

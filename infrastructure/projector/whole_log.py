@@ -1,0 +1,41 @@
+"""The whole log as projections see it: what whoever begins at the beginning reads, as a rebuild does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from infrastructure.archive.library import Library
+from infrastructure.archive.merging import events_after
+from infrastructure.archive.places import Nowhere
+from infrastructure.projector.reading import BATCH_BYTES, BATCH_EVENTS, Entry, Reading, decoded
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+
+class WholeLog:
+    """Facts in the order of their positions, those in archives among them."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    async def entries(
+        self,
+        connection: AsyncConnection,
+        position: int,
+        limit: int = BATCH_EVENTS,
+        most_bytes: int = BATCH_BYTES,
+    ) -> Reading:
+        """As `read_entries`. Raises `ArchiveAway` rather than to leave out what cannot be read."""
+        events, full = await events_after(connection, self._library, position, limit, most_bytes)
+        return Reading(
+            [
+                Entry(event.position, event.stream, event.version, decoded(event.topic, event.state))
+                for event in events
+            ],
+            full,
+        )
+
+
+NOTHING_ARCHIVED = WholeLog(Library(Nowhere()))
+"""The log of who knows of no archives: it refuses to be read past one."""

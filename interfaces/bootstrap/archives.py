@@ -1,0 +1,68 @@
+"""Archives of past months: where they are kept, and the jobs around them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import psycopg
+
+from infrastructure.archive.archiving import NotArchivable, alone, archive_month, months_before
+from infrastructure.archive.catalogue import archives_in
+from infrastructure.archive.library import Library
+from infrastructure.archive.places import Folder
+from infrastructure.archive.restoring import archive_of, restore_month
+from infrastructure.database import with_liveness
+from projections.catalogue import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from datetime import datetime
+
+    from domain.months import Month
+    from infrastructure.archive.catalogue import Archive
+    from infrastructure.settings import Settings
+
+
+class Kept(NamedTuple):
+    """A month that could not be archived, and the sentence that says why."""
+
+    month: Month
+    reason: str
+
+
+def library(settings: Settings) -> Library:
+    """The archives that ARCHIVE_DIR holds."""
+    return Library(Folder(settings.archive_dir))
+
+
+def archive_before(settings: Settings, end: datetime) -> Iterator[Archive | Kept]:
+    """Archive every month that ends at an instant or earlier; one that has to stay does not keep the others.
+
+    Raises `ArchivingRunning`, `PlaceUnusable` and `Damaged`.
+    """
+    place = Folder(settings.archive_dir)
+    with alone(settings.direct_dsn()) as connection:
+        for month in list(months_before(connection, end)):
+            try:
+                yield archive_month(connection, place, month, NAMES)
+            except NotArchivable as error:
+                yield Kept(month, str(error))
+
+
+def list_archives(settings: Settings, months: Collection[Month] = ()) -> Sequence[Archive]:
+    """These months, or every one that was ever archived, the oldest first. Raises `NoSuchArchive`."""
+    with psycopg.connect(with_liveness(settings.direct_dsn()), autocommit=True) as connection:
+        if months:
+            return [archive_of(connection, month) for month in sorted(months)]
+        return archives_in(connection)
+
+
+def verify_archive(settings: Settings, archive: Archive) -> None:
+    """Read a file and compare it with all that is known of it. Raises `ArchiveAway`."""
+    library(settings).ask(archive, lambda file: file.verify(archive.sha256))
+
+
+def restore_archive(settings: Settings, month: Month) -> Archive:
+    """Put a month back into the log. Raises `NoSuchArchive`, `ArchivingRunning` and `ArchiveAway`."""
+    with alone(settings.direct_dsn()) as connection:
+        return restore_month(connection, library(settings), month)

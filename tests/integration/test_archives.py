@@ -1,0 +1,248 @@
+"""Months leave the log for a file and come back, and nobody who asks can tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from application.ports import ArchiveAway
+from infrastructure.archive.archiving import ArchivingRunning, NotArchivable, alone, months_before
+from infrastructure.archive.catalogue import archives
+from infrastructure.archive.merging import events_after
+from infrastructure.archive.restoring import NoSuchArchive
+from infrastructure.projector import check, rebuild
+from projections.catalogue import PROJECTIONS
+from tests.support.archives import Archivist, filled
+from tests.support.checking import Told
+from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, created, run_of, started, succeeded
+from tests.support.projecting import connect, contents, project
+from tests.support.stored import append
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from psycopg import AsyncConnection
+
+    from infrastructure.archive.form import Event
+    from infrastructure.archive.library import Library
+
+MUCH = 1 << 30
+ROWS = (
+    "SELECT notification_id, originator_id, originator_version, topic, state, recorded_at FROM events "
+    "ORDER BY notification_id"
+)
+
+
+@pytest.fixture
+def archivist(database: str, tmp_path: Path) -> Archivist:
+    return Archivist(database, tmp_path / "archives")
+
+
+async def rows(connection: AsyncConnection) -> list[tuple[object, ...]]:
+    return await (await connection.execute(ROWS)).fetchall()
+
+
+async def whole(connection: AsyncConnection, library: Library, limit: int = 100) -> list[Event]:
+    """The whole log, read a stretch at a time."""
+    found: list[Event] = []
+    full = True
+    while full:
+        position = found[-1].position if found else 0
+        events, full = await events_after(connection, library, position, limit, MUCH)
+        found += events
+    return found
+
+
+async def test_a_month_comes_back_to_the_byte(archivist: Archivist) -> None:
+    await filled(archivist.dsn)
+    async with await connect(archivist.dsn) as connection:
+        before = await rows(connection)
+        archived = archivist.archive(FEBRUARY)
+        left = await rows(connection)
+        assert archived.state == "archived"
+        assert len(left) == len(before) - archived.events
+        assert not [row for row in left if archived.has(row[1])]  # type: ignore[arg-type]
+        assert archivist.restore(FEBRUARY).state == "restored"
+        assert await rows(connection) == before
+
+
+@pytest.mark.parametrize("limit", [1, 7, 100, 5_000])
+async def test_the_whole_log_reads_the_same_however_much_of_it_is_archived(
+    archivist: Archivist, limit: int
+) -> None:
+    await filled(archivist.dsn, days=5)
+    async with await connect(archivist.dsn) as connection:
+        before = await rows(connection)
+        for month in (JANUARY, FEBRUARY, MARCH):
+            archivist.archive(month)
+            assert await whole(connection, archivist.library, limit) == before
+        for month in (FEBRUARY, JANUARY):
+            archivist.restore(month)
+            assert await whole(connection, archivist.library, limit) == before
+
+
+async def test_read_models_are_rebuilt_and_checked_as_if_nothing_were_archived(archivist: Archivist) -> None:
+    await filled(archivist.dsn)
+    async with await connect(archivist.dsn) as connection:
+        before = await contents(connection)
+        archivist.archive(JANUARY)
+        archivist.archive(MARCH)
+        assert await contents(connection) == before
+        await rebuild(archivist.dsn, PROJECTIONS, whole_log=archivist.whole_log)
+        assert await contents(connection) == before
+        told = Told()
+        found = await check(archivist.dsn, PROJECTIONS, told, archivist.whole_log)
+        assert (found.differences, found.refused, told.differences) == (0, 0, [])
+
+
+async def test_nothing_is_built_from_less_than_all(archivist: Archivist) -> None:
+    await filled(archivist.dsn)
+    archived = archivist.archive(JANUARY)
+    async with await connect(archivist.dsn) as connection:
+        before = await contents(connection)
+        path = archivist.folder / archived.name
+        for left in (path.read_bytes()[:-1], b"\0" * archived.size, None):
+            path.unlink() if left is None else path.write_bytes(left)
+            with pytest.raises(ArchiveAway, match=archived.name):
+                await rebuild(archivist.dsn, PROJECTIONS, whole_log=archivist.whole_log)
+        with pytest.raises(ArchiveAway, match="ARCHIVE_DIR"):
+            await rebuild(archivist.dsn, PROJECTIONS)
+        assert await contents(connection) == before
+
+
+async def test_the_log_refuses_what_falls_into_an_archived_month_until_it_is_restored(
+    archivist: Archivist,
+) -> None:
+    await filled(archivist.dsn, days=5)
+    archivist.archive(JANUARY)
+    archivist.archive(FEBRUARY)
+    async with await connect(archivist.dsn) as connection:
+        for month, day in ((JANUARY, 1), (JANUARY, 30), (FEBRUARY, 1)):
+            with pytest.raises(AssertionError, match="refused"):
+                await append(connection, [started(TASKS[0], month, day)])
+        assert await append(connection, [started(TASKS[0], MARCH, 30), succeeded(TASKS[0], MARCH, 30)])
+        archivist.restore(JANUARY)
+        with pytest.raises(AssertionError, match="refused"):  # it is there
+            await append(connection, [started(TASKS[0], JANUARY, 1)])
+        with pytest.raises(AssertionError, match="refused"):
+            await append(connection, [started(TASKS[0], FEBRUARY, 28)])
+        assert await append(connection, [started(TASKS[0], JANUARY, 30)])
+
+
+async def test_processes_of_earlier_releases_are_refused_as_well(archivist: Archivist) -> None:
+    await filled(archivist.dsn, days=5)
+    archivist.archive(JANUARY)
+    call = (
+        "SELECT accepted_group, last_position - first.position FROM append_events("
+        "ARRAY[0, 1, 2, 1], %s::uuid[], ARRAY[1, 1, 1, 1]::bigint[], "
+        "array_fill('execution.skipped.v1'::text, ARRAY[4]), array_fill('{}'::bytea, ARRAY[4]), "
+        "'{}', '{}', '{}') "
+        "CROSS JOIN (SELECT max(notification_id) AS position FROM events) AS first ORDER BY 1"
+    )
+    runs = [run_of(TASKS[0], *place) for place in ((JANUARY, 30), (APRIL, 2), (APRIL, 3), (APRIL, 4))]
+    async with await connect(archivist.dsn) as connection:
+        cursor = await connection.execute(call, (runs,))
+        assert await cursor.fetchall() == [(1, 3), (2, 2)]
+
+
+async def test_events_leave_the_log_for_an_archive_only(archivist: Archivist) -> None:
+    await filled(archivist.dsn, days=5)
+    archivist.archive(JANUARY)
+    async with await connect(archivist.dsn) as connection:
+        for statement in (
+            "DELETE FROM events",
+            "DELETE FROM events WHERE originator_id = (SELECT max(originator_id::text)::uuid FROM events)",
+            "UPDATE events SET topic = ''",
+            "TRUNCATE events",
+        ):
+            with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="append-only"):
+                await connection.execute(statement)
+        archivist.restore(JANUARY)
+        with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="append-only"):
+            await connection.execute(
+                "DELETE FROM events WHERE originator_id = %s", (run_of(TASKS[0], JANUARY, 1),)
+            )
+
+
+async def test_a_restored_month_is_archived_anew_with_what_was_added(archivist: Archivist) -> None:
+    await filled(archivist.dsn, days=5)
+    first = archivist.archive(JANUARY)
+    archivist.restore(JANUARY)
+    assert archivist.archive(JANUARY).name == first.name
+    archivist.restore(JANUARY)
+    async with await connect(archivist.dsn) as connection:
+        await append(connection, [started(TASKS[0], JANUARY, 30), succeeded(TASKS[0], JANUARY, 30)])
+        await append(connection, [started(TASKS[0], APRIL, 2)])
+        await project(connection)
+        second = archivist.archive(JANUARY)
+        assert (second.events, second.executions) == (first.events + 2, first.executions + 1)
+        assert [one.name for one in await archives(connection)] == [second.name]
+
+
+async def test_the_months_of_a_log_are_found(archivist: Archivist) -> None:
+    await filled(archivist.dsn, days=2)
+    with alone(archivist.dsn) as connection:
+        assert list(months_before(connection, APRIL.start)) == [JANUARY, FEBRUARY, MARCH]
+        assert list(months_before(connection, MARCH.start)) == [JANUARY, FEBRUARY]
+        assert list(months_before(connection, JANUARY.start)) == []
+    archivist.archive(JANUARY)
+    with alone(archivist.dsn) as connection:
+        assert list(months_before(connection, MARCH.start)) == [FEBRUARY]
+
+
+async def test_a_month_stays_while_anything_still_needs_it(archivist: Archivist) -> None:
+    async with await connect(archivist.dsn) as connection:
+        await append(connection, [created(TASKS[0]), started(TASKS[0], JANUARY, 1)])
+        with pytest.raises(NotArchivable, match="1 of its executions are not over, such as"):
+            archivist.archive(JANUARY)
+        await append(connection, [succeeded(TASKS[0], JANUARY, 1)])
+        with pytest.raises(NotArchivable, match="holds the newest event"):
+            archivist.archive(JANUARY)
+        await append(connection, [created(TASKS[1])])
+        with pytest.raises(NotArchivable, match="let a projector run"):
+            archivist.archive(JANUARY)
+        await project(connection)
+        with pytest.raises(
+            NotArchivable, match=f"2 tasks have their next run in it or before, such as {TASKS[1]}"
+        ):
+            archivist.archive(JANUARY)
+        await append(connection, [started(TASKS[0], MARCH, 1), started(TASKS[1], MARCH, 1)])
+        await project(connection)
+        await connection.execute(
+            "INSERT INTO parked_events (projection, position, key, error) VALUES ('tasks', 2, %s, '')",
+            (TASKS[0],),
+        )
+        with pytest.raises(NotArchivable, match="1 of its events are parked"):
+            archivist.archive(JANUARY)
+        await connection.execute("DELETE FROM parked_events")
+        assert archivist.archive(JANUARY).events == 2
+        with pytest.raises(NotArchivable, match="there is nothing of it"):
+            archivist.archive(JANUARY)
+
+
+async def test_one_at_a_time_archives(archivist: Archivist) -> None:
+    with alone(archivist.dsn), pytest.raises(ArchivingRunning):
+        archivist.archive(JANUARY)
+
+
+async def test_what_was_never_archived_cannot_be_restored(archivist: Archivist) -> None:
+    with pytest.raises(NoSuchArchive, match="2026-01 was never archived"):
+        archivist.restore(JANUARY)
+
+
+async def test_a_damaged_archive_is_not_restored(archivist: Archivist) -> None:
+    await filled(archivist.dsn, days=5)
+    archived = archivist.archive(JANUARY)
+    path = archivist.folder / archived.name
+    whole_file = path.read_bytes()
+    path.write_bytes(whole_file[:100] + bytes([whole_file[100] ^ 1]) + whole_file[101:])
+    async with await connect(archivist.dsn) as connection:
+        before = await rows(connection)
+        with pytest.raises(ArchiveAway, match="SHA-256"):
+            archivist.restore(JANUARY)
+        assert await rows(connection) == before
+        path.write_bytes(whole_file)
+        archivist.restore(JANUARY)
+        assert len(await rows(connection)) == len(before) + archived.events

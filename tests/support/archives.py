@@ -1,0 +1,59 @@
+"""Archives of a test: a log of some months, and a folder to move them to."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from infrastructure.archive.archiving import alone, archive_month
+from infrastructure.archive.library import Library
+from infrastructure.archive.places import Folder
+from infrastructure.archive.restoring import restore_month
+from infrastructure.projector import WholeLog
+from projections.catalogue import NAMES
+from tests.support.months import year_of
+from tests.support.projecting import connect, project
+from tests.support.stored import append
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from domain.months import Month
+    from infrastructure.archive.catalogue import Archive
+
+
+class Archivist:
+    """Moves months of a database to a folder, and back."""
+
+    def __init__(self, dsn: str, folder: Path) -> None:
+        self.dsn = dsn
+        self.folder = folder
+        self.place = Folder(folder)
+
+    @property
+    def library(self) -> Library:
+        """One that has nothing open yet."""
+        return Library(self.place)
+
+    @property
+    def whole_log(self) -> WholeLog:
+        """What rebuilds and checks read."""
+        return WholeLog(self.library)
+
+    def archive(self, month: Month) -> Archive:
+        """Move a month to a file."""
+        with alone(self.dsn) as connection:
+            return archive_month(connection, self.place, month, NAMES)
+
+    def restore(self, month: Month) -> Archive:
+        """Put a month back."""
+        with alone(self.dsn) as connection:
+            return restore_month(connection, self.library, month)
+
+
+async def filled(dsn: str, days: int = 28) -> None:
+    """Three months of executions, and the first of a fourth, stored and projected."""
+    async with await connect(dsn) as connection:
+        for facts in itertools.batched(year_of(days), 17):
+            await append(connection, facts)
+        await project(connection)
