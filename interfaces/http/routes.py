@@ -17,6 +17,7 @@ from interfaces.http.nodes import list_nodes
 from interfaces.http.parameters import Freshness
 from interfaces.http.results import ResultController
 from interfaces.http.revisions import RevisionController
+from interfaces.http.schedule import ScheduleController
 from interfaces.http.service import api_health, api_metrics, liveness, root_health, root_metrics
 from interfaces.http.tasks import TaskController
 
@@ -41,6 +42,7 @@ def documented_routes() -> Sequence[ControllerRouterHandler]:
             ExecutionController,
             EventController,
             RevisionController,
+            ScheduleController,
             list_nodes,
             api_metrics,
             api_health,

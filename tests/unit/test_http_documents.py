@@ -87,6 +87,7 @@ def test_the_document_lists_every_endpoint_of_the_specification() -> None:
         ("GET", "/api/v1/tasks/{id}/revisions/{number}"),
         ("GET", "/api/v1/tasks/{id}/diff"),
         ("POST", "/api/v1/tasks/{id}/rollback"),
+        ("GET", "/api/v1/schedule/preview"),
         ("GET", "/api/v1/nodes"),
         ("GET", "/api/v1/metrics"),
         ("GET", "/api/v1/health"),
