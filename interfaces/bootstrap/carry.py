@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from application.past.moment import NotYet
+from infrastructure.archive.shelf import Shelf
 from infrastructure.carry import Selection
 from infrastructure.database import pool, with_liveness
 from infrastructure.past import PostgresPast
+from interfaces.bootstrap.archives import library
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -51,7 +53,7 @@ async def position_of(settings: Settings, place: LogPlace) -> int:
     Raises `NotRecordedYet`.
     """
     async with pool(with_liveness(settings.dsn()), 1) as connections:
-        past = PostgresPast(connections)
+        past = PostgresPast(connections, Shelf(connections, library(settings)))
         try:
             moment = await (past.after(place) if isinstance(place, int) else past.at(place))
         except NotYet as error:

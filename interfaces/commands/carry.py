@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces import bootstrap
+from interfaces import bootstrap, rebuilt_text
 from interfaces.commands import common
 from interfaces.progress import Progress
 from interfaces.roles import run
@@ -90,7 +90,9 @@ def import_command(path: Path, *, partial: bool) -> None:
         click.echo(
             f"{_events(done.manifest)} as in {path}" + (f"; {earlier:,} were there" if earlier else "")
         )
-        click.echo(run(bootstrap.rebuild(settings, ())))
+        report = rebuilt_text.report()
+        names, rebuilt = run(bootstrap.rebuild(settings, (), report, anew=False))
+    click.echo(report.ended(names, rebuilt))
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import msgspec
 
 from domain.verification import Finding
 from infrastructure.sealed_log.verifying import Verified
-from interfaces.checked_text import Progress
+from interfaces.progress import Progress
 from interfaces.verified_text import MOST_TOLD, JsonLines, Report, Sentences, report
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
