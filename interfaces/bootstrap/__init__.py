@@ -31,7 +31,7 @@ from interfaces.bootstrap.jobs import (
     seed,
 )
 from interfaces.bootstrap.pages import shared_metrics
-from interfaces.bootstrap.proof import verify
+from interfaces.bootstrap.proof import BundleUnreadable, VerifiedBundle, verify, verify_bundle
 from interfaces.bootstrap.refusals import DatabaseUnusable, LogDirectoryUnusable, MigrationRefused
 from interfaces.bootstrap.services import api, background, projector, scheduler
 from projections.catalogue import UnknownProjection
@@ -54,6 +54,7 @@ USER_ERRORS = (
     ParkedMeanwhile,
     LogRewound,
     KeyUnusable,
+    BundleUnreadable,
 )
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "Parked",
     "Settings",
     "Verified",
+    "VerifiedBundle",
     "WrongSetting",
     "api",
     "background",
@@ -90,4 +92,5 @@ __all__ = [
     "services_connected",
     "shared_metrics",
     "verify",
+    "verify_bundle",
 ]
