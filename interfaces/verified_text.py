@@ -12,7 +12,7 @@ from interfaces.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from interfaces.bootstrap import Finding, Verified
+    from interfaces.bootstrap import Finding, Verified, VerifiedBundle
 
 MOST_TOLD = 20
 """So many findings are told in sentences; programs get all of them."""
@@ -27,6 +27,10 @@ class Words(Protocol):
 
     def ended(self, verified: Verified) -> str:
         """The sum of it."""
+        ...
+
+    def bundle(self, checked: VerifiedBundle) -> str:
+        """The sum of what a bundle holds."""
         ...
 
 
@@ -52,6 +56,12 @@ class Report:
         """All is compared."""
         self._put(self._words.ended(verified))
 
+    def bundle(self, checked: VerifiedBundle) -> None:
+        """Evidence is checked."""
+        for finding in checked.findings:
+            self.found(finding)
+        self._put(self._words.bundle(checked))
+
     def _put(self, text: str) -> None:
         self._progress.clear()
         self._output.write(f"{text}\n")
@@ -76,6 +86,10 @@ class Sentences:
         """See `Words`."""
         return "\n".join(_sum(verified))
 
+    def bundle(self, checked: VerifiedBundle) -> str:
+        """See `Words`."""
+        return "\n".join(_sum_of_bundle(checked))
+
 
 def _sum(verified: Verified) -> Iterator[str]:
     if verified.findings > MOST_TOLD:
@@ -99,6 +113,18 @@ def _sum(verified: Verified) -> Iterator[str]:
         yield "nothing is sealed" if verified.unsealed else "the log is empty"
 
 
+def _sum_of_bundle(checked: VerifiedBundle) -> Iterator[str]:
+    evidence, head = checked.evidence, checked.evidence.signed.head
+    yield f"execution {evidence.stream}: {len(evidence.events):,} events"
+    yield f"proved by the head of {head.tree_size:,} events, signed at {head.sealed_at.isoformat()}"
+    if not checked.pinned:
+        yield "the public key is the one in the bundle, chosen by whoever made it: pin yours with --key"
+    if checked.findings:
+        yield "this is not proved to be what the log held"
+    else:
+        yield "all of them were in the log then, as they are here"
+
+
 class JsonLines:
     """For programs."""
 
@@ -109,6 +135,21 @@ class JsonLines:
     def ended(self, verified: Verified) -> str:
         """See `Words`."""
         return _json({"type": "sum", **verified._asdict()})
+
+    def bundle(self, checked: VerifiedBundle) -> str:
+        """See `Words`."""
+        evidence, head = checked.evidence, checked.evidence.signed.head
+        return _json(
+            {
+                "type": "sum",
+                "execution_id": evidence.stream,
+                "events": len(evidence.events),
+                "tree_size": head.tree_size,
+                "sealed_at": head.sealed_at,
+                "findings": len(checked.findings),
+                "pinned": checked.pinned,
+            }
+        )
 
 
 def _json(value: object) -> str:

@@ -51,7 +51,7 @@ from interfaces.bootstrap.jobs import (
     seed,
 )
 from interfaces.bootstrap.pages import shared_metrics
-from interfaces.bootstrap.proof import verify
+from interfaces.bootstrap.proof import BundleUnreadable, VerifiedBundle, verify, verify_bundle
 from interfaces.bootstrap.refusals import DatabaseUnusable, LogDirectoryUnusable, MigrationRefused
 from interfaces.bootstrap.services import api, background, projector, scheduler
 from projections.catalogue import UnknownProjection
@@ -82,6 +82,7 @@ USER_ERRORS = (
     Damaged,
     NoSuchArchive,
     PlaceUnusable,
+    BundleUnreadable,
 )
 
 __all__ = [
@@ -105,6 +106,7 @@ __all__ = [
     "Settings",
     "Step",
     "Verified",
+    "VerifiedBundle",
     "WrongSetting",
     "api",
     "apply_tasks",
@@ -138,4 +140,5 @@ __all__ = [
     "shared_metrics",
     "verify",
     "verify_archive",
+    "verify_bundle",
 ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
 
+from application.audit import Audit
 from application.bulk import BulkCommands
 from application.executions import ExecutionCommands
 from application.explanation.explainer import Explainer
@@ -38,6 +39,7 @@ from infrastructure.nodes import NodeTable, PostgresNodes
 from infrastructure.observers import ObservedProjector, ObservedScheduler
 from infrastructure.projector import Projector, WholeLog
 from infrastructure.sealed_log.sealer import Sealer
+from infrastructure.sealed_log.stored import PostgresSealedLog
 from infrastructure.task_log import TaskLog
 from infrastructure.visibility import Visibility
 from infrastructure.vitals import Vitals
@@ -93,6 +95,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     revisions=Revisions(log),
                     events=PostgresEventReader(connections, shelf=shelf),
                     past=PastOfLog(connections, log, LedgerOfReadModels(queries, MOST_OF_THE_PAST), shelf),
+                    audit=Audit(PostgresSealedLog(connections)),
                     visibility=visibility,
                     health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),
                     exposition=StoredExposition(instruments, queries, connections),

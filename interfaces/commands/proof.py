@@ -22,8 +22,11 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     multiple=True,
     help="Believe only heads that this public key (PEM) has signed.",
 )
+@click.option(
+    "--bundle", type=FILE, help="Check this evidence of an execution instead; no database is needed."
+)
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line: each finding, then the sum.")
-def verify_command(*, keys: tuple[Path, ...], as_json: bool) -> None:
+def verify_command(*, keys: tuple[Path, ...], bundle: Path | None, as_json: bool) -> None:
     """Compare every event with its seal and the signed heads, beside the running service.
 
     Ends with 0 when nothing was changed, with 1 when something was, and with 2 when that cannot be told.
@@ -31,6 +34,11 @@ def verify_command(*, keys: tuple[Path, ...], as_json: bool) -> None:
     from interfaces import verified_text  # noqa: PLC0415 - only this command pays for it
 
     report = verified_text.report(as_json=as_json)
+    if bundle is not None:
+        with common.failing_with(2):
+            checked = bootstrap.verify_bundle(bundle, keys)
+        report.bundle(checked)
+        sys.exit(1 if checked.findings else 0)
     with common.failing_with(2), bootstrap.database(common.settings("verify")) as settings:
         bootstrap.prepare_database(settings)
         verified = run(bootstrap.verify(settings, report, keys))
