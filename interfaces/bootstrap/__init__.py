@@ -4,7 +4,16 @@ from application.declared.applying import Done
 from application.declared.planning import Bad, Cancel, Step
 from application.declared.standing import NamesNotUnique
 from domain.errors import ExecutionNotFound, TaskNotFound
-from infrastructure.carry import CarryRefused, Manifest, export_events, import_events
+from infrastructure.carry import (
+    CarryRefused,
+    Manifest,
+    StandsStill,
+    check_standstill,
+    end_standstill,
+    export_events,
+    import_events,
+    replay_events,
+)
 from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
@@ -21,7 +30,14 @@ from infrastructure.projector import (
     TablesInUse,
 )
 from infrastructure.settings import Settings, WrongSetting, in_force, load
-from interfaces.bootstrap.carry import LogPlace, NotRecordedYet, selection
+from interfaces.bootstrap.carry import (
+    LogPlace,
+    NoConnectionString,
+    NotRecordedYet,
+    elsewhere,
+    position_of,
+    selection,
+)
 from interfaces.bootstrap.database import database, embedded, prepare_database
 from interfaces.bootstrap.declared import apply_tasks, live_tasks, plan_tasks
 from interfaces.bootstrap.jobs import (
@@ -57,6 +73,8 @@ USER_ERRORS = (
     LogRewound,
     CarryRefused,
     NotRecordedYet,
+    NoConnectionString,
+    StandsStill,
     NamesNotUnique,
 )
 
@@ -65,12 +83,14 @@ __all__ = [
     "Bad",
     "Cancel",
     "Checked",
+    "DatabaseUnusable",
     "Difference",
     "Done",
     "EmbeddedPostgres",
     "EmbeddedPostgresError",
     "LogPlace",
     "Manifest",
+    "MigrationRefused",
     "Parked",
     "Settings",
     "Step",
@@ -79,9 +99,12 @@ __all__ = [
     "apply_tasks",
     "background",
     "check",
+    "check_standstill",
     "configure",
     "database",
+    "elsewhere",
     "embedded",
+    "end_standstill",
     "events_stored",
     "explain_execution",
     "explain_task",
@@ -93,10 +116,12 @@ __all__ = [
     "load",
     "migrate_down",
     "plan_tasks",
+    "position_of",
     "prepare_database",
     "projector",
     "rebuild",
     "replay",
+    "replay_events",
     "scheduler",
     "seed",
     "selection",
