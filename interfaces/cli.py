@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from interfaces import bootstrap
-from interfaces.commands import archive, carry, common, tasks
+from interfaces.commands import archive, carry, common, replay, tasks
 from interfaces.commands.proof import verify_command
 from interfaces.listening import AddressUnusable
 from interfaces.roles import run, run_role
@@ -42,6 +42,8 @@ def _role_command(role: str, summary: str) -> None:
         settings = common.settings(role, warn=not child)
         if not child:
             bootstrap.prepare_database(settings)
+            if role == "scheduler":
+                bootstrap.check_standstill(settings.direct_dsn())
         sys.exit(run_role(settings, role, child=child))  # type: ignore[arg-type]
 
 
@@ -103,15 +105,6 @@ def check_command(projections: tuple[str, ...], *, as_json: bool) -> None:
         checked = run(bootstrap.check(settings, projections, report))
     report.ended(checked)
     sys.exit(1 if checked.differences or checked.refused else 0)
-
-
-@cli.command("replay")
-@click.argument("projection")
-def replay_command(projection: str) -> None:
-    """Try the parked events of a projection again."""
-    with bootstrap.database(common.settings("replay")) as settings:
-        bootstrap.prepare_database(settings)
-        click.echo(run(bootstrap.replay(settings, projection)))
 
 
 @cli.command("config")
@@ -182,6 +175,7 @@ def openapi_command(folder: Path | None) -> None:
 cli.add_command(verify_command)
 cli.add_command(carry.export_command)
 cli.add_command(carry.import_command)
+cli.add_command(replay.replay_command)
 cli.add_command(tasks.tasks_group)
 cli.add_command(archive.archive)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 TERMINAL_SECONDS, PLAIN_SECONDS = 0.1, 5.0
 _CLEAR_LINE = "\r\033[K"
@@ -73,3 +75,13 @@ class Progress:
         self.clear()
         self._stream.write(text if self._terminal else f"{text}\n")
         self._stream.flush()
+
+
+@contextlib.contextmanager
+def shown() -> Iterator[Progress]:
+    """Progress on stderr, of which nothing is left on a terminal at the end."""
+    progress = Progress(sys.stderr)
+    try:
+        yield progress
+    finally:
+        progress.clear()

@@ -36,14 +36,15 @@ log = structlog.get_logger(__name__)
 def serve(settings: Settings) -> int:
     """Serve until stopped; without a configured database on an embedded Postgres.
 
-    Raises `AddressUnusable`, `EmbeddedPostgresError`, `LogDirectoryUnusable`, `DatabaseUnusable` and
-    `MigrationRefused`.
+    Raises `AddressUnusable`, `EmbeddedPostgresError`, `LogDirectoryUnusable`, `DatabaseUnusable`,
+    `MigrationRefused` and `StandsStill`.
     """
     with listen(settings.host, settings.port) as listening, contextlib.ExitStack() as stack:
         postgres: EmbeddedPostgres | None = None
         if not settings.database_configured:
             postgres, settings = stack.enter_context(bootstrap.embedded(settings))
         bootstrap.prepare_database(settings)
+        bootstrap.check_standstill(settings.direct_dsn())
         stack.enter_context(bootstrap.shared_metrics(settings, listening.getsockname()[1]))
         return run(_serve(settings, listening, postgres))
 

@@ -1,3 +1,4 @@
+DROP TABLE IF EXISTS standstill;
 DROP FUNCTION append_events(int[], uuid[], bigint[], text[], bytea[], int[], uuid[], bigint[]);
 DROP TABLE events;
 DROP FUNCTION refuse_event_change();

@@ -13,19 +13,26 @@ from infrastructure.carry.errors import (
 )
 from infrastructure.carry.exporting import export_events
 from infrastructure.carry.importing import Imported, import_events
+from infrastructure.carry.replaying import Copied, replay_events
+from infrastructure.carry.standstill import StandsStill, check_standstill, end_standstill
 
 __all__ = [
     "ArchiveDamaged",
     "ArchiveTaken",
     "ArchiveUnreadable",
     "CarryRefused",
+    "Copied",
     "Imported",
     "Manifest",
     "NotTheWholeLog",
     "Selection",
+    "StandsStill",
     "StreamsCut",
     "TargetInUse",
     "TargetNotEmpty",
+    "check_standstill",
+    "end_standstill",
     "export_events",
     "import_events",
+    "replay_events",
 ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from hashlib import sha256
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from infrastructure.carry.archive import Header, Part, frame, frames
 from infrastructure.carry.books import Books, entered
 from infrastructure.carry.database import connected, head
+from infrastructure.carry.digests import digest
 from infrastructure.carry.errors import ArchiveDamaged, ArchiveTaken, ArchiveUnreadable
 from infrastructure.carry.lines import written
 from infrastructure.carry.reading import portions
@@ -116,8 +116,4 @@ def _kept(path: Path, file: BinaryIO) -> _Kept | None:
 
 def _holds(connection: Connection, selection: Selection, part: Part) -> bool:
     """Whether the log has the very events of a part."""
-    found = portions(connection, selection, part.first - 1, part.last)
-    digest = sha256()
-    for portion in found:
-        digest.update(written(portion.rows))
-    return digest.hexdigest() == part.sha256
+    return digest(connection, part.first - 1, part.last, selection=selection) == part.sha256

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from hashlib import sha256
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import msgspec
 
-from infrastructure.carry.archive import Header, Manifest, Part, Selection, frames
+from infrastructure.carry import standstill
+from infrastructure.carry.archive import Header, Manifest, Part, frames
 from infrastructure.carry.books import Books, entered
 from infrastructure.carry.database import append, head, held, stored
+from infrastructure.carry.digests import digest
 from infrastructure.carry.errors import (
     ArchiveDamaged,
     ArchiveUnreadable,
@@ -20,8 +21,7 @@ from infrastructure.carry.errors import (
     StreamsCut,
     TargetNotEmpty,
 )
-from infrastructure.carry.lines import read, written
-from infrastructure.carry.reading import portions
+from infrastructure.carry.lines import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,9 +43,11 @@ class Imported(NamedTuple):
 def import_events(dsn: str, path: Path, *, partial: bool, told: Told) -> Imported:
     """Store the events of an archive, and compare what is stored then with its manifest.
 
-    The archive is read to its end before the first event is stored. Of one that was imported in part, as by a
-    run that was killed, the rest is stored. `partial` has an archive taken that is not a whole log.
-    `dsn` must reach Postgres directly. Raises `CarryRefused` and `psycopg.Error`.
+    The archive is read to its end before the first event is stored. Of one that was imported in part, as by
+    a run that was killed, the rest is stored; schedulers refuse the database until all of it is. `partial`
+    has an archive taken that is not a whole log. `dsn` must reach Postgres directly.
+
+    Raises `CarryRefused` and `psycopg.Error`.
     """
     with _opened(path) as file:
         manifest = inspect(path, file, told)
@@ -53,9 +55,11 @@ def import_events(dsn: str, path: Path, *, partial: bool, told: Told) -> Importe
         with held(dsn) as connection:
             before = stored(connection)
             for rows in _missing(path, file, connection, before):
+                standstill.mark(connection, standstill.IMPORTING)
                 append(connection, rows)
                 told("stored", rows[-1][0], manifest.last or 0)
             _compare(connection, path, manifest, told)
+            standstill.release(connection, standstill.IMPORTING)
     return Imported(manifest, manifest.events - before)
 
 
@@ -120,26 +124,16 @@ def _rows(path: Path, part: Part, lines: bytes) -> Sequence[Row]:
 
 
 def _is_stored(connection: Connection, part: Part) -> bool:
-    return _digest(connection, part.first - 1, part.last) == part.sha256
+    return digest(connection, part.first - 1, part.last) == part.sha256
 
 
 def _compare(connection: Connection, path: Path, manifest: Manifest, told: Told) -> None:
-    digest = _digest(connection, 0, manifest.last or 0, told)
-    if digest != manifest.sha256 or stored(connection) != manifest.events:
+    found = digest(connection, 0, manifest.last or 0, told)
+    if found != manifest.sha256 or stored(connection) != manifest.events:
         raise CarryRefused(
             f"the database does not hold what {path} does, though all of it was stored: something else has "
             "written to it; import into another, empty one"
         )
-
-
-def _digest(connection: Connection, after: int, until: int, told: Told | None = None) -> str:
-    """The SHA-256 of the lines of the events between two positions, as an archive has them."""
-    digest = sha256()
-    for portion in portions(connection, Selection(), after, until):
-        digest.update(written(portion.rows))
-        if told is not None:
-            told("compared", portion.rows[-1][0], until)
-    return digest.hexdigest()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,16 @@ from infrastructure.archive.catalogue import Archive
 from infrastructure.archive.form import Damaged
 from infrastructure.archive.places import PlaceUnusable
 from infrastructure.archive.restoring import NoSuchArchive
-from infrastructure.carry import CarryRefused, Manifest, export_events, import_events
+from infrastructure.carry import (
+    CarryRefused,
+    Manifest,
+    StandsStill,
+    check_standstill,
+    end_standstill,
+    export_events,
+    import_events,
+    replay_events,
+)
 from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
@@ -38,7 +47,14 @@ from interfaces.bootstrap.archives import (
     restore_archive,
     verify_archive,
 )
-from interfaces.bootstrap.carry import LogPlace, NotRecordedYet, selection
+from interfaces.bootstrap.carry import (
+    LogPlace,
+    NoConnectionString,
+    NotRecordedYet,
+    elsewhere,
+    position_of,
+    selection,
+)
 from interfaces.bootstrap.database import database, embedded, prepare_database
 from interfaces.bootstrap.declared import apply_tasks, live_tasks, plan_tasks
 from interfaces.bootstrap.jobs import (
@@ -76,6 +92,8 @@ USER_ERRORS = (
     KeyUnusable,
     CarryRefused,
     NotRecordedYet,
+    NoConnectionString,
+    StandsStill,
     NamesNotUnique,
     ArchiveAway,
     ArchivingRunning,
@@ -92,6 +110,7 @@ __all__ = [
     "Bad",
     "Cancel",
     "Checked",
+    "DatabaseUnusable",
     "Difference",
     "Done",
     "EmbeddedPostgres",
@@ -101,6 +120,7 @@ __all__ = [
     "KeyUnusable",
     "LogPlace",
     "Manifest",
+    "MigrationRefused",
     "Parked",
     "Rebuilt",
     "Settings",
@@ -113,9 +133,12 @@ __all__ = [
     "archive_before",
     "background",
     "check",
+    "check_standstill",
     "configure",
     "database",
+    "elsewhere",
     "embedded",
+    "end_standstill",
     "events_stored",
     "explain_execution",
     "explain_task",
@@ -128,10 +151,12 @@ __all__ = [
     "load",
     "migrate_down",
     "plan_tasks",
+    "position_of",
     "prepare_database",
     "projector",
     "rebuild",
     "replay",
+    "replay_events",
     "restore_archive",
     "scheduler",
     "seed",

@@ -5,11 +5,16 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
 from application.past.moment import NotYet
 from infrastructure.archive.shelf import Shelf
 from infrastructure.carry import Selection
 from infrastructure.database import pool, with_liveness
+from infrastructure.event_store.outage import first_line
 from infrastructure.past import PostgresPast
+from infrastructure.settings import with_database
 from interfaces.bootstrap.archives import library
 
 if TYPE_CHECKING:
@@ -59,6 +64,25 @@ async def position_of(settings: Settings, place: LogPlace) -> int:
         except NotYet as error:
             raise NotRecordedYet(place, str(error)) from None
     return moment.position
+
+
+class NoConnectionString(Exception):
+    """What names a database cannot be read; give a Postgres connection string."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"the database to replay to is named by no connection string ({first_line(error)}): give one "
+            "such as postgresql://user@host/name"
+        )
+
+
+def elsewhere(settings: Settings, dsn: str) -> Settings:
+    """The same settings on another database. Raises `NoConnectionString`."""
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError as error:
+        raise NoConnectionString(error) from None
+    return with_database(settings, dsn)
 
 
 async def _first(settings: Settings, place: LogPlace) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +11,10 @@ import click
 
 from interfaces import bootstrap, rebuilt_text
 from interfaces.commands import common
-from interfaces.progress import Progress
+from interfaces.progress import shown
 from interfaces.roles import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from uuid import UUID
 
     from interfaces.bootstrap import LogPlace, Manifest
@@ -65,7 +62,7 @@ def export_command(
     with bootstrap.database(common.settings("export")) as settings:
         bootstrap.prepare_database(settings)
         wanted = run(bootstrap.selection(settings, namespace, task_id, first, last))
-        with _told() as progress:
+        with shown() as progress:
             manifest = bootstrap.export_events(settings.direct_dsn(), path, wanted, progress.at_stage)
     click.echo(f"{_events(manifest)} in {path}")
     if not manifest.whole:
@@ -82,7 +79,7 @@ def import_command(path: Path, *, partial: bool) -> None:
     """
     with bootstrap.database(common.settings("import")) as settings:
         bootstrap.prepare_database(settings)
-        with _told() as progress:
+        with shown() as progress:
             done = bootstrap.import_events(
                 settings.direct_dsn(), path, partial=partial, told=progress.at_stage
             )
@@ -93,15 +90,6 @@ def import_command(path: Path, *, partial: bool) -> None:
         report = rebuilt_text.report()
         names, rebuilt = run(bootstrap.rebuild(settings, (), report, anew=False))
     click.echo(report.ended(names, rebuilt))
-
-
-@contextlib.contextmanager
-def _told() -> Iterator[Progress]:
-    progress = Progress(sys.stderr)
-    try:
-        yield progress
-    finally:
-        progress.clear()
 
 
 def _events(manifest: Manifest) -> str:

@@ -52,17 +52,34 @@ def export_command(namespace: str | None, *, as_json: bool) -> None:
 )
 @click.option("--yes", is_flag=True, help="Do not ask before tasks are cancelled.")
 @click.option("--keep-going", is_flag=True, help="Do what can be done though some entries are wrong.")
+@click.option(
+    "--crontab", is_flag=True, help="FILE is a crontab: take over its lines that call curl or wget."
+)
+@click.option("--system", is_flag=True, help="With --crontab: its lines name a user, as /etc/crontab has it.")
 @click.option("--reason", help="Why, for whoever looks at the history later.")
 def import_command(
-    path: Path, *, dry_run: bool, prune: bool, yes: bool, keep_going: bool, reason: str | None
+    path: Path,
+    *,
+    dry_run: bool,
+    prune: bool,
+    yes: bool,
+    keep_going: bool,
+    crontab: bool,
+    system: bool,
+    reason: str | None,
 ) -> None:
     """Make the tasks those of a file: YAML, or JSON if it is called .json.
 
     A task is known by its namespace and name. What is missing is created, what differs is changed, and what
     is as declared is left alone. Ends with 1 when an entry is wrong or refused.
     """
+    if (prune and crontab) or (system and not crontab):
+        raise click.UsageError(
+            "--prune is not for crontabs, which hold some tasks of many; --system is for them alone"
+        )
     with bootstrap.database(common.settings("tasks")) as settings:
-        file = _read(path, settings.default_timezone)
+        zone = settings.default_timezone
+        file = _crontab(path, zone, system=system) if crontab else _read(path, zone)
         bootstrap.prepare_database(settings)
         steps = run(bootstrap.plan_tasks(settings, file.declarations, prune=prune))
         _tell(steps, file)
@@ -76,15 +93,34 @@ def import_command(
     sys.exit(wrong or refused)
 
 
+def _text(path: Path) -> str:
+    try:
+        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise click.ClickException(
+            f"{path}: byte {error.start} is not UTF-8: save the file in UTF-8"
+        ) from None
+
+
 def _read(path: Path, timezone: str) -> TaskFile:
     from interfaces.task_files import reading  # noqa: PLC0415 - only this command pays for it
 
+    text = _text(path)
+    as_json = path.suffix == ".json" or (str(path) == "-" and text.lstrip().startswith("{"))
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
-        as_json = path.suffix == ".json" or (str(path) == "-" and text.lstrip().startswith("{"))
         return (reading.read_json if as_json else reading.read_yaml)(text, timezone)
-    except (reading.TaskFileUnreadable, UnicodeDecodeError) as error:
+    except reading.TaskFileUnreadable as error:
         raise click.ClickException(f"{path}: {error}") from None
+
+
+def _crontab(path: Path, timezone: str, *, system: bool) -> TaskFile:
+    """The tasks of a crontab; what is left out of it is told at once."""
+    from interfaces.task_files import crontab  # noqa: PLC0415 - only this command pays for it
+
+    found = crontab.read_crontab(_text(path), timezone, system=system)
+    for line in found.left_out:
+        click.echo(f"? line {line.number} is left out: {line.why}")
+    return found.file
 
 
 def _tell(steps: Sequence[Step], file: TaskFile) -> None:

@@ -82,12 +82,12 @@ def _declarations(document: Document, default_timezone: str) -> Iterator[Declara
             f"the timezone {shown(timezone)} is none: give an IANA name, or leave it out"
         )
     for number, entry in enumerate(top["tasks"]):
-        yield _declaration(document, number, entry, timezone)
+        line = "" if document.root is None else f" (line {document.line(['tasks', number])})"
+        yield declaration(number, f"tasks[{number}]{line}", entry, timezone)
 
 
-def _declaration(document: Document, number: int, entry: Any, timezone: str) -> Declaration:
-    line = "" if document.root is None else f" (line {document.line(['tasks', number])})"
-    place = f"tasks[{number}]{line}"
+def declaration(number: int, place: str, entry: Any, timezone: str) -> Declaration:
+    """What an entry declares, or what is wrong with it; `timezone` is that of one that names none."""
     try:
         own, rest = _own(entry)
         wanted: Any = read_task(json.dumps(rest, ensure_ascii=False).encode()).to_domain(timezone)

@@ -133,6 +133,28 @@ def test_a_file_that_names_a_task_twice_or_holds_none_is_refused(run: Run, tmp_p
     assert "is declared at tasks[0] (line 3), too" in twice.stdout
 
 
+CRONTAB = """CRON_TZ=Europe/Berlin
+*/5 * * * * curl -fsS -m 10 http://127.0.0.1:9/ping?key=1 >/dev/null 2>&1
+@reboot curl http://127.0.0.1:9/up
+"""
+
+
+def test_a_crontab_is_taken_over_once(run: Run, database: str, tmp_path: Path) -> None:
+    name = written(tmp_path / "crontab", CRONTAB)
+    left_out = "? line 3 is left out: @reboot is no schedule that a task could have\n"
+    first = run("tasks", "import", "--crontab", name)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.startswith(f"{left_out}+ 127.0.0.1:9/ping\n1 to create\n")
+    assert run("tasks", "import", "--crontab", name).stdout == f"{left_out}1 unchanged\n"
+    assert len(events(database)) == 1
+    assert run("tasks", "import", "--crontab", "--prune", name).returncode == 2
+    latin = tmp_path / "latin"
+    latin.write_bytes(b"# \xe4")
+    refused = run("tasks", "import", "--crontab", "latin")
+    assert refused.returncode == 1
+    assert "byte 2 is not UTF-8" in refused.stderr
+
+
 def test_an_export_names_the_tasks_that_share_a_name(run: Run, database: str) -> None:
     state = encode(created(), META)
     with psycopg.connect(database) as connection:

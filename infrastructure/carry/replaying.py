@@ -1,0 +1,58 @@
+"""Copying a log up to an earlier moment into a second database, for whoever wants to look around there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from infrastructure.carry import standstill
+from infrastructure.carry.archive import Selection
+from infrastructure.carry.database import append, connected, head, held, stored
+from infrastructure.carry.digests import digest
+from infrastructure.carry.errors import CarryRefused, TargetNotEmpty
+from infrastructure.carry.reading import PART_EVENTS, portions
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from infrastructure.carry.database import Told
+
+
+class Copied(NamedTuple):
+    """How many events the copy holds, and how many of them were stored by this run."""
+
+    events: int
+    stored: int
+
+
+def replay_events(source_dsn: str, target_dsn: str, until: int, told: Told) -> Copied:
+    """Store the events up to a position in an empty database, at their positions, and compare both.
+
+    Schedulers refuse the copy from its first event on (`standstill`). One that was begun before is gone on
+    with. Both must reach Postgres directly. Raises `CarryRefused` and `psycopg.Error`.
+    """
+    with connected(source_dsn) as source, held(target_dsn) as target:
+        before = _begun(source, target, until)
+        standstill.mark(target, standstill.REPLAYED)
+        after = head(target)
+        told("stored", after, until)
+        for portion in portions(source, Selection(), after, until):
+            append(target, portion.rows)
+            told("stored", portion.rows[-1][0], until)
+        if digest(source, 0, until) != digest(target, 0, until, told):
+            raise CarryRefused(
+                "the copy is not what the log is: something else has written to it; take another"
+            )
+        events = stored(target)
+    return Copied(events, events - before)
+
+
+def _begun(source: Connection, target: Connection, until: int) -> int:
+    """How many events are there of a copy that was begun. Raises `TargetNotEmpty`."""
+    before, ends_at = stored(target), head(target)
+    if before == 0:
+        return 0
+    copied = standstill.marked(target) == standstill.REPLAYED and ends_at <= until
+    since = max(0, ends_at - PART_EVENTS)
+    if not copied or digest(source, since, ends_at) != digest(target, since, ends_at):
+        raise TargetNotEmpty(before)
+    return before

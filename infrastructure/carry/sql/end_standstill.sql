@@ -1,0 +1,2 @@
+-- Schedulers may begin.
+DROP TABLE IF EXISTS standstill

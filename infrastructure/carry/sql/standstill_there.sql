@@ -1,0 +1,2 @@
+-- Whether there is a mark at all.
+SELECT to_regclass('standstill') IS NOT NULL

@@ -1,0 +1,229 @@
+"""Crontabs that are taken over: what curl and wget would have called, and why the rest is left out."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+import msgspec
+import pytest
+
+from domain.definition import Cron, Definition
+from interfaces.task_files.crontab import Crontab, read_crontab
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def basic(credentials: str) -> str:
+    return f"Basic {b64encode(credentials.encode()).decode()}"
+
+
+def taken(text: str, *, system: bool = False) -> Crontab:
+    return read_crontab(text, "UTC", system=system)
+
+
+def tasks_of(text: str, *, system: bool = False) -> list[Definition]:
+    """The tasks of a crontab of which nothing is left out."""
+    found = taken(text, system=system)
+    assert found.left_out == []
+    wanted = [one.wanted for one in found.file.declarations]
+    assert all(isinstance(one, Definition) for one in wanted), wanted
+    return wanted  # type: ignore[return-value]
+
+
+def call(command: str) -> dict[str, Any]:
+    """The action of a command, without what is usual, and how often it is tried."""
+    [task] = tasks_of(f"* * * * * {command}")
+    [usual] = tasks_of("* * * * * curl a.example")
+    action, plain = msgspec.to_builtins(task.action), msgspec.to_builtins(usual.action)
+    differing: dict[str, Any] = {name: value for name, value in action.items() if value != plain[name]}
+    return differing | ({"attempts": task.retry.max_attempts} if task.retry.max_attempts > 1 else {})
+
+
+def why(line: str, *, system: bool = False) -> str:
+    """Why a line is left out."""
+    [left] = taken(line, system=system).left_out
+    assert left.number == 1
+    return left.why
+
+
+def test_five_fields_are_the_schedule_and_the_rest_is_the_command() -> None:
+    [task] = tasks_of("  */5  3 1,15 jan-mar\tmon curl http://a.example/b\n")
+    assert isinstance(task.trigger, Cron)
+    assert (task.trigger.cron, task.trigger.timezone) == ("*/5 3 1,15 jan-mar mon", "UTC")
+    assert (task.name, task.action.url, task.action.method) == ("a.example/b", "http://a.example/b", "GET")
+    assert task.retry.max_attempts == 1, "cron and curl call once"
+
+
+@pytest.mark.parametrize(
+    ("nickname", "cron"),
+    [
+        ("@hourly", "0 * * * *"),
+        ("@daily", "0 0 * * *"),
+        ("@midnight", "0 0 * * *"),
+        ("@weekly", "0 0 * * 0"),
+        ("@monthly", "0 0 1 * *"),
+        ("@yearly", "0 0 1 1 *"),
+        ("@Annually", "0 0 1 1 *"),
+    ],
+)
+def test_nicknames_are_schedules(nickname: str, cron: str) -> None:
+    [task] = tasks_of(f"{nickname} curl a.example")
+    assert getattr(task.trigger, "cron", "") == cron
+
+
+def test_a_system_crontab_names_a_user_before_the_command() -> None:
+    for line in ("0 1 * * * root curl a.example", "@daily www-data curl a.example"):
+        [task] = tasks_of(line, system=True)
+        assert task.action.url == "http://a.example"
+    assert "too few fields" in why("0 1 * * * root", system=True)
+    assert "runs root" in why("0 1 * * * root curl a.example")
+
+
+def test_the_zone_is_that_of_the_lines_above() -> None:
+    text = """
+        * * * * * curl one.example
+        TZ = "Europe/Berlin"
+        MAILTO=me@a.example
+        * * * * * curl two.example
+        CRON_TZ=Asia/Tokyo
+        * * * * * curl three.example
+        CRON_TZ=
+        # * * * * * curl four.example
+        * * * * * curl five.example
+    """
+    assert [task.trigger.timezone for task in tasks_of(text)] == [
+        *("UTC", "Europe/Berlin", "Asia/Tokyo", "Europe/Berlin")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("curl -fsS -o /dev/null -w '%{http_code}' a.example".replace("%", r"\%"), {}),
+        ("curl -sSL a.example", {"max_redirects": 10}),
+        ("curl -L --max-redirs 3 a.example", {"max_redirects": 3}),
+        ("curl --url https://b.example/?q=1", {"url": "https://b.example/?q=1"}),
+        ("curl -m10 a.example", {"timeout_seconds": 10.0}),
+        ("curl --max-time 2.5 --connect-timeout 9 a.example", {
+            "timeout_seconds": 2.5, "connect_timeout_seconds": 2.5
+        }),
+        ("curl --connect-timeout 9 a.example", {"connect_timeout_seconds": 9.0}),
+        ("curl --retry 4 a.example", {"attempts": 5}),
+        ("curl -XDELETE a.example", {"method": "DELETE"}),
+        ("curl -I a.example", {"method": "HEAD"}),
+        ("curl -I -X get a.example", {}),
+        ("curl -H 'X-A: 1' -H 'x-a: 2' -H 'Accept:' -H 'X-E;' a.example", {
+            "headers": {"X-A": "1, 2", "X-E": ""}
+        }),
+        ("curl -A me/1 -e http://r.example -b 'a=1; b=2' a.example", {
+            "headers": {"User-Agent": "me/1", "Referer": "http://r.example", "Cookie": "a=1; b=2"}
+        }),
+        ("curl -u me:p:w a.example", {"headers": {"Authorization": basic("me:p:w")}}),
+        ("curl --oauth2-bearer T a.example", {"headers": {"Authorization": "Bearer T"}}),
+        ("curl -d a=1 -d b=2 a.example", {
+            "method": "POST", "payload": "a=1&b=2", "headers": {"Content-Type": FORM}
+        }),
+        ("curl -X PUT --data-raw @me a.example", {
+            "method": "PUT", "payload": "@me", "headers": {"Content-Type": FORM}
+        }),
+        (r"curl --data-urlencode 'q=a b' --data-urlencode '=&c' --data-urlencode x/y a.example", {
+            "method": "POST", "payload": "q=a+b&%26c&x%2Fy", "headers": {"Content-Type": FORM}
+        }),
+        ("curl -G -d a=1 -d b=2 'a.example/?c=3'", {"url": "http://a.example/?c=3&a=1&b=2"}),
+        ("curl -G -d a=1 a.example", {"url": "http://a.example?a=1"}),
+        ("curl -g 'a.example/{x}'", {"url": "http://a.example/{x}"}),
+        ("""curl --json '{"a": [1]}' a.example""", {
+            "method": "POST",
+            "payload": {"a": [1]},
+            "headers": {"Content-Type": "application/json", "Accept": "application/json"},
+        }),
+        ("""curl -H 'content-type: application/json; charset=utf-8' -d '7' a.example""", {
+            "method": "POST", "payload": "7", "headers": {"content-type": "application/json; charset=utf-8"}
+        }),
+        ("""curl -H 'Content-Type: application/json' -d '{' a.example""", {
+            "method": "POST", "payload": "{", "headers": {"Content-Type": "application/json"}
+        }),
+        ("curl -d @- a.example%a=1%b=2", {
+            "method": "POST", "payload": "a=1b=2", "headers": {"Content-Type": FORM}
+        }),
+        ("curl --data-binary @- a.example%a%b", {
+            "method": "POST", "payload": "a\nb", "headers": {"Content-Type": FORM}
+        }),
+        ("/usr/bin/curl a.example >/dev/null 2>&1", {}),
+        ("curl a.example > /var/log/a.log", {}),
+        ("curl a.example &>> a.log < /dev/null", {}),
+        ("curl 'a.example/?a=1&b=2;c|d' || true", {"url": "http://a.example/?a=1&b=2;c|d"}),
+        (r"curl 'a.example/?q=\%20'", {"url": "http://a.example/?q=%20"}),
+        ("curl 'a.example/$x'", {"url": "http://a.example/$x"}),
+        ("wget -q -O- a.example", {"max_redirects": 10}),
+        ("wget -nv -O /dev/null --max-redirect=0 -T 5 -t 3 a.example", {
+            "timeout_seconds": 5.0, "attempts": 3
+        }),
+        ("wget --spider --max-redirect=0 --connect-timeout=2 -U me a.example", {
+            "method": "HEAD", "connect_timeout_seconds": 2.0, "headers": {"User-Agent": "me"}
+        }),
+        ("wget --max-redirect 0 --method=PUT --body-data=x --header='Content-Type: text/plain' a.example", {
+            "method": "PUT", "payload": "x", "headers": {"Content-Type": "text/plain"}
+        }),
+        ("wget --max-redirect=0 --post-data 'a=1' --user me --password pw a.example", {
+            "method": "POST",
+            "payload": "a=1",
+            "headers": {"Authorization": basic("me:pw"), "Content-Type": FORM},
+        }),
+    ],
+)  # fmt: skip
+def test_a_command_is_the_call_that_it_makes(command: str, expected: dict[str, Any]) -> None:
+    expected.setdefault("url", "http://a.example")
+    assert call(command) | {"url": tasks_of(f"* * * * * {command}")[0].action.url} == expected
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("/usr/local/bin/backup", "it runs /usr/local/bin/backup"),
+        ("curl a.example | mail me", "more than one command"),
+        ("curl a.example && echo ok", "more than one command"),
+        ("curl http://a.example/?a=1&b=2", "unquoted &"),
+        ('curl "http://a.example/$(date)"', "begins with $"),
+        ("curl http://a.example/`date`", "begins with `"),
+        ("curl 'http://a.example", "quotes do not match"),
+        ("curl", "names no URL"),
+        (">/dev/null", "more than one command, or an unquoted >"),
+        ("curl a.example b.example", "calls 2 URLs"),
+        ("wget a.example b.example", "calls 2 URLs"),
+        ("curl 'a.example/{x,y}'", "brackets"),
+        ("curl -k https://a.example", "-k has no counterpart here"),
+        ("curl --proxy p https://a.example", "--proxy has no counterpart here"),
+        ("curl a.example -m", "-m is not told its value"),
+        ("curl a.example --url", "--url is not told its value"),
+        ("curl -m soon a.example", "--max-time soon is no number"),
+        ("curl -u me a.example", "ask for a password"),
+        ("curl -d @file a.example", "data from the file file"),
+        ("curl --data-urlencode n@file a.example", "data from the file file"),
+        ("curl -H @file a.example", "headers from the file file"),
+        ("curl -b jar a.example", "cookies from the file jar"),
+    ],
+)
+def test_what_is_not_understood_is_left_out_with_the_reason(command: str, said: str) -> None:
+    assert said in why(f"* * * * * {command}")
+
+
+def test_lines_that_are_no_jobs_are_left_out_with_their_numbers() -> None:
+    found = taken("# a\n\n@reboot curl a.example\n* * * curl\n@daily\n")
+    assert [line.number for line in found.left_out] == [3, 4, 5]
+    assert "@reboot is no schedule" in found.left_out[0].why
+    assert "too few fields" in found.left_out[1].why
+
+
+def test_names_are_those_of_the_urls_without_secrets_and_stay_when_lines_are_added() -> None:
+    lines = [
+        "0 1 * * * curl 'https://me:pw@a.example:8443/b/?token=1'",
+        "0 2 * * * curl 'https://a.example:8443/b?token=2'",
+        "0 3 * * * curl https://a.example:99999/b",
+        "0 4 * * * curl https:///",
+    ]
+    names = ["a.example:8443/b", "a.example:8443/b (2)", "a.example/b", "https:///"]
+    assert [one.name for one in taken("\n".join(lines)).file.declarations] == names
+    added = [*lines, "0 5 * * * curl https://a.example:8443/b"]
+    assert [one.name for one in taken("\n".join(added)).file.declarations] == [*names, "a.example:8443/b (3)"]
