@@ -22,6 +22,10 @@ from psycopg.conninfo import conninfo_to_dict
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
 
+# Names as S3 allows them; what follows is the beginning of the objects' names.
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#]*)?")
+
+
 def kind(must_be: str, read: Callable[[str], object] = str.strip, *, secret: bool = False) -> Meta:
     """A value that `read` understands."""
     return Meta(description=must_be, extra={"read": read, "secret": secret})
@@ -55,6 +59,15 @@ def _directory(text: str) -> Path:
     if not stat.S_ISDIR(mode):
         raise ValueError("that is a file")
     return path
+
+
+def _archives(text: str) -> str:
+    place = text.strip()
+    if "://" not in place:
+        return str(_directory(text))
+    if not _BUCKET.fullmatch(place):
+        raise ValueError("a URL begins with s3:// and a bucket's name")
+    return place.rstrip("/")
 
 
 def _existing_directory(text: str) -> Path:
@@ -113,6 +126,7 @@ PASSWORD = kind("text", str, secret=True)
 FILE = kind("the path of a readable file that holds the password", _path)
 KEY_FILE = kind("the path of a file with an Ed25519 private key in PEM", _path)
 DIRECTORY = kind("the path of a directory", _directory)
+ARCHIVES = kind("the path of a directory, or s3://bucket/prefix", _archives)
 PROGRAMS = kind("a directory with PostgreSQL's programs (initdb, postgres)", _existing_directory)
 TIME_ZONE = kind("an IANA time zone such as UTC or Europe/Berlin", _time_zone)
 ORIGINS = kind("a comma-separated list of origins, each * or scheme://host[:port] without a path", _origins)

@@ -48,7 +48,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename=str.upper):
     log_dir: Annotated[Path, kinds.DIRECTORY] = Path("logs")
     log_level: Annotated[Literal["DEBUG", "INFO", "WARN", "ERROR"], kinds.LOG_LEVEL] = "INFO"
     data_dir: Annotated[Path, kinds.DIRECTORY] = Path("data")
-    archive_dir: Annotated[Path, kinds.DIRECTORY] = Path("archives")
+    archive_dir: Annotated[str, kinds.ARCHIVES] = "archives"
+    retention_days: Annotated[int, whole(0, 36_500)] = 0
     default_timezone: Annotated[str, kinds.TIME_ZONE] = "UTC"
     max_concurrency: Annotated[int, whole(1, 10_000)] = 200
     max_concurrency_per_host: Annotated[int, whole(1, 10_000)] = 100

@@ -17,7 +17,7 @@ from infrastructure.archive.writing import Writer
 from infrastructure.database import with_liveness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from typing import Any
 
@@ -39,6 +39,10 @@ class ArchivingRunning(Exception):
 
     def __init__(self) -> None:
         super().__init__("another process archives or restores in this database; wait until it is done")
+
+
+class Stopped(Exception):
+    """It was told to stop in the middle of a month, which is as it was."""
 
 
 class NotArchivable(Exception):
@@ -90,17 +94,24 @@ def months_before(connection: Connection, end: datetime) -> Iterator[Month]:
         place = month.end_of_executions
 
 
-def archive_month(connection: Connection, place: Place, month: Month, projections: Sequence[str]) -> Archive:
+def archive_month(
+    connection: Connection,
+    place: Place,
+    month: Month,
+    projections: Sequence[str],
+    stopped: Callable[[], bool] = lambda: False,
+) -> Archive:
     """Write a month's executions to a file, verify that, and take them out of the log.
 
     Killed anywhere, nothing is lost: until the file is whole the log is as it was, and the rows and the line
-    of the catalogue change in one commit. `projections` are the read models that must have seen them.
-    Raises `NotArchivable`, `PlaceUnusable`, `Damaged` and `psycopg.Error`.
+    of the catalogue change in one commit. `projections` are the read models that must have seen them;
+    `stopped` is asked every some thousand rows. Raises `NotArchivable`, `Stopped`, `PlaceUnusable`, `Damaged`
+    and `psycopg.Error`.
     """
-    written, head = _write(connection, place, month, projections)
+    written, head = _write(connection, place, month, projections, stopped)
     with connection.transaction():
         connection.execute(statement("put_archive"), written)
-        if _remove(connection, month) != written["events"]:
+        if _remove(connection, month, stopped) != written["events"]:
             raise RecordedMeanwhile(month)
         head = _nothing_since(connection, month, head)
         # All but the last moment is looked through by now: nobody who appends waits for it.
@@ -109,8 +120,18 @@ def archive_month(connection: Connection, place: Place, month: Month, projection
     return next(archive for archive in archives_in(connection) if archive.month == month)
 
 
+def make_room(connection: Connection) -> None:
+    """Let new events have the room of those that were removed; as gently as autovacuum does."""
+    connection.execute("SET vacuum_cost_delay = 2")
+    connection.execute(statement("make_room"))
+
+
 def _write(
-    connection: Connection, place: Place, month: Month, projections: Sequence[str]
+    connection: Connection,
+    place: Place,
+    month: Month,
+    projections: Sequence[str],
+    stopped: Callable[[], bool],
 ) -> tuple[dict[str, Any], int]:
     """What the catalogue is to say of the file that is kept now, and where the log ended by then."""
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
@@ -118,9 +139,9 @@ def _write(
         with connection.transaction(), place.writing() as (file, keep):
             ended, head = _checked(connection, month, projections)
             writer = Writer(file, month)
-            for event in _streamed(connection, "month_events", month):
+            for event in _streamed(connection, "month_events", month, stopped):
                 writer.add(Event(*event))
-            for entry in _streamed(connection, "month_index", month):
+            for entry in _streamed(connection, "month_index", month, stopped):
                 writer.index(Entry(*entry))
             manifest = writer.finish(ended.executions, ended.outcomes)
             name = f"{month}.{writer.sha256[:8]}{_SUFFIX}"
@@ -171,23 +192,32 @@ def _checked(connection: Connection, month: Month, projections: Sequence[str]) -
     return Ended({topic: count for topic, count, _ in ended}), head
 
 
-def _streamed(connection: Connection, name: str, month: Month) -> Iterator[tuple[Any, ...]]:
+def _streamed(
+    connection: Connection, name: str, month: Month, stopped: Callable[[], bool]
+) -> Iterator[tuple[Any, ...]]:
     with connection.cursor("month", binary=True) as cursor:
-        cursor.itersize = FETCHED_ROWS
         cursor.execute(statement(name), _bounds(month))
-        yield from cursor
+        while rows := cursor.fetchmany(FETCHED_ROWS):
+            _check(stopped)
+            yield from rows
 
 
-def _remove(connection: Connection, month: Month) -> int:
+def _remove(connection: Connection, month: Month, stopped: Callable[[], bool]) -> int:
     """Of all that is visible by now; answers how many events it was."""
     removed = 0
     bounds = {**_bounds(month), "most": REMOVED_ROWS}
     while count := connection.execute(statement("remove_events"), bounds).rowcount:
         removed += count
+        _check(stopped)
         # Without it each statement would begin by passing over all that is removed already.
         found = connection.execute(statement("next_execution"), {"from": bounds["first"]}).fetchone()
         bounds["first"] = found[0] if found else bounds["end"]
     return removed
+
+
+def _check(stopped: Callable[[], bool]) -> None:
+    if stopped():
+        raise Stopped
 
 
 def _nothing_since(connection: Connection, month: Month, position: int) -> int:

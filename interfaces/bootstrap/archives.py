@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
-from infrastructure.archive.archiving import NotArchivable, alone, archive_month, months_before
+from infrastructure.archive.archiving import NotArchivable, alone, archive_month, make_room, months_before
+from infrastructure.archive.bucket import Bucket
 from infrastructure.archive.catalogue import archives_in
 from infrastructure.archive.library import Library
 from infrastructure.archive.places import Folder
 from infrastructure.archive.restoring import archive_of, restore_month
+from infrastructure.archive.retention import Retention
 from infrastructure.database import with_liveness
 from projections.catalogue import NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from datetime import datetime
 
     from domain.months import Month
     from infrastructure.archive.catalogue import Archive
+    from infrastructure.archive.places import Place
     from infrastructure.settings import Settings
 
 
@@ -31,8 +35,19 @@ class Kept(NamedTuple):
 
 
 def library(settings: Settings) -> Library:
-    """The archives that ARCHIVE_DIR holds."""
-    return Library(Folder(settings.archive_dir))
+    """The archives that ARCHIVE_DIR holds. Raises `PlaceUnusable`."""
+    return Library(_place(settings))
+
+
+def _place(settings: Settings) -> Place:
+    where = settings.archive_dir
+    return Bucket(where) if where.startswith("s3://") else Folder(Path(where))
+
+
+def retention(settings: Settings, owns: Callable[[], bool]) -> Retention:
+    """What archives by itself what is older than RETENTION_DAYS, where it is this process's turn."""
+    dsn, place = with_liveness(settings.direct_dsn()), _place(settings)
+    return Retention(dsn, place, settings.retention_days, NAMES, owns)
 
 
 def archive_before(settings: Settings, end: datetime) -> Iterator[Archive | Kept]:
@@ -40,13 +55,17 @@ def archive_before(settings: Settings, end: datetime) -> Iterator[Archive | Kept
 
     Raises `ArchivingRunning`, `PlaceUnusable` and `Damaged`.
     """
-    place = Folder(settings.archive_dir)
+    place = _place(settings)
     with alone(settings.direct_dsn()) as connection:
+        moved = False
         for month in list(months_before(connection, end)):
             try:
                 yield archive_month(connection, place, month, NAMES)
+                moved = True
             except NotArchivable as error:
                 yield Kept(month, str(error))
+        if moved:
+            make_room(connection)
 
 
 def list_archives(settings: Settings, months: Collection[Month] = ()) -> Sequence[Archive]:

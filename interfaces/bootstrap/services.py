@@ -43,7 +43,7 @@ from infrastructure.sealed_log.stored import PostgresSealedLog
 from infrastructure.task_log import TaskLog
 from infrastructure.visibility import Visibility
 from infrastructure.vitals import Vitals
-from interfaces.bootstrap.archives import library
+from interfaces.bootstrap.archives import library, retention
 from interfaces.bootstrap.due_tasks import DueTasksOfReadModels
 from interfaces.bootstrap.health_checks import HealthChecks
 from interfaces.bootstrap.ledger import MOST_OF_THE_PAST, LedgerOfReadModels
@@ -169,8 +169,13 @@ async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
         )
         nodes = PostgresNodes(connections, "projector")
         name = f"{settings.node_name}.{token_hex(4)}"
-        sealer = Sealer(settings.direct_dsn(), settings.audit_key_file)
-        async with background(_beat(nodes, name)), background(sealer.run()):
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(background(_beat(nodes, name)))
+            sealer = Sealer(settings.direct_dsn(), settings.audit_key_file)
+            await stack.enter_async_context(background(sealer.run()))
+            if settings.retention_days:
+                keeper = retention(settings, lambda: engine.owns)
+                await stack.enter_async_context(background(keeper.run()))
             yield engine.run, ops_app(settings, instruments, connections, ("projectors",))
         with contextlib.suppress(LogUnavailable):
             await nodes.leave(name)

@@ -10,11 +10,10 @@ import pytest
 from application.ports import ArchiveAway
 from infrastructure.archive.archiving import ArchivingRunning, NotArchivable, alone, months_before
 from infrastructure.archive.catalogue import archives
-from infrastructure.archive.merging import events_after
 from infrastructure.archive.restoring import NoSuchArchive
 from infrastructure.projector import check, rebuild
 from projections.catalogue import PROJECTIONS
-from tests.support.archives import Archivist, filled
+from tests.support.archives import Archivist, filled, rows, whole
 from tests.support.checking import Told
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, created, run_of, started, succeeded
 from tests.support.projecting import connect, contents, project
@@ -23,36 +22,10 @@ from tests.support.stored import append
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from psycopg import AsyncConnection
-
-    from infrastructure.archive.form import Event
-    from infrastructure.archive.library import Library
-
-MUCH = 1 << 30
-ROWS = (
-    "SELECT notification_id, originator_id, originator_version, topic, state, recorded_at FROM events "
-    "ORDER BY notification_id"
-)
-
 
 @pytest.fixture
 def archivist(database: str, tmp_path: Path) -> Archivist:
     return Archivist(database, tmp_path / "archives")
-
-
-async def rows(connection: AsyncConnection) -> list[tuple[object, ...]]:
-    return await (await connection.execute(ROWS)).fetchall()
-
-
-async def whole(connection: AsyncConnection, library: Library, limit: int = 100) -> list[Event]:
-    """The whole log, read a stretch at a time."""
-    found: list[Event] = []
-    full = True
-    while full:
-        position = found[-1].position if found else 0
-        events, full = await events_after(connection, library, position, limit, MUCH)
-        found += events
-    return found
 
 
 async def test_a_month_comes_back_to_the_byte(archivist: Archivist) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from infrastructure.archive.archiving import alone, archive_month
 from infrastructure.archive.library import Library
+from infrastructure.archive.merging import events_after
 from infrastructure.archive.places import Folder
 from infrastructure.archive.restoring import restore_month
 from infrastructure.projector import WholeLog
@@ -18,8 +19,18 @@ from tests.support.stored import append
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from psycopg import AsyncConnection
+
     from domain.months import Month
     from infrastructure.archive.catalogue import Archive
+    from infrastructure.archive.form import Event
+
+
+MUCH = 1 << 30
+ROWS = (
+    "SELECT notification_id, originator_id, originator_version, topic, state, recorded_at FROM events "
+    "ORDER BY notification_id"
+)
 
 
 class Archivist:
@@ -57,3 +68,19 @@ async def filled(dsn: str, days: int = 28) -> None:
         for facts in itertools.batched(year_of(days), 17):
             await append(connection, facts)
         await project(connection)
+
+
+async def rows(connection: AsyncConnection) -> list[tuple[object, ...]]:
+    """What the table holds, in the order of the positions."""
+    return await (await connection.execute(ROWS)).fetchall()
+
+
+async def whole(connection: AsyncConnection, library: Library, limit: int = 100) -> list[Event]:
+    """The whole log, read a stretch at a time."""
+    found: list[Event] = []
+    full = True
+    while full:
+        position = found[-1].position if found else 0
+        events, full = await events_after(connection, library, position, limit, MUCH)
+        found += events
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -16,11 +16,11 @@ from infrastructure.archive.form import Damaged, Entry, Event
 from infrastructure.archive.reading import ArchiveFile
 from infrastructure.archive.writing import Writer
 from infrastructure.zstandard import decompress
+from tests.support.archived_events import START, events
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
 MUCH = 1 << 30
 
 
@@ -35,21 +35,6 @@ class Bytes:
     def read(self, offset: int, length: int, /) -> bytes:
         self.read_bytes += length
         return self.content[offset : offset + length]
-
-
-def events(states: Sequence[bytes], streams: int = 3, gap: int = 1) -> list[Event]:
-    """One event a second, of some streams in turn."""
-    return [
-        Event(
-            position=1 + number * gap,
-            stream=UUID(int=1 << 127 | number % streams),
-            version=1 + number // streams,
-            topic="execution.started.v1",
-            state=state,
-            recorded_at=START + timedelta(seconds=number),
-        )
-        for number, state in enumerate(states)
-    ]
 
 
 def written(log: Sequence[Event], frame_events: int = 10) -> tuple[bytes, str]:

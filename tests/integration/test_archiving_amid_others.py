@@ -1,0 +1,127 @@
+"""Archiving while others append, read and kill."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from infrastructure.archive.archiving import RecordedMeanwhile, alone, archive_month
+from infrastructure.archive.catalogue import archives
+from projections.catalogue import NAMES
+from tests.support.archives import Archivist, filled, rows, whole
+from tests.support.months import JANUARY, TASKS, started, succeeded
+from tests.support.projecting import connect
+from tests.support.stored import append
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KILLS = 12
+COMMAND = """
+import sys
+from pathlib import Path
+from domain.months import Month
+from tests.support.archives import Archivist
+archivist = Archivist(sys.argv[1], Path(sys.argv[2]))
+print("begun", flush=True)
+while True:
+    archivist.archive(Month(2026, 1))
+    archivist.restore(Month(2026, 1))
+"""
+
+
+@pytest.fixture
+async def archivist(database: str, tmp_path: Path) -> Archivist:
+    await filled(database)
+    return Archivist(database, tmp_path / "archives")
+
+
+@pytest.mark.parametrize("asked", [1, 2, 3])
+async def test_what_is_recorded_meanwhile_is_not_lost(archivist: Archivist, asked: int) -> None:
+    """While events are written, while the index is, and while rows are removed."""
+    questions = 0
+
+    def interfere() -> bool:
+        nonlocal questions
+        questions += 1
+        if questions == asked:
+            asyncio.run(_append(archivist))
+        return False
+
+    def archived() -> None:
+        with alone(archivist.dsn) as connection:
+            archive_month(connection, archivist.place, JANUARY, NAMES, interfere)
+
+    with pytest.raises(RecordedMeanwhile, match="archive it again"):
+        await asyncio.to_thread(archived)
+    async with await connect(archivist.dsn) as connection:
+        assert await archives(connection) == []
+        run = [row for row in await rows(connection) if row[1] == started(TASKS[0], JANUARY, 30).stream]
+        assert len(run) == 2
+
+
+async def _append(archivist: Archivist) -> None:
+    async with await connect(archivist.dsn) as connection:
+        await append(connection, [started(TASKS[0], JANUARY, 30), succeeded(TASKS[0], JANUARY, 30)])
+
+
+async def test_who_reads_the_whole_log_meanwhile_reads_each_event_once(archivist: Archivist) -> None:
+    async with await connect(archivist.dsn) as connection:
+        before = await rows(connection)
+        moving = asyncio.create_task(asyncio.to_thread(_move_to_and_fro, archivist, 6))
+        reads = 0
+        library = archivist.library
+        while not moving.done():
+            assert await whole(connection, library, limit=37) == before
+            reads += 1
+        await moving
+        assert reads >= 2
+
+
+def _move_to_and_fro(archivist: Archivist, times: int) -> None:
+    for _ in range(times):
+        archivist.archive(JANUARY)
+        archivist.restore(JANUARY)
+
+
+@pytest.mark.race
+async def test_a_kill_at_any_moment_loses_nothing_and_the_next_one_goes_on(archivist: Archivist) -> None:
+    chance = random.Random(7)
+    async with await connect(archivist.dsn) as connection:
+        before = await rows(connection)
+        seen = set()
+        for _ in range(KILLS):
+            command = [sys.executable, "-c", COMMAND, archivist.dsn, str(archivist.folder)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None
+                process.stdout.readline()
+                time.sleep(
+                    chance.uniform(0, 0.4)
+                )  # when it hits is chance; that it may hit anywhere is the point
+                process.kill()
+            await _gone(connection)
+            assert await whole(connection, archivist.library, limit=1_000) == before
+            found = await archives(connection)
+            seen |= {archive.state for archive in found}
+            if found and found[0].away:
+                archivist.restore(JANUARY)
+                assert await rows(connection) == before
+        assert archivist.archive(JANUARY).away
+        assert await whole(connection, archivist.library) == before
+
+
+async def _gone(connection: psycopg.AsyncConnection) -> None:
+    """Wait until the killed one's session has ended: until then it holds the right to archive."""
+    busy = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND application_name = 'chronoledger'"
+    )
+    while (row := await (await connection.execute(busy)).fetchone()) and row[0]:
+        await asyncio.sleep(0.02)
