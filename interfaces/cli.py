@@ -80,13 +80,9 @@ def rebuild_command(projections: tuple[str, ...], *, anew: bool) -> None:
 
     One that was interrupted is gone on with where it was.
     """
-    from interfaces import rebuilt_text  # noqa: PLC0415 - only this command pays for it
-
     with bootstrap.database(common.settings("rebuild")) as settings:
         bootstrap.prepare_database(settings)
-        report = rebuilt_text.report()
-        names, rebuilt = run(bootstrap.rebuild(settings, projections, report, anew=anew))
-    click.echo(report.ended(names, rebuilt))
+        click.echo(common.rebuilt(settings, projections, anew=anew))
 
 
 @cli.command("check")

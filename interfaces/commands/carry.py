@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces import bootstrap, rebuilt_text
+from interfaces import bootstrap
 from interfaces.commands import common
 from interfaces.progress import shown
 from interfaces.roles import run
@@ -87,9 +87,7 @@ def import_command(path: Path, *, partial: bool) -> None:
         click.echo(
             f"{_events(done.manifest)} as in {path}" + (f"; {earlier:,} were there" if earlier else "")
         )
-        report = rebuilt_text.report()
-        names, rebuilt = run(bootstrap.rebuild(settings, (), report, anew=False))
-    click.echo(report.ended(names, rebuilt))
+        click.echo(common.rebuilt(settings))
 
 
 def _events(manifest: Manifest) -> str:

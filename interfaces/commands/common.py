@@ -13,9 +13,10 @@ import click
 import structlog
 
 from interfaces import bootstrap
+from interfaces.roles import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from interfaces.bootstrap import Settings
 
@@ -51,3 +52,15 @@ def settings(role: str, *, logs: bool = True, warn: bool = True) -> Settings:
     for warning in found.warnings if logs and warn else ():
         log.warning(warning)
     return found
+
+
+def rebuilt(settings: Settings, projections: Sequence[str] = (), *, anew: bool = False) -> str:
+    """Build read models (all for none) anew, with progress on stderr; what came out.
+
+    Raises as `bootstrap.rebuild` does.
+    """
+    from interfaces import rebuilt_text  # noqa: PLC0415 - few commands pay for it
+
+    report = rebuilt_text.report()
+    names, done = run(bootstrap.rebuild(settings, projections, report, anew=anew))
+    return report.ended(names, done)
