@@ -18,6 +18,7 @@ from infrastructure.projector import (
     TablesInUse,
 )
 from infrastructure.sealed_log.keys import KeyUnusable
+from infrastructure.sealed_log.publishing import HeadsUnreadable
 from infrastructure.sealed_log.verifying import Verified
 from infrastructure.settings import Settings, WrongSetting, in_force, load
 from interfaces.bootstrap.database import database, embedded, prepare_database
@@ -55,6 +56,7 @@ USER_ERRORS = (
     LogRewound,
     KeyUnusable,
     BundleUnreadable,
+    HeadsUnreadable,
 )
 
 __all__ = [

@@ -37,6 +37,7 @@ from infrastructure.metrics import Instruments
 from infrastructure.nodes import NodeTable, PostgresNodes
 from infrastructure.observers import ObservedProjector, ObservedScheduler
 from infrastructure.projector import Projector
+from infrastructure.sealed_log.publishing import Publisher, target_of
 from infrastructure.sealed_log.sealer import Sealer
 from infrastructure.sealed_log.stored import PostgresSealedLog
 from infrastructure.task_log import TaskLog
@@ -162,8 +163,7 @@ async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
         )
         nodes = PostgresNodes(connections, "projector")
         name = f"{settings.node_name}.{token_hex(4)}"
-        sealer = Sealer(settings.direct_dsn(), settings.audit_key_file)
-        async with background(_beat(nodes, name)), background(sealer.run()):
+        async with background(_beat(nodes, name)), background(_seal(settings)):
             yield engine.run, ops_app(settings, instruments, connections, ("projectors",))
         with contextlib.suppress(LogUnavailable):
             await nodes.leave(name)
@@ -179,6 +179,14 @@ async def background(work: Awaitable[None]) -> AsyncIterator[None]:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
+
+
+async def _seal(settings: Settings) -> None:
+    if settings.audit_publish is None:
+        return await Sealer(settings.direct_dsn(), settings.audit_key_file).run()
+    publisher = Publisher(target_of(settings.audit_publish), settings.audit_publish_seconds)
+    async with background(publisher.run()):
+        return await Sealer(settings.direct_dsn(), settings.audit_key_file, publisher.offer).run()
 
 
 async def _beat(nodes: PostgresNodes, name: str) -> None:
