@@ -63,6 +63,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename=str.upper):
     max_clock_offset_seconds: Annotated[float, seconds(0.1, 3_600)] = 5.0
     node_name: Annotated[str, kinds.NODE_NAME] = ""
     audit_key_file: Annotated[Path | None, kinds.KEY_FILE] = None
+    audit_publish: Annotated[str | None, kinds.PUBLISH] = None
+    audit_publish_seconds: Annotated[float, seconds(1, 86_400)] = 300.0
     chronoledger_pg_bin: Annotated[Path | None, kinds.PROGRAMS] = None
     chronoledger_state_dir: Annotated[Path, kinds.DIRECTORY] = Path("/var/lib/chronoledger")
 

@@ -97,6 +97,9 @@ def _sum(verified: Verified) -> Iterator[str]:
     if verified.sealed_at is not None:
         until = f"up to position {verified.position:,}, sealed at {verified.sealed_at.isoformat()}"
         yield f"{verified.events:,} events compared with their seals, {until}"
+    if verified.witnessed:
+        heads = "1 head that was" if verified.witnessed == 1 else f"{verified.witnessed:,} heads that were"
+        yield f"and with {heads} kept elsewhere"
     if verified.unsealed:
         yield f"{verified.unsealed:,} later events are not sealed yet, so nothing is known of them"
     if not verified.pinned:

@@ -26,9 +26,9 @@ async def read_keys(connection: AsyncConnection) -> list[PublicKey]:
     return keys
 
 
-async def read_heads(connection: AsyncConnection, after: int, limit: int = LAST_SIZE) -> list[SignedHead]:
-    """Up to `limit` heads of trees larger than `after`, the smallest first."""
-    cursor = await connection.execute(statement("heads"), {"after": after, "limit": limit})
+async def latest_heads(connection: AsyncConnection, limit: int = LAST_SIZE) -> list[SignedHead]:
+    """Up to `limit` heads, the largest first."""
+    cursor = await connection.execute(statement("heads_before"), {"before": LAST_SIZE, "limit": limit})
     return [signed_head(row) for row in await cursor.fetchall()]
 
 

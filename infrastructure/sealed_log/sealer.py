@@ -12,14 +12,17 @@ from infrastructure.database import with_liveness
 from infrastructure.event_store.news import ListeningConnection
 from infrastructure.event_store.outage import first_line
 from infrastructure.sealed_log.keys import KeyUnusable, read_signing_key
+from infrastructure.sealed_log.reading import latest_heads
 from infrastructure.sealed_log.sealing import seal_block
 from infrastructure.sealed_log.statements import statement
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from psycopg import AsyncConnection
 
+    from domain.sealing import SignedHead
     from infrastructure.sealed_log.keys import SigningKey
 
 REST_SECONDS = 5.0
@@ -35,11 +38,19 @@ class Sealer:
     transaction-pooling proxy between.
     """
 
-    def __init__(self, direct_dsn: str, key_file: Path | None, rest_seconds: float = REST_SECONDS) -> None:
+    def __init__(
+        self,
+        direct_dsn: str,
+        key_file: Path | None,
+        on_head: Callable[[SignedHead], object] = lambda _signed: None,
+        rest_seconds: float = REST_SECONDS,
+    ) -> None:
+        """`on_head` hears of the latest head when this process begins to seal, and of each new one."""
+        self._on_head = on_head
         self._dsn = direct_dsn
         self._key_file = key_file
         self._rest_seconds = rest_seconds
-        self._lost = False
+        self._lost: int | None = None
 
     async def run(self) -> None:
         """Seal for ever; without a key, say so and return."""
@@ -66,6 +77,8 @@ class Sealer:
                 await asyncio.sleep(self._rest_seconds)
             stored = {"key_id": key.public.id, "public_key": key.public.pem}
             await connection.execute(statement("put_key"), stored)
+            for signed in await latest_heads(connection, 1):
+                self._on_head(signed)
             while True:
                 # What comes while it does not listen is found by the look that follows.
                 await connection.execute(b"LISTEN events")
@@ -82,14 +95,16 @@ class Sealer:
         loop, anything, more = asyncio.get_running_loop(), False, True
         while more:
             started = loop.time()
-            events, position, more, lost = await seal_block(connection, key)
-            if lost and not self._lost:
+            signed, more, lost = await seal_block(connection, key)
+            if lost is not None and lost != self._lost:
                 log.error(
                     "an event that was sealed is no longer in the log: run `chronoledger verify`",
-                    position=position,
+                    position=lost,
                 )
             self._lost = lost
-            anything = anything or events > 0
+            if signed is not None:
+                anything = True
+                self._on_head(signed)
             if more:  # a log of before is long, and nobody waits for it
                 await asyncio.sleep(loop.time() - started)
         return anything

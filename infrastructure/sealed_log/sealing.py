@@ -20,13 +20,14 @@ BLOCK_LEAVES = 1 << NODE_LEVEL
 
 
 class Sealed(NamedTuple):
-    """How many events the last block holds, up to which position, and whether the log may hold more."""
+    """The head that was signed, None: there was nothing to seal; and whether the log may hold more.
 
-    events: int
-    position: int
+    `lost` is the position that was sealed last, if there is no event any more.
+    """
+
+    signed: SignedHead | None
     more: bool
-    lost: bool
-    """Whether the event that was sealed last is no longer in the log."""
+    lost: int | None
 
 
 async def seal_block(connection: AsyncConnection, key: SigningKey) -> Sealed:
@@ -38,12 +39,13 @@ async def seal_block(connection: AsyncConnection, key: SigningKey) -> Sealed:
         await cursor.execute(statement("sealed_so_far"))
         size, after, frontier, held = await cursor.fetchone() or (0, 0, b"", True)
         limit = BLOCK_LEAVES - size % BLOCK_LEAVES
+        lost = None if held else after
         await cursor.execute(statement("next_leaves"), {"after": after, "limit": limit})
         row = await cursor.fetchone()
         assert row is not None
         leaves, first, last, positions, leaf_hashes, sealed_at = row
         if not leaves:
-            return Sealed(0, after, more=False, lost=not held)
+            return Sealed(None, more=False, lost=lost)
         tree, nodes = Tree(size, split(frontier)).grown(split(leaf_hashes), NODE_LEVEL)
         block = {
             "first_leaf": size,
@@ -58,8 +60,9 @@ async def seal_block(connection: AsyncConnection, key: SigningKey) -> Sealed:
         if nodes:
             await cursor.execute(statement("put_nodes"), node_arrays(nodes))
         head = TreeHead(tree_size=tree.size, root_hash=tree.root, last_position=last, sealed_at=sealed_at)
-        await cursor.execute(statement("put_head"), _columns(key.sign(head)))
-        return Sealed(leaves, last, more=leaves == limit, lost=not held)
+        signed = key.sign(head)
+        await cursor.execute(statement("put_head"), _columns(signed))
+        return Sealed(signed, more=leaves == limit, lost=lost)
 
 
 def split(hashes: bytes) -> tuple[bytes, ...]:

@@ -47,7 +47,7 @@ class Verified(NamedTuple):
     """How many events were compared, up to which position, with how many findings; and how many came later.
 
     `first` is the first position that a finding names. `sealed_at` is when the last of them was sealed.
-    `pinned`: the keys came from elsewhere.
+    `pinned`: the keys came from elsewhere; `witnessed`: so many heads did.
     """
 
     events: int
@@ -57,6 +57,7 @@ class Verified(NamedTuple):
     findings: int
     first: int | None
     pinned: bool
+    witnessed: int
 
 
 async def verify(
@@ -76,7 +77,7 @@ async def verify(
         async with connection.transaction():
             keys = pinned or await read_keys(connection)
             verification = _Verification(connection, observer, Verifier(KeyRing(keys).flaw, witnessed))
-            return (await verification.run())._replace(pinned=bool(pinned))
+            return (await verification.run())._replace(pinned=bool(pinned), witnessed=len(witnessed))
 
 
 class _Verification:
@@ -106,6 +107,7 @@ class _Verification:
             findings=self._findings,
             first=self._first,
             pinned=False,
+            witnessed=0,
         )
 
     async def _compare(self, blocks: AsyncIterator[tuple[Any, ...]], leaves: _Leaves, until: int) -> int:

@@ -38,6 +38,7 @@ from infrastructure.projector import (
     TablesInUse,
 )
 from infrastructure.sealed_log.keys import KeyUnusable
+from infrastructure.sealed_log.publishing import HeadsUnreadable
 from infrastructure.sealed_log.verifying import Verified
 from infrastructure.settings import Settings, WrongSetting, in_force, load
 from interfaces.bootstrap.archives import (
@@ -101,6 +102,7 @@ USER_ERRORS = (
     NoSuchArchive,
     PlaceUnusable,
     BundleUnreadable,
+    HeadsUnreadable,
 )
 
 __all__ = [

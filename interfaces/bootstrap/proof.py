@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from infrastructure.sealed_log.keys import KeyRing, PublicKey, read_public_key
+from infrastructure.sealed_log.publishing import read_published
 from infrastructure.sealed_log.verifying import verify as verify_log
 from interfaces.http.audit_answers import Evidence as Bundle
 
@@ -37,13 +38,16 @@ class VerifiedBundle(NamedTuple):
     pinned: bool
 
 
-async def verify(settings: Settings, observer: VerifyObserver, key_files: Sequence[Path]) -> Verified:
-    """Compare the log with its seals; with public keys from files no others are believed.
+async def verify(
+    settings: Settings, observer: VerifyObserver, key_files: Sequence[Path], head_files: Sequence[Path] = ()
+) -> Verified:
+    """Compare the log with its seals, and with heads that were published.
 
-    Raises `KeyUnusable`.
+    With public keys from files no others are believed. Raises `KeyUnusable` and `HeadsUnreadable`.
     """
     pinned = [read_public_key(path) for path in key_files]
-    return await verify_log(settings.direct_dsn(), observer, pinned)
+    witnessed = [signed for path in head_files for signed in read_published(path)]
+    return await verify_log(settings.direct_dsn(), observer, pinned, witnessed)
 
 
 def verify_bundle(path: Path, key_files: Sequence[Path]) -> VerifiedBundle:

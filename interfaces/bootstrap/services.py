@@ -38,6 +38,7 @@ from infrastructure.metrics import Instruments
 from infrastructure.nodes import NodeTable, PostgresNodes
 from infrastructure.observers import ObservedProjector, ObservedScheduler
 from infrastructure.projector import Projector, WholeLog
+from infrastructure.sealed_log.publishing import Publisher, target_of
 from infrastructure.sealed_log.sealer import Sealer
 from infrastructure.sealed_log.stored import PostgresSealedLog
 from infrastructure.task_log import TaskLog
@@ -171,8 +172,7 @@ async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
         name = f"{settings.node_name}.{token_hex(4)}"
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(background(_beat(nodes, name)))
-            sealer = Sealer(settings.direct_dsn(), settings.audit_key_file)
-            await stack.enter_async_context(background(sealer.run()))
+            await stack.enter_async_context(background(_seal(settings)))
             if settings.retention_days:
                 keeper = retention(settings, lambda: engine.owns)
                 await stack.enter_async_context(background(keeper.run()))
@@ -191,6 +191,14 @@ async def background(work: Awaitable[None]) -> AsyncIterator[None]:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
+
+
+async def _seal(settings: Settings) -> None:
+    if settings.audit_publish is None:
+        return await Sealer(settings.direct_dsn(), settings.audit_key_file).run()
+    publisher = Publisher(target_of(settings.audit_publish), settings.audit_publish_seconds)
+    async with background(publisher.run()):
+        return await Sealer(settings.direct_dsn(), settings.audit_key_file, publisher.offer).run()
 
 
 async def _beat(nodes: PostgresNodes, name: str) -> None:

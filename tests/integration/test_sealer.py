@@ -43,7 +43,7 @@ def key_file(tmp_path: Path) -> Path:
 
 @contextlib.asynccontextmanager
 async def sealing(dsn: str, key_file: Path | None) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(Sealer(dsn, key_file, REST_SECONDS).run())
+    task = asyncio.create_task(Sealer(dsn, key_file, rest_seconds=REST_SECONDS).run())
     try:
         yield task
     finally:

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from infrastructure.sealed_log.keys import SigningKey
-from infrastructure.sealed_log.reading import read_heads
+from infrastructure.sealed_log.reading import latest_heads
 from tests.support.projecting import connect
 from tests.support.random_log import RandomLog
 from tests.support.sealing import KEY, as_superuser, seal, sealed_log, verified
@@ -195,7 +195,7 @@ async def test_a_new_key_goes_on_where_the_old_one_ended(database: str) -> None:
 async def test_who_seals_everything_anew_is_found_by_heads_that_were_kept_elsewhere(database: str) -> None:
     async with await connect(database) as connection:
         await sealed_log(connection, *SIZES)
-        kept = await read_heads(connection, 0)
+        kept = await latest_heads(connection)
         await as_superuser(
             connection,
             "UPDATE events SET topic = 'x' WHERE notification_id = 3500",
@@ -211,7 +211,7 @@ async def test_who_seals_everything_anew_is_found_by_heads_that_were_kept_elsewh
 async def test_who_cuts_everything_off_is_found_by_heads_that_were_kept_elsewhere(database: str) -> None:
     async with await connect(database) as connection:
         await sealed_log(connection, *SIZES)
-        kept = await read_heads(connection, 0)
+        kept = await latest_heads(connection)
         await as_superuser(
             connection,
             "DELETE FROM events WHERE notification_id > 3000",

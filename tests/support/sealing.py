@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from infrastructure.sealed_log.keys import SigningKey
+from infrastructure.sealed_log.reading import latest_heads
 from infrastructure.sealed_log.sealing import seal_block
 from infrastructure.sealed_log.statements import statement
 from infrastructure.sealed_log.verifying import verify
@@ -47,9 +48,10 @@ class Heard:
 async def seal(connection: AsyncConnection, key: SigningKey = KEY) -> int:
     """Seal all there is; answers the position of the last event that is sealed."""
     await connection.execute(statement("put_key"), {"key_id": key.public.id, "public_key": key.public.pem})
-    while (sealed := await seal_block(connection, key)).more:
+    while (await seal_block(connection, key)).more:
         pass
-    return sealed.position
+    [signed] = await latest_heads(connection, 1)
+    return signed.head.last_position
 
 
 async def sealed_log(connection: AsyncConnection, *sizes: int, seed: int = 1) -> int:

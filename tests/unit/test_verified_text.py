@@ -16,7 +16,7 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 CHANGED = Finding("event_changed", 7, 7, "it is not what was sealed")
 BLOCK = Finding("block_changed", 7, 9, "it does not lead to its head")
 CLEAN = Verified(
-    events=1_200, position=1_300, sealed_at=NOON, unsealed=0, findings=0, first=None, pinned=True
+    events=1_200, position=1_300, sealed_at=NOON, unsealed=0, findings=0, first=None, pinned=True, witnessed=0
 )
 PIN = (
     "the public key is the one that is stored beside the heads, where whoever changes the log can change it "
@@ -35,6 +35,11 @@ def test_the_sum_says_what_was_compared_and_what_came_out() -> None:
         "1,200 events compared with their seals, up to position 1,300, sealed at 2030-01-01T12:00:00+00:00"
     )
     assert Sentences().ended(CLEAN).splitlines() == [compared, "nothing was changed"]
+    witnessed = [Sentences().ended(CLEAN._replace(witnessed=number)).splitlines()[1] for number in (1, 2)]
+    assert witnessed == [
+        "and with 1 head that was kept elsewhere",
+        "and with 2 heads that were kept elsewhere",
+    ]
     changed = CLEAN._replace(findings=1, first=7, unsealed=3, pinned=False)
     assert Sentences().ended(changed).splitlines() == [
         compared,
