@@ -22,6 +22,9 @@ from domain.schedule import next_after
 from domain.task import Over as TaskOver
 from domain.task import Paused, Scheduled, Task, check_version, ends_with
 
+NOTED = "cancelled by a user: "
+"""What stands before the note of a user who cancels an execution."""
+
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -99,7 +102,7 @@ def cancel(execution: Execution, note: str | None, now: datetime) -> ExecutionCa
             return ExecutionCancelled(
                 at=now,
                 task_id=execution.occurrence.task_id,
-                reason=f"cancelled by a user: {note}" if note else "cancelled by a user",
+                reason=f"{NOTED}{note}" if note else "cancelled by a user",
                 interrupted=isinstance(execution, Running),
             )
         case Over(status="cancelled"):
