@@ -144,3 +144,40 @@ class IdempotencyKeyReused(Refused):
     def __init__(self, key: str) -> None:
         super().__init__(f"Idempotency-Key {key!r} was used with a different body; use a new key.")
         self.key = key
+
+
+class TaskNotOver(Refused):
+    """Only a task that is over can be redacted; cancel it first."""
+
+    def __init__(self, task_id: UUID, status: str) -> None:
+        super().__init__(
+            f"Task {task_id} is {status}: only a task that is over can be redacted; cancel it first."
+        )
+        self.task_id = task_id
+        self.status = status
+
+
+class ExecutionsNotOver(Refused):
+    """Executions of the task still go on; wait until they are over, or cancel them."""
+
+    def __init__(self, task_id: UUID, execution_id: UUID, count: int) -> None:
+        others = f" and {count - 1:,} more" if count > 1 else ""
+        super().__init__(
+            f"Execution {execution_id}{others} of task {task_id} still goes on: wait until it is over, or "
+            "cancel it, and redact the task then."
+        )
+        self.task_id = task_id
+        self.execution_id = execution_id
+        self.count = count
+
+
+class RevisionRedacted(Refused):
+    """The task was redacted: what its revisions held is erased; create a new task instead."""
+
+    def __init__(self, task_id: UUID, number: int) -> None:
+        super().__init__(
+            f"Revision {number} of task {task_id} is redacted: what it held is erased and cannot come back; "
+            "create a new task instead."
+        )
+        self.task_id = task_id
+        self.number = number

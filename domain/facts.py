@@ -14,18 +14,12 @@ from msgspec import UNSET, Struct, UnsetType
 
 from domain.attempt import Attempt
 from domain.definition import Definition
+from domain.fact import Fact
+from domain.redaction_facts import EventsRedacted, TaskRedacted
 
 type OccurrenceKind = Literal["scheduled", "manual", "backfill"]
 type SkippedBy = Literal["catch_up", "pause", "overlap", "change"]
 type Outcome = Literal["succeeded", "failed"]
-
-
-class Fact(Struct, frozen=True, gc=False, kw_only=True):
-    """`at` is the instant of the decision, by the clock of the one who decided."""
-
-    topic: ClassVar[str]
-
-    at: datetime
 
 
 class TaskCreated(Fact, frozen=True, kw_only=True):
@@ -266,7 +260,14 @@ class IdempotencyKeyUsed(Fact, frozen=True, kw_only=True):
 
 
 type TaskFact = (
-    TaskCreated | TaskUpdated | TaskPaused | TaskResumed | TaskCancelled | TaskCompleted | TaskFailuresCounted
+    TaskCreated
+    | TaskUpdated
+    | TaskPaused
+    | TaskResumed
+    | TaskCancelled
+    | TaskCompleted
+    | TaskFailuresCounted
+    | TaskRedacted
 )
 type ExecutionFact = (
     ExecutionRequested
@@ -282,4 +283,4 @@ type ExecutionFact = (
 )
 type PlacingFact = ExecutionStarted | ExecutionQueued | ExecutionSkipped
 """What gives a task its next place, when the occurrence is a scheduled one."""
-type AnyFact = TaskFact | ExecutionFact | IdempotencyKeyUsed
+type AnyFact = TaskFact | ExecutionFact | IdempotencyKeyUsed | EventsRedacted

@@ -52,6 +52,17 @@ def key_stream(namespace: str, key: str) -> UUID:
     return _version_8(int.from_bytes(digest.digest(), "big"))
 
 
+def redaction_stream(task_id: UUID) -> UUID:
+    """The stream that tells which events were rewritten to redact a task; it begins like the task's id."""
+    digest = blake2b(task_id.bytes + b"redaction", digest_size=10)
+    return _version_8(task_id.int >> 80 << 80 | int.from_bytes(digest.digest(), "big"))
+
+
+def disguised(command_id: UUID) -> UUID:
+    """What takes the place of a random id that must not be known any more: the same for the same one."""
+    return _version_8(int.from_bytes(blake2b(command_id.bytes, digest_size=16).digest(), "big"))
+
+
 def milliseconds(instant: datetime) -> int:
     """Milliseconds since 1970, exactly (a float would round)."""
     return (instant - _EPOCH) // _MILLISECOND

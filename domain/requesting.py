@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Set
     from uuid import UUID
 
+NOTED = "cancelled by a user: "
+"""What stands before the note of a user who cancels an execution."""
+
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -112,7 +115,7 @@ def cancel(execution: Execution, note: str | None, now: datetime) -> ExecutionCa
             return ExecutionCancelled(
                 at=now,
                 task_id=execution.occurrence.task_id,
-                reason=f"cancelled by a user: {note}" if note else "cancelled by a user",
+                reason=f"{NOTED}{note}" if note else "cancelled by a user",
                 interrupted=isinstance(execution, Running),
             )
         case Over(status="cancelled"):

@@ -8,7 +8,13 @@ from msgspec.structs import replace
 
 from domain import task as tasks
 from domain.admission import admit
-from domain.errors import Inadmissible, RevisionInadmissible, RevisionIsCurrent, TaskAlreadyOver
+from domain.errors import (
+    Inadmissible,
+    RevisionInadmissible,
+    RevisionIsCurrent,
+    RevisionRedacted,
+    TaskAlreadyOver,
+)
 from domain.task import Over
 
 if TYPE_CHECKING:
@@ -24,9 +30,12 @@ def roll_back(
 ) -> TaskUpdated:
     """Replace the definition by that of the revision `number`. An unchanged trigger keeps its place.
 
-    Raises `TaskAlreadyOver`, `VersionMismatch`, `RevisionIsCurrent` and `RevisionInadmissible`.
+    Raises `TaskAlreadyOver`, `RevisionRedacted`, `VersionMismatch`, `RevisionIsCurrent` and
+    `RevisionInadmissible`.
     """
     tasks.check_version(task, expected_version)
+    if task.redacted_at is not None:
+        raise RevisionRedacted(task.id, number)
     if isinstance(task, Over):
         raise TaskAlreadyOver(task.id, task.status)
     try:

@@ -36,6 +36,7 @@ from domain.facts import (
     TaskResumed,
     TaskUpdated,
 )
+from domain.redaction_facts import TaskRedacted
 from domain.schedule import ends, first_due, includes, instant_of, next_after, spent
 
 
@@ -44,6 +45,7 @@ class Known(Struct, frozen=True, gc=False, kw_only=True):
 
     `failures` is how many executions have failed in a row, if its retry policy has them counted; the last
     `counts` facts only counted them, which is no change that `updated_at` or a user's If-Match tells of.
+    `redacted_at` is when the last of its sensitive data was erased.
     """
 
     id: UUID
@@ -54,6 +56,7 @@ class Known(Struct, frozen=True, gc=False, kw_only=True):
     updated_at: datetime
     failures: int = 0
     counts: int = 0
+    redacted_at: datetime | None = None
 
 
 class Pause(Struct, frozen=True, gc=False, kw_only=True):
@@ -177,15 +180,9 @@ def complete(
     task: Task, outcome: Outcome, occurrence: Occurrence, execution_id: UUID, now: datetime
 ) -> TaskCompleted | None:
     """Close a task whose occurrence is over if none follows it; None when one does, or the task is over."""
-    match task:
-        case Scheduled() | Paused():
-            if ends_with(task, occurrence):
-                return TaskCompleted(at=now, outcome=outcome, execution_id=execution_id)
-            return None
-        case Over():
-            return None
-        case _:
-            assert_never(task)
+    if isinstance(task, Over) or not ends_with(task, occurrence):
+        return None
+    return TaskCompleted(at=now, outcome=outcome, execution_id=execution_id)
 
 
 def pass_over(task: Scheduled, due_at: datetime, runs: int, now: datetime) -> TaskUpdated | None:
@@ -246,6 +243,8 @@ def evolve(task: Task, fact: TaskFact) -> Task:
             return _over(after, "completed" if fact.outcome == "succeeded" else "failed")
         case TaskFailuresCounted():
             return replace(task, version=after.version, failures=fact.failures, counts=task.counts + 1)
+        case TaskRedacted():
+            return replace(after, redacted_at=fact.at)
         case _:
             assert_never(fact)
 

@@ -103,7 +103,8 @@ def _literal(text: str) -> str:
 
 def task_of(row: tuple[Any, ...]) -> TaskView:
     """The task of a row of the list statement."""
-    task_id, namespace, status, next_run, created_at, updated_at, version, stored, paused_at, pause_note = row
+    task_id, namespace, status, next_run, created_at, updated_at, version, stored, *rest = row
+    paused_at, pause_note, redacted_at = rest
     definition = _definition.decode(stored)
     return TaskView(
         id=task_id,
@@ -116,6 +117,7 @@ def task_of(row: tuple[Any, ...]) -> TaskView:
         version=version,
         paused_at=paused_at,
         pause_note=pause_note,
+        redacted_at=redacted_at,
     )
 
 

@@ -88,4 +88,5 @@ def _view(row: TaskRow) -> TaskView:
         version=row.version,
         paused_at=row.paused_at,
         pause_note=row.pause_note,
+        redacted_at=row.redacted_at,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, get_args
 from uuid import UUID
 
 from domain.facts import ExecutionFact
+from domain.redaction_facts import EventsRedacted
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -83,9 +84,15 @@ def beginning_missing(entry: Entry) -> PoisonEvent:
 
 
 def continued(entries: Iterable[Entry]) -> list[UUID]:
-    """The executions that began before this batch: their rows, if any, are in the tables."""
+    """The executions that began before this batch: their rows, if any, are in the tables.
+
+    What was rewritten is named as well: its rows change with it.
+    """
     begun: dict[UUID, bool] = {}
     for entry in entries:
         if type(entry.fact) in _OF_EXECUTIONS:
             begun.setdefault(entry.stream, entry.version > 1)
+        elif isinstance(entry.fact, EventsRedacted):
+            for event in entry.fact.rewritten:
+                begun.setdefault(event.stream, True)
     return [stream for stream, earlier in begun.items() if earlier]

@@ -31,6 +31,7 @@ from domain.facts import (
     TaskResumed,
     TaskUpdated,
 )
+from domain.redaction_facts import EventsRedacted, TaskRedacted
 from projections.copying import instant, put, uuid, uuids
 from projections.projection import Entry, continued, unknown
 from projections.statements import statement
@@ -122,7 +123,7 @@ def _count(tally: Tally, known: Mapping[UUID, datetime], entry: Entry) -> None:
             _settle(tally, known, entry.stream, None)
         case ExecutionRequested() | AttemptStarted() | TaskCreated() | TaskUpdated():
             pass
-        case TaskPaused() | TaskResumed() | TaskCancelled():
+        case TaskPaused() | TaskResumed() | TaskCancelled() | TaskRedacted() | EventsRedacted():
             pass
         case _:
             raise unknown(entry)

@@ -29,6 +29,8 @@ from domain.facts import (
     TaskResumed,
     TaskUpdated,
 )
+from domain.redaction_facts import EventsRedacted, TaskRedacted
+from projections.erasing import erased, status_error
 from projections.projection import Entry, beginning_missing, continued, unknown
 from projections.result_rows import ResultRow, put_results, take_results
 from projections.state_counts import StateCounts, count_change, write_counts
@@ -67,7 +69,13 @@ def fold(known: Mapping[UUID, ResultRow], entries: Iterable[Entry]) -> ResultCha
         if after is not None:
             rows[entry.stream] = after
             count_change(counts, before, after)
+        elif isinstance(entry.fact, EventsRedacted):
+            rows |= {stream: erased(rows[stream]) for stream in _rewritten(entry.fact) if stream in rows}
     return ResultChanges(rows, counts)
+
+
+def _rewritten(fact: EventsRedacted) -> set[UUID]:
+    return {event.stream for event in fact.rewritten}
 
 
 def evolve(row: ResultRow | None, entry: Entry) -> ResultRow | None:
@@ -77,7 +85,7 @@ def evolve(row: ResultRow | None, entry: Entry) -> ResultRow | None:
             return _started(row, entry, fact)
         case TaskCompleted() | TaskCreated() | TaskUpdated() | TaskPaused() | TaskResumed() | TaskCancelled():
             return None
-        case TaskFailuresCounted() | IdempotencyKeyUsed():
+        case TaskFailuresCounted() | IdempotencyKeyUsed() | TaskRedacted() | EventsRedacted():
             return None
         case ExecutionRequested() as fact:
             return _requested(row, entry, fact)
@@ -203,7 +211,7 @@ def _view(attempt: Attempt, error: str | None) -> AttemptView:
 def _error(answer: Answer) -> str:
     match answer:
         case Answered(status_code=status_code):
-            return f"the server answered with status {status_code}"
+            return status_error(status_code)
         case Unanswered(error=error):
             return error
         case _:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.definition import Cron, Definition, Interval, OneOff
 from projections.copying import bigint, double, instant, jsonb, put, text, uuid, uuids, verbatim, word
@@ -40,8 +41,11 @@ class TaskRow(Struct, frozen=True, kw_only=True):
     paused_at: datetime | None = None
     resumed_at: datetime | None = None
     pause_note: str | None = None
+    redacted_at: datetime | None = None
     definition: Definition | None = None
 
+
+_definition = msgspec.json.Decoder(Definition)
 
 # In the order in which take_task_states.sql returns them.
 _STATE = tuple(name for name in TaskRow.__struct_fields__ if name != "definition")
@@ -54,6 +58,21 @@ async def take_tasks(connection: AsyncConnection, ids: Collection[UUID]) -> dict
     async with connection.cursor(binary=True) as cursor:
         await cursor.execute(statement("take_task_states"), {"ids": uuids(ids)})
         return {row[0]: TaskRow(**dict(zip(_STATE, row, strict=True))) for row in await cursor.fetchall()}
+
+
+async def with_definitions(
+    connection: AsyncConnection, rows: dict[UUID, TaskRow], ids: Collection[UUID]
+) -> dict[UUID, TaskRow]:
+    """The rows; those of `ids` with their stored definitions."""
+    if not ids:
+        return rows
+    cursor = await connection.execute(statement("get_definitions"), {"ids": uuids(ids)})
+    stored = {row[0]: _definition.decode(row[1]) for row in await cursor.fetchall()}
+    return rows | {
+        task_id: replace(rows[task_id], definition=definition)
+        for task_id, definition in stored.items()
+        if task_id in rows
+    }
 
 
 async def put_tasks(connection: AsyncConnection, rows: Collection[TaskRow], stored: Container[UUID]) -> None:
@@ -80,6 +99,7 @@ def _state_fields(row: TaskRow) -> tuple[bytes, ...]:
         instant(row.paused_at),
         instant(row.resumed_at),
         text(row.pause_note),
+        instant(row.redacted_at),
     )
 
 

@@ -28,11 +28,13 @@ from domain.facts import (
     TaskResumed,
     TaskUpdated,
 )
+from domain.redaction import erased_definition, erased_text
+from domain.redaction_facts import EventsRedacted, TaskRedacted
 from domain.schedule import fires_at
 from projections.projection import Entry, beginning_missing, unknown
 from projections.state_counts import StateCounts, count_change, write_counts
 from projections.statements import statement
-from projections.task_rows import TaskRow, put_tasks, take_tasks
+from projections.task_rows import TaskRow, put_tasks, take_tasks, with_definitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -68,14 +70,21 @@ def task_of(entry: Entry) -> UUID | None:
             return occurrence.task_id if occurrence.kind == "scheduled" else None
         case TaskCompleted() | TaskFailuresCounted() | TaskCreated() | TaskUpdated() | TaskCancelled():
             return entry.stream
-        case TaskPaused() | TaskResumed():
+        case TaskPaused() | TaskResumed() | TaskRedacted():
             return entry.stream
         case AttemptFailed() | AttemptStarted() | ExecutionTakenOver() | IdempotencyKeyUsed():
             return None
         case ExecutionRequested() | ExecutionFailed() | ExecutionCancelled():
             return None
+        case EventsRedacted() as fact:
+            return fact.task_id if _rewritten(fact) else None
         case _:
             raise unknown(entry)
+
+
+def _rewritten(fact: EventsRedacted) -> bool:
+    """Whether what the task itself says was rewritten, and not only what its executions do."""
+    return any(event.stream == fact.task_id for event in fact.rewritten)
 
 
 def fold(known: Mapping[UUID, TaskRow], entries: Iterable[Entry]) -> TaskChanges:
@@ -120,8 +129,17 @@ def evolve(row: TaskRow | None, entry: Entry) -> TaskRow:
             return _moved(row, entry, "completed" if outcome == "succeeded" else "failed", **_NOWHERE)
         case TaskFailuresCounted():
             return replace(row, version=entry.version, position=entry.position)
+        case TaskRedacted(at=at):
+            return _moved(row, entry, row.status, redacted_at=at)
+        case EventsRedacted():
+            return _erased(row)
         case _:
             raise unknown(entry)
+
+
+def _erased(row: TaskRow) -> TaskRow:
+    definition = None if row.definition is None else erased_definition(row.definition)
+    return replace(row, pause_note=erased_text(row.pause_note), definition=definition)
 
 
 def _created(entry: Entry, fact: TaskCreated) -> TaskRow:
@@ -174,7 +192,7 @@ class Tasks:
     """The projection."""
 
     name: ClassVar[str] = "tasks"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     tables: ClassVar[tuple[str, ...]] = ("task_definitions", "task_states", "task_counts")
     views: ClassVar[tuple[str, ...]] = ("tasks", "tasks_by_status")
 
@@ -197,6 +215,8 @@ class Tasks:
                 | ExecutionSkipped(occurrence=occurrence)
             ):
                 return occurrence.task_id
+            case EventsRedacted(task_id=task_id):
+                return task_id
             case _:
                 return entry.stream
 
@@ -204,9 +224,14 @@ class Tasks:
         """See `Projection.apply`."""
         about = _about(entries)
         known = await take_tasks(connection, _earlier(about))
+        known = await with_definitions(connection, known, _redacted(about))
         changes = _fold(known, about)
         await put_tasks(connection, changes.rows.values(), stored=known)
         await write_counts(connection, "count_task_states", changes.counts)
+
+
+def _redacted(about: Iterable[tuple[UUID, Entry]]) -> list[UUID]:
+    return [task_id for task_id, entry in about if isinstance(entry.fact, EventsRedacted)]
 
 
 def _earlier(about: Iterable[tuple[UUID, Entry]]) -> list[UUID]:

@@ -18,7 +18,7 @@ class TaskView(Struct, frozen=True, kw_only=True):
     """A task as it stands; `next_run` None: nothing further is due. `version` is what If-Match takes.
 
     A paused task keeps its `next_run`: where it goes on from. `paused_at` and `pause_note` are of its last
-    pause.
+    pause. `redacted_at` is when what it sent and received was erased.
     """
 
     id: UUID
@@ -39,6 +39,7 @@ class TaskView(Struct, frozen=True, kw_only=True):
     version: int
     paused_at: datetime | None = None
     pause_note: str | None = None
+    redacted_at: datetime | None = None
 
 
 class AttemptView(Struct, frozen=True, kw_only=True):

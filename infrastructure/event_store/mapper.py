@@ -9,7 +9,9 @@ import msgspec
 from eventsourcing.persistence import Mapper, StoredEvent
 
 from application.ports import Meta
-from domain.facts import AnyFact, ExecutionFact, Fact, IdempotencyKeyUsed, TaskFact
+from domain.fact import Fact
+from domain.facts import AnyFact, ExecutionFact, IdempotencyKeyUsed, TaskFact
+from domain.redaction_facts import EventsRedacted
 
 if TYPE_CHECKING:
     from eventsourcing.persistence import Transcoder
@@ -18,14 +20,25 @@ FACT_TYPES: tuple[type[Fact], ...] = (
     *get_args(TaskFact.__value__),
     *get_args(ExecutionFact.__value__),
     IdempotencyKeyUsed,
+    EventsRedacted,
 )
 
 
+class Redaction(msgspec.Struct, frozen=True, gc=False):
+    """The SHA-256 (hex) of a state before parts of it were erased."""
+
+    sha256: str
+
+
 class Envelope[F](msgspec.Struct, frozen=True, gc=False):
-    """The JSON that is stored: who and why beside what."""
+    """The JSON that is stored: who and why beside what. `redacted` is there when parts of it were erased.
+
+    It is the last member, for `domain.redaction.original_digest`.
+    """
 
     meta: Meta
     fact: F
+    redacted: Redaction | msgspec.UnsetType = msgspec.UNSET
 
 
 class StoredFact(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -56,6 +69,11 @@ _decoders: dict[str, msgspec.json.Decoder[Envelope[Any]]] = {
 def encode(fact: AnyFact, meta: Meta) -> bytes:
     """The bytes that are stored for a fact."""
     return _encoder.encode(Envelope(meta, fact))
+
+
+def encode_redacted(fact: AnyFact, meta: Meta, original: bytes) -> bytes:
+    """The bytes that are stored in the place of those whose SHA-256 is `original`."""
+    return _encoder.encode(Envelope(meta, fact, Redaction(original.hex())))
 
 
 def decode(topic: str, state: bytes) -> Envelope[AnyFact]:
@@ -100,4 +118,13 @@ def _uuid(value: UUID | str) -> UUID:
     return value if isinstance(value, UUID) else UUID(value)
 
 
-__all__ = ["FACT_TYPES", "Envelope", "FactMapper", "StoredFact", "UnknownTopic", "decode", "encode"]
+__all__ = [
+    "FACT_TYPES",
+    "Envelope",
+    "FactMapper",
+    "StoredFact",
+    "UnknownTopic",
+    "decode",
+    "encode",
+    "encode_redacted",
+]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # By which rules a state was folded. To be raised with every change of what `domain.task` makes of facts, or
 # of the shape of a task's states: snapshots of before are left alone then.
-FOLD = 1
+FOLD = 2
 
 _KINDS: dict[str, type[Any]] = {"scheduled": Scheduled, "paused": Paused, "over": Over}
 _NAMES = {kind: name for name, kind in _KINDS.items()}

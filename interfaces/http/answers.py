@@ -49,6 +49,9 @@ class Task(Struct, frozen=True, kw_only=True):
         None
     )
     pause_note: Annotated[str | None, Meta(description="Why it is paused, if that was said.")] = None
+    redacted_at: Annotated[
+        datetime | None, Meta(description="When what it sent and received was erased; null: it was not.")
+    ] = None
 
     @classmethod
     def of_view(cls, view: TaskView) -> Task:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Told by the service, so whoever sends back a task as it was read is told to leave them out.
 READ_ONLY = (
     *("id", "namespace", "status", "next_run", "created_at", "updated_at", "version"),
-    *("paused_at", "pause_note"),
+    *("paused_at", "pause_note", "redacted_at"),
 )
 
 # Each is explained by a sentence; a body can hold a hundred thousand of them.

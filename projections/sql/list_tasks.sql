@@ -1,6 +1,6 @@
 -- A page of tasks. `projections/ordering.py` fills the braces from its own words: never with a user's words.
 SELECT id, namespace, status, next_run, created_at, updated_at, version, definition::text,
-    paused_at, pause_note
+    paused_at, pause_note, redacted_at
 FROM {view}
 WHERE namespace = %(namespace)s
     AND (%(status)s::text IS NULL OR status = %(status)s::text)

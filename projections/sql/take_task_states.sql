@@ -2,4 +2,4 @@
 DELETE FROM task_states WHERE id = ANY (%(ids)s)
 RETURNING
     id, namespace, status, created_at, updated_at, next_run, fires_at, runs, version, position, paused_at, resumed_at,
-    pause_note
+    pause_note, redacted_at

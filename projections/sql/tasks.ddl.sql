@@ -33,7 +33,8 @@ CREATE TABLE IF NOT EXISTS task_states (
     position bigint NOT NULL,
     paused_at timestamptz,
     resumed_at timestamptz,
-    pause_note text
+    pause_note text,
+    redacted_at timestamptz
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 10000);
 
 -- A list is read in the order of an index, which is on one of the two tables: the id, the namespace and the age are
@@ -42,7 +43,7 @@ CREATE OR REPLACE VIEW tasks AS
 SELECT
     definition.id, definition.namespace, name, trigger_type, trigger_time, cron_expr, every_seconds, timezone, method, url,
     headers, payload, timeout_seconds, retry, status, definition.created_at, updated_at, next_run, fires_at, runs, version,
-    position, paused_at, resumed_at, pause_note, definition.definition
+    position, paused_at, resumed_at, pause_note, redacted_at, definition.definition
 FROM task_definitions AS definition JOIN task_states AS state ON state.id = definition.id;
 
 -- The same rows, for those with one status, and for the scheduler.
@@ -50,12 +51,13 @@ CREATE OR REPLACE VIEW tasks_by_status AS
 SELECT
     state.id, state.namespace, name, trigger_type, trigger_time, cron_expr, every_seconds, timezone, method, url,
     headers, payload, timeout_seconds, retry, status, state.created_at, updated_at, next_run, fires_at, runs, version,
-    position, paused_at, resumed_at, pause_note, definition.definition
+    position, paused_at, resumed_at, pause_note, redacted_at, definition.definition
 FROM task_states AS state JOIN task_definitions AS definition ON definition.id = state.id;
 
 COMMENT ON COLUMN tasks.definition IS 'as accepted; headers and payload are copies with U+FFFD for U+0000';
 COMMENT ON COLUMN tasks.fires_at IS 'when the call of next_run is to be sent: with its jitter';
 COMMENT ON COLUMN tasks.runs IS 'scheduled occurrences that were started since the trigger last changed';
+COMMENT ON COLUMN tasks.redacted_at IS 'when its payloads, headers and bodies were erased';
 COMMENT ON COLUMN tasks.position IS 'of the last event that changed the row';
 
 -- How many tasks have which status: a list's total and the metrics need it at once, with a million tasks.

@@ -12,6 +12,7 @@ from application.streams import fold_execution, fold_task
 from domain import execution as executions
 from domain import task as tasks
 from domain.attempt import Answered
+from domain.fact import Fact
 from domain.facts import (
     AttemptFailed,
     AttemptStarted,
@@ -22,7 +23,6 @@ from domain.facts import (
     ExecutionStarted,
     ExecutionSucceeded,
     ExecutionTakenOver,
-    Fact,
     TaskCompleted,
     TaskFact,
     TaskFailuresCounted,

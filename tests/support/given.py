@@ -18,6 +18,7 @@ from domain import task as tasks
 from domain.attempt import Answer, Answered, Attempt, Unanswered
 from domain.definition import Action, Cron, Definition, Delivery, Interval, OneOff, RetryPolicy, SuccessPolicy
 from domain.execution import Execution, Lease, Running, Waiting
+from domain.fact import Fact
 from domain.facts import (
     AttemptFailed,
     AttemptStarted,
@@ -28,7 +29,6 @@ from domain.facts import (
     ExecutionStarted,
     ExecutionSucceeded,
     ExecutionTakenOver,
-    Fact,
     Occurrence,
     Outcome,
     TaskCancelled,

@@ -36,6 +36,8 @@ from domain.facts import (
     TaskResumed,
     TaskUpdated,
 )
+from domain.identity import redaction_stream
+from domain.redaction_facts import EventsRedacted, Rewritten, TaskRedacted
 from tests.support.entries import NOON
 
 _TEXTS = ("plain", "nul \0 and \\u0000 \\\0", "Ünïcode ✓ 🕰", "quotes \" ' \\ {x}", "%_", "", "a\nb")
@@ -91,6 +93,8 @@ class RandomLog:
         roll = self._random.random()
         if not firing or roll < 0.15:
             self._create()
+        elif roll < 0.155 and len(live) < len(self._tasks):
+            self._redact(self._random.choice([task for task in self._tasks if task not in live]))
         elif roll < 0.2:
             self._update(self._random.choice(live))
         elif roll < 0.22:
@@ -161,6 +165,16 @@ class RandomLog:
         task.version += 1
         task.status = "cancelled"
         self._add(task.id, task.version, TaskCancelled(at=self._now))
+
+    def _redact(self, task: _Task) -> None:
+        """Nothing is rewritten here: what follows for read models is the same."""
+        runs = {new.stream for new in self.facts if getattr(new.fact, "task_id", None) == task.id}
+        streams = [task.id, *sorted(runs)] if self._random.random() < 0.8 else sorted(runs)
+        rewritten = tuple(Rewritten(place, stream, "00" * 32) for place, stream in enumerate(streams, 1))
+        stream, task.version = redaction_stream(task.id), task.version + 1
+        before = sum(new.stream == stream for new in self.facts)
+        self._add(stream, before + 1, EventsRedacted(at=self._now, task_id=task.id, rewritten=rewritten))
+        self._add(task.id, task.version, TaskRedacted(at=self._now))
 
     def _pause_or_resume(self, task: _Task) -> None:
         task.version += 1
@@ -235,7 +249,7 @@ class RandomLog:
         if run.requested and roll < 0.8:
             self._start(run, None)
         elif run.requested:
-            self._end(run, ExecutionCancelled(**common, reason="cancelled by a user"))
+            self._end(run, ExecutionCancelled(**common, reason=f"cancelled by a user: {self._text()}"))
         elif run.waiting and roll < 0.8:
             run.attempts, run.waiting = run.attempts + 1, False
             self._add(run.id, run.version, AttemptStarted(**common, **claim, number=run.attempts))
@@ -250,7 +264,7 @@ class RandomLog:
             self._add(run.id, run.version, lost)
         elif roll < 0.4:
             run.waiting = True
-            failed = AttemptFailed(**common, attempt=self._attempt(run, ok=False), retry_at=self._later(60))
+            failed = AttemptFailed(**common, **self._failure(run), retry_at=self._later(60))
             self._add(run.id, run.version, failed)
         elif roll < 0.5:
             skipped = ExecutionSkipped(
@@ -260,10 +274,16 @@ class RandomLog:
             if run.attempts == 1:
                 self._skipped.append(run)
         elif roll < 0.65:
-            attempt = self._attempt(run, ok=False) if roll < 0.6 else None
-            self._end(run, ExecutionFailed(**common, attempt=attempt, reason="no attempt is left"))
+            failure = self._failure(run) if roll < 0.6 else {"attempt": None}
+            self._end(run, ExecutionFailed(**common, **failure, reason="no attempt is left"))
         else:
             self._end(run, ExecutionSucceeded(**common, attempt=self._attempt(run, ok=True)))
+
+    def _failure(self, run: _Run) -> dict[str, Any]:
+        """A status that is a failure, no answer, or a status that would do, had the body been another."""
+        roll = self._random.random()
+        unmet = f"the body does not contain {self._text()}" if roll < 0.3 else None
+        return {"attempt": self._attempt(run, ok=unmet is not None), "unmet": unmet}
 
     def _attempt(self, run: _Run, *, ok: bool) -> Attempt:
         pick = self._random.choice

@@ -14,7 +14,8 @@ from domain import execution as executions
 from domain.attempt import Answer, Answered, Unanswered
 from domain.definition import Definition, JsonCondition, RetryPolicy, SuccessPolicy
 from domain.execution import Execution, Over, Waiting
-from domain.facts import AttemptFailed, ExecutionFact, ExecutionFailed, ExecutionSucceeded, Fact
+from domain.fact import Fact
+from domain.facts import AttemptFailed, ExecutionFact, ExecutionFailed, ExecutionSucceeded
 from tests.support.given import (
     NOON,
     RUN,

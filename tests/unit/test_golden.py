@@ -8,6 +8,7 @@ Bytes in these files never change; a file is one line, and its line break is not
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
@@ -50,7 +51,9 @@ from domain.facts import (
     TaskResumed,
     TaskUpdated,
 )
-from infrastructure.event_store.mapper import FACT_TYPES, Envelope, decode, encode
+from domain.redaction import erased, original_digest
+from domain.redaction_facts import EventsRedacted, Rewritten, TaskRedacted
+from infrastructure.event_store.mapper import FACT_TYPES, decode, encode, encode_redacted
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -304,6 +307,15 @@ STORED: dict[str, AnyFact] = {
     "execution.cancelled.v1.whole-attempts-only": ExecutionCancelled(
         at=AT, task_id=TASK, reason="The task was cancelled before the next attempt."
     ),
+    "task.redacted.v1": TaskRedacted(at=AT),
+    "events.redacted.v1": EventsRedacted(
+        at=AT,
+        task_id=TASK,
+        rewritten=(
+            Rewritten(17, TASK, "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
+            Rewritten(2**40, EXECUTION, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        ),
+    ),
     "idempotency.key_used.v1": IdempotencyKeyUsed(
         at=AT,
         key="order-4711/création",
@@ -336,6 +348,18 @@ STORED: dict[str, AnyFact] = {
         digest="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     ),
 }
+REDACTED = {
+    "task.created.v1.redacted": "task.created.v1.policies",
+    "task.updated.v1.redacted": "task.updated.v1.same-trigger",
+    "task.paused.v1.redacted": "task.paused.v1",
+    "execution.attempt_failed.v1.redacted": "execution.attempt_failed.v1.unmet",
+    "execution.succeeded.v1.redacted": "execution.succeeded.v1",
+    "execution.failed.v1.redacted": "execution.failed.v1",
+    "execution.cancelled.v1.redacted": "execution.cancelled.v1",
+    "idempotency.key_used.v1.redacted": "idempotency.key_used.v1.bulk",
+}
+"""Files of redacted events, and those of what they were."""
+STORED |= {name: erased(STORED[was]) for name, was in REDACTED.items()}
 METAS = {"task.resumed.v1.with-reason": ASKED}
 """Of the files that do not hold `META`."""
 TOPICS = [fact_type.topic for fact_type in FACT_TYPES]
@@ -360,12 +384,20 @@ def test_every_topic_has_its_file(topic: str) -> None:
 
 @pytest.mark.parametrize("name", STORED)
 def test_stored_bytes_are_read_as_the_fact_that_they_were(name: str) -> None:
-    assert decode(topic_of(name), stored_bytes(name)) == Envelope(METAS.get(name, META), STORED[name])
+    envelope = decode(topic_of(name), stored_bytes(name))
+    assert (envelope.meta, envelope.fact) == (METAS.get(name, META), STORED[name])
+    assert (original_digest(stored_bytes(name)) is not None) == (name in REDACTED)
 
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_this_release_writes_the_bytes_of_its_file(topic: str) -> None:
     assert encode(STORED[topic], META) == stored_bytes(topic)
+
+
+@pytest.mark.parametrize(("name", "was"), REDACTED.items())
+def test_this_release_redacts_what_was_stored_as_its_file_has_it(name: str, was: str) -> None:
+    original = sha256(stored_bytes(was)).digest()
+    assert encode_redacted(erased(STORED[was]), META, original) == stored_bytes(name)
 
 
 @pytest.mark.parametrize("name", METAS)

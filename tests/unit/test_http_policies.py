@@ -69,7 +69,7 @@ WHOLE: dict[str, Any] = {
 }
 SET_BY_THE_SERVICE = {
     *("id", "namespace", "status", "next_run", "created_at", "updated_at", "version"),
-    *("paused_at", "pause_note"),
+    *("paused_at", "pause_note", "redacted_at"),
 }
 
 

@@ -31,6 +31,7 @@ from domain.definition import (
     RetryPolicy,
     SuccessPolicy,
 )
+from domain.fact import Fact
 from domain.facts import (
     AttemptFailed,
     AttemptStarted,
@@ -42,7 +43,6 @@ from domain.facts import (
     ExecutionStarted,
     ExecutionSucceeded,
     ExecutionTakenOver,
-    Fact,
     IdempotencyKeyUsed,
     Occurrence,
     TaskCancelled,
@@ -53,6 +53,7 @@ from domain.facts import (
     TaskResumed,
     TaskUpdated,
 )
+from domain.redaction_facts import EventsRedacted, Rewritten, TaskRedacted
 from infrastructure.event_store.mapper import FACT_TYPES, FactMapper, StoredFact, UnknownTopic, decode, encode
 from tests.support.groups import NOON, cancelled, created, meta
 
@@ -207,6 +208,13 @@ FIELDS: dict[type[Fact], dict[str, st.SearchStrategy[Any]]] = {
         "digest": TEXT,
         "execution_id": st.none() | st.uuids(),
         "task_ids": st.lists(st.none() | st.uuids(), max_size=3).map(tuple),
+    },
+    TaskRedacted: {},
+    EventsRedacted: {
+        "task_id": st.uuids(),
+        "rewritten": st.lists(
+            st.builds(Rewritten, st.integers(min_value=1), st.uuids(), TEXT), max_size=3
+        ).map(tuple),
     },
 }
 FACTS = st.one_of(*(st.builds(fact_type, at=INSTANTS, **fields) for fact_type, fields in FIELDS.items())).map(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain.facts import ExecutionSkipped
+from domain.redaction_facts import EventsRedacted
 from infrastructure.event_store.mapper import FACT_TYPES
 from projections import statistics, task_results, tasks
 from tests.support.entries import log as recorded
@@ -41,7 +42,11 @@ def folded_tasks(batches: list[list[Recorded]]) -> tuple[dict[UUID, TaskRow], Co
     rows: dict[UUID, TaskRow] = {}
     counts: Counter[tuple[str, str]] = Counter()
     for batch in batches:
-        known = {task_id: replace(row, definition=None) for task_id, row in rows.items()}
+        erased = {entry.fact.task_id for entry in batch if isinstance(entry.fact, EventsRedacted)}
+        known = {
+            task_id: row if task_id in erased else replace(row, definition=None)
+            for task_id, row in rows.items()
+        }
         changes = tasks.fold(known, batch)
         for task_id, row in changes.rows.items():
             kept = row.definition or rows[task_id].definition
