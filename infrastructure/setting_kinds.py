@@ -111,6 +111,7 @@ CONNECTION = kind(
 TEXT = kind("text")
 PASSWORD = kind("text", str, secret=True)
 FILE = kind("the path of a readable file that holds the password", _path)
+KEY_FILE = kind("the path of a file with an Ed25519 private key in PEM", _path)
 DIRECTORY = kind("the path of a directory", _directory)
 PROGRAMS = kind("a directory with PostgreSQL's programs (initdb, postgres)", _existing_directory)
 TIME_ZONE = kind("an IANA time zone such as UTC or Europe/Berlin", _time_zone)

@@ -11,6 +11,7 @@ import click
 
 from interfaces import bootstrap
 from interfaces.commands import carry, common, replay, tasks
+from interfaces.commands.proof import verify_command
 from interfaces.listening import AddressUnusable
 from interfaces.roles import run, run_role
 from interfaces.serve import serve
@@ -167,6 +168,7 @@ cli.add_command(carry.export_command)
 cli.add_command(carry.import_command)
 cli.add_command(replay.replay_command)
 cli.add_command(tasks.tasks_group)
+cli.add_command(verify_command)
 
 
 def _name(verb: str, migrations: list[str]) -> None:

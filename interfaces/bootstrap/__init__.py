@@ -4,6 +4,7 @@ from application.declared.applying import Done
 from application.declared.planning import Bad, Cancel, Step
 from application.declared.standing import NamesNotUnique
 from domain.errors import ExecutionNotFound, TaskNotFound
+from domain.verification import Finding
 from infrastructure.carry import (
     CarryRefused,
     Manifest,
@@ -29,6 +30,8 @@ from infrastructure.projector import (
     RebuildRunning,
     TablesInUse,
 )
+from infrastructure.sealed_log.keys import KeyUnusable
+from infrastructure.sealed_log.verifying import Verified
 from infrastructure.settings import Settings, WrongSetting, in_force, load
 from interfaces.bootstrap.carry import (
     LogPlace,
@@ -50,6 +53,7 @@ from interfaces.bootstrap.jobs import (
     seed,
 )
 from interfaces.bootstrap.pages import shared_metrics
+from interfaces.bootstrap.proof import BundleUnreadable, VerifiedBundle, verify, verify_bundle
 from interfaces.bootstrap.refusals import DatabaseUnusable, LogDirectoryUnusable, MigrationRefused
 from interfaces.bootstrap.services import api, background, projector, scheduler
 from projections.catalogue import UnknownProjection
@@ -76,6 +80,8 @@ USER_ERRORS = (
     NoConnectionString,
     StandsStill,
     NamesNotUnique,
+    KeyUnusable,
+    BundleUnreadable,
 )
 
 __all__ = [
@@ -88,12 +94,16 @@ __all__ = [
     "Done",
     "EmbeddedPostgres",
     "EmbeddedPostgresError",
+    "Finding",
+    "KeyUnusable",
     "LogPlace",
     "Manifest",
     "MigrationRefused",
     "Parked",
     "Settings",
     "Step",
+    "Verified",
+    "VerifiedBundle",
     "WrongSetting",
     "api",
     "apply_tasks",
@@ -127,4 +137,6 @@ __all__ = [
     "selection",
     "services_connected",
     "shared_metrics",
+    "verify",
+    "verify_bundle",
 ]

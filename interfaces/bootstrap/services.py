@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
 
+from application.audit import Audit
 from application.bulk import BulkCommands
 from application.executions import ExecutionCommands
 from application.explanation.explainer import Explainer
@@ -36,6 +37,8 @@ from infrastructure.metrics import Instruments
 from infrastructure.nodes import NodeTable, PostgresNodes
 from infrastructure.observers import ObservedProjector, ObservedScheduler
 from infrastructure.projector import Projector
+from infrastructure.sealed_log.sealer import Sealer
+from infrastructure.sealed_log.stored import PostgresSealedLog
 from infrastructure.task_log import TaskLog
 from infrastructure.visibility import Visibility
 from infrastructure.vitals import Vitals
@@ -89,6 +92,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     revisions=Revisions(log),
                     events=PostgresEventReader(connections),
                     past=PastOfLog(connections, log, LedgerOfReadModels(queries, MOST_OF_THE_PAST)),
+                    audit=Audit(PostgresSealedLog(connections)),
                     visibility=visibility,
                     health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),
                     exposition=StoredExposition(instruments, queries, connections),
@@ -158,7 +162,8 @@ async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
         )
         nodes = PostgresNodes(connections, "projector")
         name = f"{settings.node_name}.{token_hex(4)}"
-        async with background(_beat(nodes, name)):
+        sealer = Sealer(settings.direct_dsn(), settings.audit_key_file)
+        async with background(_beat(nodes, name)), background(sealer.run()):
             yield engine.run, ops_app(settings, instruments, connections, ("projectors",))
         with contextlib.suppress(LogUnavailable):
             await nodes.leave(name)

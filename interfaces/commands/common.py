@@ -1,4 +1,4 @@
-"""What commands have in common: their settings, and how they end."""
+"""What more than one command does."""
 
 from __future__ import annotations
 
@@ -41,13 +41,10 @@ def failing_with(code: int) -> Iterator[None]:
 
 
 def settings(role: str, *, logs: bool = True, warn: bool = True) -> Settings:
-    """The settings in force; with `logs`, the logs of the role go where they say, and `warn` tells of doubts.
-
-    Raises `WrongSetting`.
-    """
-    found = bootstrap.load(os.environ, DOTENV)
+    """What the environment and `.env` ask for, with the logs set up for a role. Raises `WrongSetting`."""
+    loaded = bootstrap.load(os.environ, DOTENV)
     if logs:
-        bootstrap.configure(found, role)
-    for warning in found.warnings if logs and warn else ():
+        bootstrap.configure(loaded, role)
+    for warning in loaded.warnings if logs and warn else ():
         log.warning(warning)
-    return found
+    return loaded
