@@ -33,8 +33,9 @@ clean: ## Remove build and test leftovers; data, logs and .venv stay
 	find . -path ./.venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 .PHONY: test test-unit test-contract test-integration test-e2e test-coverage test-race benchmark
-test: dev ## Run all tests
-	$(BIN)/python -m pytest $(ARGS)
+test: dev ## Run all tests: those without I/O by two processes, then those that share the machine one by one
+	$(BIN)/python -m pytest -n 2 tests/unit $(ARGS)
+	$(BIN)/python -m pytest tests/contract tests/integration tests/e2e $(ARGS)
 test-unit: dev ## Run the unit tests (no I/O, seconds)
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 test-contract: dev ## Run the contract suites, once for every implementation of a port

@@ -39,7 +39,7 @@ def running_api(dsn: str, folder: Path, **variables: str) -> Iterator[str]:
 @contextlib.contextmanager
 def client_of(dsn: str, folder: Path) -> Iterator[httpx.Client]:
     """A client of such a service, its paths those behind `/api/v1`."""
-    with running_api(dsn, folder) as url, httpx.Client(base_url=f"{url}/api/v1", timeout=30) as client:
+    with running_api(dsn, folder) as url, httpx.Client(base_url=f"{url}/api/v1", timeout=120) as client:
         yield client
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 
 from tests.support.http_service import HttpService, assert_a_problem, http_service, task_json
 
-UNKNOWN = str(uuid4())
+UNKNOWN = str(UUID(int=404))
 
 
 @pytest.fixture

@@ -103,9 +103,9 @@ async def test_a_stream_of_another_kind_is_not_found(service: HttpService) -> No
     run = await claimed(service, task["id"])
     for path, slug in (
         (f"/tasks/{run}/events", "task-not-found"),
-        (f"/tasks/{uuid4()}/events", "task-not-found"),
+        (f"/tasks/{UUID(int=404)}/events", "task-not-found"),
         (f"/executions/{task['id']}/events", "execution-not-found"),
-        (f"/executions/{uuid4()}/events", "execution-not-found"),
+        (f"/executions/{UUID(int=404)}/events", "execution-not-found"),
     ):
         for headers in ({}, LINES):
             answer = await service.client.get(f"/api/v1{path}", headers=headers)

@@ -173,9 +173,9 @@ async def test_instants_at_the_ends_of_the_calendar_are_explained_too(
 @pytest.mark.parametrize(
     ("path", "slug"),
     [
-        (f"tasks/{uuid4()}/occurrences", "task-not-found"),
-        (f"tasks/{uuid4()}/explain", "task-not-found"),
-        (f"executions/{uuid4()}/explain", "execution-not-found"),
+        (f"tasks/{UUID(int=404)}/occurrences", "task-not-found"),
+        (f"tasks/{UUID(int=404)}/explain", "task-not-found"),
+        (f"executions/{UUID(int=404)}/explain", "execution-not-found"),
     ],
 )
 async def test_what_is_not_there_is_not_explained(service: HttpService, path: str, slug: str) -> None:

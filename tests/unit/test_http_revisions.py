@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import jsonschema_rs
@@ -14,7 +14,7 @@ import pytest
 from interfaces.http.openapi import openapi_document
 from tests.support.http_service import HttpService, assert_a_problem, http_service, task_json
 
-UNKNOWN = str(uuid4())
+UNKNOWN = str(UUID(int=404))
 
 
 @pytest.fixture
