@@ -37,7 +37,7 @@ class Progress:
         rate = (position - self._from) / (self._told - self._started)
         left = f", {timedelta(seconds=round((until - position) / rate))} left" if rate else ""
         stage = f"{self._stage}: " if self._stage else ""
-        percent = 100 * position // until
+        percent = 100 * position // max(until, 1)
         self._say(f"{stage}event {position:,} of {until:,} ({percent} %), {rate:,.0f}/s{left}")
 
     def at_stage(self, stage: str, position: int, until: int) -> None:

@@ -35,6 +35,11 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     last: int | None = None
 
     @property
+    def sealed(self) -> bool:
+        """Whether seals of the log are seals of what it selects: it begins as the log does."""
+        return self == Selection(last=self.last)
+
+    @property
     def whole(self) -> bool:
         """Whether it leaves nothing out."""
         return self == Selection()
@@ -75,6 +80,25 @@ class Part(Struct, frozen=True, kw_only=True, tag_field="type", tag="part"):
     sha256: str
 
 
+class Seals(Struct, frozen=True, kw_only=True, tag_field="type", tag="seals"):
+    """What is sealed, before it in its frame: how many keys, blocks, nodes and heads, and their SHA-256."""
+
+    rows: int
+    sha256: str
+
+
+class SealsSum(Struct, frozen=True, kw_only=True):
+    """How many keys, blocks, nodes and heads there are, and the SHA-256 of all their lines.
+
+    `tree_size` and `root_hash` (in hexadecimal) are those of the last head; 0 and None, where there is none.
+    """
+
+    rows: int
+    tree_size: int
+    root_hash: str | None
+    sha256: str
+
+
 class Manifest(Struct, frozen=True, kw_only=True, tag_field="type", tag="manifest"):
     """What an archive holds in all. `sha256` is that of all lines of events, one after the other.
 
@@ -90,20 +114,24 @@ class Manifest(Struct, frozen=True, kw_only=True, tag_field="type", tag="manifes
     head: int
     cut: int
     sha256: str
+    seals: SealsSum | None = None
+
+
+type Told = Header | Part | Seals | Manifest
 
 
 class Frame(NamedTuple):
     """A frame: what its last line tells, the lines before that one, and where in the file it ends."""
 
-    told: Header | Part | Manifest
+    told: Told
     lines: bytes
     end: int
 
 
-_closing = msgspec.json.Decoder(Header | Part | Manifest)
+_closing: msgspec.json.Decoder[Told] = msgspec.json.Decoder(Header | Part | Seals | Manifest)
 
 
-def frame(told: Header | Part | Manifest, lines: bytes = b"") -> bytes:
+def frame(told: Told, lines: bytes = b"") -> bytes:
     """The bytes of a frame."""
     return compress(b"".join((lines, msgspec.json.encode(told), b"\n")))
 
@@ -119,10 +147,8 @@ def frames(path: Path, file: BinaryIO) -> Iterator[Frame]:
             raise ArchiveDamaged(path, _unlike(error, begun=begun)) from None
         if isinstance(told, Header) == begun:
             raise ArchiveDamaged(path, "does not begin as an archive of events does")
-        if isinstance(told, Part) and told.sha256 != sha256(lines).hexdigest():
-            raise ArchiveDamaged(
-                path, f"holds other events than its part {told.number} had when it was written"
-            )
+        if isinstance(told, Part | Seals) and told.sha256 != sha256(lines).hexdigest():
+            raise ArchiveDamaged(path, "holds something else than when it was written")
         begun = True
         yield Frame(told, lines, end)
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from infrastructure.carry.archive import Header, Manifest, Part
+import msgspec
+
+from infrastructure.carry.archive import Header, Manifest, Part, Seals, SealsSum
 from infrastructure.carry.errors import ArchiveDamaged
+from infrastructure.carry.seals import Head, read_seals
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from infrastructure.carry.archive import Frame
+    from infrastructure.carry.seals import Seal
 
 
 class Books:
@@ -24,7 +29,10 @@ class Books:
         self.cut = 0
         self.first: int | None = None
         self.last: int | None = None
+        self.seals = 0
+        self.top: Head | None = None
         self._hash = sha256()
+        self._seals_hash = sha256()
 
     def add(self, lines: bytes, events: int, first: int, last: int, cut: int) -> Part:
         """Enter the next part."""
@@ -36,6 +44,14 @@ class Books:
         self._hash.update(lines)
         digest = sha256(lines).hexdigest()
         return Part(number=self.parts, events=events, first=first, last=last, cut=cut, sha256=digest)
+
+    def add_seals(self, lines: bytes, seals: Sequence[Seal]) -> Seals:
+        """Enter what is sealed; heads come in the order of their trees."""
+        self.seals += len(seals)
+        self._seals_hash.update(lines)
+        for seal in seals:
+            self.top = seal if isinstance(seal, Head) else self.top
+        return Seals(rows=len(seals), sha256=sha256(lines).hexdigest())
 
     def manifest(self) -> Manifest:
         """What all parts come to."""
@@ -49,6 +65,15 @@ class Books:
             head=self.header.head,
             cut=self.cut,
             sha256=self._hash.hexdigest(),
+            seals=self._sum_of_seals() if self.seals else None,
+        )
+
+    def _sum_of_seals(self) -> SealsSum:
+        return SealsSum(
+            rows=self.seals,
+            tree_size=self.top.tree_size if self.top else 0,
+            root_hash=self.top.root_hash.hex() if self.top else None,
+            sha256=self._seals_hash.hexdigest(),
         )
 
 
@@ -60,3 +85,13 @@ def entered(path: Path, books: Books, read: Frame) -> Part:
     if not follows or read.lines.count(b"\n") != part.events:
         raise ArchiveDamaged(path, f"is not in order at its part {part.number}")
     return books.add(read.lines, part.events, part.first, part.last, part.cut)
+
+
+def entered_seals(path: Path, books: Books, read: Frame) -> Sequence[Seal]:
+    """Enter seals that were read. Raises `ArchiveDamaged`."""
+    try:
+        seals = read_seals(read.lines)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ArchiveDamaged(path, f"holds something else than seals ({error})") from None
+    books.add_seals(read.lines, seals)
+    return seals

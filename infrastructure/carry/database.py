@@ -35,6 +35,17 @@ def connected(dsn: str) -> Iterator[Connection]:
         yield connection
 
 
+@contextlib.contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """A transaction that sees one state of the database."""
+    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    try:
+        with connection.transaction():
+            yield
+    finally:
+        connection.isolation_level = None
+
+
 def head(connection: Connection) -> int:
     """The position of the newest event; 0 when there is none."""
     [(position,)] = connection.execute(HEAD).fetchall()

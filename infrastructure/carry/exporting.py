@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from infrastructure.carry.archive import Header, Part, frame, frames
 from infrastructure.carry.books import Books, entered
-from infrastructure.carry.database import connected, head
+from infrastructure.carry.database import connected, head, snapshot
 from infrastructure.carry.digests import digest
 from infrastructure.carry.errors import ArchiveDamaged, ArchiveTaken, ArchiveUnreadable
 from infrastructure.carry.lines import written
 from infrastructure.carry.reading import portions
+from infrastructure.carry.seals import sealed, written_seals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,8 @@ def export_events(dsn: str, path: Path, selection: Selection, told: Told) -> Man
     with connected(dsn) as connection, _opened(unfinished) as file:
         books = _begun(connection, unfinished, file, selection)
         _write_parts(connection, file, books, told)
+        if selection.sealed:
+            _write_seals(connection, file, books)
         manifest = books.manifest()
         file.write(frame(manifest))
         file.flush()
@@ -54,6 +57,13 @@ def _write_parts(connection: Connection, file: BinaryIO, books: Books, told: Tol
         file.write(frame(part, lines))
         file.flush()
         told("exported", part.last, until)
+
+
+def _write_seals(connection: Connection, file: BinaryIO, books: Books) -> None:
+    with snapshot(connection):
+        for seals in sealed(connection, books.header.until):
+            lines = written_seals(seals)
+            file.write(frame(books.add_seals(lines, seals), lines))
 
 
 @contextlib.contextmanager

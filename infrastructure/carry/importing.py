@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import msgspec
 
 from infrastructure.carry import standstill
-from infrastructure.carry.archive import Header, Manifest, Part, frames
-from infrastructure.carry.books import Books, entered
+from infrastructure.carry.archive import Header, Manifest, Part, Seals, frames
+from infrastructure.carry.books import Books, entered, entered_seals
 from infrastructure.carry.database import append, head, held, stored
 from infrastructure.carry.digests import digest
 from infrastructure.carry.errors import (
@@ -22,6 +22,7 @@ from infrastructure.carry.errors import (
     TargetNotEmpty,
 )
 from infrastructure.carry.lines import read
+from infrastructure.carry.seals import store_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from infrastructure.carry.database import Told
+    from infrastructure.carry.seals import Seal
     from infrastructure.event_store.log import Row
 
 
@@ -59,6 +61,9 @@ def import_events(dsn: str, path: Path, *, partial: bool, told: Told) -> Importe
                 append(connection, rows)
                 told("stored", rows[-1][0], manifest.last or 0)
             _compare(connection, path, manifest, told)
+            if manifest.seals:
+                seals = _seals(path, file)
+                store_sealed(connection, seals, manifest.last or 0, manifest.seals.sha256)
             standstill.release(connection, standstill.IMPORTING)
     return Imported(manifest, manifest.events - before)
 
@@ -74,6 +79,8 @@ def inspect(path: Path, file: BinaryIO, told: Told) -> Manifest:
             case Part() as part if books is not None:
                 entered(path, books, each)
                 told("checked", part.last, books.header.until)
+            case Seals() if books is not None:
+                entered_seals(path, books, each)
             case Manifest() as manifest if books is not None and manifest == books.manifest():
                 if each.end != os.fstat(file.fileno()).st_size:
                     raise ArchiveDamaged(path, "goes on behind its manifest")
@@ -125,6 +132,18 @@ def _rows(path: Path, part: Part, lines: bytes) -> Sequence[Row]:
 
 def _is_stored(connection: Connection, part: Part) -> bool:
     return digest(connection, part.first - 1, part.last) == part.sha256
+
+
+def _seals(path: Path, file: BinaryIO) -> Iterator[Sequence[Seal]]:
+    file.seek(0)
+    for each in frames(path, file):
+        match each.told:
+            case Header() as header:
+                books = Books(header)
+            case Seals():
+                yield entered_seals(path, books, each)
+            case _:
+                pass
 
 
 def _compare(connection: Connection, path: Path, manifest: Manifest, told: Told) -> None:

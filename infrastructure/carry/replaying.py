@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from infrastructure.carry import standstill
 from infrastructure.carry.archive import Selection
-from infrastructure.carry.database import append, connected, head, held, stored
+from infrastructure.carry.database import append, connected, head, held, snapshot, stored
 from infrastructure.carry.digests import digest
 from infrastructure.carry.errors import CarryRefused, TargetNotEmpty
 from infrastructure.carry.reading import PART_EVENTS, portions
+from infrastructure.carry.seals import sealed, seals_digest, store_sealed
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -42,6 +43,9 @@ def replay_events(source_dsn: str, target_dsn: str, until: int, told: Told) -> C
             raise CarryRefused(
                 "the copy is not what the log is: something else has written to it; take another"
             )
+        with snapshot(source):
+            expected = seals_digest(source, until)
+            store_sealed(target, sealed(source, until), until, expected)
         events = stored(target)
     return Copied(events, events - before)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -88,4 +89,6 @@ def elsewhere(settings: Settings, dsn: str) -> Settings:
 async def _first(settings: Settings, place: LogPlace) -> int:
     if isinstance(place, int):
         return await position_of(settings, place)
-    return await position_of(settings, place - _JUST_BEFORE) + 1
+    with contextlib.suppress(OverflowError):  # nothing was recorded at the first instant that there is
+        place -= _JUST_BEFORE
+    return await position_of(settings, place) + 1

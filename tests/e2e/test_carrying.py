@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from tests.support.carrying import events, fill, read_models
+from tests.support.carrying import events, fill, read_models, seals
+from tests.support.projecting import connect
+from tests.support.sealing import seal
 from tests.support.service import PROGRAM, Service, until
 
 if TYPE_CHECKING:
@@ -21,9 +23,15 @@ EVENTS = 60_000
 
 @pytest.fixture
 def log(database: str) -> str:
-    """The DSN of a database with a log of several parts."""
+    """The DSN of a database with a log of several parts, sealed."""
     asyncio.run(fill(database, EVENTS))
+    asyncio.run(_sealed(database))
     return database
+
+
+async def _sealed(dsn: str) -> None:
+    async with await connect(dsn) as connection:
+        await seal(connection)
 
 
 def command(folder: Path, dsn: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -83,5 +91,8 @@ def test_a_log_arrives_whole_though_both_sides_are_killed_in_the_middle(
     assert "; " in imported.stdout.splitlines()[0], "it says what was there"
     assert events(other_database) == events(log)
     assert asyncio.run(read_models(other_database)) == asyncio.run(read_models(log))
-    checked = command(folder, other_database, "check")
-    assert checked.returncode == 0, checked.stdout
+    assert seals(other_database) == seals(log)
+    assert seals(log)["tree_heads"]
+    for proof in ("check", "verify"):
+        checked = command(folder, other_database, proof)
+        assert checked.returncode == 0, checked.stdout + checked.stderr

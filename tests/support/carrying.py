@@ -107,3 +107,15 @@ def append_one(dsn: str) -> int:
             return await append(connection, RandomLog(99).grow(1)[:1])
 
     return asyncio.run(appended())
+
+
+SEAL_TABLES = ("audit_keys", "sealed_blocks", "tree_nodes", "tree_heads")
+
+
+def seals(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table of seals."""
+    with psycopg.connect(dsn) as connection:
+        return {
+            table: connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2".encode(), binary=True).fetchall()
+            for table in SEAL_TABLES
+        }

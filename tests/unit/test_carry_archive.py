@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infrastructure.carry import ArchiveDamaged, Manifest, Selection
-from infrastructure.carry.archive import Header, Part, frame, frames
+from infrastructure.carry.archive import Header, Part, Seals, frame, frames
 from infrastructure.carry.books import Books
 from infrastructure.carry.importing import inspect
 from infrastructure.carry.lines import read, written
+from infrastructure.carry.seals import Head, Key, written_seals
 from infrastructure.carry.zstandard import compress
 from tests.support.carrying import ODD_STATES, Told
 
@@ -157,3 +158,33 @@ def test_frames_are_found_whatever_falls_on_the_border_of_what_is_read_at_once(p
         found = list(frames(path, file))
     assert [one.lines for one in found] == [b"", *parts]
     assert found[-1].end == path.stat().st_size
+
+
+def test_the_manifest_tells_the_last_head(path: Path) -> None:
+    key = Key(b"k" * 32, "PEM", NOON)
+    heads = [Head(size, bytes([size]) * 32, size, NOON, key.key_id, b"s" * 64) for size in (1, 3)]
+    books, frames_of = sealed_archive([key], heads[:1], heads[1:])
+    found = inspected(path, b"".join(frames_of))
+    assert found == books.manifest()
+    assert found.seals is not None
+    assert (found.seals.rows, found.seals.tree_size, found.seals.root_hash) == (3, 3, "03" * 32)
+    for left_out in (1, 2, 3):
+        with pytest.raises(ArchiveDamaged, match="does not hold what its manifest says"):
+            inspected(path, b"".join([*frames_of[:left_out], *frames_of[left_out + 1 :]]))
+
+
+def sealed_archive(*seals: list[Key] | list[Head]) -> tuple[Books, list[bytes]]:
+    """An archive of nothing but seals."""
+    books = Books(Header(selection=Selection(), head=3))
+    found = [frame(books.header)]
+    for some in seals:
+        lines = written_seals(some)
+        found.append(frame(books.add_seals(lines, some), lines))
+    return books, [*found, frame(books.manifest())]
+
+
+def test_what_is_no_seal_is_not_taken_for_one(path: Path) -> None:
+    for lines in (b'{"type":"other"}\n', b"\xff\n"):
+        seals = Seals(rows=1, sha256=sha256(lines).hexdigest())
+        with pytest.raises(ArchiveDamaged, match="something else than seals"):
+            inspected(path, frame(Header(selection=Selection(), head=1)) + frame(seals, lines))

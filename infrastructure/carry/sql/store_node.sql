@@ -1,0 +1,1 @@
+INSERT INTO tree_nodes (level, index, hash) VALUES (%(level)s, %(index)s, %(hash)s)
