@@ -1,6 +1,6 @@
 """The composition root: the one place where ports meet what makes them real."""
 
-from application.ports import ArchiveAway
+from application.archived import ArchiveAway
 from domain.errors import ExecutionNotFound, TaskNotFound
 from infrastructure.archive.archiving import ArchivingRunning
 from infrastructure.archive.catalogue import Archive

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from application.ports import ArchiveAway
+from application.archived import ArchiveAway
 from domain.months import Month
 from infrastructure.archive.bucket import Bucket
 from infrastructure.archive.form import Entry, Event
