@@ -12,8 +12,8 @@ RUN python -m venv /opt/chronoledger
 
 # Dependencies first: they change less often than the code, and their layer is kept meanwhile.
 COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
-      > requirements.txt \
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+      print(*project['dependencies'], *project['optional-dependencies']['s3'], sep='\n')" > requirements.txt \
  && /opt/chronoledger/bin/pip install --quiet -c constraints.txt -r requirements.txt
 
 COPY . .

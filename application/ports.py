@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 from uuid import UUID
@@ -12,7 +12,6 @@ from msgspec import Struct
 from domain.attempt import Attempt
 from domain.definition import Action, Definition
 from domain.facts import AnyFact
-from domain.months import Month
 from domain.task import Pause, Task
 
 
@@ -106,20 +105,6 @@ class Unreadable(LogUnavailable):
         self.position = position
 
 
-class ArchiveAway(LogUnavailable):
-    """Events that are asked for lie in an archive that cannot be read; put its file back, or restore it.
-
-    Asking again does not help before: telling less than there is would be wrong, whoever asks.
-    """
-
-    def __init__(self, name: str, complaint: str) -> None:
-        super().__init__(
-            f"the archive {name} is needed and cannot be read ({complaint}); put the file back to where "
-            "ARCHIVE_DIR says"
-        )
-        self.name = name
-
-
 class EventLog(Protocol):
     """The append-only log."""
 
@@ -154,14 +139,6 @@ class EventLog(Protocol):
 
     async def keep(self, snapshot: Snapshot) -> None:
         """Have `read_task` begin with a snapshot, unless it has a later one. Raises `LogUnavailable`."""
-        ...
-
-
-class Archived(Protocol):
-    """Which months of executions have left the log."""
-
-    async def months(self) -> Set[Month]:
-        """Those of which nothing is recorded any more. Raises `LogUnavailable`."""
         ...
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
-from application.ports import ArchiveAway
+from application.archived import ArchiveAway
 from infrastructure.archive.places import PlaceUnusable
 from infrastructure.event_store.outage import first_line
 

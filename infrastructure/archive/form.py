@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from bisect import bisect_left
 from datetime import datetime
 from struct import Struct as Layout
 from typing import TYPE_CHECKING, NamedTuple
@@ -175,13 +176,32 @@ def read_frame(name: str, frame: Frame, content: bytes) -> Sequence[Event]:
     return [_event(one) for one in _lines.decode_lines(decompress(content))]
 
 
-def read_index(name: str, part: IndexPart, content: bytes) -> Sequence[Entry]:
-    """The entries of a piece of the index. Raises `Damaged`."""
+class Index:
+    """A piece of the index as it lies in memory: looked into, never taken apart."""
+
+    def __init__(self, records: bytes) -> None:
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self._records) // _ENTRY.size
+
+    def positions(self, stream: UUID) -> Sequence[int]:
+        """Where the events of a stream are."""
+        first, found = bisect_left(range(len(self)), stream.bytes, key=self._stream), []
+        while first < len(self) and self._stream(first) == stream.bytes:
+            found.append(_ENTRY.unpack_from(self._records, first * _ENTRY.size)[1])
+            first += 1
+        return found
+
+    def _stream(self, number: int) -> bytes:
+        start = number * _ENTRY.size
+        return self._records[start : start + 16]
+
+
+def read_index(name: str, part: IndexPart, content: bytes) -> Index:
+    """A piece of the index. Raises `Damaged`."""
     _check(name, part, content)
-    return [
-        Entry(UUID(bytes=stream), position)
-        for stream, position in _ENTRY.iter_unpack(decompress(content[_SKIPPABLE.size :]))
-    ]
+    return Index(decompress(content[_SKIPPABLE.size :]))
 
 
 def _check(name: str, part: Part, content: bytes) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from application.ports import ArchiveAway
+from application.archived import ArchiveAway
 from infrastructure.archive.form import Damaged
 from infrastructure.archive.reading import ArchiveFile
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from typing import TYPE_CHECKING, BinaryIO, Protocol
+from uuid import uuid4
 
-from application.ports import ArchiveAway
+from application.archived import ArchiveAway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from infrastructure.archive.reading import Source
+
+
+_UNFINISHED = ".unfinished-"
 
 
 class PlaceUnusable(Exception):
@@ -60,10 +65,12 @@ class Folder:
     @contextlib.contextmanager
     def writing(self) -> Iterator[tuple[BinaryIO, Callable[[str], None]]]:
         """See `Place`."""
-        unfinished = self._path / f".unfinished-{os.getpid()}"
+        unfinished = self._path / f"{_UNFINISHED}{uuid4().hex}"
         try:
             self._path.mkdir(parents=True, exist_ok=True)
+            self._tidy()
             with unfinished.open("wb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
                 yield file, lambda name: self._keep(file, unfinished, name)
         except OSError as error:
             raise PlaceUnusable(str(self._path), error.strerror or str(error)) from error
@@ -74,6 +81,13 @@ class Folder:
     def open(self, name: str) -> Source:
         """See `Place`."""
         return _Opened(self._path / name)
+
+    def _tidy(self) -> None:
+        """Remove what killed ones have left: whoever still writes holds a lock on his file."""
+        for left in self._path.glob(f"{_UNFINISHED}*"):
+            with contextlib.suppress(OSError), left.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink()
 
     def _keep(self, file: BinaryIO, unfinished: Path, name: str) -> None:
         file.flush()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from infrastructure.archive.form import Entry, Event, Manifest
+    from infrastructure.archive.form import Event, Index, Manifest
 
 KEPT_PARTS = 4
 HASHED_BYTES = 1024 * 1024
@@ -58,7 +58,7 @@ class ArchiveFile:
         self._last_positions = [frame.last_position for frame in self.manifest.frames]
         self._last_streams = [part.last_stream for part in self.manifest.index]
         self._frame = lru_cache(KEPT_PARTS)(self._read_frame)
-        self._entries = lru_cache(KEPT_PARTS)(self._read_index)
+        self._index = lru_cache(KEPT_PARTS)(self._read_index)
 
     def after(self, position: int, limit: int, most_bytes: int) -> Sequence[Event]:
         """Up to `limit` events after a position, in order; the one that makes it `most_bytes` is the last."""
@@ -79,7 +79,7 @@ class ArchiveFile:
         for number in range(bisect_left(self._last_streams, stream), len(self.manifest.index)):
             if self.manifest.index[number].first_stream > stream:
                 break
-            found += [self._at(entry.position) for entry in self._entries(number) if entry.stream == stream]
+            found += [self._at(position) for position in self._index(number).positions(stream)]
         return found
 
     def first_of(self, streams: Sequence[UUID]) -> dict[UUID, Event]:
@@ -139,6 +139,6 @@ class ArchiveFile:
         frame = self.manifest.frames[number]
         return read_frame(self._name, frame, self._source.read(frame.offset, frame.length))
 
-    def _read_index(self, number: int) -> Sequence[Entry]:
+    def _read_index(self, number: int) -> Index:
         part = self.manifest.index[number]
         return read_index(self._name, part, self._source.read(part.offset, part.length))

@@ -43,7 +43,7 @@ class Shelf:
         return None
 
     async def months(self) -> Set[Month]:
-        """See `application.ports.Archived`."""
+        """See `application.archived.Archived`."""
         return {archive.month for archive in await self._away()}
 
     async def last(self, question: Callable[[ArchiveFile], Event | None]) -> Event | None:

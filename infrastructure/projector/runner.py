@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psycopg
 import structlog
 
-from application.ports import ArchiveAway
+from application.archived import ArchiveAway
 from infrastructure.event_store.log import LogRewound, head
 from infrastructure.event_store.outage import first_line
 from infrastructure.projector.batch import Batch, apply_batch

@@ -1,9 +1,9 @@
 """The composition root: the one place where ports meet what makes them real."""
 
+from application.archived import ArchiveAway
 from application.declared.applying import Done
 from application.declared.planning import Bad, Cancel, Step
 from application.declared.standing import NamesNotUnique
-from application.ports import ArchiveAway
 from domain.errors import ExecutionNotFound, TaskNotFound
 from domain.verification import Finding
 from infrastructure.archive.archiving import ArchivingRunning

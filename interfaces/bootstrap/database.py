@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import structlog
 
-from application.ports import ArchiveAway, LogUnavailable
+from application.archived import ArchiveAway
+from application.ports import LogUnavailable
 from infrastructure.database import with_liveness
 from infrastructure.embedded_postgres import DataDirectoryInUse, EmbeddedPostgres
 from infrastructure.event_store.outage import first_line

@@ -10,8 +10,8 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from msgspec import UNSET, UnsetType
 
+from application.archived import ArchiveAway
 from application.past.moment import TooMuchHistory
-from application.ports import ArchiveAway
 from domain.errors import Inadmissible, Refused
 from domain.wording import shown
 from interfaces.http.api import correlation_id

@@ -12,9 +12,10 @@ from litestar.exceptions import (
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from msgspec import Struct
 
+from application.archived import ArchiveAway
 from application.audit import EventNotFound, HeadNotFound, NotYetSealed
 from application.past.moment import TooMuchHistory
-from application.ports import ArchiveAway, LogUnavailable
+from application.ports import LogUnavailable
 from domain.errors import (
     ExecutionAlreadyOver,
     ExecutionNotFound,

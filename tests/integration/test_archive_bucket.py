@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from application.ports import ArchiveAway
+from application.archived import ArchiveAway
 from domain.months import Month
 from infrastructure.archive.bucket import Bucket
 from infrastructure.archive.form import Entry, Event
@@ -88,3 +89,9 @@ def test_what_is_not_there_or_may_not_be_read_is_away(store: ObjectStore) -> Non
         source.read(0, 10)
     with pytest.raises(PlaceUnusable, match=f"ARCHIVE_DIR={URL} cannot be used"):
         written(place, "february", events([b"{}"]))
+
+
+def test_without_the_extra_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore.exceptions", None)
+    with pytest.raises(PlaceUnusable, match=r"pip install 'chronoledger\[s3\]'"):
+        Bucket(URL)

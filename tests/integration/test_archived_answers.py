@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from application.archived import ArchiveAway
 from application.events import EventFilter
 from application.explanation.explainer import Explainer
-from application.ports import ArchiveAway
 from domain.identity import execution_id
 from infrastructure.archive.shelf import Shelf
 from infrastructure.database import pool

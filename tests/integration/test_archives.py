@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from application.ports import ArchiveAway
+from application.archived import ArchiveAway
 from infrastructure.archive.archiving import ArchivingRunning, NotArchivable, alone, months_before
 from infrastructure.archive.catalogue import archives
 from infrastructure.archive.restoring import NoSuchArchive

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class ArchivedMonths:
-    """`application.ports.Archived`: those that were added, none at first."""
+    """`application.archived.Archived`: those that were added, none at first."""
 
     known: set[Month] = field(default_factory=set)
 

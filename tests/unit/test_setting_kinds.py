@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-DIRECTORIES = ["DATA_DIR", "LOG_DIR", "CHRONOLEDGER_PG_BIN"]
+DIRECTORIES = ["DATA_DIR", "LOG_DIR", "ARCHIVE_DIR", "CHRONOLEDGER_PG_BIN"]
 
 
 def problem(variable: str, value: str) -> str:
@@ -58,3 +58,12 @@ def test_the_home_of_a_user_that_does_not_exist(variable: str) -> None:
 
 def test_a_directory_that_is_still_to_be_made_is_accepted(tmp_path: Path) -> None:
     assert load({"DATA_DIR": str(tmp_path / "new" / "data")}).data_dir == tmp_path / "new" / "data"
+
+
+def test_archives_are_in_a_directory_or_a_bucket(tmp_path: Path) -> None:
+    assert load({"ARCHIVE_DIR": str(tmp_path)}).archive_dir == str(tmp_path)
+    for url in ("s3://ledger", "s3://ledger/deep/down"):
+        assert load({"ARCHIVE_DIR": f" {url} "}).archive_dir == url
+    assert load({"ARCHIVE_DIR": "s3://ledger/deep/"}).archive_dir == "s3://ledger/deep"
+    for wrong in ("s3://", "s3:///deep", "https://ledger/deep", "s3://Ledger", "s3://ledger?deep"):
+        assert "s3:// and a bucket's name" in problem("ARCHIVE_DIR", wrong)
