@@ -8,6 +8,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from application.ports import Unreadable
 from domain.evidence import Evidence as Proved
 from domain.evidence import ProvedEvent
 from domain.sealing import SignedHead, TreeHead
@@ -163,7 +164,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, proved: Proved) -> Evidence:
-        """Evidence as it is shown. Raises `UnicodeDecodeError` for a state that was never JSON."""
+        """Evidence as it is shown. Raises `Unreadable` for a state that was never JSON."""
         return cls(
             execution_id=proved.stream,
             events=[
@@ -172,7 +173,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
                     version=event.version,
                     recorded_at=event.recorded_at,
                     topic=event.topic,
-                    state=event.state.decode(),
+                    state=_text(event),
                     leaf_index=event.leaf_index,
                     hashes=[hashed.hex() for hashed in event.hashes],
                 )
@@ -201,3 +202,10 @@ class Evidence(Struct, frozen=True, kw_only=True):
             signed=self.head.to_domain(),
             public_key=self.public_key,
         )
+
+
+def _text(event: ProvedEvent) -> str:
+    try:
+        return event.state.decode()
+    except UnicodeDecodeError as error:
+        raise Unreadable(event.position, "it is not UTF-8") from error
