@@ -12,6 +12,7 @@ import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 import psycopg
@@ -98,6 +99,19 @@ def _origins(text: str) -> list[str]:
     return origins
 
 
+def _place(text: str) -> str:
+    place = text.strip()
+    if not place.lower().startswith(("http://", "https://")):
+        return str(_path(place))
+    try:
+        host = urlsplit(place).hostname
+    except ValueError as error:
+        raise ValueError("its host cannot be read") from error
+    if not host:
+        raise ValueError("it has no host")
+    return place
+
+
 def _word(text: str) -> str:
     return text.strip().lower()
 
@@ -111,6 +125,8 @@ CONNECTION = kind(
 TEXT = kind("text")
 PASSWORD = kind("text", str, secret=True)
 FILE = kind("the path of a readable file that holds the password", _path)
+KEY_FILE = kind("the path of a file with an Ed25519 private key in PEM", _path)
+PUBLISH = kind("the path of a file or an http(s) URL", _place, secret=True)
 DIRECTORY = kind("the path of a directory", _directory)
 PROGRAMS = kind("a directory with PostgreSQL's programs (initdb, postgres)", _existing_directory)
 TIME_ZONE = kind("an IANA time zone such as UTC or Europe/Berlin", _time_zone)

@@ -60,6 +60,9 @@ class Settings(Struct, frozen=True, kw_only=True, rename=str.upper):
     node_expiry_seconds: Annotated[float, seconds(3, 600)] = 6.0
     max_clock_offset_seconds: Annotated[float, seconds(0.1, 3_600)] = 5.0
     node_name: Annotated[str, kinds.NODE_NAME] = ""
+    audit_key_file: Annotated[Path | None, kinds.KEY_FILE] = None
+    audit_publish: Annotated[str | None, kinds.PUBLISH] = None
+    audit_publish_seconds: Annotated[float, seconds(1, 86_400)] = 300.0
     chronoledger_pg_bin: Annotated[Path | None, kinds.PROGRAMS] = None
     chronoledger_state_dir: Annotated[Path, kinds.DIRECTORY] = Path("/var/lib/chronoledger")
 
@@ -210,6 +213,14 @@ def with_database(settings: Settings, dsn: str) -> Settings:
     kept = {name: source for name, source in settings.sources.items() if name != "DIRECT_DATABASE_URL"}
     sources: dict[str, Source] = {**kept, "DATABASE_URL": "embedded"}
     return replace(settings, database_url=dsn, direct_database_url=None, sources=sources)
+
+
+def with_audit_key(settings: Settings, path: Path) -> Settings:
+    """The same settings with the embedded database's own key, unless another one is named."""
+    if settings.audit_key_file is not None:
+        return settings
+    sources: dict[str, Source] = {**settings.sources, "AUDIT_KEY_FILE": "embedded"}
+    return replace(settings, audit_key_file=path, sources=sources)
 
 
 def in_force(settings: Settings) -> list[tuple[str, str, str]]:

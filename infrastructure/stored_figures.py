@@ -30,6 +30,7 @@ class StoredFigures(Struct, frozen=True, kw_only=True):
     lateness_sum: float
     tasks: Mapping[str, int]
     log_position: int
+    sealed_position: int
     projections: Mapping[str, tuple[int, int]]
     nodes: int
 
@@ -63,6 +64,16 @@ def stored_figures(figures: StoredFigures) -> list[Metric]:
         _gauge("tasks", "Tasks by status.", "status", _from_zero(_STATUSES, figures.tasks)),
         GaugeMetricFamily(
             "chronoledger_event_log_position", "Position of the last event in the log.", value=head
+        ),
+        GaugeMetricFamily(
+            "chronoledger_sealed_position",
+            "Position of the last event that is sealed.",
+            value=figures.sealed_position,
+        ),
+        GaugeMetricFamily(
+            "chronoledger_unsealed_events",
+            "Events in the log that are not sealed yet.",
+            value=max(0, head - figures.sealed_position),
         ),
         _gauge("projection_position", "Position of the last event applied.", "projection", positions),
         _gauge(

@@ -83,6 +83,7 @@ def _environment(settings: Settings) -> Mapping[str, str]:
     environment = dict(os.environ)
     if settings.sources.get("DATABASE_URL") == "embedded":
         environment["DATABASE_URL"] = settings.dsn()
+        environment["AUDIT_KEY_FILE"] = str(settings.audit_key_file)
     environment["NODE_NAME"] = settings.node_name
     return environment
 

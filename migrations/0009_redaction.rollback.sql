@@ -1,4 +1,5 @@
 DROP FUNCTION appended_digest(bytea);
+DROP FUNCTION is_redacted(bytea);
 DROP FUNCTION redact_events(uuid[], bigint[], text[], bytea[], uuid[], bigint[], bigint[], bigint[], bytea[], uuid);
 DROP TRIGGER events_keep_their_place ON events;
 DROP FUNCTION refuse_event_move();

@@ -60,14 +60,20 @@ BEGIN
 END
 $$;
 
--- The SHA-256 of what a state was when it was appended: `domain/redaction.py: original_digest` for redacted ones.
+-- Whether a state was rewritten, and the SHA-256 of what it was when it was appended, as `original_digest` of
+-- domain/redaction.py tells them: the state ends with `,"redacted":{"sha256":"…"}}`. Not STRICT, so as to be inlined.
+CREATE FUNCTION is_redacted(state bytea) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT substring(state FROM greatest(octet_length(state) - 89, 1) FOR 23)
+            = '\x2c227265646163746564223a7b22736861323536223a22'::bytea
+        AND encode(substring(state FROM octet_length(state) - 66 FOR 67), 'escape') ~ '^[0-9a-f]{64}"\}\}$'
+$$;
+
 CREATE FUNCTION appended_digest(state bytea) RETURNS bytea
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE
-        WHEN substring(state FROM greatest(octet_length(state) - 89, 1) FOR 23)
-                = convert_to(',"redacted":{"sha256":"', 'UTF8')
-            AND convert_from(substring(state FROM octet_length(state) - 66 FOR 67), 'LATIN1') ~ '^[0-9a-f]{64}"\}\}$'
-        THEN decode(convert_from(substring(state FROM octet_length(state) - 66 FOR 64), 'LATIN1'), 'hex')
+        WHEN is_redacted(state)
+        THEN decode(encode(substring(state FROM octet_length(state) - 66 FOR 64), 'escape'), 'hex')
         ELSE sha256(state)
     END
 $$;

@@ -1,6 +1,7 @@
 """The composition root: the one place where ports meet what makes them real."""
 
 from domain.errors import ExecutionNotFound, TaskNotFound
+from domain.verification import Finding
 from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
@@ -17,6 +18,9 @@ from infrastructure.projector import (
     Rebuilt,
     TablesInUse,
 )
+from infrastructure.sealed_log.keys import KeyUnusable
+from infrastructure.sealed_log.publishing import HeadsUnreadable
+from infrastructure.sealed_log.verifying import Verified
 from infrastructure.settings import Settings, WrongSetting, in_force, load
 from interfaces.bootstrap.database import database, embedded, prepare_database
 from interfaces.bootstrap.jobs import (
@@ -29,6 +33,7 @@ from interfaces.bootstrap.jobs import (
     seed,
 )
 from interfaces.bootstrap.pages import shared_metrics
+from interfaces.bootstrap.proof import BundleUnreadable, VerifiedBundle, verify, verify_bundle
 from interfaces.bootstrap.refusals import DatabaseUnusable, LogDirectoryUnusable, MigrationRefused
 from interfaces.bootstrap.services import api, background, projector, scheduler
 from projections.catalogue import UnknownProjection
@@ -50,6 +55,9 @@ USER_ERRORS = (
     NotCheckable,
     ParkedMeanwhile,
     LogRewound,
+    KeyUnusable,
+    BundleUnreadable,
+    HeadsUnreadable,
 )
 
 __all__ = [
@@ -58,9 +66,13 @@ __all__ = [
     "Difference",
     "EmbeddedPostgres",
     "EmbeddedPostgresError",
+    "Finding",
+    "KeyUnusable",
     "Parked",
     "Rebuilt",
     "Settings",
+    "Verified",
+    "VerifiedBundle",
     "WrongSetting",
     "api",
     "background",
@@ -83,4 +95,6 @@ __all__ = [
     "seed",
     "services_connected",
     "shared_metrics",
+    "verify",
+    "verify_bundle",
 ]

@@ -17,7 +17,8 @@ from infrastructure.embedded_postgres import DataDirectoryInUse, EmbeddedPostgre
 from infrastructure.event_store.outage import first_line
 from infrastructure.login import refusal
 from infrastructure.migrator import migrate
-from infrastructure.settings import with_database
+from infrastructure.sealed_log.keys import FILE_NAME, ensure_key
+from infrastructure.settings import with_audit_key, with_database
 from interfaces.bootstrap.refusals import DatabaseUnusable, LogDirectoryUnusable, MigrationRefused
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
 STARTUP_SECONDS = 30.0
 STARTUP_POLL_SECONDS = 0.5
-# `serve` is three processes. Each opens up to two connections besides its pool; one-shot commands and people
-# with psql want some, too.
-PROCESSES, BESIDES_POOL, SPARE_CONNECTIONS = 3, 2, 20
+# `serve` is three processes. Each opens up to three connections besides its pool; one-shot commands and
+# people with psql want some, too.
+PROCESSES, BESIDES_POOL, SPARE_CONNECTIONS = 3, 3, 20
 # Where a running service tells one-shot commands how to reach its embedded Postgres.
 CONNINFO_FILE = "embedded.conninfo"
 
@@ -56,7 +57,10 @@ def embedded(settings: Settings) -> Iterator[tuple[EmbeddedPostgres, Settings]]:
     )
     with postgres as dsn:
         (settings.data_dir / CONNINFO_FILE).write_text(dsn, encoding="utf-8")
-        yield postgres, with_database(settings, dsn)
+        key_file = settings.data_dir / FILE_NAME
+        if settings.audit_key_file is None:
+            ensure_key(key_file)
+        yield postgres, with_audit_key(with_database(settings, dsn), key_file)
 
 
 def _check_writable(log_dir: Path) -> None:

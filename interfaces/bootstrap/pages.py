@@ -14,6 +14,7 @@ from application.ports import LogUnavailable
 from infrastructure import metrics
 from infrastructure.embedded_postgres import DataDirectoryUnusable
 from infrastructure.nodes import PostgresNodes
+from infrastructure.sealed_log.stored import PostgresSealedLog
 from infrastructure.stored_figures import StoredFigures, stored_figures
 from infrastructure.vitals import Vitals
 from interfaces.bootstrap.health_checks import HealthChecks
@@ -46,6 +47,7 @@ class StoredExposition:
         self._instruments = instruments
         self._queries = queries
         self._nodes = PostgresNodes(connections, "scheduler")
+        self._sealed = PostgresSealedLog(connections)
 
     async def render(self) -> tuple[bytes, str]:
         """See `interfaces.http.dependencies.Exposition`. Without the database: what processes measured."""
@@ -59,6 +61,7 @@ class StoredExposition:
     async def _stored(self) -> list[Metric]:
         stored = await self._queries.stored_figures()
         nodes = await self._nodes.alive()
+        sealed = await self._sealed.head(None)
         return stored_figures(
             StoredFigures(
                 executions=stored.executions,
@@ -69,6 +72,7 @@ class StoredExposition:
                 lateness_sum=stored.lateness_sum,
                 tasks=stored.tasks,
                 log_position=stored.log_position,
+                sealed_position=sealed.head.last_position if sealed else 0,
                 projections=stored.projections,
                 nodes=nodes,
             )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
 
+from application.audit import Audit
 from application.bulk import BulkCommands
 from application.executions import ExecutionCommands
 from application.explanation.explainer import Explainer
@@ -38,6 +39,9 @@ from infrastructure.metrics import Instruments
 from infrastructure.nodes import NodeTable, PostgresNodes
 from infrastructure.observers import ObservedProjector, ObservedScheduler
 from infrastructure.projector import Projector
+from infrastructure.sealed_log.publishing import Publisher, target_of
+from infrastructure.sealed_log.sealer import Sealer
+from infrastructure.sealed_log.stored import PostgresSealedLog
 from infrastructure.task_log import TaskLog
 from infrastructure.visibility import Visibility
 from infrastructure.vitals import Vitals
@@ -100,6 +104,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     revisions=Revisions(log),
                     events=PostgresEventReader(connections),
                     past=PastOfLog(connections, log, LedgerOfReadModels(queries, MOST_OF_THE_PAST)),
+                    audit=Audit(PostgresSealedLog(connections)),
                     visibility=visibility,
                     health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),
                     exposition=StoredExposition(instruments, queries, connections),
@@ -169,7 +174,7 @@ async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
         )
         nodes = PostgresNodes(connections, "projector")
         name = f"{settings.node_name}.{token_hex(4)}"
-        async with background(_beat(nodes, name)):
+        async with background(_beat(nodes, name)), background(_seal(settings)):
             yield engine.run, ops_app(settings, instruments, connections, ("projectors",))
         with contextlib.suppress(LogUnavailable):
             await nodes.leave(name)
@@ -185,6 +190,14 @@ async def background(work: Awaitable[None]) -> AsyncIterator[None]:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
+
+
+async def _seal(settings: Settings) -> None:
+    if settings.audit_publish is None:
+        return await Sealer(settings.direct_dsn(), settings.audit_key_file).run()
+    publisher = Publisher(target_of(settings.audit_publish), settings.audit_publish_seconds)
+    async with background(publisher.run()):
+        return await Sealer(settings.direct_dsn(), settings.audit_key_file, publisher.offer).run()
 
 
 async def _beat(nodes: PostgresNodes, name: str) -> None:

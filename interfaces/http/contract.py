@@ -27,14 +27,19 @@ class Contract:
             for path, operations in document["paths"].items()
             for method, operation in operations.items()
         }
+        self._demanding = {
+            key
+            for key, parameters in self._parameters.items()
+            if any(item["in"] == "query" and item.get("required") for item in parameters)
+        }
 
     async def check_parameters(self, request: Request[Any, Any, Any]) -> None:
-        """Refuses what would be ignored: a parameter that is unknown, given twice, or `null`.
+        """Refuses what would be ignored (unknown, given twice, or `null`), and a query without what it needs.
 
         Raises `InvalidParameters`, which names each.
         """
         parameters = self._of(request)
-        if parameters is None or _plain(request):
+        if parameters is None or (_plain(request) and _key(request) not in self._demanding):
             return
         known = {item["name"]: item for item in parameters if item["in"] == "query"}
         given = request.query_params.dict()
@@ -44,6 +49,11 @@ class Contract:
             _will_not_do(item, "null") for item in known.values() if _null(item, given.get(item["name"], ()))
         ]
         wrong += [(name, "Give it once.") for name in _repeated_headers(request, parameters)]
+        wrong += [
+            (name, f"It is missing. {item['description']}")
+            for name, item in known.items()
+            if item.get("required") and name not in given
+        ]
         if wrong:
             raise InvalidParameters(wrong)
 
@@ -57,7 +67,11 @@ class Contract:
         return key, "It cannot be read: see the OpenAPI document."
 
     def _of(self, request: Request[Any, Any, Any]) -> list[dict[str, Any]] | None:
-        return self._parameters.get((request.method, request.scope.get("path_template", "")))
+        return self._parameters.get(_key(request))
+
+
+def _key(request: Request[Any, Any, Any]) -> tuple[str, str]:
+    return request.method, request.scope.get("path_template", "")
 
 
 def _plain(request: Request[Any, Any, Any]) -> bool:

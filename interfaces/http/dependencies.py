@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from application.audit import Audit
     from application.bulk import AcceptedBulk
     from application.events import EventFilter, EventPage, Origin
     from application.executions import AcceptedExecution, Backfilled
@@ -267,6 +268,7 @@ class Dependencies:
     events: Events
     revisions: Revisions
     past: Past
+    audit: Audit
     visibility: Visibility
     nodes: Nodes
     health: Health

@@ -170,7 +170,7 @@ class EventController(Controller):
         selection: Injected[StreamSelection],
     ) -> Response[EventPage]:
         """Created, updated, paused, resumed, completed or cancelled: by whom and when."""
-        if not await _is_there(api, task_id, "task"):
+        if not await is_there(api, task_id, "task"):
             raise TaskNotFound(task_id)
         return await _of_stream(request, api, task_id, selection)
 
@@ -191,12 +191,13 @@ class EventController(Controller):
         selection: Injected[StreamSelection],
     ) -> Response[EventPage]:
         """Claimed, called, retried, taken over, ended: by whom and when."""
-        if not await _is_there(api, execution_id, "execution"):
+        if not await is_there(api, execution_id, "execution"):
             raise ExecutionNotFound(execution_id)
         return await _of_stream(request, api, execution_id, selection)
 
 
-async def _is_there(api: Api, stream: UUID, kind: Literal["task", "execution"]) -> bool:
+async def is_there(api: Api, stream: UUID, kind: Literal["task", "execution"]) -> bool:
+    """Whether the log has a stream of this kind in the namespace that is served."""
     origin = await api.parts.events.origin(stream)
     return origin is not None and (origin.kind, origin.namespace) == (kind, NAMESPACE)
 

@@ -44,6 +44,10 @@ def openapi_document() -> dict[str, Any]:
                 Tag(name="tasks", description="What is to be called, and when."),
                 Tag(name="results", description="What was called, and what came of it."),
                 Tag(name="history", description="What was asked and what was done: the event log."),
+                Tag(
+                    name="proof",
+                    description="What proves the log to others: signed heads and proofs.",
+                ),
                 Tag(name="service", description="How the service itself is doing."),
             ],
             use_handler_docstrings=True,

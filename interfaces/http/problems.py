@@ -12,6 +12,7 @@ from litestar.exceptions import (
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from msgspec import Struct
 
+from application.audit import EventNotFound, HeadNotFound, NotYetSealed
 from application.past.moment import TooMuchHistory
 from application.ports import LogUnavailable
 from domain.errors import (
@@ -43,7 +44,12 @@ from interfaces.http.refusals import (
 )
 from projections.reader import BadCursor
 
-RETRY_AFTER_SECONDS = {"database-unavailable": 2, "read-models-missing": 2, "not-yet-visible": 1}
+RETRY_AFTER_SECONDS = {
+    "database-unavailable": 2,
+    "read-models-missing": 2,
+    "not-yet-visible": 1,
+    "not-yet-sealed": 5,
+}
 
 
 class ProblemType(Struct, frozen=True):
@@ -96,6 +102,15 @@ REVISION_NOT_FOUND = ProblemType(
     "revision-not-found",
     "The task has no such revision",
     "List its revisions: they are numbered from 1.",
+)
+HEAD_NOT_FOUND = ProblemType(
+    404,
+    "head-not-found",
+    "There is no such head",
+    "List the heads; without any, nothing is sealed: see `AUDIT_KEY_FILE` in the service's log.",
+)
+EVENT_NOT_FOUND = ProblemType(
+    404, "event-not-found", "There is no such event", "Check the position; `/api/v1/events` lists events."
 )
 METHOD_NOT_ALLOWED = ProblemType(
     405, "method-not-allowed", "The method is not allowed here", "Use one of those that `Allow` lists."
@@ -154,6 +169,12 @@ NOT_YET_VISIBLE = ProblemType(
     "not-yet-visible",
     "The read models are not that far yet",
     "Ask again after `Retry-After`, or leave `min_position` out to read what is there.",
+)
+NOT_YET_SEALED = ProblemType(
+    425,
+    "not-yet-sealed",
+    "That is not sealed yet",
+    "Ask again after `Retry-After`: what is appended is sealed some seconds later.",
 )
 VERSION_MISMATCH = ProblemType(
     412,
@@ -256,6 +277,9 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     ResultNotFound: RESULT_NOT_FOUND,
     NotYetVisible: NOT_YET_VISIBLE,
     TooMuchHistory: TOO_MUCH_HISTORY,
+    HeadNotFound: HEAD_NOT_FOUND,
+    EventNotFound: EVENT_NOT_FOUND,
+    NotYetSealed: NOT_YET_SEALED,
     ValidationException: INVALID_PARAMETER,
     RequestEntityTooLarge: BODY_TOO_LARGE,
     MethodNotAllowedException: METHOD_NOT_ALLOWED,

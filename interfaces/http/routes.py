@@ -8,6 +8,7 @@ from litestar import Router
 from litestar.di import Provide
 
 from interfaces.http.as_of import AsOf
+from interfaces.http.audit import AuditController
 from interfaces.http.bulk import create_tasks
 from interfaces.http.events import EventController
 from interfaces.http.executions import ExecutionController
@@ -43,6 +44,7 @@ def documented_routes() -> Sequence[ControllerRouterHandler]:
             ExecutionController,
             EventController,
             RevisionController,
+            AuditController,
             list_nodes,
             api_metrics,
             api_health,

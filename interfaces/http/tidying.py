@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from interfaces.http.audit_examples import AUDIT_EXAMPLES
 from interfaces.http.command_bodies import COMMAND_EXAMPLES
 from interfaces.http.documentation import PROBLEM_MEDIA_TYPE
 from interfaces.http.event_answers import LINES
@@ -167,5 +168,5 @@ def _tidy_schemas(schemas: dict[str, Any]) -> None:
     mapping = {kind: f"#/components/schemas/{name}" for kind, name in _TRIGGERS.items()}
     for name in ("Task", "TaskDefinition", "BulkTask"):
         schemas[name]["properties"]["trigger"]["discriminator"] = {"propertyName": "type", "mapping": mapping}
-    for name, example in (SCHEMA_EXAMPLES | HISTORY_EXAMPLES).items():
+    for name, example in (SCHEMA_EXAMPLES | HISTORY_EXAMPLES | AUDIT_EXAMPLES).items():
         schemas[name]["examples"] = [example]

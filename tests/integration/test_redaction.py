@@ -6,8 +6,11 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
+from application.audit import Audit, NotYetSealed
 from application.redaction import Redactions
 from application.tasks import Accepted, Request, TaskCommands
 from domain.attempt import Answered, Attempt
@@ -19,14 +22,18 @@ from infrastructure.database import pool
 from infrastructure.event_store import Appender, PostgresEventLog, PostgresRedactor
 from infrastructure.event_store.mapper import encode, encode_redacted
 from infrastructure.projector import rebuild
+from infrastructure.sealed_log.keys import KeyRing
+from infrastructure.sealed_log.stored import PostgresSealedLog
 from interfaces.bootstrap.runs import RunsOfReadModels
+from interfaces.http.audit_answers import Evidence as Bundle
 from projections.catalogue import PROJECTIONS
 from projections.reader import ReadModels
 from tests.support.checking import checked
-from tests.support.entries import META, attempt, created, started, succeeded
+from tests.support.entries import META, attempt, cancelled, created, started, succeeded
 from tests.support.http_service import SettableVisibility
 from tests.support.projecting import connect, contents, project
 from tests.support.random_log import RandomLog
+from tests.support.sealing import KEY, as_superuser, seal, verified
 from tests.support.stored import append
 
 if TYPE_CHECKING:
@@ -129,3 +136,78 @@ async def test_the_database_tells_the_digest_that_the_domain_tells(database: str
         for state in states:
             cursor = await connection.execute("SELECT appended_digest(%s)", (state,), binary=True)
             assert await cursor.fetchone() == (original_digest(state) or sha256(state).digest(),)
+
+
+async def sealed_and_redacted(database: str, connection: AsyncConnection) -> UUID:
+    """A log that was sealed, of a task that was redacted then; its execution."""
+    facts = [created(), started(), succeeded(2, answer("secret")), cancelled(version=2)]
+    await append(connection, facts)
+    await seal(connection)
+    await project(connection)
+    await redact(database, created().stream)
+    return started().stream
+
+
+async def findings(database: str) -> list[tuple[str, int, int]]:
+    return (await verified(database))[1].places()
+
+
+async def test_the_log_verifies_before_and_after_a_redaction(database: str) -> None:
+    async with await connect(database) as connection:
+        await sealed_and_redacted(database, connection)
+        assert await findings(database) == []
+        await seal(connection)
+        assert await findings(database) == []
+
+
+async def test_what_was_redacted_before_it_was_sealed_is_sealed_as_it_was(database: str) -> None:
+    async with await connect(database) as connection:
+        await append(connection, [created(), cancelled(version=2)])
+        await project(connection)
+        await redact(database, created().stream)
+        await seal(connection)
+        assert await findings(database) == []
+
+
+async def test_who_changes_a_redacted_event_is_found(database: str) -> None:
+    improved = "convert_to(replace(convert_from(state, 'UTF8'), '[redacted]', '[improved]'), 'UTF8')"
+    async with await connect(database) as connection:
+        await sealed_and_redacted(database, connection)
+        await as_superuser(connection, f"UPDATE events SET state = {improved} WHERE notification_id = 3")
+    assert await findings(database) == [("event_changed", 3, 3)]
+
+
+async def test_who_redacts_by_hand_is_found(database: str) -> None:
+    async with await connect(database) as connection:
+        await append(connection, [created(), started()])
+        await seal(connection)
+        [(state,)] = await (
+            await connection.execute("SELECT state FROM events WHERE notification_id = 1")
+        ).fetchall()
+        forged = encode_redacted(created(name="another").fact, META, sha256(state).digest())
+        await as_superuser(
+            connection, f"UPDATE events SET state = '\\x{forged.hex()}' WHERE notification_id = 1"
+        )
+    assert await findings(database) == [("event_changed", 1, 1)]
+
+
+async def test_evidence_of_a_redacted_execution_proves_what_is_left(database: str) -> None:
+    async with await connect(database) as connection, pool(database, 2) as connections:
+        run = await sealed_and_redacted(database, connection)
+        audit = Audit(PostgresSealedLog(connections))
+        with pytest.raises(NotYetSealed):
+            await audit.evidence(run)
+        await seal(connection)
+        evidence = await audit.evidence(run)
+    bundle = msgspec.json.decode(msgspec.json.encode(Bundle.of(evidence)), type=Bundle).to_domain()
+    assert bundle == evidence
+    assert b"secret" not in evidence.events[1].state
+    flaw = KeyRing([KEY.public]).flaw
+    assert list(evidence.findings(flaw)) == []
+    untold = replace(evidence, redactions=())
+    assert [found.kind for found in untold.findings(flaw)] == ["event_changed"]
+    forged = replace(
+        evidence.events[1], state=evidence.events[1].state.replace(b'"duration_ms":12', b'"duration_ms":13')
+    )
+    changed = replace(evidence, events=(evidence.events[0], forged))
+    assert [(found.kind, found.position) for found in changed.findings(flaw)] == [("event_changed", 3)]

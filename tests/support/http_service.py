@@ -13,6 +13,7 @@ import httpx
 import uuid_utils.compat
 from psycopg import OperationalError
 
+from application.audit import Audit
 from application.bulk import BulkCommands
 from application.executions import ExecutionCommands
 from application.explanation.explainer import Explainer
@@ -34,6 +35,7 @@ from tests.support.event_reader import MemoryEventReader
 from tests.support.log import MemoryLog
 from tests.support.past import MemoryPast
 from tests.support.redactable import MemoryLedger, MemoryRedactor
+from tests.support.sealed_log import MemorySealedLog
 from tests.support.views import task_view
 
 if TYPE_CHECKING:
@@ -220,6 +222,7 @@ class HttpService:
     nodes: SettableNodes
     observer: RequestLog
     clock: SettableClock
+    sealed: MemorySealedLog
     app: Litestar
     client: httpx.AsyncClient
 
@@ -256,6 +259,7 @@ def assert_a_problem(answer: httpx.Response) -> None:
 async def http_service(**options: Any) -> AsyncIterator[HttpService]:
     """A new service, with `HttpOptions` of a test's own."""
     log, clock = MemoryLog(), SettableClock()
+    sealed = MemorySealedLog(log.rows)
     queries, visibility, health, nodes, observer = (
         MemoryReadModels(log),
         SettableVisibility(),
@@ -277,6 +281,7 @@ async def http_service(**options: Any) -> AsyncIterator[HttpService]:
         revisions=Revisions(log),
         events=MemoryEventReader(log),
         past=MemoryPast(log),
+        audit=Audit(sealed),
         visibility=visibility,
         health=health,
         nodes=nodes,
@@ -286,4 +291,4 @@ async def http_service(**options: Any) -> AsyncIterator[HttpService]:
     app = create_app(dependencies, HttpOptions(**options))
     transport = httpx.ASGITransport(app=cast("Any", app), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
-        yield HttpService(log, queries, visibility, health, nodes, observer, clock, app, client)
+        yield HttpService(log, queries, visibility, health, nodes, observer, clock, sealed, app, client)

@@ -22,6 +22,7 @@ FIGURES = StoredFigures(
     lateness_sum=0.25,
     tasks={"scheduled": 9},
     log_position=100,
+    sealed_position=92,
     projections={"tasks": (100, 0), "task_results": (90, 3)},
     nodes=2,
 )
@@ -128,6 +129,8 @@ def samples_of_figures() -> dict[str, float]:
         'chronoledger_tasks{status="scheduled"}': 9,
         'chronoledger_tasks{status="cancelled"}': 0,
         "chronoledger_event_log_position": 100,
+        "chronoledger_sealed_position": 92,
+        "chronoledger_unsealed_events": 8,
         'chronoledger_projection_position{projection="task_results"}': 90,
         'chronoledger_projection_lag_events{projection="tasks"}': 0,
         'chronoledger_projection_lag_events{projection="task_results"}': 10,
@@ -148,6 +151,7 @@ def test_buckets_without_infinity_are_refused() -> None:
                 lateness_sum=0,
                 tasks={},
                 log_position=0,
+                sealed_position=0,
                 projections={},
                 nodes=0,
             )

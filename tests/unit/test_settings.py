@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from infrastructure.settings import VARIABLES, Settings, WrongSetting, in_force, load, with_database
+from infrastructure.settings import (
+    VARIABLES,
+    Settings,
+    WrongSetting,
+    in_force,
+    load,
+    with_audit_key,
+    with_database,
+)
 
 ROOT = Path(__file__).parents[2]
 SECRET = "hunter2%40"
@@ -276,3 +284,24 @@ def test_the_example_names_every_variable_and_copying_it_changes_nothing(tmp_pat
         (name, value) for name, value, _ in in_force(load({}))
     ]
     assert settings.warnings == ()
+
+
+@pytest.mark.parametrize("value", ["http://", "https:///heads", "http://[::1/heads"])
+def test_a_place_to_publish_at_that_has_no_host_is_refused_without_telling_it(value: str) -> None:
+    [line] = problems(AUDIT_PUBLISH=value)
+    assert line.startswith("AUDIT_PUBLISH=*** must be the path of a file or an http(s) URL (")
+    assert value not in line
+
+
+@pytest.mark.parametrize("value", ["https://example.com/heads?token=x", "/var/heads.ndjson"])
+def test_a_place_to_publish_at_is_a_url_or_a_path(value: str) -> None:
+    settings = load({"AUDIT_PUBLISH": f" {value} "})
+    assert settings.audit_publish == value
+    assert value_and_source(settings, "AUDIT_PUBLISH") == ("***", "environment")
+
+
+def test_the_embedded_database_brings_its_own_key_unless_another_one_is_named() -> None:
+    own = with_audit_key(load({}), Path("data/audit.key"))
+    assert value_and_source(own, "AUDIT_KEY_FILE") == ("data/audit.key", "embedded")
+    named = with_audit_key(load({"AUDIT_KEY_FILE": "mine"}), Path("data/audit.key"))
+    assert value_and_source(named, "AUDIT_KEY_FILE") == ("mine", "environment")

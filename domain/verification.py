@@ -1,0 +1,203 @@
+"""Comparing a log with what was sealed of it, block by block: what was changed, and where."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from domain.merkle import Tree, fold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from domain.merkle import Subtree
+    from domain.redaction import RewrittenEvent
+    from domain.sealing import SealedBlock, SignedHead
+
+    type Leaf = tuple[int, bytes]
+    """A position, and the leaf hash of the event there."""
+
+NODE_LEVEL = 12
+"""Perfect subtrees of this level and above are stored; a sealed block lies within one of this level."""
+
+type Kind = Literal[
+    "event_changed", "event_removed", "event_inserted", "block_changed", "head_changed", "node_changed"
+]
+
+
+class Finding(Struct, frozen=True):
+    """Something that is not as it was sealed, about the events from a position up to another one.
+
+    `event_changed`, `event_removed` and `event_inserted` are about the log; the others about what is stored
+    to prove it: a sealed block, a signed head, a node of the tree.
+    """
+
+    kind: Kind
+    position: int
+    until: int
+    detail: str
+
+
+def not_by_a_redaction(event: RewrittenEvent) -> Finding:
+    """An event says that it was redacted, and no later one tells of what stands there now."""
+    detail = "it says that it was redacted, and no later event tells of what stands there now"
+    return Finding("event_changed", event.position, event.position, detail)
+
+
+class Verifier:
+    """Is given the blocks in order, each with the events from behind the one before up to its last position.
+
+    The tree is grown from what was sealed. Where that does not lead to the signed root, it is tried with what
+    is there: that tells whether an event or its seal was changed. Failing both, the next block goes on from
+    the block's own frontier, if that has the signed root.
+    """
+
+    def __init__(
+        self, flaw: Callable[[SignedHead], str | None], witnessed: Iterable[SignedHead] = ()
+    ) -> None:
+        """`flaw` tells what is wrong with a signature; `witnessed` are heads that were kept elsewhere."""
+        self._flaw = flaw
+        self._witnessed = sorted(witnessed, key=lambda signed: signed.head.tree_size)
+        self._witnessed_to = 0
+        self._tree: Tree | None = Tree()
+        self.nodes: dict[Subtree, bytes] = {}
+        """The stored subtrees as they should be; whoever has compared them may clear it."""
+        self.size = 0
+        self.last_position = 0
+
+    def block(self, block: SealedBlock, signed: SignedHead | None, events: Sequence[Leaf]) -> list[Finding]:
+        """What is found about a block, the head that it ends with, and its events."""
+        found = []
+        if block.first_leaf != self.size:
+            found.append(self._gap(block))
+            events = [event for event in events if event[0] >= block.positions[0]]
+            self._tree = None
+        flaw = self._flaw_of(block, signed)
+        if flaw:
+            last = block.positions[-1]
+            found.append(Finding("head_changed", last, last, f"the head of {block.end:,} events {flaw}"))
+        root = None if flaw or signed is None else signed.head.root_hash
+        found += self._compared(block, root, events)
+        self.size, self.last_position = block.end, block.positions[-1]
+        return found
+
+    def missing(self, signed: SignedHead | None) -> Finding:
+        """A head without a block that ends with it, or a block that cannot be read."""
+        first = self.last_position + 1
+        if signed is None:
+            return Finding("block_changed", first, first, "the sealed block behind cannot be read")
+        size, last = signed.head.tree_size, signed.head.last_position
+        detail = (
+            f"the head of {size:,} events, up to position {last:,}, has no sealed block that ends with it"
+        )
+        return Finding("block_changed", min(first, last), last, detail)
+
+    def ended(self) -> Iterator[Finding]:
+        """What is found at the end: heads kept elsewhere that the log does not come up to."""
+        for signed in self._witnessed:
+            size, last = signed.head.tree_size, signed.head.last_position
+            detail = f"a head kept elsewhere has {size:,} events, and {self.size:,} are sealed here"
+            yield Finding("event_removed", min(self.last_position + 1, last), last, detail)
+
+    def _gap(self, block: SealedBlock) -> Finding:
+        first = block.positions[0]
+        detail = f"a sealed block begins at leaf {block.first_leaf:,}, where leaf {self.size:,} should be"
+        return Finding("block_changed", min(self.last_position + 1, first), first, detail)
+
+    def _flaw_of(self, block: SealedBlock, signed: SignedHead | None) -> str | None:
+        if signed is None:
+            return "is gone"
+        if signed.head.last_position != block.positions[-1]:
+            return f"tells of position {signed.head.last_position:,} as its last"
+        return self._flaw(signed)
+
+    def _compared(self, block: SealedBlock, root: bytes | None, events: Sequence[Leaf]) -> Iterator[Finding]:
+        differing = _differing(dict(zip(block.positions, block.leaf_hashes, strict=True)), events)
+        before, there = self._tree, tuple(leaf for _, leaf in events)
+        if before is None:
+            self._tree = _restored(block, root)
+            yield from differing
+            yield from self._witness(block, None, ())
+            return
+        for leaves in (block.leaf_hashes, there):
+            tree, nodes = before.grown(leaves, NODE_LEVEL)
+            if _leads(tree, block, root):
+                self._tree = tree
+                self.nodes |= nodes
+                yield from differing if leaves is block.leaf_hashes else map(_of_seal, differing)
+                if tree.frontier != block.frontier:
+                    yield _of_block(block, "what it says of the tree was changed")
+                break
+        else:
+            self._tree = _restored(block, root)
+            yield from differing
+            yield _of_block(block, "it does not lead to its head: it was changed")
+        yield from self._witness(block, before, leaves)
+
+    def _witness(self, block: SealedBlock, before: Tree | None, leaves: Sequence[bytes]) -> Iterator[Finding]:
+        while self._witnessed and self._witnessed[0].head.tree_size <= block.end:
+            signed = self._witnessed.pop(0)
+            size, last = signed.head.tree_size, signed.head.last_position
+            if flaw := self._flaw(signed):
+                detail = f"the head of {size:,} events that was kept elsewhere {flaw}"
+                yield Finding("head_changed", last, last, detail)
+                continue
+            known = min(self._witnessed_to + 1, last)
+            tree = None if before is None else before.grown(leaves[: size - block.first_leaf], NODE_LEVEL)[0]
+            if tree is None or (tree.size, tree.root) != (size, signed.head.root_hash):
+                detail = f"they do not lead to the head of {size:,} events that was kept elsewhere"
+                yield Finding("event_changed", known, last, detail)
+            else:
+                self._witnessed_to = last
+
+
+def _leads(tree: Tree, block: SealedBlock, root: bytes | None) -> bool:
+    """Without a head to trust, the block has only itself for a witness."""
+    return tree.frontier == block.frontier if root is None else tree.root == root
+
+
+def _restored(block: SealedBlock, root: bytes | None) -> Tree | None:
+    """The tree that a block says it ends with, as far as that can be."""
+    if len(block.frontier) != block.end.bit_count() or (root is not None and fold(block.frontier) != root):
+        return None
+    return Tree(block.end, block.frontier)
+
+
+def _of_seal(finding: Finding) -> Finding:
+    detail = "what was sealed of it was changed, and it is as the signed head says"
+    return Finding("block_changed", finding.position, finding.until, detail)
+
+
+def _of_block(block: SealedBlock, what: str) -> Finding:
+    detail = f"the sealed block of leaves {block.first_leaf:,} to {block.end - 1:,}: {what}"
+    return Finding("block_changed", block.positions[0], block.positions[-1], detail)
+
+
+def _differing(sealed: Mapping[int, bytes], events: Sequence[Leaf]) -> list[Finding]:
+    there = dict(events)
+    if there == sealed and len(there) == len(events):
+        return []
+    found = [
+        *(_event("event_removed", position, "it is gone") for position in sealed.keys() - there.keys()),
+        *(
+            _event("event_inserted", position, "it was not there")
+            for position in there.keys() - sealed.keys()
+        ),
+        *(
+            _event("event_changed", position, "it is not what was sealed")
+            for position in sealed.keys() & there.keys()
+            if sealed[position] != there[position]
+        ),
+        *(
+            _event("event_inserted", position, "it is there more than once")
+            for position, times in Counter(position for position, _ in events).items()
+            if times > 1
+        ),
+    ]
+    return sorted(found, key=lambda finding: finding.position)
+
+
+def _event(kind: Kind, position: int, detail: str) -> Finding:
+    return Finding(kind, position, position, detail)

@@ -1,0 +1,87 @@
+"""`chronoledger verify --bundle` without a database: what it says of evidence, and how it ends."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from application.audit import Audit
+from interfaces.commands.proof import verify_command
+from interfaces.http.audit_answers import Evidence
+from tests.support.sealed_log import MemorySealedLog
+from tests.support.sealing import KEY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+RUN = UUID(int=1 << 127)
+
+
+@pytest.fixture
+async def bundle(tmp_path: Path) -> Path:
+    rows = [
+        (number, RUN, number, "execution.started.v1", '{"ä":"\\u0000"}'.encode(), NOON) for number in (1, 2)
+    ]
+    sealed = MemorySealedLog(rows)
+    sealed.seal()
+    path = tmp_path / "evidence.json"
+    path.write_bytes(msgspec.json.encode(Evidence.of(await Audit(sealed).evidence(RUN))))
+    return path
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "audit.pub"
+    path.write_text(KEY.public.pem)
+    return path
+
+
+def verify(*arguments: object) -> Result:
+    return CliRunner().invoke(verify_command, [str(argument) for argument in arguments])
+
+
+def test_evidence_holds_by_itself(bundle: Path, key: Path) -> None:
+    told = verify("--bundle", bundle, "--key", key)
+    assert told.exit_code == 0, told.output
+    first, proved, outcome = told.output.splitlines()
+    assert first == f"execution {RUN}: 2 events"
+    assert proved.startswith("proved by the head of 2 events, signed at ")
+    assert outcome == "all of them were in the log then, as they are here"
+    assert "pin yours with --key" in verify("--bundle", bundle).output
+
+
+def test_changed_evidence_is_told_with_the_position(bundle: Path, key: Path) -> None:
+    bundle.write_bytes(bundle.read_bytes().replace(b'"version":2', b'"version":3'))
+    told = verify("--bundle", bundle, "--key", key)
+    assert told.exit_code == 1
+    assert told.output.splitlines()[0] == "position 2: it is not proved to be the event that was sealed there"
+    *_, total = [
+        msgspec.json.decode(line) for line in verify("--bundle", bundle, "--json").output.splitlines()
+    ]
+    assert (total["type"], total["events"], total["findings"], total["pinned"]) == ("sum", 2, 2, False)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b"[]", b"\xff", b'{"execution_id":"x"}'],
+)
+def test_what_is_no_evidence_is_refused(bundle: Path, content: bytes) -> None:
+    bundle.write_bytes(content)
+    told = verify("--bundle", bundle)
+    assert told.exit_code == 2
+    assert "is no evidence" in told.output
+    assert verify("--bundle", bundle.with_name("none")).exit_code == 2
+
+
+def test_evidence_without_a_key_that_can_be_read_is_refused(bundle: Path) -> None:
+    bundle.write_bytes(bundle.read_bytes().replace(b"BEGIN PUBLIC KEY", b"BEGIN NOTHING"))
+    told = verify("--bundle", bundle)
+    assert (told.exit_code, told.output) == (2, "it is no public key in PEM\n")

@@ -1,0 +1,79 @@
+"""Sealing and verifying a log in tests, and doing to it what only a superuser can."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from infrastructure.sealed_log.keys import SigningKey
+from infrastructure.sealed_log.reading import latest_heads
+from infrastructure.sealed_log.sealing import seal_block
+from infrastructure.sealed_log.statements import statement
+from infrastructure.sealed_log.verifying import verify
+from tests.support.random_log import RandomLog
+from tests.support.stored import append
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from psycopg import AsyncConnection
+
+    from domain.sealing import SignedHead
+    from domain.verification import Finding
+    from infrastructure.sealed_log.keys import PublicKey
+    from infrastructure.sealed_log.verifying import Verified
+
+KEY = SigningKey(Ed25519PrivateKey.generate())
+
+
+class Heard:
+    """A `VerifyObserver` that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+
+    def verified(self, events: int, until: int) -> None:
+        """Nothing to keep."""
+
+    def found(self, finding: Finding) -> None:
+        """Kept in order."""
+        self.findings.append(finding)
+
+    def places(self) -> list[tuple[str, int, int]]:
+        """What was found where."""
+        return [(finding.kind, finding.position, finding.until) for finding in self.findings]
+
+
+async def seal(connection: AsyncConnection, key: SigningKey = KEY) -> int:
+    """Seal all there is; answers the position of the last event that is sealed."""
+    await connection.execute(statement("put_key"), {"key_id": key.public.id, "public_key": key.public.pem})
+    while (await seal_block(connection, key)).more:
+        pass
+    [signed] = await latest_heads(connection, 1)
+    return signed.head.last_position
+
+
+async def sealed_log(connection: AsyncConnection, *sizes: int, seed: int = 1) -> int:
+    """A random log that grew by so many events between its seals; answers its last position."""
+    source = RandomLog(seed)
+    for size in sizes:
+        await append(connection, source.grow(size))
+        position = await seal(connection)
+    return position
+
+
+async def verified(
+    dsn: str, pinned: Sequence[PublicKey] = (), witnessed: Sequence[SignedHead] = ()
+) -> tuple[Verified, Heard]:
+    """What a verification finds."""
+    heard = Heard()
+    return await verify(dsn, heard, pinned, witnessed), heard
+
+
+async def as_superuser(connection: AsyncConnection, *statements: str) -> None:
+    """Change what nobody else can: without triggers and constraints."""
+    async with connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        for text in statements:
+            await connection.execute(text.encode())

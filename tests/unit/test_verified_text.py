@@ -1,0 +1,80 @@
+"""A verification on the command line: each finding, and the sum of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from io import StringIO
+
+import msgspec
+
+from domain.verification import Finding
+from infrastructure.sealed_log.verifying import Verified
+from interfaces.progress import Progress
+from interfaces.verified_text import MOST_TOLD, JsonLines, Report, Sentences, report
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+CHANGED = Finding("event_changed", 7, 7, "it is not what was sealed")
+BLOCK = Finding("block_changed", 7, 9, "it does not lead to its head")
+CLEAN = Verified(
+    events=1_200, position=1_300, sealed_at=NOON, unsealed=0, findings=0, first=None, pinned=True, witnessed=0
+)
+PIN = (
+    "the public key is the one that is stored beside the heads, where whoever changes the log can change it "
+    "too: pin yours with --key"
+)
+
+
+def test_a_finding_is_a_line_with_its_position() -> None:
+    told = Sentences()
+    assert told.found(CHANGED) == "position 7: it is not what was sealed"
+    assert told.found(BLOCK) == "positions 7 to 9: it does not lead to its head"
+
+
+def test_the_sum_says_what_was_compared_and_what_came_out() -> None:
+    compared = (
+        "1,200 events compared with their seals, up to position 1,300, sealed at 2030-01-01T12:00:00+00:00"
+    )
+    assert Sentences().ended(CLEAN).splitlines() == [compared, "nothing was changed"]
+    witnessed = [Sentences().ended(CLEAN._replace(witnessed=number)).splitlines()[1] for number in (1, 2)]
+    assert witnessed == [
+        "and with 1 head that was kept elsewhere",
+        "and with 2 heads that were kept elsewhere",
+    ]
+    changed = CLEAN._replace(findings=1, first=7, unsealed=3, pinned=False)
+    assert Sentences().ended(changed).splitlines() == [
+        compared,
+        "3 later events are not sealed yet, so nothing is known of them",
+        PIN,
+        "the log was changed: 1 finding, the first at position 7",
+    ]
+
+
+def test_what_is_not_sealed_is_not_called_unchanged() -> None:
+    empty = CLEAN._replace(events=0, sealed_at=None)
+    assert Sentences().ended(empty) == "the log is empty"
+    assert Sentences().ended(empty._replace(unsealed=2)).splitlines()[-1] == "nothing is sealed"
+
+
+def test_people_are_told_some_findings_and_programs_all() -> None:
+    output = StringIO()
+    told = Report(Sentences(), output, Progress(StringIO()))
+    for _ in range(MOST_TOLD + 5):
+        told.found(CHANGED)
+    told.verified(1_300, 1_300)
+    told.ended(CLEAN._replace(findings=MOST_TOLD + 5, first=7))
+    lines = output.getvalue().splitlines()
+    assert lines[MOST_TOLD - 1].startswith("position 7")
+    assert lines[MOST_TOLD] == "and 5 more; --json tells all of them"
+    assert lines[-1] == "the log was changed: 25 findings, the first at position 7"
+
+
+def test_as_json_every_line_is_an_object() -> None:
+    told = JsonLines()
+    finding, total = [msgspec.json.decode(line) for line in (told.found(BLOCK), told.ended(CLEAN))]
+    assert finding == {"type": "finding", **msgspec.structs.asdict(BLOCK)}
+    assert (total["type"], total["events"], total["findings"]) == ("sum", 1_200, 0)
+
+
+def test_a_report_tells_in_either_way() -> None:
+    assert isinstance(report(as_json=True), Report)
+    assert isinstance(report(as_json=False), Report)
