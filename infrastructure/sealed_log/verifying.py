@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import aclosing
 from struct import unpack
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from uuid import UUID
 
 from psycopg import AsyncConnection, AsyncServerCursor, IsolationLevel
 
 from domain.merkle import HASH_BYTES, leaf_hash
+from domain.redaction import Rewritings, RewrittenEvent, told_by
 from domain.sealing import SealedBlock, entry
-from domain.verification import Finding, Verifier
+from domain.verification import Finding, Verifier, not_by_a_redaction
 from infrastructure.database import with_liveness
 from infrastructure.event_store.log import head
 from infrastructure.sealed_log.keys import KeyRing
@@ -95,8 +97,11 @@ class _Verification:
             aclosing(self._rows("verified_blocks", FETCHED_BLOCKS)) as blocks,
             aclosing(self._rows("verified_events", FETCHED_EVENTS)) as events,
         ):
-            unsealed = await self._compare(blocks, _Leaves(events), until)
+            leaves = _Leaves(events)
+            unsealed = await self._compare(blocks, leaves, until)
         await self._compare_nodes()
+        for event in leaves.rewritings.unaccounted():
+            self._tell(not_by_a_redaction(event))
         for finding in self._verifier.ended():
             self._tell(finding)
         return Verified(
@@ -149,10 +154,11 @@ class _Verification:
 
 
 class _Leaves:
-    """The log's leaves in order, as far as they are asked for."""
+    """The log's leaves in order, as far as they are asked for; and what it tells of rewritten events."""
 
     def __init__(self, rows: AsyncIterator[tuple[Any, ...]]) -> None:
         self._rows = rows
+        self.rewritings = Rewritings()
         self._next: Leaf | None = None
 
     async def up_to(self, position: int) -> list[Leaf]:
@@ -162,7 +168,7 @@ class _Leaves:
         found = [] if self._next is None else [self._next]
         self._next = None
         async for row in self._rows:
-            leaf = _leaf(*row)
+            leaf = self._leaf(*row)
             if leaf[0] > position:
                 self._next = leaf
                 break
@@ -172,9 +178,28 @@ class _Leaves:
     async def left(self) -> int:
         """How many there are behind those that were asked for."""
         left = 0 if self._next is None else 1
-        async for _ in self._rows:
+        async for row in self._rows:
+            self._leaf(*row)
             left += 1
         return left
+
+    def _leaf(
+        self,
+        position: int,
+        stream: bytes,
+        version: int,
+        recorded: bytes,
+        topic: bytes,
+        digest: bytes,
+        rewritten: bytes | None,
+        telling: bytes | None,
+    ) -> Leaf:
+        if rewritten is not None:
+            self.rewritings.found(RewrittenEvent(position, UUID(bytes=stream), rewritten))
+        told = None if telling is None else told_by(telling)
+        if told is not None:
+            self.rewritings.told(position, told)
+        return _leaf(position, stream, version, recorded, topic, digest)
 
 
 def _leaf(position: int, stream: bytes, version: int, recorded: bytes, topic: bytes, digest: bytes) -> Leaf:

@@ -85,6 +85,14 @@ class ExecutionCommands(Protocol):
         ...
 
 
+class Redactions(Protocol):
+    """The command that erases. Raises as `Commands` does, and `interfaces.http.refusals.NotYetVisible`."""
+
+    async def redact(self, task_id: UUID, request: Request, *, if_match: int | None) -> Accepted:
+        """Erase what a task that is over, and its executions, hold."""
+        ...
+
+
 class Queries(Protocol):
     """The read models. Raises `psycopg.OperationalError` when the database is away."""
 
@@ -253,6 +261,7 @@ class Dependencies:
     commands: Commands
     bulk: BulkCommands
     executions: ExecutionCommands
+    redactions: Redactions
     queries: Queries
     explainer: Explainer
     occurrences: Occurrences

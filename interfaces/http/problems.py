@@ -19,6 +19,8 @@ from application.ports import LogUnavailable
 from domain.errors import (
     ExecutionAlreadyOver,
     ExecutionNotFound,
+    ExecutionsArchived,
+    ExecutionsNotOver,
     IdempotencyKeyReused,
     Inadmissible,
     InvalidBody,
@@ -26,8 +28,10 @@ from domain.errors import (
     RevisionInadmissible,
     RevisionIsCurrent,
     RevisionNotFound,
+    RevisionRedacted,
     TaskAlreadyOver,
     TaskNotFound,
+    TaskNotOver,
     VersionMismatch,
 )
 from interfaces.http.refusals import (
@@ -118,6 +122,30 @@ TASK_ALREADY_OVER = ProblemType(
     "task-already-over",
     "The task is over",
     "A completed, failed or cancelled task no longer changes: create a new one.",
+)
+TASK_NOT_OVER = ProblemType(
+    409,
+    "task-not-over",
+    "The task is not over",
+    "Cancel the task (`DELETE`), wait until its executions are over, and redact it then.",
+)
+EXECUTIONS_NOT_OVER = ProblemType(
+    409,
+    "executions-not-over",
+    "Executions of the task still go on",
+    "Wait until they are over, or cancel them; the task's results of status running or pending list them.",
+)
+EXECUTIONS_ARCHIVED = ProblemType(
+    409,
+    "executions-archived",
+    "Executions of the task are archived",
+    "Restore the archive that `detail` names, redact the task, and archive the month again.",
+)
+REVISION_REDACTED = ProblemType(
+    409,
+    "revision-redacted",
+    "The revision's definition was erased",
+    "The task was redacted and is over: create a new task with the definition that you want.",
 )
 REVISION_IS_CURRENT = ProblemType(
     409,
@@ -242,6 +270,10 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     TaskNotFound: TASK_NOT_FOUND,
     ExecutionNotFound: EXECUTION_NOT_FOUND,
     ExecutionAlreadyOver: EXECUTION_ALREADY_OVER,
+    ExecutionsArchived: EXECUTIONS_ARCHIVED,
+    ExecutionsNotOver: EXECUTIONS_NOT_OVER,
+    TaskNotOver: TASK_NOT_OVER,
+    RevisionRedacted: REVISION_REDACTED,
     TaskAlreadyOver: TASK_ALREADY_OVER,
     VersionMismatch: VERSION_MISMATCH,
     RevisionIsCurrent: REVISION_IS_CURRENT,

@@ -16,6 +16,7 @@ from interfaces.http.explanations import ExplanationController
 from interfaces.http.lifecycle import LifecycleController
 from interfaces.http.nodes import list_nodes
 from interfaces.http.parameters import Freshness
+from interfaces.http.redaction import RedactionController
 from interfaces.http.results import ResultController
 from interfaces.http.revisions import RevisionController
 from interfaces.http.schedule import ScheduleController
@@ -40,6 +41,7 @@ def documented_routes() -> Sequence[ControllerRouterHandler]:
             ResultController,
             ExplanationController,
             LifecycleController,
+            RedactionController,
             ExecutionController,
             EventController,
             RevisionController,

@@ -73,6 +73,7 @@ def test_the_document_lists_every_endpoint_of_the_specification() -> None:
         ("POST", "/api/v1/tasks/{id}/resume"),
         ("POST", "/api/v1/tasks/{id}/trigger"),
         ("POST", "/api/v1/tasks/{id}/backfill"),
+        ("POST", "/api/v1/tasks/{id}/redact"),
         ("GET", "/api/v1/executions/{id}"),
         ("POST", "/api/v1/executions/{id}/cancel"),
         ("GET", "/api/v1/tasks/{id}/occurrences"),
