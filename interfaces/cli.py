@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import structlog
 
 from interfaces import bootstrap
+from interfaces.commands import common
+from interfaces.commands.simulate import simulate_command
 from interfaces.listening import AddressUnusable
 from interfaces.roles import run, run_role
 from interfaces.serve import serve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from uuid import UUID
-
-    from interfaces.bootstrap import Settings
-
-DOTENV = Path(".env")
-
-log = structlog.get_logger(__name__)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,14 +32,14 @@ def cli() -> None:
 @cli.command("serve")
 def serve_command() -> None:
     """Run everything on this machine, with an embedded Postgres unless a database is configured."""
-    sys.exit(serve(_settings("serve")))
+    sys.exit(serve(common.settings("serve")))
 
 
 def _role_command(role: str, summary: str) -> None:
     @cli.command(role, help=summary)
     @click.option("--child", is_flag=True, hidden=True)
     def role_command(*, child: bool) -> None:
-        settings = _settings(role, warn=not child)
+        settings = common.settings(role, warn=not child)
         if not child:
             bootstrap.prepare_database(settings)
         sys.exit(run_role(settings, role, child=child))  # type: ignore[arg-type]
@@ -63,7 +55,7 @@ _role_command("scheduler", "Run the scheduler alone: it makes the calls.")
 @click.option("--yes", is_flag=True, help="Do not ask before data is deleted.")
 def migrate_command(*, down: bool, yes: bool) -> None:
     """Apply the database migrations that are missing."""
-    with bootstrap.database(_settings("migrate")) as settings:
+    with bootstrap.database(common.settings("migrate")) as settings:
         if not down:
             _name("applied", bootstrap.prepare_database(settings))
             return
@@ -82,7 +74,7 @@ def migrate_command(*, down: bool, yes: bool) -> None:
 @click.argument("projections", nargs=-1)
 def rebuild_command(projections: tuple[str, ...]) -> None:
     """Build read models anew from the log, beside the live ones, and swap them in; all of them by default."""
-    with bootstrap.database(_settings("rebuild")) as settings:
+    with bootstrap.database(common.settings("rebuild")) as settings:
         bootstrap.prepare_database(settings)
         click.echo(run(bootstrap.rebuild(settings, projections)))
 
@@ -98,7 +90,7 @@ def check_command(projections: tuple[str, ...], *, as_json: bool) -> None:
     from interfaces import checked_text  # noqa: PLC0415 - only this command pays for it
 
     report = checked_text.report(as_json=as_json)
-    with _failing_with(2), bootstrap.database(_settings("check")) as settings:
+    with common.failing_with(2), bootstrap.database(common.settings("check")) as settings:
         bootstrap.prepare_database(settings)
         checked = run(bootstrap.check(settings, projections, report))
     report.ended(checked)
@@ -109,7 +101,7 @@ def check_command(projections: tuple[str, ...], *, as_json: bool) -> None:
 @click.argument("projection")
 def replay_command(projection: str) -> None:
     """Try the parked events of a projection again."""
-    with bootstrap.database(_settings("replay")) as settings:
+    with bootstrap.database(common.settings("replay")) as settings:
         bootstrap.prepare_database(settings)
         click.echo(run(bootstrap.replay(settings, projection)))
 
@@ -117,7 +109,7 @@ def replay_command(projection: str) -> None:
 @cli.command("config")
 def config_command() -> None:
     """Show the configuration in force, secrets masked, and where each value comes from."""
-    settings = _settings("config", logs=False)
+    settings = common.settings("config", logs=False)
     rows = bootstrap.in_force(settings)
     width = max(len(f"{name}={value}") for name, value, _ in rows)
     for name, value, source in rows:
@@ -131,7 +123,7 @@ def config_command() -> None:
 @cli.command("seed")
 def seed_command() -> None:
     """Create a handful of example tasks; running it again changes nothing."""
-    with bootstrap.database(_settings("seed")) as settings:
+    with bootstrap.database(common.settings("seed")) as settings:
         bootstrap.prepare_database(settings)
         for name in run(bootstrap.seed(settings)):
             click.echo(name)
@@ -149,7 +141,7 @@ def explain_command(
     from interfaces import explained_text  # noqa: PLC0415 - only this command pays for it
 
     question = explained_text.question(task_id, at, execution_id)
-    with bootstrap.database(_settings("explain")) as settings:
+    with bootstrap.database(common.settings("explain")) as settings:
         bootstrap.prepare_database(settings)
         if isinstance(question, explained_text.OfExecution):
             found = run(bootstrap.explain_execution(settings, question.execution_id))
@@ -179,36 +171,14 @@ def openapi_command(folder: Path | None) -> None:
         click.echo(path)
 
 
-@contextlib.contextmanager
-def _failing_with(code: int) -> Iterator[None]:
-    """End with this code on any error: another one means something else to who asked."""
-    try:
-        yield
-    except bootstrap.USER_ERRORS as error:
-        click.echo(str(error), err=True)
-    except Exception:
-        log.exception("the command ended with an error")
-    except KeyboardInterrupt:
-        code = 128 + signal.SIGINT
-    else:
-        return
-    sys.exit(code)
-
-
-def _settings(role: str, *, logs: bool = True, warn: bool = True) -> Settings:
-    settings = bootstrap.load(os.environ, DOTENV)
-    if logs:
-        bootstrap.configure(settings, role)
-    for warning in settings.warnings if logs and warn else ():
-        log.warning(warning)
-    return settings
-
-
 def _name(verb: str, migrations: list[str]) -> None:
     for migration in migrations:
         click.echo(f"{verb} {migration}")
     if not migrations:
         click.echo("nothing to do")
+
+
+cli.add_command(simulate_command)
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """The composition root: the one place where ports meet what makes them real."""
 
-from domain.errors import ExecutionNotFound, TaskNotFound
+from application.past.moment import NotYet
+from application.what_if.question import TooMuchToSimulate
+from domain.errors import ExecutionNotFound, InvalidBody, TaskNotFound
 from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
@@ -30,6 +32,8 @@ from interfaces.bootstrap.jobs import (
 from interfaces.bootstrap.pages import shared_metrics
 from interfaces.bootstrap.refusals import DatabaseUnusable, LogDirectoryUnusable, MigrationRefused
 from interfaces.bootstrap.services import api, background, projector, scheduler
+from interfaces.bootstrap.simulations import simulated
+from interfaces.http.refusals import MalformedBody
 from projections.catalogue import UnknownProjection
 
 # What a user can put right: their messages are sentences for the terminal.
@@ -49,6 +53,10 @@ USER_ERRORS = (
     NotCheckable,
     ParkedMeanwhile,
     LogRewound,
+    InvalidBody,
+    MalformedBody,
+    NotYet,
+    TooMuchToSimulate,
 )
 
 __all__ = [
@@ -81,4 +89,5 @@ __all__ = [
     "seed",
     "services_connected",
     "shared_metrics",
+    "simulated",
 ]

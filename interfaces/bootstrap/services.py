@@ -45,6 +45,7 @@ from interfaces.bootstrap.ledger import MOST_OF_THE_PAST, LedgerOfReadModels
 from interfaces.bootstrap.pages import StoredExposition, ops_app, options
 from interfaces.bootstrap.past import PastOfLog
 from interfaces.bootstrap.shown_nodes import ShownNodes
+from interfaces.bootstrap.simulations import simulator
 from interfaces.http.app import create_app
 from interfaces.http.dependencies import Dependencies
 from projections.catalogue import NAMES, PROJECTIONS, RELATIONS
@@ -89,6 +90,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     revisions=Revisions(log),
                     events=PostgresEventReader(connections),
                     past=PastOfLog(connections, log, LedgerOfReadModels(queries, MOST_OF_THE_PAST)),
+                    simulator=simulator(connections, log, clock),
                     visibility=visibility,
                     health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),
                     exposition=StoredExposition(instruments, queries, connections),

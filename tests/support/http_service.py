@@ -20,6 +20,7 @@ from application.explanation.occurrences import Occurrences
 from application.revisions import Revisions
 from application.streams import fold_task
 from application.tasks import TaskCommands
+from application.what_if.simulator import Simulator
 from domain.facts import TaskCreated
 from interfaces.bootstrap.ledger import LedgerOfReadModels
 from interfaces.http.app import create_app
@@ -31,6 +32,7 @@ from projections.views import Figures, Listing, ResultView, TaskView
 from tests.support.event_reader import MemoryEventReader
 from tests.support.log import MemoryLog
 from tests.support.past import MemoryPast
+from tests.support.runs import MemoryRuns
 from tests.support.views import task_view
 
 if TYPE_CHECKING:
@@ -271,6 +273,7 @@ async def http_service(**options: Any) -> AsyncIterator[HttpService]:
         revisions=Revisions(log),
         events=MemoryEventReader(log),
         past=MemoryPast(log),
+        simulator=Simulator(log, MemoryRuns(log), MemoryPast(log), clock),
         visibility=visibility,
         health=health,
         nodes=nodes,
