@@ -54,6 +54,7 @@ from interfaces.bootstrap.pages import StoredExposition, ops_app, options
 from interfaces.bootstrap.past import PastOfLog
 from interfaces.bootstrap.runs import RunsOfReadModels
 from interfaces.bootstrap.shown_nodes import ShownNodes
+from interfaces.bootstrap.simulations import simulator
 from interfaces.http.app import create_app
 from interfaces.http.dependencies import Dependencies
 from projections.catalogue import NAMES, PROJECTIONS, RELATIONS
@@ -108,6 +109,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     events=PostgresEventReader(connections, shelf=shelf),
                     past=PastOfLog(connections, log, LedgerOfReadModels(queries, MOST_OF_THE_PAST), shelf),
                     audit=Audit(PostgresSealedLog(connections)),
+                    simulator=simulator(connections, log, shelf, clock),
                     visibility=visibility,
                     health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),
                     exposition=StoredExposition(instruments, queries, connections),

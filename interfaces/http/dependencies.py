@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from application.past.moment import Moment
     from application.revisions import Compared, Revision
     from application.tasks import Accepted, Request
+    from application.what_if.comparing import Accounts
+    from application.what_if.question import Question
+    from application.what_if.question import Window as SimulatedWindow
     from application.wishes import Wish
     from domain.definition import Definition
     from domain.requesting import Period
@@ -214,6 +217,22 @@ class Past(Protocol):
         ...
 
 
+class Simulator(Protocol):
+    """What would have happened, or will.
+
+    Raises `TaskNotFound`, `Inadmissible`, `application.past.moment.NotYet`, `LogUnavailable` and
+    `application.what_if.question.TooMuchToSimulate`.
+    """
+
+    async def past(self, question: Question, window: SimulatedWindow, /) -> Accounts:
+        """A window of the past, as it was and as it would have been."""
+        ...
+
+    async def future(self, question: Question, window: SimulatedWindow, /) -> Accounts:
+        """A window of the future, as it is to be and as it would be."""
+        ...
+
+
 class Visibility(Protocol):
     """How far the read models have come."""
 
@@ -269,6 +288,7 @@ class Dependencies:
     revisions: Revisions
     past: Past
     audit: Audit
+    simulator: Simulator
     visibility: Visibility
     nodes: Nodes
     health: Health

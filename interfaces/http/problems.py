@@ -16,6 +16,7 @@ from application.archived import ArchiveAway
 from application.audit import EventNotFound, HeadNotFound, NotYetSealed
 from application.past.moment import TooMuchHistory
 from application.ports import LogUnavailable
+from application.what_if.question import TooMuchToSimulate
 from domain.errors import (
     ExecutionAlreadyOver,
     ExecutionNotFound,
@@ -227,6 +228,12 @@ TOO_MUCH_HISTORY = ProblemType(
     "Too much would have to be folded",
     "Ask for less: a shorter period of creation, an earlier instant, or a single task.",
 )
+TOO_MUCH_TO_SIMULATE = ProblemType(
+    422,
+    "too-much-to-simulate",
+    "Too much would have to be simulated",
+    "Ask for less: a shorter window, fewer tasks, or a schedule that fires less often.",
+)
 IDEMPOTENCY_KEY_REUSED = ProblemType(
     422,
     "idempotency-key-reused",
@@ -296,6 +303,7 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     HeadNotFound: HEAD_NOT_FOUND,
     EventNotFound: EVENT_NOT_FOUND,
     NotYetSealed: NOT_YET_SEALED,
+    TooMuchToSimulate: TOO_MUCH_TO_SIMULATE,
     ValidationException: INVALID_PARAMETER,
     RequestEntityTooLarge: BODY_TOO_LARGE,
     MethodNotAllowedException: METHOD_NOT_ALLOWED,

@@ -21,6 +21,7 @@ from interfaces.http.results import ResultController
 from interfaces.http.revisions import RevisionController
 from interfaces.http.schedule import ScheduleController
 from interfaces.http.service import api_health, api_metrics, liveness, root_health, root_metrics
+from interfaces.http.simulation import simulate_tasks
 from interfaces.http.tasks import TaskController
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def documented_routes() -> Sequence[ControllerRouterHandler]:
             RevisionController,
             ScheduleController,
             AuditController,
+            simulate_tasks,
             list_nodes,
             api_metrics,
             api_health,

@@ -22,6 +22,7 @@ from application.redaction import Redactions
 from application.revisions import Revisions
 from application.streams import fold_task
 from application.tasks import TaskCommands
+from application.what_if.simulator import Simulator
 from domain.facts import TaskCreated
 from interfaces.bootstrap.ledger import LedgerOfReadModels
 from interfaces.bootstrap.runs import RunsOfReadModels
@@ -36,6 +37,7 @@ from tests.support.event_reader import MemoryEventReader
 from tests.support.log import MemoryLog
 from tests.support.past import MemoryPast
 from tests.support.redactable import MemoryLedger, MemoryRedactor
+from tests.support.runs import MemoryRuns
 from tests.support.sealed_log import MemorySealedLog
 from tests.support.views import task_view
 
@@ -284,6 +286,7 @@ async def http_service(**options: Any) -> AsyncIterator[HttpService]:
         events=MemoryEventReader(log),
         past=MemoryPast(log),
         audit=Audit(sealed),
+        simulator=Simulator(log, MemoryRuns(log), MemoryPast(log), clock),
         visibility=visibility,
         health=health,
         nodes=nodes,
