@@ -9,6 +9,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from application.what_if.attempts import Attempts
 from application.what_if.books import Books
 from application.what_if.claims import claimed
 from application.what_if.downtimes import Downtimes
@@ -22,10 +23,12 @@ from domain.definition import CatchUp, Interval, OneOff, Overlap, RetryPolicy
 from domain.due import Due
 from domain.facts import (
     ExecutionCancelled,
+    ExecutionFailed,
     ExecutionQueued,
     ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
+    ExecutionSucceeded,
     TaskCancelled,
 )
 from domain.identity import execution_id
@@ -387,6 +390,34 @@ def test_what_was_in_the_way_when_that_was_decided_is_so_though_it_has_ended_sin
         "ExecutionSucceeded",
         "ExecutionSkipped",
     ]
+
+
+async def test_a_retry_whose_time_has_passed_before_anybody_claims_it_fails_again() -> None:
+    world = World()
+    world.caller.answers(*[503] * 9)
+    task_id = await world.create(**failing(max_elapsed_seconds=90))
+    async with world.scheduler():
+        await world.clock.pass_by(3)
+    await world.clock.pass_by(200)
+    async with world.scheduler("node-2"):
+        await world.clock.pass_by(10)
+    again = retold(world, task_id)
+    assert [fact for _, _, fact in again.facts if isinstance(fact, ExecutionFailed) and fact.lapsed]
+
+
+async def test_an_attempt_whose_turn_came_too_late_is_sent_by_a_policy_that_lets_it() -> None:
+    world = World()
+    task_id = await world.create(trigger=Interval(every_seconds=10, anchor=NOON))
+    running = await world.claim(task_id, FIRST)
+    lapsed = ExecutionFailed(at=SECOND_ONE, task_id=task_id, attempt=None, reason="late", lapsed=True)
+    await world.append(running.id, lapsed)
+    record = recorded(events_of(world.log, task_id), NOON, THIRD)
+    found = record.told(running.id, 1, NOON)
+    assert found is not None
+    assert found.unsent
+    _, brought = Attempts(record, SECOND).of(running, NOON, FIRST)
+    sent = brought(running, definition(), record.start.task, SECOND_ONE)
+    assert isinstance(sent, ExecutionSucceeded)
 
 
 def _changed(change: dict[str, Any], old: Definition) -> Definition:
