@@ -229,9 +229,8 @@ class Simulation:
         match execution:
             case Running() if self._unsent(execution):
                 self._review(execution, self._send_at(execution))
-            case Waiting():
-                if isinstance(self.state.task, TaskOver) and self.state.task.status == "cancelled":
-                    self._review(execution, self.key.at)
+            case Waiting() if isinstance(self.state.task, TaskOver):
+                self._review(execution, self.key.at)
             case _:
                 pass
 
@@ -254,7 +253,7 @@ class Simulation:
         end = ending.drop(execution, state.called[run], state.task, self.now, unsent=unsent)
         if end is not None:
             self.tell(run, end)
-        elif unsent:
+        else:
             state.called[run] = state.task.definition
 
     def _lease(self) -> Lease:

@@ -10,7 +10,7 @@ from application.past.moment import Moment
 from application.what_if.comparing import Basis, Comparison, accounts
 from application.what_if.downtimes import Downtimes
 from application.what_if.gathering import Gathering
-from application.what_if.record import recorded
+from application.what_if.recording import recorded
 from application.what_if.starting import WARMING, newborn, present
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from application.what_if.question import MOST_OCCURRENCES
-from application.what_if.record import Record, recorded
+from application.what_if.record import Record
+from application.what_if.recording import recorded
 from application.what_if.state import Key, State
 from domain import task as tasks
 from domain.neighbours import first_from

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from application.what_if.downtimes import Downtimes
-from application.what_if.record import recorded
+from application.what_if.recording import recorded
 from application.what_if.simulation import Assumption, Simulation
 from domain.facts import (
     AttemptStarted,

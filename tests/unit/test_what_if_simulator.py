@@ -269,6 +269,13 @@ async def test_a_one_off_of_the_future_fires_where_it_would() -> None:
     ]
 
 
+async def test_what_is_due_only_in_a_later_window_waits_for_it() -> None:
+    world = World()
+    task_id = await world.create(trigger=OneOff(datetime=NOON + 5 * HOUR))
+    before, after = counts(await future(world, task_id, same, NOON + 3 * HOUR, NOON + 6 * HOUR))
+    assert (before.succeeded, after.succeeded) == (1, 1)
+
+
 async def test_more_than_an_answer_is_worth_is_refused_with_what_to_change(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
