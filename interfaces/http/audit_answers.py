@@ -8,6 +8,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from application.ports import Unreadable
 from domain.evidence import Evidence as Proved
 from domain.evidence import ProvedEvent
 from domain.sealing import SignedHead, TreeHead
@@ -151,13 +152,13 @@ class EvidenceEvent(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, event: ProvedEvent) -> EvidenceEvent:
-        """An event as it is shown. Raises `UnicodeDecodeError` for a state that was never JSON."""
+        """An event as it is shown. Raises `Unreadable` for a state that is no text."""
         return cls(
             position=event.position,
             version=event.version,
             recorded_at=event.recorded_at,
             topic=event.topic,
-            state=event.state.decode(),
+            state=_text(event),
             leaf_index=event.leaf_index,
             hashes=[hashed.hex() for hashed in event.hashes],
         )
@@ -194,7 +195,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, proved: Proved) -> Evidence:
-        """Evidence as it is shown. Raises `UnicodeDecodeError` for a state that was never JSON."""
+        """Evidence as it is shown. Raises `Unreadable` for a state that was never JSON."""
         return cls(
             execution_id=proved.stream,
             events=[EvidenceEvent.of(event) for event in proved.events],
@@ -214,3 +215,10 @@ class Evidence(Struct, frozen=True, kw_only=True):
             redacted_by=self.redacted_by,
             redactions=tuple(event.to_domain() for event in self.redactions),
         )
+
+
+def _text(event: ProvedEvent) -> str:
+    try:
+        return event.state.decode()
+    except UnicodeDecodeError as error:
+        raise Unreadable(event.position, "it is not UTF-8") from error
