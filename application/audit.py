@@ -211,11 +211,14 @@ _stored = msgspec.json.Decoder(_Stored)
 
 
 def _redacted_by(events: Sequence[StoredEvent]) -> UUID | None:
-    """The stream that tells what was rewritten of an execution; None: nothing was."""
+    """The stream that tells what was rewritten of an execution; None: nothing was, or it cannot be told."""
     rewritten = [event for event in events if original_digest(event.state) is not None]
     if not rewritten:
         return None
-    about = _stored.decode(rewritten[0].state).fact
+    try:
+        about = _stored.decode(rewritten[0].state).fact
+    except (ValueError, RecursionError):
+        return None
     task_id = about.task_id or about.occurrence.task_id
     return None if task_id is None else redaction_stream(task_id)
 

@@ -152,7 +152,7 @@ class EvidenceEvent(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, event: ProvedEvent) -> EvidenceEvent:
-        """An event as it is shown. Raises `UnicodeDecodeError` for a state that was never JSON."""
+        """An event as it is shown. Raises `Unreadable` for a state that is no text."""
         return cls(
             position=event.position,
             version=event.version,

@@ -143,10 +143,7 @@ EXECUTIONS_ARCHIVED = ProblemType(
     "Restore the archive that `detail` names, redact the task, and archive the month again.",
 )
 REVISION_REDACTED = ProblemType(
-    409,
-    "revision-redacted",
-    "The revision's definition was erased",
-    "The task was redacted and is over: create a new task with the definition that you want.",
+    409, "revision-redacted", "The revision was erased", "The task was redacted: create a new one."
 )
 REVISION_IS_CURRENT = ProblemType(
     409,

@@ -5,6 +5,6 @@ SELECT parked.key, true
 FROM parked_events AS parked JOIN events AS event ON event.notification_id = parked.position
 WHERE parked.projection = 'task_results'
     AND position(%(named)s IN substring(event.state FROM 1 FOR 4096)) > 0
-    AND event.originator_id >= '80000000-0000-0000-0000-000000000000'
+    AND parked.key <> %(task_id)s
     AND NOT EXISTS (SELECT FROM task_results WHERE id = parked.key)
 ORDER BY 1

@@ -15,7 +15,7 @@ from application.redaction import Redactions
 from application.tasks import Accepted, Request, TaskCommands
 from domain.attempt import Answered, Attempt
 from domain.errors import ExecutionsNotOver, TaskNotOver
-from domain.facts import ExecutionSucceeded, TaskCreated
+from domain.facts import ExecutionStarted, ExecutionSucceeded, TaskCreated
 from domain.redaction import original_digest
 from infrastructure.clock import SystemClock
 from infrastructure.database import pool
@@ -211,3 +211,18 @@ async def test_evidence_of_a_redacted_execution_proves_what_is_left(database: st
     )
     changed = replace(evidence, events=(evidence.events[0], forged))
     assert [(found.kind, found.position) for found in changed.findings(flaw)] == [("event_changed", 3)]
+
+
+async def test_executions_that_the_ledger_could_not_apply_are_erased_as_well(database: str) -> None:
+    async with await connect(database) as connection:
+        begun = started()
+        assert isinstance(begun.fact, ExecutionStarted)
+        unfit = replace(begun.fact, occurrence=replace(begun.fact.occurrence, task_name="n" * 256))
+        facts = [created(), replace(begun, fact=unfit), succeeded(2, answer("secret")), cancelled(version=2)]
+        await append(connection, facts)
+        assert await project(connection) != []
+        await redact(database, created().stream)
+        cursor = await connection.execute(
+            "SELECT count(*) FROM events WHERE position('secret'::bytea IN state) > 0"
+        )
+        assert await cursor.fetchone() == (0,)
