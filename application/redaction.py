@@ -182,12 +182,11 @@ class _Pieces:
         self, rewrites: Sequence[Rewrite], facts: tuple[NewFact, ...] = (), guards: tuple[Guard, ...] = ()
     ) -> int | None:
         """Rewrite a piece, and append further facts with what tells of it."""
-        if rewrites:
-            stream, told = redaction_stream(self._task.id), tuple(each.told for each in rewrites)
-            fact = EventsRedacted(at=self._now, task_id=self._task.id, rewritten=told)
-            facts = (NewFact(stream, self._told + 1, fact), *facts)
-            self._told += 1
-        group = Group(facts=facts, guards=guards, meta=meta_of(self._request))
+        told = tuple(each.told for each in rewrites)
+        fact = EventsRedacted(at=self._now, task_id=self._task.id, rewritten=told)
+        self._told += 1
+        telling = NewFact(redaction_stream(self._task.id), self._told, fact)
+        group = Group(facts=(telling, *facts), guards=guards, meta=meta_of(self._request))
         self.position = await self._rows.redact(group, rewrites, self._task.id)
         return self.position
 
