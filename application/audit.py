@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from domain.errors import ExecutionNotFound, Refused
 from domain.evidence import Evidence, ProvedEvent
+from domain.identity import redaction_stream
 from domain.merkle import Span, Subtree, Tree, consistency_path, inclusion_path, proof
+from domain.redaction import original_digest, told_by
 from domain.sealing import SignedHead
 from domain.verification import NODE_LEVEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
-    from uuid import UUID
 
 
 class StoredEvent(Struct, frozen=True, kw_only=True):
@@ -148,11 +151,16 @@ class Audit:
         if not events:
             raise ExecutionNotFound(execution_id)
         signed, keys, subtrees = await self._head(None), await self._log.keys(), _Subtrees(self._log)
+        redacted_by = _redacted_by(events)
+        told = () if redacted_by is None else await self._log.events(redacted_by)
+        telling = [event for event in told if _tells_of(event, execution_id)]
         return Evidence(
             stream=execution_id,
             events=tuple([await self._proved(event, signed, subtrees) for event in events]),
             signed=signed,
             public_key=keys.get(signed.key_id, ""),
+            redacted_by=redacted_by,
+            redactions=tuple([await self._proved(event, signed, subtrees) for event in telling]),
         )
 
     async def _proved(self, event: StoredEvent, signed: SignedHead, subtrees: _Subtrees) -> ProvedEvent:
@@ -184,6 +192,40 @@ class Audit:
         if signed is None:
             raise HeadNotFound(tree_size)
         return signed
+
+
+class _Occurrence(Struct, frozen=True):
+    task_id: UUID | None = None
+
+
+class _About(Struct, frozen=True):
+    task_id: UUID | None = None
+    occurrence: _Occurrence = _Occurrence()
+
+
+class _Stored(Struct, frozen=True):
+    fact: _About
+
+
+_stored = msgspec.json.Decoder(_Stored)
+
+
+def _redacted_by(events: Sequence[StoredEvent]) -> UUID | None:
+    """The stream that tells what was rewritten of an execution; None: nothing was, or it cannot be told."""
+    rewritten = [event for event in events if original_digest(event.state) is not None]
+    if not rewritten:
+        return None
+    try:
+        about = _stored.decode(rewritten[0].state).fact
+    except (ValueError, RecursionError):
+        return None
+    task_id = about.task_id or about.occurrence.task_id
+    return None if task_id is None else redaction_stream(task_id)
+
+
+def _tells_of(event: StoredEvent, execution_id: UUID) -> bool:
+    told = told_by(event.state)
+    return told is not None and any(each.stream == execution_id for each in told.rewritten)
 
 
 class _Subtrees:

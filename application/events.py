@@ -14,7 +14,8 @@ class LoggedEvent(Struct, frozen=True, gc=False, kw_only=True):
     """An event as the log holds it, whether or not this release knows its topic.
 
     `data` is the stored JSON of its fact, None: what is stored is no such thing. `namespace` is that of its
-    stream, None: the stream's first event does not tell it. The rest is `application.ports.Meta`.
+    stream, None: the stream's first event does not tell it. `redacted`: parts of it were erased. The rest is
+    `application.ports.Meta`.
     """
 
     position: int
@@ -27,6 +28,7 @@ class LoggedEvent(Struct, frozen=True, gc=False, kw_only=True):
     correlation_id: str
     address: str | None
     reason: str | None
+    redacted: bool
     data: Raw | None
 
 

@@ -89,9 +89,15 @@ def revisions_of(task_id: UUID, events: Sequence[Recorded]) -> list[Revision]:
         if task.definition is before:
             continue
         changed = changed_members(before, task.definition) if before else ()
-        if changed or before is None:
+        if changed or before is None or _was_given(event):
             revisions.append(_revision(len(revisions) + 1, event, task, changed))
     return revisions
+
+
+def _was_given(event: Recorded) -> bool:
+    """Whether it was an update, whose difference may have been erased since, and not only a new place."""
+    fact = readable(event)
+    return isinstance(fact, TaskUpdated) and fact.next_run_at is None
 
 
 def _revision(number: int, event: Recorded, task: Task, changed: tuple[str, ...]) -> Revision:

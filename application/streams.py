@@ -20,6 +20,7 @@ from domain.facts import (
     TaskCreated,
     TaskFact,
 )
+from domain.task import Over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,7 +56,8 @@ async def load_latest(log: EventLog, task_id: UUID) -> Snapshot | None:
     if task is None or not events:
         return kept
     latest = Snapshot(events[-1].position, task)
-    if len(events) >= SNAPSHOT_EVENTS:
+    # What is over is seldom asked for, and may be redacted: nothing is to bring back what was erased.
+    if len(events) >= SNAPSHOT_EVENTS and not isinstance(task, Over):
         with contextlib.suppress(LogUnavailable):  # what was asked for is known without
             await log.keep(latest)
     return latest

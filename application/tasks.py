@@ -66,7 +66,7 @@ class TaskCommands:
 
     async def create(self, definition: Definition, request: Request) -> Accepted:
         """Accept a new task. Raises `Inadmissible` and `IdempotencyKeyReused`."""
-        earlier = await self._accepted_before(request)
+        earlier = await accepted_before(self._log, request)
         if earlier is not None:
             return earlier
         now = self._clock.now()
@@ -133,37 +133,43 @@ class TaskCommands:
         self, task_id: UUID, request: Request, decide: Callable[[Task], TaskFact | None]
     ) -> Accepted:
         for _ in range(MAX_TRIES):
-            if before := await self._accepted_before(request):
+            if before := await accepted_before(self._log, request):
                 return before
-            loaded = await self._load(task_id, request.namespace)
+            loaded = await found_task(self._log, task_id, request.namespace)
             fact = decide(loaded.task)
             if fact is None:
-                return _accepted(loaded, changed=False)
+                return accepted_state(loaded, changed=False)
             after = tasks.evolve(loaded.task, fact)
             facts = (NewFact(task_id, after.version, fact), *key_use(request, task_id, fact.at))
             position = await self._log.append(Group(facts=facts, meta=meta_of(request)))
             if position is not None:
-                return _accepted(Snapshot(position, after), changed=True)
+                return accepted_state(Snapshot(position, after), changed=True)
         raise LogUnavailable(f"task {task_id} is being changed by others all the time")
 
-    async def _load(self, task_id: UUID, namespace: str) -> Snapshot:
-        latest = await load_latest(self._log, task_id)
-        if latest is None or latest.task.namespace != namespace:
-            raise TaskNotFound(task_id)
-        return latest
 
-    async def _accepted_before(self, request: Request) -> Accepted | None:
-        if request.idempotency_key is None:
-            return None
-        use = await load_key_use(self._log, key_stream(request.namespace, request.idempotency_key))
-        if use is None:
-            return None
-        if use.digest != (request.digest or ""):
-            raise IdempotencyKeyReused(request.idempotency_key)
-        return _accepted(await self._load(use.task_id, request.namespace), changed=False, replayed=True)
+async def found_task(log: EventLog, task_id: UUID, namespace: str) -> Snapshot:
+    """A task of a namespace as it stands. Raises `TaskNotFound`."""
+    latest = await load_latest(log, task_id)
+    if latest is None or latest.task.namespace != namespace:
+        raise TaskNotFound(task_id)
+    return latest
 
 
-def _accepted(loaded: Snapshot, *, changed: bool, replayed: bool = False) -> Accepted:
+async def accepted_before(log: EventLog, request: Request) -> Accepted | None:
+    """What the first request with this key came to; None: this is it. Raises `IdempotencyKeyReused`."""
+    if request.idempotency_key is None:
+        return None
+    use = await load_key_use(log, key_stream(request.namespace, request.idempotency_key))
+    if use is None:
+        return None
+    if use.digest != (request.digest or ""):
+        raise IdempotencyKeyReused(request.idempotency_key)
+    found = await found_task(log, use.task_id, request.namespace)
+    return accepted_state(found, changed=False, replayed=True)
+
+
+def accepted_state(loaded: Snapshot, *, changed: bool, replayed: bool = False) -> Accepted:
+    """The answer to a command that has come to this state."""
     return Accepted(
         task_id=loaded.task.id,
         version=loaded.task.version,

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from domain.identity import due_at_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -169,6 +171,21 @@ class ExecutionsNotOver(Refused):
         self.task_id = task_id
         self.execution_id = execution_id
         self.count = count
+
+
+class ExecutionsArchived(Refused):
+    """Executions of the task have left the log for an archive; restore it first."""
+
+    def __init__(self, task_id: UUID, execution_id: UUID, count: int) -> None:
+        month = due_at_of(execution_id).strftime("%Y-%m")
+        others = f" and {count - 1:,} more" if count > 1 else ""
+        super().__init__(
+            f"Execution {execution_id}{others} of task {task_id} is not in the log: restore the archive of "
+            f"{month}, and redact the task then."
+        )
+        self.task_id = task_id
+        self.execution_id = execution_id
+        self.month = month
 
 
 class RevisionRedacted(Refused):

@@ -10,8 +10,10 @@ from uuid import UUID
 from msgspec import Struct
 
 from domain.merkle import includes
+from domain.redaction import Rewritings, RewrittenEvent, original_digest, told_by
+from domain.redaction_facts import EventsRedacted
 from domain.sealing import SealedEvent, SignedHead, state_digest
-from domain.verification import Finding
+from domain.verification import Finding, not_by_a_redaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,12 +32,17 @@ class ProvedEvent(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """A stream's events in order, the head that they are in, and the public key (PEM) that it names."""
+    """A stream's events in order, the head that they are in, and the public key (PEM) that it names.
+
+    `redactions` are the events of the stream `redacted_by` that tell of events that were rewritten.
+    """
 
     stream: UUID
     events: tuple[ProvedEvent, ...]
     signed: SignedHead
     public_key: str
+    redacted_by: UUID | None = None
+    redactions: tuple[ProvedEvent, ...] = ()
 
     def findings(self, flaw: Callable[[SignedHead], str | None]) -> Iterator[Finding]:
         """What does not hold; `flaw` tells what is wrong with a signature."""
@@ -44,24 +51,40 @@ class Evidence(Struct, frozen=True, kw_only=True):
             last = head.last_position
             yield Finding("head_changed", last, last, f"the head of {head.tree_size:,} events {flawed}")
         for event in self.events:
-            if not includes(
-                head.root_hash, head.tree_size, event.leaf_index, self._leaf(event), event.hashes
-            ):
+            if not self._proved(self.stream, event):
                 detail = "it is not proved to be the event that was sealed there"
                 yield Finding("event_changed", event.position, event.position, detail)
+        for rewritten in self._rewritings().unaccounted():
+            yield not_by_a_redaction(rewritten)
         versions = [(0, 0), *((event.version, event.position) for event in self.events)]
         for (before, _), (version, position) in pairwise(versions):
             if version != before + 1:
                 detail = f"it is version {version} of its stream, behind version {before}: events are missing"
                 yield Finding("event_removed", position, position, detail)
 
-    def _leaf(self, event: ProvedEvent) -> bytes:
+    def _rewritings(self) -> Rewritings:
+        """What was rewritten, and what is proved to tell of that."""
+        rewritings = Rewritings()
+        for event in self.events:
+            if original_digest(event.state) is not None:
+                digest = state_digest(event.state)
+                rewritings.found(RewrittenEvent(event.position, self.stream, digest))
+        for event in self.redactions:
+            told = told_by(event.state) if event.topic == EventsRedacted.topic else None
+            if told is not None and self._proved(self.redacted_by, event):
+                rewritings.told(event.position, told)
+        return rewritings
+
+    def _proved(self, stream: UUID | None, event: ProvedEvent) -> bool:
+        if stream is None:
+            return False
         sealed = SealedEvent(
             position=event.position,
-            stream=self.stream,
+            stream=stream,
             version=event.version,
             recorded_at=event.recorded_at,
             topic=event.topic,
-            state_digest=state_digest(event.state),
+            state_digest=original_digest(event.state) or state_digest(event.state),
         )
-        return sealed.leaf()
+        head = self.signed.head
+        return includes(head.root_hash, head.tree_size, event.leaf_index, sealed.leaf(), event.hashes)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, get_args
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -172,6 +173,21 @@ def original_digest(state: bytes) -> bytes | None:
     return bytes.fromhex(digest.decode())
 
 
+class _Telling(Struct, frozen=True):
+    fact: EventsRedacted
+
+
+_telling = msgspec.json.Decoder(_Telling)
+
+
+def told_by(state: bytes) -> EventsRedacted | None:
+    """What the stored state of an `events.redacted` tells; None for bytes that are none."""
+    try:
+        return _telling.decode(state).fact
+    except (ValueError, RecursionError):
+        return None
+
+
 class RewrittenEvent(Struct, frozen=True, gc=False):
     """An event whose state says that it was rewritten; `digest` is the SHA-256 of what stands there now."""
 
@@ -189,7 +205,7 @@ class Rewritings:
 
     def __init__(self) -> None:
         self._found: list[RewrittenEvent] = []
-        self._told: dict[int, tuple[int, UUID, bytes]] = {}
+        self._told: dict[int, tuple[int, UUID, str]] = {}
 
     def found(self, event: RewrittenEvent) -> None:
         """There is a rewritten event."""
@@ -199,11 +215,11 @@ class Rewritings:
         """The event at a position tells of such."""
         for each in fact.rewritten:
             if position > max(each.position, self._told.get(each.position, (0,))[0]):
-                self._told[each.position] = (position, each.stream, bytes.fromhex(each.sha256))
+                self._told[each.position] = (position, each.stream, each.sha256)
 
     def unaccounted(self) -> Iterator[RewrittenEvent]:
         """Those that were rewritten by nothing that the log tells of."""
         for event in self._found:
             told = self._told.get(event.position)
-            if told is None or told[1:] != (event.stream, event.digest):
+            if told is None or told[1:] != (event.stream, event.digest.hex()):
                 yield event

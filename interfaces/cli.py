@@ -12,6 +12,7 @@ import click
 from interfaces import bootstrap
 from interfaces.commands import archive, carry, common, replay, tasks
 from interfaces.commands.proof import verify_command
+from interfaces.commands.simulate import simulate_command
 from interfaces.listening import AddressUnusable
 from interfaces.roles import run, run_role
 from interfaces.serve import serve
@@ -169,6 +170,7 @@ def openapi_command(folder: Path | None) -> None:
 
 
 cli.add_command(verify_command)
+cli.add_command(simulate_command)
 cli.add_command(carry.export_command)
 cli.add_command(carry.import_command)
 cli.add_command(replay.replay_command)

@@ -72,6 +72,11 @@ class ReadModels:
         async with self._pool.connection() as connection:
             return await stored_figures(connection, _PROJECTIONS)
 
+    async def runs(self, task_id: UUID) -> Sequence[tuple[UUID, bool]]:
+        """Every execution of a task, and whether it is over as far as the ledger knows."""
+        named = f'"task_id":"{task_id}"'.encode()
+        return [tuple(row) for row in await self._rows("runs_of_task", {"task_id": task_id, "named": named})]
+
     async def checkpoint(self) -> int:
         """The position up to which every read model reflects the log."""
         rows = await self._rows("least_position", {"names": _PROJECTIONS})

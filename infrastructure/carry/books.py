@@ -87,11 +87,9 @@ def entered(path: Path, books: Books, read: Frame) -> Part:
     return books.add(read.lines, part.events, part.first, part.last, part.cut)
 
 
-def entered_seals(path: Path, books: Books, read: Frame) -> Sequence[Seal]:
-    """Enter seals that were read. Raises `ArchiveDamaged`."""
+def seals_in(path: Path, read: Frame) -> Sequence[Seal]:
+    """What a frame of seals holds. Raises `ArchiveDamaged`."""
     try:
-        seals = read_seals(read.lines)
+        return read_seals(read.lines)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ArchiveDamaged(path, f"holds something else than seals ({error})") from None
-    books.add_seals(read.lines, seals)
-    return seals

@@ -10,7 +10,7 @@ import msgspec
 
 from infrastructure.carry import standstill
 from infrastructure.carry.archive import Header, Manifest, Part, Seals, frames
-from infrastructure.carry.books import Books, entered, entered_seals
+from infrastructure.carry.books import Books, entered, seals_in
 from infrastructure.carry.database import append, head, held, stored
 from infrastructure.carry.digests import digest
 from infrastructure.carry.errors import (
@@ -80,7 +80,7 @@ def inspect(path: Path, file: BinaryIO, told: Told) -> Manifest:
                 entered(path, books, each)
                 told("checked", part.last, books.header.until)
             case Seals() if books is not None:
-                entered_seals(path, books, each)
+                books.add_seals(each.lines, seals_in(path, each))
             case Manifest() as manifest if books is not None and manifest == books.manifest():
                 if each.end != os.fstat(file.fileno()).st_size:
                     raise ArchiveDamaged(path, "goes on behind its manifest")
@@ -137,13 +137,8 @@ def _is_stored(connection: Connection, part: Part) -> bool:
 def _seals(path: Path, file: BinaryIO) -> Iterator[Sequence[Seal]]:
     file.seek(0)
     for each in frames(path, file):
-        match each.told:
-            case Header() as header:
-                books = Books(header)
-            case Seals():
-                yield entered_seals(path, books, each)
-            case _:
-                pass
+        if isinstance(each.told, Seals):
+            yield seals_in(path, each)
 
 
 def _compare(connection: Connection, path: Path, manifest: Manifest, told: Told) -> None:

@@ -6,6 +6,7 @@ from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.event_store.mapper import FactMapper, StoredFact
 from infrastructure.event_store.own import OwnEvents
 from infrastructure.event_store.reader import PostgresEventReader
+from infrastructure.event_store.redactor import PostgresRedactor
 
 __all__ = [
     "Appender",
@@ -14,5 +15,6 @@ __all__ = [
     "PostgresEventLog",
     "PostgresEventReader",
     "PostgresFollower",
+    "PostgresRedactor",
     "StoredFact",
 ]

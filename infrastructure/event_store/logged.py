@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from application.events import LoggedEvent, Origin
 from application.ports import Meta
+from domain.redaction import original_digest
 
 if TYPE_CHECKING:
     from infrastructure.event_store.log import Row
@@ -55,6 +56,7 @@ def logged(row: Row, beginning: bytes | None) -> LoggedEvent:
         correlation_id=stored.meta.correlation_id if stored else "",
         address=stored.meta.address if stored else None,
         reason=stored.meta.reason if stored else None,
+        redacted=original_digest(state) is not None,
         data=stored.fact if stored else None,
     )
 

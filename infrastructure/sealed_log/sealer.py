@@ -51,6 +51,7 @@ class Sealer:
         self._key_file = key_file
         self._rest_seconds = rest_seconds
         self._lost: int | None = None
+        self._told = ""
 
     async def run(self) -> None:
         """Seal for ever; without a key, say so and return."""
@@ -66,7 +67,9 @@ class Sealer:
             try:
                 await self._own(key)
             except (psycopg.Error, OSError, TimeoutError) as error:
-                log.warning("sealing waits for the database", error=first_line(error))
+                if self._told != (line := first_line(error)):
+                    log.warning("sealing waits for the database", error=line)
+                self._told = line
                 await asyncio.sleep(self._rest_seconds)
 
     async def _own(self, key: SigningKey) -> None:
@@ -77,6 +80,7 @@ class Sealer:
                 await asyncio.sleep(self._rest_seconds)
             stored = {"key_id": key.public.id, "public_key": key.public.pem}
             await connection.execute(statement("put_key"), stored)
+            self._told = ""
             for signed in await latest_heads(connection, 1):
                 self._on_head(signed)
             while True:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from struct import unpack
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from uuid import UUID
 
 from psycopg import AsyncConnection, AsyncServerCursor, IsolationLevel
 
 from domain.merkle import HASH_BYTES, leaf_hash
-from domain.sealing import SealedBlock, entry
-from domain.verification import Finding, Verifier
+from domain.redaction import Rewritings, RewrittenEvent, original_digest, told_by
+from domain.redaction_facts import EventsRedacted
+from domain.sealing import SealedBlock, entry, state_digest
+from domain.verification import Finding, Verifier, not_by_a_redaction
 from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.archive.merging import archived_events
 from infrastructure.database import with_liveness
@@ -107,8 +109,11 @@ class _Verification:
             aclosing(self._rows("verified_events", FETCHED_EVENTS)) as stored,
             aclosing(self._archived()) as archived,
         ):
-            unsealed = await self._compare(blocks, _Leaves(_in_order(stored, archived)), until)
+            leaves = _Leaves(_in_order(stored, archived))
+            unsealed = await self._compare(blocks, leaves, until)
         await self._compare_nodes()
+        for event in leaves.rewritings.unaccounted():
+            self._tell(not_by_a_redaction(event))
         for finding in self._verifier.ended():
             self._tell(finding)
         return Verified(
@@ -159,7 +164,12 @@ class _Verification:
         ):
             recorded = (recorded_at - _POSTGRES_EPOCH) // _MICROSECOND
             packed = recorded.to_bytes(8, "big", signed=True)
-            yield position, stream.bytes, version, packed, topic.encode(), sha256(state).digest()
+            original, now = original_digest(state), state_digest(state)
+            yield (
+                *(position, stream.bytes, version, packed, topic.encode(), original or now),
+                now if original else None,
+                state if topic == EventsRedacted.topic else None,
+            )
 
     async def _rows(self, name: str, fetched: int) -> AsyncGenerator[tuple[Any, ...]]:
         async with AsyncServerCursor(self._connection, name) as cursor:
@@ -185,10 +195,11 @@ async def _in_order(
 
 
 class _Leaves:
-    """The log's leaves in order, as far as they are asked for."""
+    """The log's leaves in order, as far as they are asked for; and what it tells of rewritten events."""
 
     def __init__(self, rows: AsyncIterator[tuple[Any, ...]]) -> None:
         self._rows = rows
+        self.rewritings = Rewritings()
         self._next: Leaf | None = None
 
     async def up_to(self, position: int) -> list[Leaf]:
@@ -198,7 +209,7 @@ class _Leaves:
         found = [] if self._next is None else [self._next]
         self._next = None
         async for row in self._rows:
-            leaf = _leaf(*row)
+            leaf = self._leaf(*row)
             if leaf[0] > position:
                 self._next = leaf
                 break
@@ -208,9 +219,28 @@ class _Leaves:
     async def left(self) -> int:
         """How many there are behind those that were asked for."""
         left = 0 if self._next is None else 1
-        async for _ in self._rows:
+        async for row in self._rows:
+            self._leaf(*row)
             left += 1
         return left
+
+    def _leaf(
+        self,
+        position: int,
+        stream: bytes,
+        version: int,
+        recorded: bytes,
+        topic: bytes,
+        digest: bytes,
+        rewritten: bytes | None,
+        telling: bytes | None,
+    ) -> Leaf:
+        if rewritten is not None:
+            self.rewritings.found(RewrittenEvent(position, UUID(bytes=stream), rewritten))
+        told = None if telling is None else told_by(telling)
+        if told is not None:
+            self.rewritings.told(position, told)
+        return _leaf(position, stream, version, recorded, topic, digest)
 
 
 def _leaf(position: int, stream: bytes, version: int, recorded: bytes, topic: bytes, digest: bytes) -> Leaf:

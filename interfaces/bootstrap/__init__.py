@@ -4,7 +4,9 @@ from application.archived import ArchiveAway
 from application.declared.applying import Done
 from application.declared.planning import Bad, Cancel, Step
 from application.declared.standing import NamesNotUnique
-from domain.errors import ExecutionNotFound, TaskNotFound
+from application.past.moment import NotYet
+from application.what_if.question import TooMuchToSimulate
+from domain.errors import ExecutionNotFound, InvalidBody, TaskNotFound
 from domain.verification import Finding
 from infrastructure.archive.archiving import ArchivingRunning
 from infrastructure.archive.catalogue import Archive
@@ -71,6 +73,8 @@ from interfaces.bootstrap.pages import shared_metrics
 from interfaces.bootstrap.proof import BundleUnreadable, VerifiedBundle, verify, verify_bundle
 from interfaces.bootstrap.refusals import DatabaseUnusable, LogDirectoryUnusable, MigrationRefused
 from interfaces.bootstrap.services import api, background, projector, scheduler
+from interfaces.bootstrap.simulations import simulated
+from interfaces.http.refusals import MalformedBody
 from projections.catalogue import UnknownProjection
 
 # What a user can put right: their messages are sentences for the terminal.
@@ -103,6 +107,10 @@ USER_ERRORS = (
     PlaceUnusable,
     BundleUnreadable,
     HeadsUnreadable,
+    InvalidBody,
+    MalformedBody,
+    NotYet,
+    TooMuchToSimulate,
 )
 
 __all__ = [
@@ -165,6 +173,7 @@ __all__ = [
     "selection",
     "services_connected",
     "shared_metrics",
+    "simulated",
     "verify",
     "verify_archive",
     "verify_bundle",

@@ -18,6 +18,7 @@ from application.executions import ExecutionCommands
 from application.explanation.explainer import Explainer
 from application.explanation.occurrences import Occurrences
 from application.ports import LogUnavailable
+from application.redaction import Redactions
 from application.revisions import Revisions
 from application.scheduler.context import Context
 from application.scheduler.node import Node
@@ -32,6 +33,7 @@ from infrastructure.event_store import (
     PostgresEventLog,
     PostgresEventReader,
     PostgresFollower,
+    PostgresRedactor,
 )
 from infrastructure.http_caller import AiohttpCaller
 from infrastructure.metrics import Instruments
@@ -50,7 +52,9 @@ from interfaces.bootstrap.health_checks import HealthChecks
 from interfaces.bootstrap.ledger import MOST_OF_THE_PAST, LedgerOfReadModels
 from interfaces.bootstrap.pages import StoredExposition, ops_app, options
 from interfaces.bootstrap.past import PastOfLog
+from interfaces.bootstrap.runs import RunsOfReadModels
 from interfaces.bootstrap.shown_nodes import ShownNodes
+from interfaces.bootstrap.simulations import simulator
 from interfaces.http.app import create_app
 from interfaces.http.dependencies import Dependencies
 from projections.catalogue import NAMES, PROJECTIONS, RELATIONS
@@ -68,6 +72,8 @@ if TYPE_CHECKING:
     type Work = Callable[[], Coroutine[Any, Any, None]]
 
 BEAT_SECONDS = 1.0
+# As long as a write waits until lists show it.
+REDACTION_WAIT_SECONDS = 2.0
 
 
 @contextlib.asynccontextmanager
@@ -90,6 +96,12 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     commands=TaskCommands(log, clock, uuid7),
                     bulk=BulkCommands(log, clock, uuid7),
                     executions=ExecutionCommands(log, clock, uuid7, shelf),
+                    redactions=Redactions(
+                        log,
+                        PostgresRedactor(connections),
+                        RunsOfReadModels(queries, visibility, REDACTION_WAIT_SECONDS),
+                        clock,
+                    ),
                     queries=queries,
                     explainer=explainer,
                     occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
@@ -97,6 +109,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     events=PostgresEventReader(connections, shelf=shelf),
                     past=PastOfLog(connections, log, LedgerOfReadModels(queries, MOST_OF_THE_PAST), shelf),
                     audit=Audit(PostgresSealedLog(connections, shelf)),
+                    simulator=simulator(connections, log, shelf, clock),
                     visibility=visibility,
                     health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),
                     exposition=StoredExposition(instruments, queries, connections),

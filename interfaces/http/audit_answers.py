@@ -8,6 +8,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from application.ports import Unreadable
 from domain.evidence import Evidence as Proved
 from domain.evidence import ProvedEvent
 from domain.sealing import SignedHead, TreeHead
@@ -149,6 +150,31 @@ class EvidenceEvent(Struct, frozen=True, kw_only=True):
     leaf_index: Annotated[int, Meta(description="How many events are before it in the log.")]
     hashes: Hashes
 
+    @classmethod
+    def of(cls, event: ProvedEvent) -> EvidenceEvent:
+        """An event as it is shown. Raises `Unreadable` for a state that is no text."""
+        return cls(
+            position=event.position,
+            version=event.version,
+            recorded_at=event.recorded_at,
+            topic=event.topic,
+            state=_text(event),
+            leaf_index=event.leaf_index,
+            hashes=[hashed.hex() for hashed in event.hashes],
+        )
+
+    def to_domain(self) -> ProvedEvent:
+        """The event that was shown."""
+        return ProvedEvent(
+            position=self.position,
+            version=self.version,
+            recorded_at=self.recorded_at,
+            topic=self.topic,
+            state=self.state.encode(),
+            leaf_index=self.leaf_index,
+            hashes=tuple(bytes.fromhex(hashed) for hashed in self.hashes),
+        )
+
 
 class Evidence(Struct, frozen=True, kw_only=True):
     """An execution with the proof that its events were in the log when a head was signed.
@@ -160,44 +186,39 @@ class Evidence(Struct, frozen=True, kw_only=True):
     events: Annotated[list[EvidenceEvent], Meta(description="All of its events, in order.")]
     head: Head
     public_key: PublicKeyPem
+    redacted_by: Annotated[
+        UUID | None, Meta(description="The stream of `redactions`; null: no event was redacted.")
+    ] = None
+    redactions: Annotated[
+        list[EvidenceEvent], Meta(description="What tells which of the events were redacted, into what.")
+    ] = []
 
     @classmethod
     def of(cls, proved: Proved) -> Evidence:
-        """Evidence as it is shown. Raises `UnicodeDecodeError` for a state that was never JSON."""
+        """Evidence as it is shown. Raises `Unreadable` for a state that was never JSON."""
         return cls(
             execution_id=proved.stream,
-            events=[
-                EvidenceEvent(
-                    position=event.position,
-                    version=event.version,
-                    recorded_at=event.recorded_at,
-                    topic=event.topic,
-                    state=event.state.decode(),
-                    leaf_index=event.leaf_index,
-                    hashes=[hashed.hex() for hashed in event.hashes],
-                )
-                for event in proved.events
-            ],
+            events=[EvidenceEvent.of(event) for event in proved.events],
             head=Head.of(proved.signed),
             public_key=proved.public_key,
+            redacted_by=proved.redacted_by,
+            redactions=[EvidenceEvent.of(event) for event in proved.redactions],
         )
 
     def to_domain(self) -> Proved:
         """The evidence that was shown."""
         return Proved(
             stream=self.execution_id,
-            events=tuple(
-                ProvedEvent(
-                    position=event.position,
-                    version=event.version,
-                    recorded_at=event.recorded_at,
-                    topic=event.topic,
-                    state=event.state.encode(),
-                    leaf_index=event.leaf_index,
-                    hashes=tuple(bytes.fromhex(hashed) for hashed in event.hashes),
-                )
-                for event in self.events
-            ),
+            events=tuple(event.to_domain() for event in self.events),
             signed=self.head.to_domain(),
             public_key=self.public_key,
+            redacted_by=self.redacted_by,
+            redactions=tuple(event.to_domain() for event in self.redactions),
         )
+
+
+def _text(event: ProvedEvent) -> str:
+    try:
+        return event.state.decode()
+    except UnicodeDecodeError as error:
+        raise Unreadable(event.position, "it is not UTF-8") from error

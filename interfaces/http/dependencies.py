@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from application.past.moment import Moment
     from application.revisions import Compared, Revision
     from application.tasks import Accepted, Request
+    from application.what_if.comparing import Accounts
+    from application.what_if.question import Question
+    from application.what_if.question import Window as SimulatedWindow
     from application.wishes import Wish
     from domain.definition import Definition
     from domain.requesting import Period
@@ -82,6 +85,14 @@ class ExecutionCommands(Protocol):
 
     async def cancel(self, run: UUID, note: str | None, request: Request) -> AcceptedExecution:
         """Break an execution off."""
+        ...
+
+
+class Redactions(Protocol):
+    """The command that erases. Raises as `Commands` does, and `interfaces.http.refusals.NotYetVisible`."""
+
+    async def redact(self, task_id: UUID, request: Request, *, if_match: int | None) -> Accepted:
+        """Erase what a task that is over, and its executions, hold."""
         ...
 
 
@@ -206,6 +217,22 @@ class Past(Protocol):
         ...
 
 
+class Simulator(Protocol):
+    """What would have happened, or will.
+
+    Raises `TaskNotFound`, `Inadmissible`, `application.past.moment.NotYet`, `LogUnavailable` and
+    `application.what_if.question.TooMuchToSimulate`.
+    """
+
+    async def past(self, question: Question, window: SimulatedWindow, /) -> Accounts:
+        """A window of the past, as it was and as it would have been."""
+        ...
+
+    async def future(self, question: Question, window: SimulatedWindow, /) -> Accounts:
+        """A window of the future, as it is to be and as it would be."""
+        ...
+
+
 class Visibility(Protocol):
     """How far the read models have come."""
 
@@ -253,6 +280,7 @@ class Dependencies:
     commands: Commands
     bulk: BulkCommands
     executions: ExecutionCommands
+    redactions: Redactions
     queries: Queries
     explainer: Explainer
     occurrences: Occurrences
@@ -260,6 +288,7 @@ class Dependencies:
     revisions: Revisions
     past: Past
     audit: Audit
+    simulator: Simulator
     visibility: Visibility
     nodes: Nodes
     health: Health

@@ -41,6 +41,7 @@ class Event(Struct, frozen=True, kw_only=True):
         str | None, Meta(description="The IP address that it was asked for from; null: none is known.")
     ]
     reason: Annotated[str | None, Meta(description="The `X-Change-Reason` of the request, if it had one.")]
+    redacted: Annotated[bool, Meta(description="Whether parts of it were erased: they read as `[redacted]`.")]
     data: Annotated[
         dict[str, Any] | None, Meta(description="What was decided, as it is stored; null: it is unreadable.")
     ]

@@ -16,6 +16,7 @@ _EVENT = {
     "correlation_id": "0194f2b1c6d87a3e9f10aa54c1d2e3f4",
     "address": "192.0.2.17",
     "reason": "Planned maintenance, ticket 4711",
+    "redacted": False,
     "data": {"at": "2029-12-31T09:15:27.431Z", "note": "The target is being moved."},
 }
 

@@ -16,9 +16,12 @@ from application.archived import ArchiveAway
 from application.audit import EventNotFound, HeadNotFound, NotYetSealed
 from application.past.moment import TooMuchHistory
 from application.ports import LogUnavailable
+from application.what_if.question import TooMuchToSimulate
 from domain.errors import (
     ExecutionAlreadyOver,
     ExecutionNotFound,
+    ExecutionsArchived,
+    ExecutionsNotOver,
     IdempotencyKeyReused,
     Inadmissible,
     InvalidBody,
@@ -26,8 +29,10 @@ from domain.errors import (
     RevisionInadmissible,
     RevisionIsCurrent,
     RevisionNotFound,
+    RevisionRedacted,
     TaskAlreadyOver,
     TaskNotFound,
+    TaskNotOver,
     VersionMismatch,
 )
 from interfaces.http.refusals import (
@@ -119,6 +124,27 @@ TASK_ALREADY_OVER = ProblemType(
     "The task is over",
     "A completed, failed or cancelled task no longer changes: create a new one.",
 )
+TASK_NOT_OVER = ProblemType(
+    409,
+    "task-not-over",
+    "The task is not over",
+    "Cancel the task (`DELETE`), wait until its executions are over, and redact it then.",
+)
+EXECUTIONS_NOT_OVER = ProblemType(
+    409,
+    "executions-not-over",
+    "Executions of the task still go on",
+    "Wait until they are over, or cancel them; the task's results of status running or pending list them.",
+)
+EXECUTIONS_ARCHIVED = ProblemType(
+    409,
+    "executions-archived",
+    "Executions of the task are archived",
+    "Restore the archive that `detail` names, redact the task, and archive the month again.",
+)
+REVISION_REDACTED = ProblemType(
+    409, "revision-redacted", "The revision was erased", "The task was redacted: create a new one."
+)
 REVISION_IS_CURRENT = ProblemType(
     409,
     "revision-is-current",
@@ -199,6 +225,12 @@ TOO_MUCH_HISTORY = ProblemType(
     "Too much would have to be folded",
     "Ask for less: a shorter period of creation, an earlier instant, or a single task.",
 )
+TOO_MUCH_TO_SIMULATE = ProblemType(
+    422,
+    "too-much-to-simulate",
+    "Too much would have to be simulated",
+    "Ask for less: a shorter window, fewer tasks, or a schedule that fires less often.",
+)
 IDEMPOTENCY_KEY_REUSED = ProblemType(
     422,
     "idempotency-key-reused",
@@ -242,6 +274,10 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     TaskNotFound: TASK_NOT_FOUND,
     ExecutionNotFound: EXECUTION_NOT_FOUND,
     ExecutionAlreadyOver: EXECUTION_ALREADY_OVER,
+    ExecutionsArchived: EXECUTIONS_ARCHIVED,
+    ExecutionsNotOver: EXECUTIONS_NOT_OVER,
+    TaskNotOver: TASK_NOT_OVER,
+    RevisionRedacted: REVISION_REDACTED,
     TaskAlreadyOver: TASK_ALREADY_OVER,
     VersionMismatch: VERSION_MISMATCH,
     RevisionIsCurrent: REVISION_IS_CURRENT,
@@ -264,6 +300,7 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     HeadNotFound: HEAD_NOT_FOUND,
     EventNotFound: EVENT_NOT_FOUND,
     NotYetSealed: NOT_YET_SEALED,
+    TooMuchToSimulate: TOO_MUCH_TO_SIMULATE,
     ValidationException: INVALID_PARAMETER,
     RequestEntityTooLarge: BODY_TOO_LARGE,
     MethodNotAllowedException: METHOD_NOT_ALLOWED,

@@ -16,10 +16,12 @@ from interfaces.http.explanations import ExplanationController
 from interfaces.http.lifecycle import LifecycleController
 from interfaces.http.nodes import list_nodes
 from interfaces.http.parameters import Freshness
+from interfaces.http.redaction import RedactionController
 from interfaces.http.results import ResultController
 from interfaces.http.revisions import RevisionController
 from interfaces.http.schedule import ScheduleController
 from interfaces.http.service import api_health, api_metrics, liveness, root_health, root_metrics
+from interfaces.http.simulation import simulate_tasks
 from interfaces.http.tasks import TaskController
 
 if TYPE_CHECKING:
@@ -40,11 +42,13 @@ def documented_routes() -> Sequence[ControllerRouterHandler]:
             ResultController,
             ExplanationController,
             LifecycleController,
+            RedactionController,
             ExecutionController,
             EventController,
             RevisionController,
             ScheduleController,
             AuditController,
+            simulate_tasks,
             list_nodes,
             api_metrics,
             api_health,

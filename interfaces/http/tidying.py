@@ -10,6 +10,7 @@ from interfaces.http.documentation import PROBLEM_MEDIA_TYPE
 from interfaces.http.event_answers import LINES
 from interfaces.http.examples import BULK_EXAMPLES, SCHEMA_EXAMPLES, TASK_EXAMPLES
 from interfaces.http.history_examples import HISTORY_EXAMPLES
+from interfaces.http.simulation_examples import SIMULATION_EXAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +30,9 @@ _CLOSED = (
     "CatchingUp",
     "Overlapping",
     *COMMAND_EXAMPLES,
+    *("SimulationRequest", "PastSpan", "FutureSpan", "TaskFilter"),
 )
-_EXAMPLES = {"TaskBulk": BULK_EXAMPLES, **COMMAND_EXAMPLES}
+_EXAMPLES = {"TaskBulk": BULK_EXAMPLES, "SimulationRequest": SIMULATION_EXAMPLES, **COMMAND_EXAMPLES}
 _MAY_BE_LEFT_OUT = ("Pausing", "Cancelling")
 _TRIGGERS = {"one-off": "OneOffTrigger", "cron": "CronTrigger", "interval": "IntervalTrigger"}
 _IN_LINES = ("/api/v1/events", "/api/v1/tasks/{id}/events", "/api/v1/executions/{id}/events")

@@ -166,6 +166,18 @@ async def test_a_log_that_lost_what_was_sealed_is_told_and_sealing_goes_on(
     assert heard.places() == [("event_removed", position, position) for position in range(91, 101)]
 
 
+async def test_an_outage_is_waited_out_and_told_once(key_file: Path) -> None:
+    with capture_logs() as logs:
+        async with sealing("host=127.0.0.1 port=1 connect_timeout=1", key_file):
+
+            async def told() -> bool:
+                return bool(logs)
+
+            await until(told)
+            await asyncio.sleep(20 * REST_SECONDS)
+    assert [line["event"] for line in logs] == ["sealing waits for the database"]
+
+
 async def test_without_a_key_nothing_is_sealed_and_that_is_told(database: str, tmp_path: Path) -> None:
     with capture_logs() as logs:
         await Sealer(database, None).run()

@@ -18,11 +18,14 @@ from application.bulk import BulkCommands
 from application.executions import ExecutionCommands
 from application.explanation.explainer import Explainer
 from application.explanation.occurrences import Occurrences
+from application.redaction import Redactions
 from application.revisions import Revisions
 from application.streams import fold_task
 from application.tasks import TaskCommands
+from application.what_if.simulator import Simulator
 from domain.facts import TaskCreated
 from interfaces.bootstrap.ledger import LedgerOfReadModels
+from interfaces.bootstrap.runs import RunsOfReadModels
 from interfaces.http.app import create_app
 from interfaces.http.dependencies import Dependencies, HttpOptions
 from interfaces.http.health import HealthCheck, HealthReport
@@ -33,6 +36,8 @@ from tests.support.archived import ArchivedMonths
 from tests.support.event_reader import MemoryEventReader
 from tests.support.log import MemoryLog
 from tests.support.past import MemoryPast
+from tests.support.redactable import MemoryLedger, MemoryRedactor
+from tests.support.runs import MemoryRuns
 from tests.support.sealed_log import MemorySealedLog
 from tests.support.views import task_view
 
@@ -271,6 +276,9 @@ async def http_service(**options: Any) -> AsyncIterator[HttpService]:
         commands=TaskCommands(log, clock, uuid_utils.compat.uuid7),
         bulk=BulkCommands(log, clock, uuid_utils.compat.uuid7),
         executions=ExecutionCommands(log, clock, uuid_utils.compat.uuid7, archived),
+        redactions=Redactions(
+            log, MemoryRedactor(log), RunsOfReadModels(MemoryLedger(log), visibility, 2.0), clock
+        ),
         queries=queries,
         explainer=explainer,
         occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
@@ -278,6 +286,7 @@ async def http_service(**options: Any) -> AsyncIterator[HttpService]:
         events=MemoryEventReader(log),
         past=MemoryPast(log),
         audit=Audit(sealed),
+        simulator=Simulator(log, MemoryRuns(log), MemoryPast(log), clock),
         visibility=visibility,
         health=health,
         nodes=nodes,

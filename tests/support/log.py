@@ -111,6 +111,16 @@ class MemoryLog:
             wake.set()
         return position
 
+    def replant(self, position: int, state: bytes) -> None:
+        """Have an event hold other bytes from now on."""
+        place, stream, version, topic, _, recorded_at = self._rows[position - 1]
+        self._rows[position - 1] = (place, stream, version, topic, state, recorded_at)
+        del self._decoded[position - 1 :]
+
+    def forget(self, task_id: UUID) -> None:
+        """Drop what was kept of a task."""
+        self._snapshots.pop(task_id, None)
+
     async def append(self, group: Group, *, patience: Patience = "prompt") -> int | None:
         """See `application.ports.EventLog`."""
         states = [encode(new.fact, group.meta) for new in group.facts]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from application.audit import StoredEvent
 from application.ports import LogUnavailable
 from domain.merkle import Subtree, Tree
+from domain.redaction import original_digest
 from domain.sealing import SealedEvent, TreeHead, state_digest
 from domain.verification import NODE_LEVEL
 from tests.support.sealing import KEY
@@ -100,5 +101,5 @@ def leaf_of(row: Row) -> bytes:
         version=version,
         recorded_at=recorded_at,
         topic=topic,
-        state_digest=state_digest(state),
+        state_digest=original_digest(state) or state_digest(state),
     ).leaf()

@@ -29,6 +29,7 @@ def task_view(task: Task) -> TaskView:
         next_run=task.placed_at if isinstance(task, Placed) else None,
         paused_at=task.since if isinstance(task, Paused) else None,
         pause_note=task.note if isinstance(task, Paused) else None,
+        redacted_at=task.redacted_at,
         created_at=task.created_at,
         updated_at=task.updated_at,
         version=task.version,

@@ -7,7 +7,10 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from application.audit import Audit
+from application.ports import Unreadable
 from domain.merkle import consistent, includes
 from infrastructure.sealed_log.keys import KeyRing
 from interfaces.http.audit_answers import ConsistencyProof, Evidence, HeadPage, InclusionProof
@@ -81,6 +84,13 @@ async def test_evidence_is_checked_by_what_was_sent_alone(service: HttpService) 
     assert [event.topic for event in evidence.events] == ["execution.started.v1"]
     assert list(evidence.findings(KEYS.flaw)) == []
     assert evidence.public_key == KEY.public.pem
+
+
+async def test_a_state_that_is_no_text_is_told_to_be_unreadable(service: HttpService) -> None:
+    evidence = await Audit(service.sealed).evidence(RUN)
+    [event] = evidence.events
+    with pytest.raises(Unreadable, match="event 3 cannot be read"):
+        Evidence.of(replace(evidence, events=(replace(event, state=b"\xff"),)))
 
 
 async def test_what_cannot_be_proved_is_told_apart(service: HttpService) -> None:

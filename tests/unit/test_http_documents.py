@@ -21,6 +21,7 @@ from interfaces.http.command_bodies import COMMAND_EXAMPLES
 from interfaces.http.examples import BULK_EXAMPLES, TASK_EXAMPLES
 from interfaces.http.openapi import openapi_document
 from interfaces.http.problems import BY_SLUG
+from interfaces.http.simulation_examples import SIMULATION_EXAMPLES
 from tests.support.http_service import HttpService, http_service, task_json
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -73,6 +74,7 @@ def test_the_document_lists_every_endpoint_of_the_specification() -> None:
         ("POST", "/api/v1/tasks/{id}/resume"),
         ("POST", "/api/v1/tasks/{id}/trigger"),
         ("POST", "/api/v1/tasks/{id}/backfill"),
+        ("POST", "/api/v1/tasks/{id}/redact"),
         ("GET", "/api/v1/executions/{id}"),
         ("POST", "/api/v1/executions/{id}/cancel"),
         ("GET", "/api/v1/tasks/{id}/occurrences"),
@@ -92,6 +94,7 @@ def test_the_document_lists_every_endpoint_of_the_specification() -> None:
         ("GET", "/api/v1/tasks/{id}/diff"),
         ("POST", "/api/v1/tasks/{id}/rollback"),
         ("GET", "/api/v1/schedule/preview"),
+        ("POST", "/api/v1/simulate"),
         ("GET", "/api/v1/nodes"),
         ("GET", "/api/v1/metrics"),
         ("GET", "/api/v1/health"),
@@ -152,6 +155,7 @@ def test_every_example_fits_its_schema() -> None:
     for name, examples in {
         "TaskDefinition": TASK_EXAMPLES,
         "TaskBulk": BULK_EXAMPLES,
+        "SimulationRequest": SIMULATION_EXAMPLES,
         **COMMAND_EXAMPLES,
     }.items():
         for example in examples.values():
@@ -214,7 +218,7 @@ def test_the_postman_collection_asks_every_operation_of_one_service() -> None:
     }
     assert asked == {(method.upper(), path) for path, method, _ in operations()}
     command = {"bulk": "TaskBulk", "pause": "Pausing", "cancel": "Cancelling", "backfill": "Backfilling"}
-    command["rollback"] = "RollingBack"
+    command |= {"rollback": "RollingBack", "simulate": "SimulationRequest"}
     for request in requests:
         if "body" in request:
             shape = command.get(request["url"]["path"][-1], "TaskDefinition")

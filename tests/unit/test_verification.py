@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain.merkle import EMPTY_ROOT, Tree, leaf_hash
@@ -195,3 +198,28 @@ def test_a_head_that_was_kept_elsewhere_and_changed_there_proves_nothing() -> No
 def test_a_log_that_ends_before_a_head_that_was_kept_elsewhere_was_cut_off() -> None:
     log = sealed()
     assert found(log[:1], heads(log)) == [("event_removed", 6, 15), ("event_removed", 6, 21)]
+
+
+@given(st.data())
+def test_whatever_is_done_to_one_event_its_position_is_the_first_that_is_named(draw: st.DataObject) -> None:
+    positions = sorted(draw.draw(st.sets(st.integers(1, 200), min_size=2, max_size=40)))
+    cuts = sorted(draw.draw(st.sets(st.integers(1, len(positions) - 1), max_size=6)))
+    log = sealed([positions[start:end] for start, end in pairwise([0, *cuts, len(positions)])])
+    events = {position: hashed for _, _, leaves in log for position, hashed in leaves}
+    position = draw.draw(st.integers(1, positions[-1]))
+    if position not in events:
+        events[position], expected = EMPTY_ROOT, "event_inserted"
+    elif draw.draw(st.booleans()):
+        events[position], expected = EMPTY_ROOT, "event_changed"
+    else:
+        del events[position]
+        expected = "event_removed"
+    behind = 0
+    tampered = list[Sealed]()
+    for block, signed, _ in log:
+        last = block.positions[-1]
+        tampered.append(
+            (block, signed, [event for event in sorted(events.items()) if behind < event[0] <= last])
+        )
+        behind = last
+    assert found(tampered, heads(log)) == [(expected, position, position)]

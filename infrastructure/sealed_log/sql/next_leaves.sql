@@ -12,7 +12,7 @@ FROM (
             '\x00'::bytea || int8send(notification_id) || uuid_send(originator_id) || int8send(originator_version)
             || int8send((extract(epoch FROM recorded_at) * 1000000)::bigint)
             || substring(int4send(octet_length(convert_to(topic, 'UTF8'))) FROM 3) || convert_to(topic, 'UTF8')
-            || sha256(state)
+            || appended_digest(state)
         ) AS leaf_hash
     FROM events WHERE notification_id > %(after)s ORDER BY notification_id LIMIT %(limit)s
 ) AS leaf

@@ -1,0 +1,1 @@
+"""What would have happened, or will, if a task were defined otherwise: by the very rules."""

@@ -1,0 +1,94 @@
+"""What is asked: which tasks, how they are to be defined, and for which windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
+
+from msgspec import Struct
+
+from domain.definition import Definition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from application.past.moment import Moment
+    from application.ports import Recorded
+
+MOST_TASKS = 200
+LONGEST_WINDOW = timedelta(days=31)
+FARTHEST = timedelta(days=366)
+"""How far ahead a window may end."""
+MOST_OCCURRENCES = 100_000
+"""So many are simulated for one answer, at most."""
+USUAL_DURATION = timedelta(seconds=1)
+
+type Redefine = Callable[[Definition | None, datetime], Definition]
+"""What becomes of a definition (None: there is none yet) by an instant. Raises `Inadmissible`."""
+
+
+class TooMuchToSimulate(Exception):
+    """More occurrences would have to be simulated than one answer is worth; ask for less."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"More than {MOST_OCCURRENCES:,} occurrences would have to be simulated: give a shorter window, "
+            "fewer tasks, or a schedule that fires less often."
+        )
+
+
+class Subject(Struct, frozen=True):
+    """A task, and what it is to be; `task_id` None: one that there is not yet."""
+
+    task_id: UUID | None
+    redefine: Redefine
+
+
+class Window(Struct, frozen=True):
+    """From `start` on and before `end`."""
+
+    start: datetime
+    end: datetime
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """What to simulate; up to `limit` differences are told of each window.
+
+    `duration` is how long runs take of which nothing is recorded, None: as long as the task's others usually.
+    """
+
+    namespace: str
+    subjects: tuple[Subject, ...]
+    limit: int
+    duration: timedelta | None = None
+
+
+class Runs(Protocol):
+    """Executions of tasks. Every method raises `LogUnavailable`."""
+
+    async def of_task(
+        self, task_id: UUID, since: datetime, until: datetime, position: int, limit: int
+    ) -> Sequence[UUID]:
+        """Up to `limit` executions that are due from `since` on and before `until`.
+
+        And those due up to a week before that of which something is recorded after a position.
+        """
+        ...
+
+    async def streams(self, runs: Sequence[UUID]) -> Sequence[Recorded]:
+        """Every fact of these executions, stream by stream."""
+        ...
+
+    async def durations_ms(self, task_id: UUID) -> Sequence[int]:
+        """What the latest calls of a task took that succeeded; at most 101 of them."""
+        ...
+
+
+class Moments(Protocol):
+    """Places of the log."""
+
+    async def at(self, instant: datetime) -> Moment:
+        """The moment of an instant. Raises `NotYet` and `LogUnavailable`."""
+        ...

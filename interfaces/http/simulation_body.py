@@ -1,0 +1,261 @@
+"""The JSON of a question for a simulation, read strictly, and refused with what to change."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from litestar.typing import FieldDefinition
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from application.what_if.question import FARTHEST, LONGEST_WINDOW, Window
+from domain.errors import FieldError, InvalidBody
+from domain.wording import pointer, printed, shown
+from interfaces.http.bodies import TaskDefinition
+from interfaces.http.command_bodies import CommandBody
+from interfaces.http.json_body import check_media_type, decoded
+from interfaces.http.parameters import NAMESPACE
+from interfaces.http.refusals import MalformedBody
+from projections.views import TaskQuery
+
+if TYPE_CHECKING:
+    from litestar.openapi.spec import Reference, Schema
+
+FIRST = datetime(1970, 1, 2, tzinfo=UTC)
+MOST_DIFFERENCES = 1_000
+LONGEST_DURATION_MS = 86_400_000
+
+_INSTANT = 'an instant by ISO 8601 with its offset, such as "2026-01-01T00:00:00Z"'
+
+Instant = Annotated[datetime, Meta(tz=True)]
+
+
+class PastSpan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """A window of the past, at most 31 days."""
+
+    from_: Annotated[Instant, Meta(description="The first instant, ISO 8601 with its offset.")]
+    to: Annotated[
+        Instant | UnsetType,
+        Meta(description="The first instant that does not count any more; now when left out."),
+    ] = UNSET
+
+
+class FutureSpan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """A window of the future, at most 31 days."""
+
+    from_: Annotated[
+        Instant | UnsetType,
+        Meta(description="The first instant, ISO 8601 with its offset; now when left out."),
+    ] = UNSET
+    to: Annotated[
+        Instant,
+        Meta(description="The first instant that does not count any more, at most 366 days from now."),
+    ]
+
+
+class TaskFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which tasks, as the list of tasks is filtered."""
+
+    status: Literal["scheduled", "paused", "completed", "failed", "cancelled"] | None = None
+    trigger_type: Literal["one-off", "cron", "interval"] | None = None
+    name: Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*$")] | None = None
+    created_from: Instant | None = None
+    created_to: Instant | None = None
+
+    def query(self) -> TaskQuery:
+        """The filters of the read model."""
+        return TaskQuery(
+            namespace=NAMESPACE,
+            status=self.status,
+            trigger_type=self.trigger_type,
+            name=self.name,
+            created_from=self.created_from,
+            created_to=self.created_to,
+        )
+
+
+class SimulationRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What to simulate: tasks and what they are to be, over a window of the past, of the future, or both."""
+
+    task_id: Annotated[UUID | None, Meta(description="One task; with `definition` or `change`.")] = None
+    filter: Annotated[
+        TaskFilter | None, Meta(description="At most 200 tasks, chosen as the list does; with `change`.")
+    ] = None
+    definition: Annotated[
+        TaskDefinition | None,
+        Meta(description="What the task is to be; without `task_id`, a task that there is not yet."),
+    ] = None
+    change: Annotated[
+        dict[str, Any] | None,
+        Meta(
+            description="A JSON merge patch (RFC 7396) of the definition of each task; `{}` changes nothing.",
+            examples=[{"overlap": {"mode": "queue_one"}}],
+        ),
+    ] = None
+    past: PastSpan | None = None
+    future: FutureSpan | None = None
+    limit: Annotated[
+        int, Meta(ge=0, le=MOST_DIFFERENCES, description="Differences told of each window: 0 to 1,000.")
+    ] = 200
+    duration_ms: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=LONGEST_DURATION_MS,
+                description="How long calls take of which nothing is recorded, 0 to 86,400,000; as long as "
+                "the task's others usually, else a second, when left out.",
+            ),
+        ]
+        | None
+    ) = None
+
+
+class UnreadSimulation(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The same, its definition still to be read."""
+
+    task_id: UUID | None = None
+    filter: TaskFilter | None = None
+    definition: Raw = Raw()
+    change: dict[str, Any] | None = None
+    past: PastSpan | None = None
+    future: FutureSpan | None = None
+    limit: Annotated[int, Meta(ge=0, le=MOST_DIFFERENCES)] = 200
+    duration_ms: Annotated[int, Meta(ge=0, le=LONGEST_DURATION_MS)] | None = None
+
+    @property
+    def replacement(self) -> bytes | None:
+        """The JSON of the definition, if there is one."""
+        sent = bytes(self.definition)
+        return None if sent in (b"", b"null") else sent
+
+    @property
+    def duration(self) -> timedelta | None:
+        """How long calls take of which nothing is recorded, if that is given."""
+        return None if self.duration_ms is None else timedelta(milliseconds=self.duration_ms)
+
+    def windows(self, now: datetime) -> tuple[Window | None, Window | None]:
+        """That of the past, and that of the future. Raises `InvalidBody`."""
+        if self.past is None and self.future is None:
+            raise InvalidBody([FieldError(pointer="", detail="Give `past`, `future`, or both.")])
+        past = None if self.past is None else _window("past", self.past, now)
+        future = None if self.future is None else _window("future", self.future, now)
+        errors = [*_past_errors(past, now), *_future_errors(future, now)]
+        if errors:
+            raise InvalidBody(errors)
+        return past, future
+
+
+class SimulationBody(CommandBody[UnreadSimulation]):
+    """Litestar's seam for reading `data`: it documents `SimulationRequest`."""
+
+    model_type = UnreadSimulation
+
+    def decode_bytes(self, value: bytes) -> UnreadSimulation:
+        """The question. Raises `UnsupportedMediaType`, `MalformedBody` and `InvalidBody`."""
+        check_media_type(self.asgi_connection.headers)
+        return read_simulation(value)
+
+    @classmethod
+    def create_openapi_schema(
+        cls, field_definition: FieldDefinition, handler_id: str, schema_creator: Any
+    ) -> Reference | Schema:
+        """The schema of the body as it is to be sent."""
+        return super().create_openapi_schema(
+            FieldDefinition.from_annotation(SimulationRequest), handler_id, schema_creator
+        )
+
+
+_WANTED = {
+    "task_id": "the id of a task, a UUID",
+    "filter": "an object with status, trigger_type, name, created_from or created_to",
+    "change": 'an object with what is to change, such as {"overlap": {"mode": "queue_one"}}',
+    "past": 'an object such as {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}',
+    "future": 'an object such as {"to": "2027-01-01T00:00:00Z"}',
+    "limit": "a whole number from 0 to 1,000",
+    "duration_ms": "a whole number of milliseconds from 0 to 86,400,000, or null",
+    "filter/status": "scheduled, paused, completed, failed or cancelled",
+    "filter/trigger_type": "one-off, cron or interval",
+    "filter/name": "a part of a name, at most 255 characters",
+    "filter/created_from": _INSTANT,
+    "filter/created_to": _INSTANT,
+    "past/from": _INSTANT,
+    "past/to": _INSTANT,
+    "future/from": _INSTANT,
+    "future/to": _INSTANT,
+}
+_SENTENCE = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
+_FIELD = re.compile(r"Object (?P<fault>contains unknown|missing required) field `(?P<name>.*)`", re.DOTALL)
+
+
+def read_simulation(body: bytes) -> UnreadSimulation:
+    """The question, of the right shape. Raises `MalformedBody` and `InvalidBody`."""
+    try:
+        return msgspec.json.decode(body, type=UnreadSimulation)
+    except msgspec.ValidationError as error:
+        raise InvalidBody([_explained(str(error), decoded(body))]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedBody(f"The body is not JSON: {error}.") from None
+
+
+def _explained(said: str, document: Any) -> FieldError:
+    told = _SENTENCE.fullmatch(said)
+    names = tuple(told["path"].split(".")) if told and told["path"] else ()
+    if told and (field := _FIELD.fullmatch(told["what"])):
+        where = pointer(*names, field["name"])
+        if field["fault"] == "missing required":
+            wanted = _WANTED["/".join((*names, field["name"]))]
+            return FieldError(pointer=where, detail=f"This field is missing: add {wanted}.")
+        known = ", ".join(_known(names))
+        detail = f"{shown(field['name'])} is not a field here: leave it out. Known are {known}."
+        return FieldError(pointer=where, detail=detail)
+    wanted = _WANTED.get("/".join(names), f"an object with {', '.join(_known(()))}")
+    return FieldError(
+        pointer=pointer(*names), detail=f"{_as_sent(document, names)} will not do: give {wanted}."
+    )
+
+
+def _known(names: tuple[str, ...]) -> tuple[str, ...]:
+    shapes: dict[str, type[Struct]] = {"past": PastSpan, "future": FutureSpan, "filter": TaskFilter}
+    return shapes.get("/".join(names), UnreadSimulation).__struct_encode_fields__
+
+
+def _as_sent(document: Any, names: tuple[str, ...]) -> str:
+    for name in names:
+        document = document.get(name) if isinstance(document, dict) else None
+    return printed(msgspec.json.encode(document).decode())
+
+
+def _window(name: str, span: PastSpan | FutureSpan, now: datetime) -> Window:
+    start = now if span.from_ is UNSET else span.from_.astimezone(UTC)
+    end = now if span.to is UNSET else span.to.astimezone(UTC)
+    if end <= start:
+        detail = f"{end.isoformat()} is not after `from` ({start.isoformat()}): give a later instant."
+        raise InvalidBody([FieldError(pointer=f"/{name}/to", detail=detail)])
+    if end - start > LONGEST_WINDOW:
+        wide = f"The window is {(end - start).days} days wide: give at most {LONGEST_WINDOW.days} days."
+        raise InvalidBody([FieldError(pointer=f"/{name}/to", detail=wide)])
+    return Window(start, end)
+
+
+def _past_errors(past: Window | None, now: datetime) -> list[FieldError]:
+    if past is not None and past.end > now:
+        detail = f"{past.end.isoformat()} is in the future: give an instant up to now, or leave it out."
+        return [FieldError(pointer="/past/to", detail=detail)]
+    if past is not None and past.start < FIRST:
+        detail = f"{past.start.isoformat()} is before 1970: give a later instant."
+        return [FieldError(pointer="/past/from", detail=detail)]
+    return []
+
+
+def _future_errors(future: Window | None, now: datetime) -> list[FieldError]:
+    if future is not None and future.start < now:
+        detail = f"{future.start.isoformat()} has passed: give a later instant, or leave it out for now."
+        return [FieldError(pointer="/future/from", detail=detail)]
+    if future is not None and future.end > now + FARTHEST:
+        detail = f"{future.end.isoformat()} is too far ahead: give one within {FARTHEST.days} days."
+        return [FieldError(pointer="/future/to", detail=detail)]
+    return []

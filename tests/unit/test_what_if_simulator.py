@@ -1,0 +1,301 @@
+"""What a simulator answers about the past and the future of a small world of schedulers."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import pytest
+from msgspec.structs import replace
+
+from application.what_if import comparing, gathering
+from application.what_if.question import Question, Subject, TooMuchToSimulate, Window
+from application.what_if.simulator import Simulator
+from domain.definition import CatchUp, Cron, Interval, OneOff, Overlap
+from domain.errors import TaskNotFound
+from tests.support.given import MINUTE, NOON, definition
+from tests.support.runs import MemoryMoments, MemoryRuns
+from tests.support.scheduler import World
+
+if TYPE_CHECKING:
+    from application.what_if.books import Counts
+    from application.what_if.comparing import Accounts
+    from application.what_if.question import Redefine
+    from domain.definition import Definition
+
+SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+
+
+def same(old: Definition | None, _: datetime) -> Definition:
+    assert old is not None
+    return old
+
+
+def changing(**members: Any) -> Redefine:
+    return lambda old, _: replace(same(old, NOON), **members)
+
+
+def question(*subjects: Subject, limit: int = 100, duration: timedelta | None = None) -> Question:
+    return Question(namespace="default", subjects=subjects, limit=limit, duration=duration)
+
+
+def simulator(world: World) -> Simulator:
+    return Simulator(world.log, MemoryRuns(world.log), MemoryMoments(world.log), world.clock)
+
+
+async def past(
+    world: World, task_id: UUID | None, redefine: Redefine, start: datetime, end: datetime, **how: Any
+) -> Accounts:
+    asked = question(Subject(task_id, redefine), **how)
+    return await simulator(world).past(asked, Window(start, end))
+
+
+async def future(
+    world: World, task_id: UUID | None, redefine: Redefine, start: datetime, end: datetime, **how: Any
+) -> Accounts:
+    asked = question(Subject(task_id, redefine), **how)
+    return await simulator(world).future(asked, Window(start, end))
+
+
+def counts(accounts: Accounts) -> tuple[Counts, Counts]:
+    [task] = accounts.tasks
+    return task.before.counts, task.after.counts
+
+
+def skips(counted: Counts) -> dict[str, int]:
+    return {by: number for by, number in counted.skipped.items() if number}
+
+
+async def with_a_downtime(**words: Any) -> tuple[World, UUID]:
+    """A task every ten seconds from noon on; nobody claims between 12:01 and 12:04."""
+    world = World()
+    world.caller.takes = 4 * SECOND
+    trigger = Interval(every_seconds=10, anchor=NOON)
+    task_id = await world.create(trigger=trigger, **words)
+    async with world.scheduler("node-1"):
+        await world.clock.pass_by(65)
+    await world.clock.pass_by(175)
+    async with world.scheduler("node-2"):
+        await world.clock.pass_by(60.5)
+    return world, task_id
+
+
+async def a_rich_history() -> tuple[World, list[UUID]]:
+    """Overlap, queues, catching up, retries, a pause, a manual run, a backfill, and a change."""
+    world = World()
+    world.caller.takes = 4 * SECOND
+    world.caller.answers(*[200, 503, 503, 200, 404] * 30)
+    every = Interval(every_seconds=3, anchor=NOON)
+    tasks = [
+        await world.create(trigger=Cron(cron="*/20 * * * * *", jitter_seconds=3)),
+        await world.create(trigger=every, overlap=Overlap(mode="skip", max_running=1)),
+        await world.create(trigger=every, overlap=Overlap(mode="queue_all", max_running=1, max_queued=3)),
+        await world.create(trigger=every, overlap=Overlap(mode="cancel_running", max_running=1)),
+        await world.create(trigger=every, overlap=Overlap(mode="allow"), catch_up=CatchUp(mode="all")),
+    ]
+    async with world.scheduler("node-1", concurrency=50):
+        await world.clock.pass_by(40)
+        for task_id in tasks:
+            await world.pause(task_id)
+            await world.trigger(task_id)
+        await world.clock.pass_by(15)
+        await world.backfill(tasks[1], NOON, NOON + MINUTE)
+        for task_id in tasks:
+            await world.resume(task_id)
+        await world.clock.pass_by(20)
+    await world.clock.pass_by(80)
+    async with world.scheduler("node-2", concurrency=50):
+        await world.clock.pass_by(30)
+        await world.update(tasks[0], trigger=Cron(cron="*/15 * * * * *"))
+        await world.clock.pass_by(50)
+    return world, tasks
+
+
+@pytest.mark.parametrize("seconds", [0, 7, 33, 52, 80, 120, 160, 200])
+async def test_a_rich_history_without_a_change_is_what_happened(seconds: int) -> None:
+    world, tasks = await a_rich_history()
+    asked = question(*(Subject(task_id, same) for task_id in tasks))
+    window = Window(NOON + seconds * SECOND, world.clock.now())
+    found = await simulator(world).past(asked, window)
+    assert found.differences == ()
+    for task in found.tasks:
+        assert task.after.entries == task.before.entries
+        assert task.after.calls == task.before.calls
+        assert not task.assumed & task.after.entries.keys()
+    assert sum(len(task.before.entries) for task in found.tasks) > (100 if seconds < 100 else 10)
+    assert found.loads.before == found.loads.after
+
+
+async def test_what_was_missed_in_a_downtime_would_have_been_caught_up_when_it_ended() -> None:
+    world, task_id = await with_a_downtime()
+    found = await past(
+        world, task_id, changing(catch_up=CatchUp(mode="all")), NOON, world.clock.now(), limit=3
+    )
+    before, after = counts(found)
+    assert (before.caught_up, skips(before)) == (0, {"catch_up": 17})
+    assert (after.caught_up, skips(after)) == (11, {})
+    assert after.succeeded == before.succeeded + 17
+    assert [(len(found.differences), found.total)] == [(3, 17)]
+    [(start, end)] = found.downtimes
+    assert (start, end - start) == (NOON + 70 * SECOND, 170 * SECOND)
+    first = found.differences[0]
+    assert first.before is not None
+    assert first.after is not None
+    assert (first.before.status, first.before.by, first.after.status) == ("skipped", "catch_up", "succeeded")
+    assert first.after.began_at == end
+
+
+async def test_another_schedule_is_simulated_with_the_usual_duration_and_the_same_downtime() -> None:
+    world, task_id = await with_a_downtime()
+    change = changing(trigger=Interval(every_seconds=5, anchor=NOON + SECOND))
+    found = await past(world, task_id, change, NOON, world.clock.now())
+    _, after = counts(found)
+    [task] = found.tasks
+    assert (task.usual.duration, task.usual.calls) == (4 * SECOND, 13)
+    assert skips(after)["catch_up"] > 30
+    late = [each for each in task.after.entries.values() if each.began_at and each.due_at.second == 56]
+    assert late
+    assert len(task.assumed) > 20
+
+
+async def test_a_task_that_there_was_not_is_simulated_from_where_the_window_begins() -> None:
+    world = World()
+    new = definition(trigger=Interval(every_seconds=10, anchor=NOON), url="https://new.example/")
+    found = await past(world, None, lambda *_: new, NOON, NOON + MINUTE, duration=3 * SECOND)
+    before, after = counts(found)
+    assert (before.occurrences, after.occurrences, after.succeeded) == (0, 6, 6)
+    [crowd] = found.loads.crowding
+    assert (crowd.destination, crowd.before.most, crowd.after.most) == ("new.example:443", 0, 1)
+    ends = [each.after.ended_at for each in found.differences if each.after and each.after.ended_at]
+    assert [end.second for end in ends] == [3, 13, 23, 33, 43, 53]
+
+
+async def test_a_task_that_was_created_later_is_changed_from_its_creation() -> None:
+    world, task_id = await with_a_downtime()
+    found = await past(world, task_id, same, NOON - HOUR, world.clock.now())
+    before, after = counts(found)
+    assert before == after
+    assert before.occurrences == 30
+
+
+async def test_a_window_that_ends_before_the_task_was_created_is_empty() -> None:
+    world, task_id = await with_a_downtime()
+    before, after = counts(await past(world, task_id, same, NOON - 2 * HOUR, NOON - HOUR))
+    assert (before.occurrences, after.occurrences) == (0, 0)
+
+
+async def test_a_task_that_is_over_stays_so() -> None:
+    world, task_id = await with_a_downtime()
+    await world.cancel(task_id)
+    await world.clock.pass_by(60)
+    start = world.clock.now() - 30 * SECOND
+    before, after = counts(await past(world, task_id, changing(priority=1), start, world.clock.now()))
+    assert (before.occurrences, after.occurrences) == (0, 0)
+    ahead = await future(world, task_id, same, world.clock.now(), world.clock.now() + HOUR)
+    assert counts(ahead)[1].occurrences == 0
+
+
+async def test_the_future_tells_fires_load_and_crowds_before_and_after() -> None:
+    world, task_id = await with_a_downtime(overlap=Overlap(mode="allow"))
+    now = world.clock.now()
+    change = changing(trigger=Interval(every_seconds=2, anchor=NOON))
+    found = await future(world, task_id, change, now, now + 10 * MINUTE)
+    before, after = counts(found)
+    assert (before.occurrences, after.occurrences) == (60, 300)
+    assert (found.loads.before.peaks[0].calls, found.loads.after.peaks[0].calls) == (6, 30)
+    [crowd] = found.loads.crowding
+    assert (crowd.before.most, crowd.after.most) == (1, 2)
+    assert sum(bucket.after for bucket in found.loads.buckets) == found.loads.after.calls
+    assert found.total == 240
+    assert found.downtimes == ()
+
+
+async def test_the_future_of_what_waits_or_runs_now_goes_on() -> None:
+    world = World()
+    world.caller.takes = 30 * SECOND
+    queue = Overlap(mode="queue_all", max_running=1, max_queued=2)
+    task_id = await world.create(trigger=Interval(every_seconds=10, anchor=NOON), overlap=queue)
+    async with world.scheduler():
+        await world.clock.pass_by(25)
+        await world.trigger(task_id)
+        now = world.clock.now()
+        found = await future(world, task_id, same, now, now + MINUTE, duration=20 * SECOND)
+    assert [each.status for each in found.tasks[0].before.entries.values()].count("pending") == 2
+    assert found.tasks[0].before.entries == found.tasks[0].after.entries
+
+
+async def test_a_later_window_begins_with_the_place_that_the_schedule_has_come_to() -> None:
+    world = World()
+    trigger = Interval(every_seconds=3600, anchor=NOON, max_runs=30)
+    task_id = await world.create(trigger=trigger)
+    day = timedelta(days=1)
+    before, _ = counts(await future(world, task_id, same, NOON + day, NOON + 2 * day))
+    assert before.occurrences == 7  # 24 to 30, the last of which ends it
+    late, after = counts(
+        await future(world, task_id, changing(trigger=Cron(cron="0 * * * *")), NOON + 3 * day, NOON + 4 * day)
+    )
+    assert (late.occurrences, after.occurrences) == (0, 24)
+
+
+async def test_a_new_task_in_a_later_window_has_come_to_it_too() -> None:
+    daily = definition(trigger=Cron(cron="0 9 * * *", end_at=NOON + timedelta(days=10)))
+    start = NOON + timedelta(days=5)
+    found = await future(World(), None, lambda *_: daily, start, start + timedelta(days=3))
+    assert counts(found)[1].occurrences == 3
+    beyond = NOON + timedelta(days=20)
+    through = await future(World(), None, lambda *_: daily, beyond, beyond + timedelta(days=3))
+    assert counts(through)[1].occurrences == 0
+
+
+async def test_a_schedule_that_would_be_through_by_then_fires_no_more() -> None:
+    world = World()
+    task_id = await world.create(trigger=Cron(cron="0 * * * *"))
+    ended = changing(trigger=Cron(cron="30 * * * *", end_at=NOON + HOUR))
+    start = NOON + timedelta(days=2)
+    before, after = counts(await future(world, task_id, ended, start, start + 6 * HOUR))
+    assert (before.occurrences, after.occurrences) == (6, 0)
+
+
+async def test_a_one_off_of_the_future_fires_where_it_would() -> None:
+    world = World()
+    task_id = await world.create(trigger=OneOff(datetime=NOON + HOUR))
+    moved = changing(trigger=OneOff(datetime=NOON + 2 * HOUR))
+    found = await future(world, task_id, moved, NOON, NOON + 3 * HOUR)
+    assert [(bool(each.before), bool(each.after)) for each in found.differences] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+async def test_what_is_due_only_in_a_later_window_waits_for_it() -> None:
+    world = World()
+    task_id = await world.create(trigger=OneOff(datetime=NOON + 5 * HOUR))
+    before, after = counts(await future(world, task_id, same, NOON + 3 * HOUR, NOON + 6 * HOUR))
+    assert (before.succeeded, after.succeeded) == (1, 1)
+
+
+async def test_more_than_an_answer_is_worth_is_refused_with_what_to_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, task_id = await with_a_downtime()
+    monkeypatch.setattr(comparing, "MOST_OCCURRENCES", 20)
+    with pytest.raises(TooMuchToSimulate, match="give a shorter window, fewer tasks"):
+        await future(world, task_id, same, world.clock.now(), world.clock.now() + HOUR)
+    monkeypatch.setattr(gathering, "MOST_OCCURRENCES", 20)
+    with pytest.raises(TooMuchToSimulate):
+        await past(world, task_id, same, NOON, world.clock.now())
+
+
+async def test_there_must_be_such_a_task() -> None:
+    with pytest.raises(TaskNotFound):
+        await past(World(), uuid4(), same, NOON, NOON + HOUR)
+
+
+async def test_nothing_is_written() -> None:
+    world, task_id = await with_a_downtime()
+    events = len(world.log.recorded)
+    await past(world, task_id, changing(priority=1), NOON, world.clock.now())
+    await future(world, task_id, changing(priority=1), world.clock.now(), world.clock.now() + HOUR)
+    assert len(world.log.recorded) == events
