@@ -172,7 +172,7 @@ def _checked(connection: Connection, month: Month, projections: Sequence[str]) -
                 month, f"{count:,} of its executions are not over, such as {one}; see to them"
             )
     asked = {**_bounds(month), "projections": list(projections)}
-    _, last, head, projected, parked = _row(connection, "where_events_lie", asked)
+    _, last, head, projected, parked, sealed = _row(connection, "where_events_lie", asked)
     if last is None:
         raise NotArchivable(month, "there is nothing of it")
     if last == head:
@@ -189,6 +189,8 @@ def _checked(connection: Connection, month: Month, projections: Sequence[str]) -
             month,
             f"{count:,} tasks have their next run in it or before, such as {first}; resume or cancel them",
         )
+    if sealed is None or sealed < last:
+        raise NotArchivable(month, "not all of it is sealed yet; let a projector run that has AUDIT_KEY_FILE")
     return Ended({topic: count for topic, count, _ in ended}), head
 
 

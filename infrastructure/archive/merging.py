@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import heapq
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from application.archived import ArchiveAway
 from infrastructure.archive.catalogue import archives
-from infrastructure.archive.form import Event
+from infrastructure.archive.form import Damaged, Event
 from infrastructure.archive.statements import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from psycopg import AsyncConnection
 
     from infrastructure.archive.catalogue import Archive
     from infrastructure.archive.library import Library
+    from infrastructure.archive.reading import ArchiveFile
+
+EVENTS_AT_ONCE = 2_000
 
 
 class Stretch(NamedTuple):
@@ -42,6 +49,23 @@ async def events_after(
     away = [archive for archive in known if archive.away and archive.last_position > position]
     found = [await _archived(library, archive, position, limit, most_bytes) for archive in away]
     return _merged([rows, *found], limit)
+
+
+async def archived_events(connection: AsyncConnection, library: Library) -> AsyncIterator[Event]:
+    """Every event that is in archives alone, in order. Raises `ArchiveAway` and `psycopg.Error`."""
+    away = [archive for archive in await archives(connection) if archive.away]
+    files = [await library.look(archive, lambda file: file) for archive in away]
+    events = heapq.merge(*(_read(archive, file) for archive, file in zip(away, files, strict=True)))
+    while some := await asyncio.to_thread(lambda: list(islice(events, EVENTS_AT_ONCE))):
+        for event in some:
+            yield event
+
+
+def _read(archive: Archive, file: ArchiveFile) -> Iterator[Event]:
+    try:
+        yield from file.events()
+    except Damaged as error:
+        raise ArchiveAway(archive.name, str(error)) from error
 
 
 async def _rows(connection: AsyncConnection, position: int, limit: int, most_bytes: int) -> Stretch:

@@ -41,6 +41,16 @@ class NotTheWholeLog(CarryRefused):
         )
 
 
+class MonthsAway(CarryRefused):
+    """Months of the log are in archives; restore them first, or copy the database and the archives."""
+
+    def __init__(self, months: str) -> None:
+        super().__init__(
+            f"the executions of {months} are archived, and what is carried would lack them; restore them "
+            "first (`chronoledger archive restore`)"
+        )
+
+
 class StreamsCut(CarryRefused):
     """Streams go on in the archive whose beginning is not there; export them from their first event on."""
 

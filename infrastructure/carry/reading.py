@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from infrastructure.archive.catalogue import archives_in
+from infrastructure.carry.errors import MonthsAway
 from infrastructure.carry.statements import statement
 from infrastructure.event_store.logged import BEGINNING_BYTES, member, origin
 
@@ -30,7 +32,8 @@ class Portion(NamedTuple):
 def portions(connection: Connection, selection: Selection, after: int, until: int) -> Iterator[Portion]:
     """The selected events after a position and up to another, in portions of a bounded size.
 
-    A portion has up to 10,000 events or 16 MiB, or one event that is larger. Raises `psycopg.Error`.
+    A portion has up to 10,000 events or 16 MiB, or one event that is larger. Raises `MonthsAway` and
+    `psycopg.Error`.
     """
     if selection.namespace is None and selection.task_id is None and selection.first is None:
         for rows in _pages(connection, "next_events", {"after": after, "until": until}):
@@ -64,9 +67,20 @@ def _pages(
 ) -> Iterator[Sequence[tuple[Any, ...]]]:
     bounds = {"limit": PART_EVENTS, "bytes": PART_BYTES}
     with connection.cursor(binary=True) as cursor:
-        while rows := cursor.execute(statement(name), parameters | bounds, prepare=False).fetchall():
+        while True:
+            rows = cursor.execute(statement(name), parameters | bounds, prepare=False).fetchall()
+            _nothing_away(connection)
+            if not rows:
+                return
             yield rows
             parameters = parameters | {"after": rows[-1][0]}
+
+
+def _nothing_away(connection: Connection) -> None:
+    """What was just read lacks nothing. Raises `MonthsAway`."""
+    away = [str(archive.month) for archive in archives_in(connection) if archive.away]
+    if away:
+        raise MonthsAway(" to ".join(sorted({away[0], away[-1]})))
 
 
 def _gathered(found: Iterator[Portion]) -> Iterator[Portion]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from application.audit import StoredEvent
 from application.ports import LogUnavailable
+from domain.identity import is_execution
 from domain.merkle import Subtree
 from domain.verification import NODE_LEVEL
 from infrastructure.event_store.log import READ_SECONDS
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool
 
     from domain.sealing import SignedHead
+    from infrastructure.archive.shelf import Shelf
 
 _POSITION_BYTES = 8
 
@@ -32,8 +34,10 @@ _POSITION_BYTES = 8
 class PostgresSealedLog:
     """What is sealed of one database's log."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: AsyncConnectionPool, shelf: Shelf | None = None) -> None:
+        """`shelf` has the streams that have left the log; None: nobody asks for any of them."""
         self._pool = pool
+        self._shelf = shelf
 
     async def heads(self, before: int, limit: int) -> Sequence[SignedHead]:
         """See `SealedLog`."""
@@ -69,9 +73,16 @@ class PostgresSealedLog:
 
     async def events(self, stream: UUID) -> Sequence[StoredEvent]:
         """See `SealedLog`."""
+        rows = await self._rows("events_of", stream=stream)
+        if not rows and self._shelf is not None and is_execution(stream):
+            archived = await self._shelf.of_stream(stream) or []
+            rows = [
+                (event.position, event.version, event.recorded_at, event.topic, event.state)
+                for event in archived
+            ]
         return [
             StoredEvent(position=position, version=version, recorded_at=recorded_at, topic=topic, state=state)
-            for position, version, recorded_at, topic, state in await self._rows("events_of", stream=stream)
+            for position, version, recorded_at, topic, state in rows
         ]
 
     async def keys(self) -> Mapping[bytes, str]:

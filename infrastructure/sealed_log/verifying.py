@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 from struct import unpack
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from uuid import UUID
@@ -10,9 +11,12 @@ from uuid import UUID
 from psycopg import AsyncConnection, AsyncServerCursor, IsolationLevel
 
 from domain.merkle import HASH_BYTES, leaf_hash
-from domain.redaction import Rewritings, RewrittenEvent, told_by
-from domain.sealing import SealedBlock, entry
+from domain.redaction import Rewritings, RewrittenEvent, original_digest, told_by
+from domain.redaction_facts import EventsRedacted
+from domain.sealing import SealedBlock, entry, state_digest
 from domain.verification import Finding, Verifier, not_by_a_redaction
+from infrastructure.archive.library import NO_ARCHIVES
+from infrastructure.archive.merging import archived_events
 from infrastructure.database import with_liveness
 from infrastructure.event_store.log import head
 from infrastructure.sealed_log.keys import KeyRing
@@ -22,16 +26,18 @@ from infrastructure.sealed_log.statements import statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-    from datetime import datetime
 
     from domain.sealing import SignedHead
     from domain.verification import Leaf
+    from infrastructure.archive.library import Library
     from infrastructure.sealed_log.keys import PublicKey
 
 FETCHED_EVENTS, FETCHED_BLOCKS = 5_000, 50
 NODES_AT_ONCE = 1_000
 # Microseconds from 1970 to 2000, where Postgres' own count begins.
 _POSTGRES_EPOCH_US = 946_684_800_000_000
+_POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _INFINITY_US = 2**63 - 1
 
 
@@ -67,23 +73,28 @@ async def verify(
     observer: VerifyObserver,
     pinned: Sequence[PublicKey] = (),
     witnessed: Sequence[SignedHead] = (),
+    library: Library = NO_ARCHIVES,
 ) -> Verified:
     """Compare every event with its seal, and every seal with the signed heads.
 
     With `pinned` keys no others are believed; else those that are stored beside the heads. `witnessed` are
-    heads that were kept elsewhere. Raises `psycopg.Error`.
+    heads that were kept elsewhere; `library` has what was archived. Raises `ArchiveAway` and `psycopg.Error`.
     """
     async with await AsyncConnection.connect(with_liveness(dsn), autocommit=True) as connection:
         await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         await connection.set_read_only(True)
         async with connection.transaction():
             keys = pinned or await read_keys(connection)
-            verification = _Verification(connection, observer, Verifier(KeyRing(keys).flaw, witnessed))
+            verifier = Verifier(KeyRing(keys).flaw, witnessed)
+            verification = _Verification(connection, observer, verifier, library)
             return (await verification.run())._replace(pinned=bool(pinned), witnessed=len(witnessed))
 
 
 class _Verification:
-    def __init__(self, connection: AsyncConnection, observer: VerifyObserver, verifier: Verifier) -> None:
+    def __init__(
+        self, connection: AsyncConnection, observer: VerifyObserver, verifier: Verifier, library: Library
+    ) -> None:
+        self._library = library
         self._connection = connection
         self._observer = observer
         self._verifier = verifier
@@ -95,9 +106,10 @@ class _Verification:
         until = await head(self._connection)
         async with (
             aclosing(self._rows("verified_blocks", FETCHED_BLOCKS)) as blocks,
-            aclosing(self._rows("verified_events", FETCHED_EVENTS)) as events,
+            aclosing(self._rows("verified_events", FETCHED_EVENTS)) as stored,
+            aclosing(self._archived()) as archived,
         ):
-            leaves = _Leaves(events)
+            leaves = _Leaves(_in_order(stored, archived))
             unsealed = await self._compare(blocks, leaves, until)
         await self._compare_nodes()
         for event in leaves.rewritings.unaccounted():
@@ -145,12 +157,41 @@ class _Verification:
         self._first = finding.position if self._first is None else min(self._first, finding.position)
         self._observer.found(finding)
 
+    async def _archived(self) -> AsyncGenerator[tuple[Any, ...]]:
+        """What is sealed of each event that has left the table, in the form of `verified_events`."""
+        async for position, stream, version, topic, state, recorded_at in archived_events(
+            self._connection, self._library
+        ):
+            recorded = (recorded_at - _POSTGRES_EPOCH) // _MICROSECOND
+            packed = recorded.to_bytes(8, "big", signed=True)
+            original, now = original_digest(state), state_digest(state)
+            yield (
+                *(position, stream.bytes, version, packed, topic.encode(), original or now),
+                now if original else None,
+                state if topic == EventsRedacted.topic else None,
+            )
+
     async def _rows(self, name: str, fetched: int) -> AsyncGenerator[tuple[Any, ...]]:
         async with AsyncServerCursor(self._connection, name) as cursor:
             cursor.itersize = fetched
             await cursor.execute(statement(name), binary=True)
             async for row in cursor:
                 yield row
+
+
+async def _in_order(
+    stored: AsyncIterator[tuple[Any, ...]], archived: AsyncIterator[tuple[Any, ...]]
+) -> AsyncIterator[tuple[Any, ...]]:
+    """The rows of both by their positions."""
+    away = await anext(archived, None)
+    async for row in stored:
+        while away is not None and away[0] < row[0]:
+            yield away
+            away = await anext(archived, None)
+        yield row
+    while away is not None:
+        yield away
+        away = await anext(archived, None)
 
 
 class _Leaves:

@@ -108,7 +108,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     revisions=Revisions(log),
                     events=PostgresEventReader(connections, shelf=shelf),
                     past=PastOfLog(connections, log, LedgerOfReadModels(queries, MOST_OF_THE_PAST), shelf),
-                    audit=Audit(PostgresSealedLog(connections)),
+                    audit=Audit(PostgresSealedLog(connections, shelf)),
                     simulator=simulator(connections, log, shelf, clock),
                     visibility=visibility,
                     health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),

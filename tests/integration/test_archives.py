@@ -13,10 +13,11 @@ from infrastructure.archive.catalogue import archives
 from infrastructure.archive.restoring import NoSuchArchive
 from infrastructure.projector import check, rebuild
 from projections.catalogue import PROJECTIONS
-from tests.support.archives import Archivist, filled, rows, whole
+from tests.support.archives import Archivist, filled, rows, settle, whole
 from tests.support.checking import Told
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, created, run_of, started, succeeded
 from tests.support.projecting import connect, contents, project
+from tests.support.sealing import seal
 from tests.support.stored import append
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ async def test_a_restored_month_is_archived_anew_with_what_was_added(archivist: 
     async with await connect(archivist.dsn) as connection:
         await append(connection, [started(TASKS[0], JANUARY, 30), succeeded(TASKS[0], JANUARY, 30)])
         await append(connection, [started(TASKS[0], APRIL, 2)])
-        await project(connection)
+        await settle(connection)
         second = archivist.archive(JANUARY)
         assert (second.events, second.executions) == (first.events + 2, first.executions + 1)
         assert [one.name for one in await archives(connection)] == [second.name]
@@ -190,6 +191,9 @@ async def test_a_month_stays_while_anything_still_needs_it(archivist: Archivist)
         with pytest.raises(NotArchivable, match="1 of its events are parked"):
             archivist.archive(JANUARY)
         await connection.execute("DELETE FROM parked_events")
+        with pytest.raises(NotArchivable, match="not all of it is sealed yet"):
+            archivist.archive(JANUARY)
+        await seal(connection)
         assert archivist.archive(JANUARY).events == 2
         with pytest.raises(NotArchivable, match="there is nothing of it"):
             archivist.archive(JANUARY)

@@ -67,6 +67,27 @@ async def test_what_is_recorded_meanwhile_is_not_lost(archivist: Archivist, aske
         assert len(run) == 2
 
 
+async def test_what_is_redacted_meanwhile_does_not_go_with_what_it_was(archivist: Archivist) -> None:
+    redacted = (
+        "SELECT first_position FROM append_groups(ARRAY[0], ARRAY[%s]::uuid[], ARRAY[2]::bigint[], "
+        "ARRAY['events.redacted.v1'], ARRAY['{}'::bytea], '{}', '{}', '{}')"
+    )
+
+    def redact() -> bool:
+        with psycopg.connect(archivist.dsn, autocommit=True) as connection:
+            connection.execute(redacted, (TASKS[0],))
+        return False
+
+    def archived() -> None:
+        with alone(archivist.dsn) as connection:
+            archive_month(connection, archivist.place, JANUARY, NAMES, redact)
+
+    with pytest.raises(RecordedMeanwhile):
+        await asyncio.to_thread(archived)
+    async with await connect(archivist.dsn) as connection:
+        assert await archives(connection) == []
+
+
 async def _append(archivist: Archivist) -> None:
     async with await connect(archivist.dsn) as connection:
         await append(connection, [started(TASKS[0], JANUARY, 30), succeeded(TASKS[0], JANUARY, 30)])

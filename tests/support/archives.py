@@ -14,6 +14,7 @@ from infrastructure.projector import WholeLog
 from projections.catalogue import NAMES
 from tests.support.months import year_of
 from tests.support.projecting import connect, project
+from tests.support.sealing import seal
 from tests.support.stored import append
 
 if TYPE_CHECKING:
@@ -62,12 +63,18 @@ class Archivist:
             return restore_month(connection, self.library, month)
 
 
+async def settle(connection: AsyncConnection) -> None:
+    """Project and seal all there is."""
+    await project(connection)
+    await seal(connection)
+
+
 async def filled(dsn: str, days: int = 28) -> None:
     """Three months of executions, and the first of a fourth, stored and projected."""
     async with await connect(dsn) as connection:
         for facts in itertools.batched(year_of(days), 17):
             await append(connection, facts)
-        await project(connection)
+        await settle(connection)
 
 
 async def rows(connection: AsyncConnection) -> list[tuple[object, ...]]:

@@ -1,0 +1,93 @@
+"""Archived months are verified and proved as if they had never left, and never carried without being told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from application.archived import ArchiveAway
+from infrastructure.archive.shelf import Shelf
+from infrastructure.carry import Selection, export_events
+from infrastructure.carry.errors import MonthsAway
+from infrastructure.database import pool
+from infrastructure.sealed_log.sealing import seal_block
+from infrastructure.sealed_log.stored import PostgresSealedLog
+from infrastructure.sealed_log.verifying import Verified, verify
+from tests.support.archives import Archivist, filled
+from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, run_of, started
+from tests.support.projecting import connect
+from tests.support.sealing import KEY, Heard, as_superuser, seal
+from tests.support.stored import append
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+async def archivist(database: str, tmp_path: Path) -> Archivist:
+    await filled(database, days=5)
+    return Archivist(database, tmp_path / "archives")
+
+
+async def verified(archivist: Archivist) -> tuple[Verified, list[tuple[str, int, int]]]:
+    heard = Heard()
+    return await verify(archivist.dsn, heard, library=archivist.library), heard.places()
+
+
+async def test_the_log_is_verified_with_what_is_archived(archivist: Archivist) -> None:
+    before = await verified(archivist)
+    assert before[1] == []
+    steps = [archivist.archive, archivist.archive, archivist.archive, archivist.restore]
+    for step, month in zip(steps, (FEBRUARY, JANUARY, MARCH, JANUARY), strict=True):
+        step(month)
+        assert await verified(archivist) == before
+
+
+async def test_what_was_changed_beside_an_archive_is_still_found(archivist: Archivist) -> None:
+    archivist.archive(FEBRUARY)
+    async with await connect(archivist.dsn) as connection:
+        await as_superuser(connection, "UPDATE events SET state = '{}' WHERE notification_id = 5")
+    found, places = await verified(archivist)
+    assert (found.first, [position for _, position, _ in places]) == (5, [5])
+
+
+async def test_without_its_archives_a_log_is_not_verified(archivist: Archivist) -> None:
+    archived = archivist.archive(FEBRUARY)
+    (archivist.folder / archived.name).unlink()
+    with pytest.raises(ArchiveAway, match=archived.name):
+        await verified(archivist)
+    with pytest.raises(ArchiveAway):
+        await verify(archivist.dsn, Heard())
+
+
+async def test_sealing_goes_on_behind_what_is_archived(archivist: Archivist) -> None:
+    async with await connect(archivist.dsn) as connection:
+        for month in (JANUARY, FEBRUARY, MARCH):
+            archivist.archive(month)
+        assert (await seal_block(connection, KEY)).lost is None
+        position = await append(connection, [started(TASKS[0], APRIL, 9)])
+        assert await seal(connection) == position
+    found, places = await verified(archivist)
+    assert (found.position, places) == (position, [])
+
+
+async def test_evidence_has_the_events_of_an_archived_execution(archivist: Archivist) -> None:
+    run = run_of(TASKS[0], JANUARY, 3)
+    async with pool(archivist.dsn, 2) as connections:
+        sealed = PostgresSealedLog(connections, Shelf(connections, archivist.library))
+        before = await sealed.events(run)
+        assert before
+        archivist.archive(JANUARY)
+        assert await sealed.events(run) == before
+
+
+async def test_a_log_is_not_carried_without_its_archived_months(archivist: Archivist, tmp_path: Path) -> None:
+    archivist.archive(JANUARY)
+    archivist.archive(FEBRUARY)
+    with pytest.raises(MonthsAway, match="2026-01 to 2026-02 are archived"):
+        export_events(archivist.dsn, tmp_path / "log", Selection(), lambda *_: None)
+    archivist.restore(JANUARY)
+    archivist.restore(FEBRUARY)
+    (tmp_path / "log.part").unlink()
+    assert export_events(archivist.dsn, tmp_path / "log", Selection(), lambda *_: None).events > 0
