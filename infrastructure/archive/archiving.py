@@ -172,7 +172,7 @@ def _checked(connection: Connection, month: Month, projections: Sequence[str]) -
                 month, f"{count:,} of its executions are not over, such as {one}; see to them"
             )
     asked = {**_bounds(month), "projections": list(projections)}
-    _, last, head, projected, parked = _row(connection, "where_events_lie", asked)
+    _, last, head, projected, parked, sealed = _row(connection, "where_events_lie", asked)
     if last is None:
         raise NotArchivable(month, "there is nothing of it")
     if last == head:
@@ -183,6 +183,12 @@ def _checked(connection: Connection, month: Month, projections: Sequence[str]) -
         raise NotArchivable(month, "the read models have not seen all of it yet; let a projector run")
     if parked:
         raise NotArchivable(month, f"{parked:,} of its events are parked; replay them first")
+    if sealed is not None and sealed < last:
+        raise NotArchivable(
+            month,
+            f"it goes up to position {last:,}, and the log is sealed up to {sealed:,}; let a projector that "
+            "has the key of AUDIT_KEY_FILE seal it",
+        )
     count, first = _row(connection, "tasks_standing_before", {"instant": month.next.start})
     if count:
         raise NotArchivable(

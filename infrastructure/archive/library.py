@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from application.archived import ArchiveAway
 from infrastructure.archive.form import Damaged
+from infrastructure.archive.places import Nowhere
 from infrastructure.archive.reading import ArchiveFile
 
 if TYPE_CHECKING:
@@ -51,3 +52,7 @@ class Library:
                 )
             self._opened[archive.name] = ArchiveFile(archive.name, source)
         return self._opened[archive.name]
+
+
+NO_ARCHIVES = Library(Nowhere())
+"""For who knows of no archives: what lies in one is away."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infrastructure.archive.library import Library
+from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.archive.merging import events_after
-from infrastructure.archive.places import Nowhere
 from infrastructure.projector.reading import BATCH_BYTES, BATCH_EVENTS, Entry, Reading, decoded
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
+
+    from infrastructure.archive.library import Library
 
 
 class WholeLog:
@@ -37,5 +38,5 @@ class WholeLog:
         )
 
 
-NOTHING_ARCHIVED = WholeLog(Library(Nowhere()))
+NOTHING_ARCHIVED = WholeLog(NO_ARCHIVES)
 """The log of who knows of no archives: it refuses to be read past one."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import structlog
 
+from application.archived import ArchiveAway
+from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.database import with_liveness
 from infrastructure.event_store.news import ListeningConnection
 from infrastructure.event_store.outage import first_line
@@ -23,10 +25,13 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from domain.sealing import SignedHead
+    from infrastructure.archive.library import Library
     from infrastructure.sealed_log.keys import SigningKey
 
 REST_SECONDS = 5.0
 """From the first event that is not sealed to its seal, which later ones share; and between two attempts."""
+ARCHIVE_SECONDS = 60.0
+"""Between two attempts to read an archive: somebody has to put its file back."""
 
 log = structlog.get_logger(__name__)
 
@@ -44,12 +49,17 @@ class Sealer:
         key_file: Path | None,
         on_head: Callable[[SignedHead], object] = lambda _signed: None,
         rest_seconds: float = REST_SECONDS,
+        library: Library = NO_ARCHIVES,
     ) -> None:
-        """`on_head` hears of the latest head when this process begins to seal, and of each new one."""
+        """`on_head` hears of the latest head when this process begins to seal, and of each new one.
+
+        `library` is needed for a log of which months had left before its first seal.
+        """
         self._on_head = on_head
         self._dsn = direct_dsn
         self._key_file = key_file
         self._rest_seconds = rest_seconds
+        self._library = library
         self._lost: int | None = None
 
     async def run(self) -> None:
@@ -65,6 +75,9 @@ class Sealer:
         while True:
             try:
                 await self._own(key)
+            except ArchiveAway as error:
+                log.error("sealing waits for an archive", error=str(error))  # noqa: TRY400
+                await asyncio.sleep(ARCHIVE_SECONDS)
             except (psycopg.Error, OSError, TimeoutError) as error:
                 log.warning("sealing waits for the database", error=first_line(error))
                 await asyncio.sleep(self._rest_seconds)
@@ -95,7 +108,7 @@ class Sealer:
         loop, anything, more = asyncio.get_running_loop(), False, True
         while more:
             started = loop.time()
-            signed, more, lost = await seal_block(connection, key)
+            signed, more, lost = await seal_block(connection, key, self._library)
             if lost is not None and lost != self._lost:
                 log.error(
                     "an event that was sealed is no longer in the log: run `chronoledger verify`",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from application.audit import StoredEvent
 from application.ports import LogUnavailable
+from domain.identity import is_execution
 from domain.merkle import Subtree
 from domain.verification import NODE_LEVEL
 from infrastructure.event_store.log import READ_SECONDS
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool
 
     from domain.sealing import SignedHead
+    from infrastructure.archive.shelf import Shelf
 
 _POSITION_BYTES = 8
 
@@ -32,8 +34,10 @@ _POSITION_BYTES = 8
 class PostgresSealedLog:
     """What is sealed of one database's log."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: AsyncConnectionPool, shelf: Shelf | None = None) -> None:
+        """`shelf` has the streams that have left the log; who never asks for any of them needs none."""
         self._pool = pool
+        self._shelf = shelf
 
     async def heads(self, before: int, limit: int) -> Sequence[SignedHead]:
         """See `SealedLog`."""
@@ -69,14 +73,30 @@ class PostgresSealedLog:
 
     async def events(self, stream: UUID) -> Sequence[StoredEvent]:
         """See `SealedLog`."""
+        if (found := await self._logged(stream)) or self._shelf is None or not is_execution(stream):
+            return found
+        if (events := await self._shelf.of_stream(stream)) is None:
+            return await self._logged(stream)  # it may have come back between the two questions
         return [
-            StoredEvent(position=position, version=version, recorded_at=recorded_at, topic=topic, state=state)
-            for position, version, recorded_at, topic, state in await self._rows("events_of", stream=stream)
+            StoredEvent(
+                position=event.position,
+                version=event.version,
+                recorded_at=event.recorded_at,
+                topic=event.topic,
+                state=event.state,
+            )
+            for event in events
         ]
 
     async def keys(self) -> Mapping[bytes, str]:
         """See `SealedLog`."""
         return dict(await self._rows("read_keys"))
+
+    async def _logged(self, stream: UUID) -> Sequence[StoredEvent]:
+        return [
+            StoredEvent(position=position, version=version, recorded_at=recorded_at, topic=topic, state=state)
+            for position, version, recorded_at, topic, state in await self._rows("events_of", stream=stream)
+        ]
 
     async def _rows(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
         async with self._reading() as cursor:

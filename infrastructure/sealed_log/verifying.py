@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from psycopg import AsyncConnection, AsyncServerCursor, IsolationLevel
 
-from domain.merkle import HASH_BYTES, leaf_hash
-from domain.sealing import SealedBlock, entry
+from domain.merkle import HASH_BYTES
+from domain.sealing import SealedBlock
 from domain.verification import Finding, Verifier
+from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.database import with_liveness
 from infrastructure.event_store.log import head
 from infrastructure.sealed_log.keys import KeyRing
+from infrastructure.sealed_log.leaves import leaves
 from infrastructure.sealed_log.reading import read_keys, signed_head
 from infrastructure.sealed_log.sealing import node_arrays, split
 from infrastructure.sealed_log.statements import statement
@@ -24,13 +26,11 @@ if TYPE_CHECKING:
 
     from domain.sealing import SignedHead
     from domain.verification import Leaf
+    from infrastructure.archive.library import Library
     from infrastructure.sealed_log.keys import PublicKey
 
-FETCHED_EVENTS, FETCHED_BLOCKS = 5_000, 50
+FETCHED_BLOCKS = 50
 NODES_AT_ONCE = 1_000
-# Microseconds from 1970 to 2000, where Postgres' own count begins.
-_POSTGRES_EPOCH_US = 946_684_800_000_000
-_INFINITY_US = 2**63 - 1
 
 
 class VerifyObserver(Protocol):
@@ -65,26 +65,32 @@ async def verify(
     observer: VerifyObserver,
     pinned: Sequence[PublicKey] = (),
     witnessed: Sequence[SignedHead] = (),
+    library: Library = NO_ARCHIVES,
 ) -> Verified:
-    """Compare every event with its seal, and every seal with the signed heads.
+    """Compare every event with its seal, those in archives as well, and every seal with the signed heads.
 
     With `pinned` keys no others are believed; else those that are stored beside the heads. `witnessed` are
-    heads that were kept elsewhere. Raises `psycopg.Error`.
+    heads that were kept elsewhere. Raises `ArchiveAway` and `psycopg.Error`.
     """
     async with await AsyncConnection.connect(with_liveness(dsn), autocommit=True) as connection:
         await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         await connection.set_read_only(True)
         async with connection.transaction():
             keys = pinned or await read_keys(connection)
-            verification = _Verification(connection, observer, Verifier(KeyRing(keys).flaw, witnessed))
+            verification = _Verification(
+                connection, observer, Verifier(KeyRing(keys).flaw, witnessed), library
+            )
             return (await verification.run())._replace(pinned=bool(pinned), witnessed=len(witnessed))
 
 
 class _Verification:
-    def __init__(self, connection: AsyncConnection, observer: VerifyObserver, verifier: Verifier) -> None:
+    def __init__(
+        self, connection: AsyncConnection, observer: VerifyObserver, verifier: Verifier, library: Library
+    ) -> None:
         self._connection = connection
         self._observer = observer
         self._verifier = verifier
+        self._library = library
         self._sealed_at: datetime | None = None
         self._compared = self._findings = 0
         self._first: int | None = None
@@ -92,8 +98,8 @@ class _Verification:
     async def run(self) -> Verified:
         until = await head(self._connection)
         async with (
-            aclosing(self._rows("verified_blocks", FETCHED_BLOCKS)) as blocks,
-            aclosing(self._rows("verified_events", FETCHED_EVENTS)) as events,
+            aclosing(self._blocks()) as blocks,
+            aclosing(leaves(self._connection, self._library)) as events,
         ):
             unsealed = await self._compare(blocks, _Leaves(events), until)
         await self._compare_nodes()
@@ -140,10 +146,10 @@ class _Verification:
         self._first = finding.position if self._first is None else min(self._first, finding.position)
         self._observer.found(finding)
 
-    async def _rows(self, name: str, fetched: int) -> AsyncGenerator[tuple[Any, ...]]:
-        async with AsyncServerCursor(self._connection, name) as cursor:
-            cursor.itersize = fetched
-            await cursor.execute(statement(name), binary=True)
+    async def _blocks(self) -> AsyncGenerator[tuple[Any, ...]]:
+        async with AsyncServerCursor(self._connection, "verified_blocks") as cursor:
+            cursor.itersize = FETCHED_BLOCKS
+            await cursor.execute(statement("verified_blocks"), binary=True)
             async for row in cursor:
                 yield row
 
@@ -151,8 +157,8 @@ class _Verification:
 class _Leaves:
     """The log's leaves in order, as far as they are asked for."""
 
-    def __init__(self, rows: AsyncIterator[tuple[Any, ...]]) -> None:
-        self._rows = rows
+    def __init__(self, leaves: AsyncIterator[Leaf]) -> None:
+        self._leaves = leaves
         self._next: Leaf | None = None
 
     async def up_to(self, position: int) -> list[Leaf]:
@@ -161,8 +167,7 @@ class _Leaves:
             return []
         found = [] if self._next is None else [self._next]
         self._next = None
-        async for row in self._rows:
-            leaf = _leaf(*row)
+        async for leaf in self._leaves:
             if leaf[0] > position:
                 self._next = leaf
                 break
@@ -172,15 +177,9 @@ class _Leaves:
     async def left(self) -> int:
         """How many there are behind those that were asked for."""
         left = 0 if self._next is None else 1
-        async for _ in self._rows:
+        async for _ in self._leaves:
             left += 1
         return left
-
-
-def _leaf(position: int, stream: bytes, version: int, recorded: bytes, topic: bytes, digest: bytes) -> Leaf:
-    recorded_us = int.from_bytes(recorded, "big", signed=True) + _POSTGRES_EPOCH_US
-    recorded_us = min(recorded_us, _INFINITY_US)
-    return position, leaf_hash(entry(position, stream, version, recorded_us, topic, digest))
 
 
 def _block(first_leaf: int, positions: bytes, hashes: bytes, frontier: bytes) -> SealedBlock | None:

@@ -9,6 +9,7 @@ import msgspec
 from infrastructure.sealed_log.keys import KeyRing, PublicKey, read_public_key
 from infrastructure.sealed_log.publishing import read_published
 from infrastructure.sealed_log.verifying import verify as verify_log
+from interfaces.bootstrap.archives import library
 from interfaces.http.audit_answers import Evidence as Bundle
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ async def verify(
 ) -> Verified:
     """Compare the log with its seals, and with heads that were published.
 
-    With public keys from files no others are believed. Raises `KeyUnusable` and `HeadsUnreadable`.
+    With public keys from files no others are believed. Raises `KeyUnusable`, `HeadsUnreadable` and
+    `ArchiveAway`.
     """
     pinned = [read_public_key(path) for path in key_files]
     witnessed = [signed for path in head_files for signed in read_published(path)]
-    return await verify_log(settings.direct_dsn(), observer, pinned, witnessed)
+    return await verify_log(settings.direct_dsn(), observer, pinned, witnessed, library(settings))
 
 
 def verify_bundle(path: Path, key_files: Sequence[Path]) -> VerifiedBundle:

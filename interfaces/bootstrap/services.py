@@ -96,7 +96,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     revisions=Revisions(log),
                     events=PostgresEventReader(connections, shelf=shelf),
                     past=PastOfLog(connections, log, LedgerOfReadModels(queries, MOST_OF_THE_PAST), shelf),
-                    audit=Audit(PostgresSealedLog(connections)),
+                    audit=Audit(PostgresSealedLog(connections, shelf)),
                     visibility=visibility,
                     health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),
                     exposition=StoredExposition(instruments, queries, connections),
@@ -194,11 +194,12 @@ async def background(work: Awaitable[None]) -> AsyncIterator[None]:
 
 
 async def _seal(settings: Settings) -> None:
+    dsn, key_file, archives = settings.direct_dsn(), settings.audit_key_file, library(settings)
     if settings.audit_publish is None:
-        return await Sealer(settings.direct_dsn(), settings.audit_key_file).run()
+        return await Sealer(dsn, key_file, library=archives).run()
     publisher = Publisher(target_of(settings.audit_publish), settings.audit_publish_seconds)
     async with background(publisher.run()):
-        return await Sealer(settings.direct_dsn(), settings.audit_key_file, publisher.offer).run()
+        return await Sealer(dsn, key_file, publisher.offer, library=archives).run()
 
 
 async def _beat(nodes: PostgresNodes, name: str) -> None:

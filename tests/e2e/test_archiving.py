@@ -57,6 +57,12 @@ def told(service: Service, client: Client, task: dict[str, Any]) -> list[Any]:
     ]
 
 
+def evidence(service: Service, results: list[Any]) -> list[int]:
+    """How the evidence of each of these is answered."""
+    paths = [f"{service.url}/api/v1/executions/{result['id']}/evidence" for result in results]
+    return [httpx.get(path, timeout=30).status_code for path in paths]
+
+
 def test_a_month_is_archived_looked_into_and_restored(service: Service, callee: Callee) -> None:
     client, month = Client(service.url), last_month()
     task = client.create(hourly(callee))
@@ -64,6 +70,7 @@ def test_a_month_is_archived_looked_into_and_restored(service: Service, callee: 
     until(lambda: {row["status"] for row in client.results(task)} == {"succeeded"}, "all have run")
     client.create(cron(callee.url("/ok"), "0 0 1 1 *"))  # something newer than the month's last event
     before = told(service, client, task)
+    until(lambda: set(evidence(service, before[0])) == {200}, "all of them are sealed")
     archived = service.run("archive", "--before", str(month.next))
     assert archived.returncode == 0, archived.stderr
     assert archived.stdout.startswith(f"{month}  archived  ")
@@ -73,6 +80,8 @@ def test_a_month_is_archived_looked_into_and_restored(service: Service, callee: 
     assert service.run("archive", "verify").stdout == f"{month}  {file.name} is whole\n"
     assert service.run("check").returncode == 0
     assert service.run("rebuild").returncode == 0
+    assert service.run("verify").returncode == 0
+    assert set(evidence(service, before[0])) == {200}
     assert told(service, client, task) == before
 
     refused = backfill(service, task, HOURS)
@@ -84,12 +93,16 @@ def test_a_month_is_archived_looked_into_and_restored(service: Service, callee: 
     assert file.name in verified.stderr
     assert file.name in restored.stderr
     assert service.run("rebuild").returncode == 1
+    unverified = service.run("verify")
+    assert unverified.returncode == 2
+    assert file.name in unverified.stderr
     (service.folder / "elsewhere").rename(file)
 
     restored = service.run("archive", "restore", str(month))
     assert restored.stdout.startswith(f"{month}  restored  "), restored.stderr
     file.unlink()
     assert told(service, client, task) == before
+    assert service.run("verify").returncode == 0
     assert service.run("check").returncode == 0
     assert len(backfill(service, task, HOURS).json()["executions"]) == 24
 

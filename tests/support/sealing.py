@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.sealed_log.keys import SigningKey
 from infrastructure.sealed_log.reading import latest_heads
 from infrastructure.sealed_log.sealing import seal_block
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from domain.sealing import SignedHead
     from domain.verification import Finding
+    from infrastructure.archive.library import Library
     from infrastructure.sealed_log.keys import PublicKey
     from infrastructure.sealed_log.verifying import Verified
 
@@ -45,10 +47,10 @@ class Heard:
         return [(finding.kind, finding.position, finding.until) for finding in self.findings]
 
 
-async def seal(connection: AsyncConnection, key: SigningKey = KEY) -> int:
+async def seal(connection: AsyncConnection, key: SigningKey = KEY, library: Library = NO_ARCHIVES) -> int:
     """Seal all there is; answers the position of the last event that is sealed."""
     await connection.execute(statement("put_key"), {"key_id": key.public.id, "public_key": key.public.pem})
-    while (await seal_block(connection, key)).more:
+    while (await seal_block(connection, key, library)).more:
         pass
     [signed] = await latest_heads(connection, 1)
     return signed.head.last_position
@@ -64,11 +66,14 @@ async def sealed_log(connection: AsyncConnection, *sizes: int, seed: int = 1) ->
 
 
 async def verified(
-    dsn: str, pinned: Sequence[PublicKey] = (), witnessed: Sequence[SignedHead] = ()
+    dsn: str,
+    pinned: Sequence[PublicKey] = (),
+    witnessed: Sequence[SignedHead] = (),
+    library: Library = NO_ARCHIVES,
 ) -> tuple[Verified, Heard]:
     """What a verification finds."""
     heard = Heard()
-    return await verify(dsn, heard, pinned, witnessed), heard
+    return await verify(dsn, heard, pinned, witnessed, library), heard
 
 
 async def as_superuser(connection: AsyncConnection, *statements: str) -> None:

@@ -1,9 +1,11 @@
--- The positions between which events of a month lie, where the log ends, and how far the read models are.
+-- The positions between which events of a month lie, where the log ends, how far the read models are, and up to where
+-- the log is sealed, if it is.
 SELECT
     min(notification_id), max(notification_id),
     (SELECT max(notification_id) FROM events),
     (SELECT CASE count(*) WHEN cardinality(%(projections)s::text[]) THEN min(position) ELSE 0 END
      FROM projection_checkpoints WHERE name = ANY (%(projections)s::text[])),
     (SELECT count(*) FROM parked_events JOIN events AS parked ON parked.notification_id = parked_events.position
-     WHERE parked.originator_id >= %(first)s AND parked.originator_id < %(end)s)
+     WHERE parked.originator_id >= %(first)s AND parked.originator_id < %(end)s),
+    (SELECT last_position FROM tree_heads ORDER BY tree_size DESC LIMIT 1)
 FROM events WHERE originator_id >= %(first)s AND originator_id < %(end)s

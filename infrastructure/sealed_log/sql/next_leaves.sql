@@ -1,10 +1,12 @@
 -- The next events as leaves (`domain/sealing.py` says what is hashed), without moving their states out of the database.
--- Positions are committed in their order, so nothing can come between them later.
+-- Positions are committed in their order, so nothing can come between them later. `incomplete`: some of them may be in
+-- archives, as in a log that was first sealed when months had left it.
 SELECT
     count(*), coalesce(min(position), 0), coalesce(max(position), 0),
     coalesce(string_agg(int8send(position), '' ORDER BY position), ''),
     coalesce(string_agg(leaf_hash, '' ORDER BY position), ''),
-    clock_timestamp()
+    clock_timestamp(),
+    EXISTS (SELECT FROM archives WHERE state = 'archived' AND last_position > %(after)s) AS incomplete
 FROM (
     SELECT
         notification_id AS position,

@@ -1,5 +1,8 @@
--- Where sealing goes on, and whether the log still holds what was sealed last.
+-- Where sealing goes on, and whether the log still holds what was sealed last, be it in an archive.
 SELECT
     block.first_leaf + block.leaves AS size, block.last_position, block.frontier,
-    EXISTS (SELECT FROM events WHERE notification_id = block.last_position) AS held
+    EXISTS (SELECT FROM events WHERE notification_id = block.last_position) OR EXISTS (
+        SELECT FROM archives
+        WHERE state = 'archived' AND block.last_position BETWEEN archives.first_position AND archives.last_position
+    ) AS held
 FROM sealed_blocks AS block ORDER BY block.first_leaf DESC LIMIT 1
