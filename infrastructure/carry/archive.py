@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from infrastructure.carry.errors import ArchiveDamaged
-from infrastructure.carry.zstandard import ZstdDecompressor, ZstdError, compress
+from infrastructure.zstandard import ZstdDecompressor, ZstdError, compress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

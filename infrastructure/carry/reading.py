@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from infrastructure.archive.catalogue import archives_in
+from infrastructure.archive.library import NO_ARCHIVES
+from infrastructure.archive.merging import events_after_in
+from infrastructure.carry.errors import PartsArchived
 from infrastructure.carry.statements import statement
 from infrastructure.event_store.logged import BEGINNING_BYTES, member, origin
 
@@ -12,6 +16,7 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
+    from infrastructure.archive.library import Library
     from infrastructure.carry.archive import Selection
     from infrastructure.event_store.log import Row
 
@@ -27,16 +32,41 @@ class Portion(NamedTuple):
     cut: int
 
 
-def portions(connection: Connection, selection: Selection, after: int, until: int) -> Iterator[Portion]:
+def portions(
+    connection: Connection, selection: Selection, after: int, until: int, library: Library = NO_ARCHIVES
+) -> Iterator[Portion]:
     """The selected events after a position and up to another, in portions of a bounded size.
 
-    A portion has up to 10,000 events or 16 MiB, or one event that is larger. Raises `psycopg.Error`.
+    A portion has up to 10,000 events; of the table and of each file no more than 16 MiB, or one event that
+    is larger. Of archived months only all events are told. Raises `PartsArchived`, `ArchiveAway` and
+    `psycopg.Error`.
     """
     if selection.namespace is None and selection.task_id is None and selection.first is None:
-        for rows in _pages(connection, "next_events", {"after": after, "until": until}):
-            yield Portion(rows, 0)
+        yield from _all(connection, library, after, until)
         return
-    yield from _gathered(_selected(connection, selection, after, until))
+    for portion in _gathered(_selected(connection, selection, after, until)):
+        _check_there(connection, selection, until)
+        yield portion
+    _check_there(connection, selection, until)
+
+
+def _check_there(connection: Connection, selection: Selection, until: int) -> None:
+    """Asked when a page was read, for a month leaves in an instant. Raises `PartsArchived`."""
+    first = selection.first or 1
+    for archive in archives_in(connection):
+        if archive.away and archive.first_position <= until and archive.last_position >= first:
+            raise PartsArchived(str(archive.month))
+
+
+def _all(connection: Connection, library: Library, after: int, until: int) -> Iterator[Portion]:
+    more = True
+    while more and after < until:
+        events, more = events_after_in(connection, library, after, PART_EVENTS, PART_BYTES)
+        rows = [event for event in events if event.position <= until]
+        if rows:
+            yield Portion(rows, 0)
+            after = rows[-1].position
+        more = more and len(rows) == len(events)
 
 
 def _selected(connection: Connection, selection: Selection, after: int, until: int) -> Iterator[Portion]:

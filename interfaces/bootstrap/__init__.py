@@ -17,9 +17,7 @@ from infrastructure.carry import (
     StandsStill,
     check_standstill,
     end_standstill,
-    export_events,
     import_events,
-    replay_events,
 )
 from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from infrastructure.event_store.log import LogRewound
@@ -53,7 +51,9 @@ from interfaces.bootstrap.carry import (
     NoConnectionString,
     NotRecordedYet,
     elsewhere,
+    export_events,
     position_of,
+    replay_events,
     selection,
 )
 from interfaces.bootstrap.database import database, embedded, prepare_database

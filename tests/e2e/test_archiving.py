@@ -93,9 +93,10 @@ def test_a_month_is_archived_looked_into_and_restored(service: Service, callee: 
     assert file.name in verified.stderr
     assert file.name in restored.stderr
     assert service.run("rebuild").returncode == 1
-    unverified = service.run("verify")
-    assert unverified.returncode == 2
+    unverified, exported = service.run("verify"), service.run("export", "--out", "log.zst")
+    assert (unverified.returncode, exported.returncode) == (2, 1)
     assert file.name in unverified.stderr
+    assert file.name in exported.stderr
     (service.folder / "elsewhere").rename(file)
 
     restored = service.run("archive", "restore", str(month))

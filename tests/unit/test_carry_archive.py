@@ -18,7 +18,7 @@ from infrastructure.carry.books import Books
 from infrastructure.carry.importing import inspect
 from infrastructure.carry.lines import read, written
 from infrastructure.carry.seals import Head, Key, written_seals
-from infrastructure.carry.zstandard import compress
+from infrastructure.zstandard import compress
 from tests.support.carrying import ODD_STATES, Told
 
 if TYPE_CHECKING:
