@@ -23,7 +23,7 @@ from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresE
 from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
 from infrastructure.metrics import forget_process
-from infrastructure.migrator import events_stored, migrate_down, services_connected
+from infrastructure.migrator import events_stored, migrate_down, months_archived, services_connected
 from infrastructure.projector import (
     Checked,
     CheckRunning,
@@ -152,6 +152,7 @@ __all__ = [
     "live_tasks",
     "load",
     "migrate_down",
+    "months_archived",
     "plan_tasks",
     "position_of",
     "prepare_database",
