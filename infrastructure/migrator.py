@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 from urllib.parse import urlencode
 
 import psycopg
@@ -56,11 +56,20 @@ def migrate_down(dsn: str) -> list[str]:
 
 def events_stored(dsn: str) -> int:
     """How many events a rollback would delete; 0 when there is no log yet."""
+    return _counted(dsn, "events", "SELECT count(*) FROM events")
+
+
+def months_archived(dsn: str) -> int:
+    """How many months a rollback would forget whose events are in files alone."""
+    return _counted(dsn, "archives", "SELECT count(*) FROM archives WHERE state = 'archived'")
+
+
+def _counted(dsn: str, table: str, query: LiteralString) -> int:
     with psycopg.connect(dsn, autocommit=True) as connection:
-        found = connection.execute("SELECT to_regclass('events') IS NOT NULL").fetchone()
+        found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (table,)).fetchone()
         if not found or not found[0]:
             return 0
-        row = connection.execute("SELECT count(*) FROM events").fetchone()
+        row = connection.execute(query).fetchone()
         return int(row[0]) if row else 0
 
 

@@ -12,6 +12,7 @@ import click
 from interfaces import bootstrap
 from interfaces.commands import archive, carry, common, replay, tasks
 from interfaces.commands.proof import verify_command
+from interfaces.commands.sections import Sections
 from interfaces.commands.simulate import simulate_command
 from interfaces.listening import AddressUnusable
 from interfaces.roles import run, run_role
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="chronoledger", prog_name="chronoledger")
 def cli() -> None:
     """Chronoledger calls URLs on time and keeps books of it.
@@ -64,8 +65,10 @@ def migrate_command(*, down: bool, yes: bool) -> None:
             return
         stored = bootstrap.events_stored(settings.direct_dsn())
         if stored and not yes:
+            months = bootstrap.months_archived(settings.direct_dsn())
+            files = f"; {months} archived months are forgotten, their files stay" if months else ""
             click.confirm(
-                f"This deletes {stored} events and all that was built from them. Go on?", abort=True
+                f"This deletes {stored} events and all that was built from them{files}. Go on?", abort=True
             )
         if bootstrap.services_connected(settings.direct_dsn()):
             # They would go on from a position that the new, shorter log takes long to reach.

@@ -183,14 +183,20 @@ def _checked(connection: Connection, month: Month, projections: Sequence[str]) -
         raise NotArchivable(month, "the read models have not seen all of it yet; let a projector run")
     if parked:
         raise NotArchivable(month, f"{parked:,} of its events are parked; replay them first")
+    if sealed is None:
+        raise NotArchivable(month, "it is not sealed; let a projector run that has the key of AUDIT_KEY_FILE")
+    if sealed < last:
+        raise NotArchivable(
+            month,
+            f"it goes up to position {last:,}, and the log is sealed up to {sealed:,}; let a projector that "
+            "has the key of AUDIT_KEY_FILE seal it",
+        )
     count, first = _row(connection, "tasks_standing_before", {"instant": month.next.start})
     if count:
         raise NotArchivable(
             month,
             f"{count:,} tasks have their next run in it or before, such as {first}; resume or cancel them",
         )
-    if sealed is None or sealed < last:
-        raise NotArchivable(month, "not all of it is sealed yet; let a projector run that has AUDIT_KEY_FILE")
     return Ended({topic: count for topic, count, _ in ended}), head
 
 

@@ -8,20 +8,21 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from application.archived import ArchiveAway
-from infrastructure.archive.catalogue import archives
+from infrastructure.archive.catalogue import archives, archives_in
 from infrastructure.archive.form import Damaged, Event
 from infrastructure.archive.statements import statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
-    from psycopg import AsyncConnection
+    from psycopg import AsyncConnection, Connection
 
     from infrastructure.archive.catalogue import Archive
     from infrastructure.archive.library import Library
     from infrastructure.archive.reading import ArchiveFile
 
 EVENTS_AT_ONCE = 2_000
+_NO_END = 2**63
 
 
 class Stretch(NamedTuple):
@@ -39,16 +40,21 @@ async def events_after(
     Nothing is missed or told twice while months are archived or restored. Raises `ArchiveAway` rather than
     to leave out what cannot be read, and `psycopg.Error`.
     """
+    asked = _Asked(position, limit, most_bytes)
     known = await archives(connection)
     while True:
-        rows = await _rows(connection, position, limit, most_bytes)
+        async with connection.cursor(binary=True) as cursor:
+            await cursor.execute(statement("read_events"), asked.bounds())
+            rows = await cursor.fetchall()
         # Where a month has moved between the two questions, both are asked again.
         if (now := await archives(connection)) == known:
             break
         known = now
-    away = [archive for archive in known if archive.away and archive.last_position > position]
-    found = [await _archived(library, archive, position, limit, most_bytes) for archive in away]
-    return _merged([rows, *found], limit)
+    parts = [asked.stretch([Event(*row) for row in rows])]
+    for archive in asked.away(known):
+        if archive.first_position <= _reach(parts):
+            parts.append(await library.look(archive, asked.of_file))
+    return _merged(parts, limit)
 
 
 async def archived_events(connection: AsyncConnection, library: Library) -> AsyncIterator[Event]:
@@ -68,30 +74,54 @@ def _read(archive: Archive, file: ArchiveFile) -> Iterator[Event]:
         raise ArchiveAway(archive.name, str(error)) from error
 
 
-async def _rows(connection: AsyncConnection, position: int, limit: int, most_bytes: int) -> Stretch:
-    async with connection.cursor(binary=True) as cursor:
-        bounds = {"position": position, "limit": limit, "bytes": most_bytes}
-        await cursor.execute(statement("read_events"), bounds)
-        return _stretch([Event(*row) for row in await cursor.fetchall()], limit, most_bytes)
-
-
-async def _archived(
-    library: Library, archive: Archive, position: int, limit: int, most_bytes: int
+def events_after_in(
+    connection: Connection, library: Library, position: int, limit: int, most_bytes: int
 ) -> Stretch:
-    events = await library.look(archive, lambda file: file.after(position, limit, most_bytes))
-    return _stretch(events, limit, most_bytes)
+    """As `events_after` does, but blocks."""
+    asked = _Asked(position, limit, most_bytes)
+    known = archives_in(connection)
+    while True:
+        with connection.cursor(binary=True) as cursor:
+            rows = cursor.execute(statement("read_events"), asked.bounds(), prepare=False).fetchall()
+        if (now := archives_in(connection)) == known:
+            break
+        known = now
+    parts = [asked.stretch([Event(*row) for row in rows])]
+    for archive in asked.away(known):
+        if archive.first_position <= _reach(parts):
+            parts.append(library.ask(archive, asked.of_file))
+    return _merged(parts, limit)
 
 
-def _stretch(events: Sequence[Event], limit: int, most_bytes: int) -> Stretch:
-    return Stretch(events, len(events) == limit or sum(len(event.state) for event in events) >= most_bytes)
+class _Asked(NamedTuple):
+    position: int
+    limit: int
+    most_bytes: int
+
+    def bounds(self) -> dict[str, int]:
+        return {"position": self.position, "limit": self.limit, "bytes": self.most_bytes}
+
+    def away(self, known: Sequence[Archive]) -> Iterator[Archive]:
+        """Those to be looked into, the one that begins first before the others: they are read in turn."""
+        wanted = [archive for archive in known if archive.away and archive.last_position > self.position]
+        return iter(sorted(wanted, key=lambda archive: archive.first_position))
+
+    def of_file(self, file: ArchiveFile) -> Stretch:
+        return self.stretch(file.after(self.position, self.limit, self.most_bytes))
+
+    def stretch(self, events: Sequence[Event]) -> Stretch:
+        size = sum(len(event.state) for event in events)
+        return Stretch(events, len(events) == self.limit or size >= self.most_bytes)
+
+
+def _reach(parts: Sequence[Stretch]) -> int:
+    """The position up to which all of them tell: behind the end of one that is full there may be more."""
+    return min((part.events[-1].position for part in parts if part.full), default=_NO_END)
 
 
 def _merged(parts: Sequence[Stretch], limit: int) -> Stretch:
-    """As far as all of them reach: behind the end of one that is full there may be more of it."""
     if len(parts) == 1:
         return parts[0]
-    reach = min((part.events[-1].position for part in parts if part.full), default=None)
-    events = sorted(
-        event for part in parts for event in part.events if reach is None or event.position <= reach
-    )
-    return Stretch(events[:limit], reach is not None or len(events) > limit)
+    reach = _reach(parts)
+    events = sorted(event for part in parts for event in part.events if event.position <= reach)
+    return Stretch(events[:limit], reach < _NO_END or len(events) > limit)

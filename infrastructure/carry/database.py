@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from infrastructure.carry.errors import StreamsCut, TargetInUse
+from infrastructure.archive.catalogue import archives_in
+from infrastructure.carry.errors import StreamsCut, TargetArchived, TargetInUse
 from infrastructure.carry.statements import statement
 from infrastructure.database import with_liveness
 from infrastructure.event_store.log import HEAD
@@ -54,15 +55,17 @@ def head(connection: Connection) -> int:
 
 @contextlib.contextmanager
 def held(dsn: str) -> Iterator[Connection]:
-    """A connection to a database of which the log is its own until it ends. Raises `TargetInUse`.
+    """A connection to a database of which the log is its own until it ends.
 
-    `dsn` must reach Postgres directly.
+    `dsn` must reach Postgres directly. Raises `TargetInUse` and `TargetArchived`.
     """
     if services_connected(dsn):
         raise TargetInUse("services are still connected to the database: stop them first")
     with connected(dsn) as connection:
         if connection.execute(statement("take_log")).fetchone() != (True,):
             raise TargetInUse("somebody else writes to the log of the database: wait until that is done")
+        if archives_in(connection):
+            raise TargetArchived
         yield connection
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.carry.archive import Selection
 from infrastructure.carry.lines import written
 from infrastructure.carry.reading import portions
@@ -12,6 +13,7 @@ from infrastructure.carry.reading import portions
 if TYPE_CHECKING:
     from psycopg import Connection
 
+    from infrastructure.archive.library import Library
     from infrastructure.carry.database import Told
 
 
@@ -21,10 +23,11 @@ def digest(
     until: int,
     told: Told | None = None,
     selection: Selection | None = None,
+    library: Library = NO_ARCHIVES,
 ) -> str:
     """The SHA-256 of the lines of the events between two positions, as an archive has them."""
     found = sha256()
-    for portion in portions(connection, selection or Selection(), after, until):
+    for portion in portions(connection, selection or Selection(), after, until, library):
         found.update(written(portion.rows))
         if told is not None:
             told("compared", portion.rows[-1][0], until)

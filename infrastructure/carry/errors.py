@@ -41,16 +41,6 @@ class NotTheWholeLog(CarryRefused):
         )
 
 
-class MonthsAway(CarryRefused):
-    """Months of the log are in archives; restore them first, or copy the database and the archives."""
-
-    def __init__(self, months: str) -> None:
-        super().__init__(
-            f"the executions of {months} are archived, and what is carried would lack them; restore them "
-            "first (`chronoledger archive restore`)"
-        )
-
-
 class StreamsCut(CarryRefused):
     """Streams go on in the archive whose beginning is not there; export them from their first event on."""
 
@@ -61,8 +51,29 @@ class StreamsCut(CarryRefused):
         )
 
 
+class PartsArchived(CarryRefused):
+    """A part of a log is asked for, and some of it lies in an archive."""
+
+    def __init__(self, month: str) -> None:
+        super().__init__(
+            f"what is asked for may lie in the archive of {month}, and only the whole log is exported from "
+            f"archives: leave out --namespace, --task and --from, or `chronoledger archive restore {month}` "
+            "first"
+        )
+
+
 class TargetInUse(CarryRefused):
     """Something else works on the database that the log is carried to; stop it first."""
+
+
+class TargetArchived(CarryRefused):
+    """The database has archives of another log; carry the log to one that has none."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "months of the database's own log are, or were, in archives: choose an empty database "
+            "(`chronoledger migrate --down` empties one)"
+        )
 
 
 class TargetNotEmpty(CarryRefused):

@@ -7,6 +7,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.carry.archive import Header, Part, frame, frames
 from infrastructure.carry.books import Books, entered
 from infrastructure.carry.database import connected, head, snapshot
@@ -22,22 +23,26 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
+    from infrastructure.archive.library import Library
     from infrastructure.carry.archive import Manifest, Selection
     from infrastructure.carry.database import Told
 
 
-def export_events(dsn: str, path: Path, selection: Selection, told: Told) -> Manifest:
+def export_events(
+    dsn: str, path: Path, selection: Selection, told: Told, library: Library = NO_ARCHIVES
+) -> Manifest:
     """Write the selected events, up to where the log ends now, to an archive; `told` hears how far it is.
 
     Until all is there the file is called `<path>.part`: when that is found, the export goes on behind its
-    last whole part, up to where the log ended when it was begun. Raises `CarryRefused` and `psycopg.Error`.
+    last whole part, up to where the log ended when it was begun. Archived months come from their files.
+    Raises `CarryRefused`, `ArchiveAway` and `psycopg.Error`.
     """
     if path.exists():
         raise ArchiveTaken(f"{path} is there already: choose another name, or remove it first")
     unfinished = path.with_name(f"{path.name}.part")
     with connected(dsn) as connection, _opened(unfinished) as file:
-        books = _begun(connection, unfinished, file, selection)
-        _write_parts(connection, file, books, told)
+        books = _begun(connection, library, unfinished, file, selection)
+        _write_parts(connection, library, file, books, told)
         if selection.sealed:
             _write_seals(connection, file, books)
         manifest = books.manifest()
@@ -48,10 +53,10 @@ def export_events(dsn: str, path: Path, selection: Selection, told: Told) -> Man
         return manifest
 
 
-def _write_parts(connection: Connection, file: BinaryIO, books: Books, told: Told) -> None:
+def _write_parts(connection: Connection, library: Library, file: BinaryIO, books: Books, told: Told) -> None:
     until, after = books.header.until, books.last or 0
     told("exported", after, until)
-    for portion in portions(connection, books.header.selection, after, until):
+    for portion in portions(connection, books.header.selection, after, until, library):
         lines = written(portion.rows)
         part = books.add(lines, len(portion.rows), portion.rows[0][0], portion.rows[-1][0], portion.cut)
         file.write(frame(part, lines))
@@ -79,7 +84,9 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise ArchiveUnreadable(path, error) from error
 
 
-def _begun(connection: Connection, path: Path, file: BinaryIO, selection: Selection) -> Books:
+def _begun(
+    connection: Connection, library: Library, path: Path, file: BinaryIO, selection: Selection
+) -> Books:
     """The books of what is in the file; of a new archive, where there is nothing."""
     file.seek(0)
     kept = _kept(path, file)
@@ -97,7 +104,7 @@ def _begun(connection: Connection, path: Path, file: BinaryIO, selection: Select
         raise ArchiveTaken(
             f"{path} is the beginning of another export ({told}): remove it, or ask for the same"
         )
-    if last is not None and not _holds(connection, selection, last):
+    if last is not None and not _holds(connection, library, selection, last):
         raise ArchiveTaken(
             f"{path} is the beginning of an export of another log: remove it, or choose another name"
         )
@@ -124,6 +131,7 @@ def _kept(path: Path, file: BinaryIO) -> _Kept | None:
     return kept
 
 
-def _holds(connection: Connection, selection: Selection, part: Part) -> bool:
+def _holds(connection: Connection, library: Library, selection: Selection, part: Part) -> bool:
     """Whether the log has the very events of a part."""
-    return digest(connection, part.first - 1, part.last, selection=selection) == part.sha256
+    found = digest(connection, part.first - 1, part.last, selection=selection, library=library)
+    return found == part.sha256

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infrastructure.archive.catalogue import archives_in
-from infrastructure.carry.errors import MonthsAway
+from infrastructure.archive.library import NO_ARCHIVES
+from infrastructure.archive.merging import events_after_in
+from infrastructure.carry.errors import PartsArchived
 from infrastructure.carry.statements import statement
 from infrastructure.event_store.logged import BEGINNING_BYTES, member, origin
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
+    from infrastructure.archive.library import Library
     from infrastructure.carry.archive import Selection
     from infrastructure.event_store.log import Row
 
@@ -29,17 +32,41 @@ class Portion(NamedTuple):
     cut: int
 
 
-def portions(connection: Connection, selection: Selection, after: int, until: int) -> Iterator[Portion]:
+def portions(
+    connection: Connection, selection: Selection, after: int, until: int, library: Library = NO_ARCHIVES
+) -> Iterator[Portion]:
     """The selected events after a position and up to another, in portions of a bounded size.
 
-    A portion has up to 10,000 events or 16 MiB, or one event that is larger. Raises `MonthsAway` and
+    A portion has up to 10,000 events; of the table and of each file no more than 16 MiB, or one event that
+    is larger. Of archived months only all events are told. Raises `PartsArchived`, `ArchiveAway` and
     `psycopg.Error`.
     """
     if selection.namespace is None and selection.task_id is None and selection.first is None:
-        for rows in _pages(connection, "next_events", {"after": after, "until": until}):
-            yield Portion(rows, 0)
+        yield from _all(connection, library, after, until)
         return
-    yield from _gathered(_selected(connection, selection, after, until))
+    for portion in _gathered(_selected(connection, selection, after, until)):
+        _check_there(connection, selection, until)
+        yield portion
+    _check_there(connection, selection, until)
+
+
+def _check_there(connection: Connection, selection: Selection, until: int) -> None:
+    """Asked when a page was read, for a month leaves in an instant. Raises `PartsArchived`."""
+    first = selection.first or 1
+    for archive in archives_in(connection):
+        if archive.away and archive.first_position <= until and archive.last_position >= first:
+            raise PartsArchived(str(archive.month))
+
+
+def _all(connection: Connection, library: Library, after: int, until: int) -> Iterator[Portion]:
+    more = True
+    while more and after < until:
+        events, more = events_after_in(connection, library, after, PART_EVENTS, PART_BYTES)
+        rows = [event for event in events if event.position <= until]
+        if rows:
+            yield Portion(rows, 0)
+            after = rows[-1].position
+        more = more and len(rows) == len(events)
 
 
 def _selected(connection: Connection, selection: Selection, after: int, until: int) -> Iterator[Portion]:
@@ -69,30 +96,7 @@ def _pages(
     with connection.cursor(binary=True) as cursor:
         while True:
             rows = cursor.execute(statement(name), parameters | bounds, prepare=False).fetchall()
-            _nothing_away(connection)
             if not rows:
                 return
             yield rows
             parameters = parameters | {"after": rows[-1][0]}
-
-
-def _nothing_away(connection: Connection) -> None:
-    """What was just read lacks nothing. Raises `MonthsAway`."""
-    away = [str(archive.month) for archive in archives_in(connection) if archive.away]
-    if away:
-        raise MonthsAway(" to ".join(sorted({away[0], away[-1]})))
-
-
-def _gathered(found: Iterator[Portion]) -> Iterator[Portion]:
-    """Few that match make no part of their own."""
-    rows: list[Row] = []
-    cut = size = 0
-    for portion in found:
-        rows += portion.rows
-        cut += portion.cut
-        size += sum(len(row[4]) for row in portion.rows)
-        if len(rows) >= PART_EVENTS or size >= PART_BYTES:
-            yield Portion(rows, cut)
-            rows, cut, size = [], 0, 0
-    if rows:
-        yield Portion(rows, cut)

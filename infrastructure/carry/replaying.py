@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.carry import standstill
 from infrastructure.carry.archive import Selection
 from infrastructure.carry.database import append, connected, head, held, snapshot, stored
@@ -15,6 +16,7 @@ from infrastructure.carry.seals import sealed, seals_digest, store_sealed
 if TYPE_CHECKING:
     from psycopg import Connection
 
+    from infrastructure.archive.library import Library
     from infrastructure.carry.database import Told
 
 
@@ -25,21 +27,24 @@ class Copied(NamedTuple):
     stored: int
 
 
-def replay_events(source_dsn: str, target_dsn: str, until: int, told: Told) -> Copied:
+def replay_events(
+    source_dsn: str, target_dsn: str, until: int, told: Told, library: Library = NO_ARCHIVES
+) -> Copied:
     """Store the events up to a position in an empty database, at their positions, and compare both.
 
     Schedulers refuse the copy from its first event on (`standstill`). One that was begun before is gone on
-    with. Both must reach Postgres directly. Raises `CarryRefused` and `psycopg.Error`.
+    with. Archived months of the source come from their files. Both must reach Postgres directly.
+    Raises `CarryRefused`, `ArchiveAway` and `psycopg.Error`.
     """
     with connected(source_dsn) as source, held(target_dsn) as target:
-        before = _begun(source, target, until)
+        before = _begun(source, library, target, until)
         standstill.mark(target, standstill.REPLAYED)
         after = head(target)
         told("stored", after, until)
-        for portion in portions(source, Selection(), after, until):
+        for portion in portions(source, Selection(), after, until, library):
             append(target, portion.rows)
             told("stored", portion.rows[-1][0], until)
-        if digest(source, 0, until) != digest(target, 0, until, told):
+        if digest(source, 0, until, library=library) != digest(target, 0, until, told):
             raise CarryRefused(
                 "the copy is not what the log is: something else has written to it; take another"
             )
@@ -50,13 +55,13 @@ def replay_events(source_dsn: str, target_dsn: str, until: int, told: Told) -> C
     return Copied(events, events - before)
 
 
-def _begun(source: Connection, target: Connection, until: int) -> int:
+def _begun(source: Connection, library: Library, target: Connection, until: int) -> int:
     """How many events are there of a copy that was begun. Raises `TargetNotEmpty`."""
     before, ends_at = stored(target), head(target)
     if before == 0:
         return 0
     copied = standstill.marked(target) == standstill.REPLAYED and ends_at <= until
     since = max(0, ends_at - PART_EVENTS)
-    if not copied or digest(source, since, ends_at) != digest(target, since, ends_at):
+    if not copied or digest(source, since, ends_at, library=library) != digest(target, since, ends_at):
         raise TargetNotEmpty(before)
     return before

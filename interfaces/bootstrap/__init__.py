@@ -19,15 +19,13 @@ from infrastructure.carry import (
     StandsStill,
     check_standstill,
     end_standstill,
-    export_events,
     import_events,
-    replay_events,
 )
 from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
 from infrastructure.metrics import forget_process
-from infrastructure.migrator import events_stored, migrate_down, services_connected
+from infrastructure.migrator import events_stored, migrate_down, months_archived, services_connected
 from infrastructure.projector import (
     Checked,
     CheckRunning,
@@ -55,7 +53,9 @@ from interfaces.bootstrap.carry import (
     NoConnectionString,
     NotRecordedYet,
     elsewhere,
+    export_events,
     position_of,
+    replay_events,
     selection,
 )
 from interfaces.bootstrap.database import database, embedded, prepare_database
@@ -160,6 +160,7 @@ __all__ = [
     "live_tasks",
     "load",
     "migrate_down",
+    "months_archived",
     "plan_tasks",
     "position_of",
     "prepare_database",

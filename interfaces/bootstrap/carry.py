@@ -12,6 +12,8 @@ from psycopg.conninfo import conninfo_to_dict
 from application.past.moment import NotYet
 from infrastructure.archive.shelf import Shelf
 from infrastructure.carry import Selection
+from infrastructure.carry import export_events as export_to
+from infrastructure.carry import replay_events as replay_to
 from infrastructure.database import pool, with_liveness
 from infrastructure.event_store.outage import first_line
 from infrastructure.past import PostgresPast
@@ -19,8 +21,12 @@ from infrastructure.settings import with_database
 from interfaces.bootstrap.archives import library
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from uuid import UUID
 
+    from infrastructure.carry import Manifest
+    from infrastructure.carry.database import Told
+    from infrastructure.carry.replaying import Copied
     from infrastructure.settings import Settings
 
 type LogPlace = int | datetime
@@ -84,6 +90,16 @@ def elsewhere(settings: Settings, dsn: str) -> Settings:
     except psycopg.ProgrammingError as error:
         raise NoConnectionString(error) from None
     return with_database(settings, dsn)
+
+
+def export_events(settings: Settings, path: Path, selection: Selection, told: Told) -> Manifest:
+    """Write the selected events to a file, archived or not. Raises `CarryRefused` and `ArchiveAway`."""
+    return export_to(settings.direct_dsn(), path, selection, told, library(settings))
+
+
+def replay_events(settings: Settings, target: Settings, until: int, told: Told) -> Copied:
+    """Copy the events up to a position to another database. Raises `CarryRefused` and `ArchiveAway`."""
+    return replay_to(settings.direct_dsn(), target.direct_dsn(), until, told, library(settings))
 
 
 async def _first(settings: Settings, place: LogPlace) -> int:

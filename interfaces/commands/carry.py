@@ -63,7 +63,7 @@ def export_command(
         bootstrap.prepare_database(settings)
         wanted = run(bootstrap.selection(settings, namespace, task_id, first, last))
         with shown() as progress:
-            manifest = bootstrap.export_events(settings.direct_dsn(), path, wanted, progress.at_stage)
+            manifest = bootstrap.export_events(settings, path, wanted, progress.at_stage)
     click.echo(f"{_events(manifest)} in {path}")
     if not manifest.whole:
         click.echo(f"This is a part of a log ({manifest.selection.told()}): import it with --partial.")

@@ -66,9 +66,7 @@ def _replay_to(place: LogPlace, dsn: str) -> None:
         position = run(bootstrap.position_of(settings, place))
         target = _prepared(settings, dsn)
         with shown() as progress:
-            copied = bootstrap.replay_events(
-                settings.direct_dsn(), target.direct_dsn(), position, progress.at_stage
-            )
+            copied = bootstrap.replay_events(settings, target, position, progress.at_stage)
         earlier = copied.events - copied.stored
         click.echo(
             f"{copied.events:,} events, up to {position}" + (f"; {earlier:,} were there" if earlier else "")

@@ -8,8 +8,6 @@ import pytest
 
 from application.archived import ArchiveAway
 from infrastructure.archive.shelf import Shelf
-from infrastructure.carry import Selection, export_events
-from infrastructure.carry.errors import MonthsAway
 from infrastructure.database import pool
 from infrastructure.sealed_log.sealing import seal_block
 from infrastructure.sealed_log.stored import PostgresSealedLog
@@ -80,14 +78,3 @@ async def test_evidence_has_the_events_of_an_archived_execution(archivist: Archi
         assert before
         archivist.archive(JANUARY)
         assert await sealed.events(run) == before
-
-
-async def test_a_log_is_not_carried_without_its_archived_months(archivist: Archivist, tmp_path: Path) -> None:
-    archivist.archive(JANUARY)
-    archivist.archive(FEBRUARY)
-    with pytest.raises(MonthsAway, match="2026-01 to 2026-02 are archived"):
-        export_events(archivist.dsn, tmp_path / "log", Selection(), lambda *_: None)
-    archivist.restore(JANUARY)
-    archivist.restore(FEBRUARY)
-    (tmp_path / "log.part").unlink()
-    assert export_events(archivist.dsn, tmp_path / "log", Selection(), lambda *_: None).events > 0

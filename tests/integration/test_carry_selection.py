@@ -48,7 +48,7 @@ def by_beginning(log: str, wanted: Callable[[UUID, dict[str, Any]], bool]) -> Se
 
 def test_a_namespace_is_what_its_streams_begin_with(log: str, other_database: str, tmp_path: Path) -> None:
     def of_other(_: UUID, fact: dict[str, Any]) -> bool:
-        return bool(fact.get("occurrence", fact)["namespace"] == "other")
+        return bool(fact.get("occurrence", fact).get("namespace") == "other")
 
     expected = by_beginning(log, of_other)
     assert 0 < len(expected) < len(events(log))

@@ -225,6 +225,24 @@ def test_compose_defines_every_volume_that_it_mounts(file: str) -> None:
     assert mounted == set(compose["volumes"])
 
 
+@pytest.mark.parametrize("file", COMPOSE_FILES)
+def test_whoever_reads_or_writes_archives_shares_a_volume_of_them(file: str) -> None:
+    services = load(file)["services"]
+    for role in ("api", "projector"):
+        assert f"archives:{services[role]['environment']['ARCHIVE_DIR']}" in services[role]["volumes"]
+
+
+def test_only_projectors_have_the_key_that_signs_heads() -> None:
+    (configmap,) = (document for _, document in manifests() if document["kind"] == "ConfigMap")
+    folder, _, key = configmap["data"]["AUDIT_KEY_FILE"].rpartition("/")
+    for role, deployment in deployments().items():
+        pod = deployment["spec"]["template"]["spec"]
+        [secret] = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
+        assert folder in {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+        others = [item["key"] for item in secret.get("items", [{"key": key}])]
+        assert (key in others) == (role == "projector")
+
+
 def test_production_takes_the_password_from_a_file_only() -> None:
     compose = load("docker-compose.prod.yml")
     for service in compose["services"].values():

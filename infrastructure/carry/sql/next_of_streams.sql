@@ -1,5 +1,6 @@
--- The same, each with how its stream begins, which tells what it is about. What belongs to executions and keys names
--- its task before anything that a user wrote; state is left out where that is another task, or cannot be the namespace.
+-- The next events up to a position: those before which fewer than so many bytes of state lie, so always one. Each with
+-- how its stream begins, which tells what it is about. What belongs to executions and keys names its task before
+-- anything that a user wrote; state is left out where that is another task, or cannot be the namespace.
 -- `cut`: the event goes on from one before the first position that is asked for.
 SELECT
     notification_id, originator_id, originator_version, topic, CASE WHEN wanted THEN state END AS state, recorded_at,
