@@ -100,3 +100,18 @@ def _pages(
                 return
             yield rows
             parameters = parameters | {"after": rows[-1][0]}
+
+
+def _gathered(found: Iterator[Portion]) -> Iterator[Portion]:
+    """Few that match make no part of their own."""
+    rows: list[Row] = []
+    cut = size = 0
+    for portion in found:
+        rows += portion.rows
+        cut += portion.cut
+        size += sum(len(row[4]) for row in portion.rows)
+        if len(rows) >= PART_EVENTS or size >= PART_BYTES:
+            yield Portion(rows, cut)
+            rows, cut, size = [], 0, 0
+    if rows:
+        yield Portion(rows, cut)
