@@ -183,6 +183,12 @@ def _checked(connection: Connection, month: Month, projections: Sequence[str]) -
         raise NotArchivable(month, "the read models have not seen all of it yet; let a projector run")
     if parked:
         raise NotArchivable(month, f"{parked:,} of its events are parked; replay them first")
+    count, first = _row(connection, "tasks_standing_before", {"instant": month.next.start})
+    if count:
+        raise NotArchivable(
+            month,
+            f"{count:,} tasks have their next run in it or before, such as {first}; resume or cancel them",
+        )
     if sealed is None:
         raise NotArchivable(month, "it is not sealed; let a projector run that has the key of AUDIT_KEY_FILE")
     if sealed < last:
@@ -190,12 +196,6 @@ def _checked(connection: Connection, month: Month, projections: Sequence[str]) -
             month,
             f"it goes up to position {last:,}, and the log is sealed up to {sealed:,}; let a projector that "
             "has the key of AUDIT_KEY_FILE seal it",
-        )
-    count, first = _row(connection, "tasks_standing_before", {"instant": month.next.start})
-    if count:
-        raise NotArchivable(
-            month,
-            f"{count:,} tasks have their next run in it or before, such as {first}; resume or cancel them",
         )
     return Ended({topic: count for topic, count, _ in ended}), head
 
