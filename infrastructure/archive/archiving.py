@@ -60,6 +60,13 @@ class RecordedMeanwhile(NotArchivable):
         super().__init__(month, "something was recorded in it meanwhile; archive it again")
 
 
+class ArchivedAlready(NotArchivable):
+    """A file has the month, and yet there are events of it; restore the month, then archive it again."""
+
+    def __init__(self, month: Month) -> None:
+        super().__init__(month, "a file has it already; restore the month, then archive it again")
+
+
 class Ended(NamedTuple):
     """How the executions of a month ended: how many by the topic of their last event."""
 
@@ -110,7 +117,8 @@ def archive_month(
     """
     written, head = _write(connection, place, month, projections, stopped)
     with connection.transaction():
-        connection.execute(statement("put_archive"), written)
+        if connection.execute(statement("put_archive"), written).rowcount != 1:
+            raise ArchivedAlready(month)
         if _remove(connection, month, stopped) != written["events"]:
             raise RecordedMeanwhile(month)
         head = _nothing_since(connection, month, head)

@@ -1,4 +1,4 @@
--- The month's events are in this file from now on.
+-- The month's events are in this file from now on; no row: they are in an earlier one, which stays what it is.
 INSERT INTO archives (
     month, name, size, sha256, events, executions, first_stream, end_stream, first_position, last_position, state
 ) VALUES (
@@ -9,3 +9,4 @@ ON CONFLICT (month) DO UPDATE SET
     name = excluded.name, size = excluded.size, sha256 = excluded.sha256, events = excluded.events,
     executions = excluded.executions, first_position = excluded.first_position,
     last_position = excluded.last_position, state = excluded.state, changed_at = clock_timestamp()
+WHERE archives.state = 'restored'
