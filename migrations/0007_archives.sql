@@ -15,6 +15,7 @@ CREATE TABLE archives (
     name text NOT NULL,
     size bigint NOT NULL,
     sha256 text NOT NULL,
+    manifest_sha256 text NOT NULL,
     events bigint NOT NULL,
     executions bigint NOT NULL,
     first_stream uuid NOT NULL CHECK (first_stream = first_execution_of(month)),

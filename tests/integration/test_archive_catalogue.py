@@ -33,6 +33,7 @@ def catalogue_row(**changed: object) -> tuple[str, dict[str, object]]:
         "name": "x",
         "size": 1,
         "sha256": "",
+        "manifest_sha256": "",
         "events": 1,
         "executions": 1,
         "first_stream": FEBRUARY.first_execution,
