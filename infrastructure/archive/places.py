@@ -29,6 +29,16 @@ class PlaceUnusable(Exception):
         )
 
 
+class PlaceUnset(Exception):
+    """Nothing is archived without ARCHIVE_DIR; set it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "ARCHIVE_DIR is not set, so nothing is archived: set it to a directory that outlives this process"
+            " and that every process shares, or to s3://bucket/prefix"
+        )
+
+
 class Place(Protocol):
     """Keeps files by name. What is kept survives a crash of the machine."""
 
@@ -49,7 +59,7 @@ class Nowhere:
 
     def writing(self) -> contextlib.AbstractContextManager[tuple[BinaryIO, Callable[[str], None]]]:
         """See `Place`."""
-        raise PlaceUnusable("", "none is set")
+        raise PlaceUnset
 
     def open(self, name: str) -> Source:
         """See `Place`."""

@@ -11,7 +11,7 @@ from domain.verification import Finding
 from infrastructure.archive.archiving import ArchivingRunning
 from infrastructure.archive.catalogue import Archive
 from infrastructure.archive.form import Damaged
-from infrastructure.archive.places import PlaceUnusable
+from infrastructure.archive.places import PlaceUnset, PlaceUnusable
 from infrastructure.archive.restoring import NoSuchArchive
 from infrastructure.carry import (
     CarryRefused,
@@ -106,6 +106,7 @@ USER_ERRORS = (
     ArchivingRunning,
     Damaged,
     NoSuchArchive,
+    PlaceUnset,
     PlaceUnusable,
     BundleUnreadable,
     HeadsUnreadable,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from application.archived import ArchiveAway
-from infrastructure.archive.places import Folder, Nowhere, PlaceUnusable
+from infrastructure.archive.places import Folder, Nowhere, PlaceUnset, PlaceUnusable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
         Folder(tmp_path / "file").writing(),
     ):
         pass
-    with pytest.raises(PlaceUnusable, match="none is set"), Nowhere().writing():
+    with pytest.raises(PlaceUnset, match="ARCHIVE_DIR is not set"), Nowhere().writing():
         pass
 
 
