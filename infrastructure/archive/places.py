@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from uuid import uuid4
 
 from application.archived import ArchiveAway
+from infrastructure.private_file import private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +68,7 @@ class Nowhere:
 
 
 class Folder:
-    """A folder of this machine, or one that it has mounted."""
+    """A folder of this machine, or one that it has mounted. What is made in it is for its owner only."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -77,9 +78,9 @@ class Folder:
         """See `Place`."""
         unfinished = self._path / f"{_UNFINISHED}{uuid4().hex}"
         try:
-            self._path.mkdir(parents=True, exist_ok=True)
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._tidy()
-            with unfinished.open("wb") as file:
+            with open(unfinished, "xb", opener=private) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 yield file, lambda name: self._keep(file, unfinished, name)
         except OSError as error:

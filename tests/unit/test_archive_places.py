@@ -28,6 +28,16 @@ def test_a_file_gets_its_name_when_it_is_kept(tmp_path: Path) -> None:
     assert (source.size, source.read(3, 3)) == (7, b"uar")
 
 
+def test_nobody_else_can_read_what_is_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "archives"
+    with Folder(folder).writing() as (_, keep):
+        [unfinished] = folder.iterdir()
+        assert unfinished.stat().st_mode & 0o777 == 0o600
+        keep("2026-01")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "2026-01").stat().st_mode & 0o777 == 0o600
+
+
 def test_what_is_not_kept_is_gone(tmp_path: Path) -> None:
     def fail() -> None:
         with Folder(tmp_path).writing() as (file, _):
