@@ -27,7 +27,7 @@ from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresE
 from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
 from infrastructure.metrics import forget_process
-from infrastructure.migrator import events_stored, migrate_down, services_connected
+from infrastructure.migrator import TablesLocked, events_stored, migrate_down, services_connected
 from infrastructure.projector import (
     Checked,
     CheckRunning,
@@ -85,6 +85,7 @@ USER_ERRORS = (
     DatabaseUnusable,
     LogDirectoryUnusable,
     MigrationRefused,
+    TablesLocked,
     PortUnknown,
     TaskNotFound,
     ExecutionNotFound,

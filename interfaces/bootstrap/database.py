@@ -108,7 +108,8 @@ def _at(settings: Settings, dsn: str) -> Settings:
 def prepare_database(settings: Settings, *, patience_seconds: float = STARTUP_SECONDS) -> list[str]:
     """Apply the migrations that are missing and name them; waits half a minute for the database to come up.
 
-    Raises `DatabaseUnusable`, at once when the server refuses the login, and `MigrationRefused`.
+    Raises `DatabaseUnusable`, at once when the server refuses the login, `MigrationRefused` and
+    `TablesLocked`.
     """
     deadline, direct = time.monotonic() + patience_seconds, settings.direct_dsn()
     try:

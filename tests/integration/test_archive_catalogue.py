@@ -12,6 +12,7 @@ import pytest
 from domain.months import Month
 from infrastructure.archive.archiving import NotArchivable
 from infrastructure.archive.catalogue import archives
+from infrastructure.migrator import events_stored
 from tests.support.archives import Archivist, filled, rows
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, run_of, started
 from tests.support.projecting import connect, project
@@ -111,3 +112,12 @@ async def test_what_is_archived_is_not_overwritten_by_what_came_after_it(archivi
             archivist.archive(JANUARY)
         assert await archives(connection) == [first]
         assert await rows(connection) == before
+
+
+async def test_what_is_archived_is_counted_before_everything_is_deleted(archivist: Archivist) -> None:
+    await filled(archivist.dsn, days=5)
+    stored = events_stored(archivist.dsn)
+    archivist.archive(JANUARY)
+    assert events_stored(archivist.dsn) == stored
+    archivist.restore(JANUARY)
+    assert events_stored(archivist.dsn) == stored
