@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from importlib import resources
 from typing import TYPE_CHECKING, Any, LiteralString
 from urllib.parse import urlencode
@@ -13,12 +14,17 @@ from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 log = structlog.get_logger(__name__)
 
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('chronoledger.migrations', 0))"
 LOCK = "SELECT pg_advisory_lock(hashtextextended('chronoledger.migrations', 0))"
+
+# Whoever reads or appends waits behind whoever waits for a table: so long at most, and then it is their turn.
+LIMIT_LOCK_WAIT = "SET LOCAL lock_timeout = '3s'"
+PAUSE_SECONDS = 0.5
+PATIENCE_SECONDS = 120.0
 
 # By the name that `infrastructure.database` gives them.
 SERVICES = (
@@ -27,31 +33,67 @@ SERVICES = (
 )
 
 
-def migrate(dsn: str) -> list[str]:
+class TablesLocked(Exception):
+    """A migration needs tables that long transactions hold; end those and start again."""
+
+    def __init__(self, migration: str) -> None:
+        super().__init__(
+            f"the migration {migration} needs tables that long-running transactions hold; end those (see "
+            "pg_stat_activity) and start again"
+        )
+
+
+def migrate(dsn: str, patience_seconds: float = PATIENCE_SECONDS) -> list[str]:
     """Apply what is missing and name it; a second process waits and finds nothing left to do.
 
-    Raises `psycopg.Error`. `dsn` must reach Postgres directly.
+    `patience_seconds` is how long to try each when others hold its tables. Raises `TablesLocked` and
+    `psycopg.Error`. `dsn` must reach Postgres directly.
     """
     with _alone(dsn) as backend:
         todo = backend.to_apply(_migrations())
         for migration in todo:
-            # In one transaction: yoyo's own loop commits the steps before the mark, and a process killed in
-            # between would leave a schema that cannot be applied again.
-            with backend.transaction():
-                migration.process_steps(backend, "apply")
-                backend.mark_one(migration, log=False)
+            _carry_out(backend, migration, _apply, patience_seconds)
         return [migration.id for migration in todo]
 
 
-def migrate_down(dsn: str) -> list[str]:
-    """Roll every migration back and name it: all events are gone for good. Raises `psycopg.Error`."""
+def migrate_down(dsn: str, patience_seconds: float = PATIENCE_SECONDS) -> list[str]:
+    """Roll every migration back and name it: all events are gone for good. Raises as `migrate` does."""
     with _alone(dsn) as backend:
         todo = backend.to_rollback(_migrations())
         for migration in todo:
-            with backend.transaction():
-                migration.process_steps(backend, "rollback")
-                backend.unmark_one(migration, log=False)
+            _carry_out(backend, migration, _roll_back, patience_seconds)
         return [migration.id for migration in todo]
+
+
+def _carry_out(
+    backend: Any, migration: Any, step: Callable[[Any, Any], None], patience_seconds: float
+) -> None:
+    """In one transaction: yoyo's own loop commits the steps before the mark, and a process killed in between
+    would leave a schema that cannot be applied again.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            with backend.transaction():
+                backend.execute(LIMIT_LOCK_WAIT)
+                step(backend, migration)
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+            if time.monotonic() >= deadline:
+                raise TablesLocked(migration.id) from error
+            log.warning("a migration waits for transactions that hold its tables", migration=migration.id)
+        else:
+            return
+        time.sleep(PAUSE_SECONDS)
+
+
+def _apply(backend: Any, migration: Any) -> None:
+    migration.process_steps(backend, "apply")
+    backend.mark_one(migration, log=False)
+
+
+def _roll_back(backend: Any, migration: Any) -> None:
+    migration.process_steps(backend, "rollback")
+    backend.unmark_one(migration, log=False)
 
 
 def events_stored(dsn: str) -> int:

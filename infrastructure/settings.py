@@ -48,7 +48,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename=str.upper):
     log_dir: Annotated[Path, kinds.DIRECTORY] = Path("logs")
     log_level: Annotated[Literal["DEBUG", "INFO", "WARN", "ERROR"], kinds.LOG_LEVEL] = "INFO"
     data_dir: Annotated[Path, kinds.DIRECTORY] = Path("data")
-    archive_dir: Annotated[str, kinds.ARCHIVES] = "archives"
+    archive_dir: Annotated[str | None, kinds.ARCHIVES] = None
     retention_days: Annotated[int, whole(0, 36_500)] = 0
     default_timezone: Annotated[str, kinds.TIME_ZONE] = "UTC"
     max_concurrency: Annotated[int, whole(1, 10_000)] = 200
@@ -128,7 +128,7 @@ def load(environ: Mapping[str, str], dotenv: Path | None = None) -> Settings:
         raise WrongSetting([str(error)]) from error
     texts = {**_ours(in_file), **_ours(environ)}
     values, problems = _converted(texts)
-    problems += _alone(texts)
+    problems += _alone(texts) + _homeless(texts, values)
     if "db_password_file" in values:
         values["db_password"] = _password_in(values["db_password_file"], problems)
     if problems:
@@ -194,6 +194,16 @@ def _alone(texts: Mapping[str, str]) -> list[str]:
     return [f"DIRECT_DATABASE_URL={MASK} must be set together with DATABASE_URL or DB_HOST"]
 
 
+def _homeless(texts: Mapping[str, str], values: Mapping[str, Any]) -> list[str]:
+    own = not any(name in texts for name in ("DATABASE_URL", *DATABASE_PARTS))
+    if own or "ARCHIVE_DIR" in texts or not values.get("retention_days"):
+        return []
+    return [
+        f"RETENTION_DAYS={values['retention_days']} must be set together with ARCHIVE_DIR: a directory that "
+        "outlives the process and that every process shares, or s3://bucket/prefix"
+    ]
+
+
 def _conflicts(texts: Mapping[str, str]) -> list[str]:
     parts = [name for name in (*DATABASE_PARTS, "DB_SSLMODE") if name in texts]
     if "DATABASE_URL" in texts and parts:
@@ -223,6 +233,14 @@ def with_audit_key(settings: Settings, path: Path) -> Settings:
         return settings
     sources: dict[str, Source] = {**settings.sources, "AUDIT_KEY_FILE": "embedded"}
     return replace(settings, audit_key_file=path, sources=sources)
+
+
+def with_archives(settings: Settings, path: Path) -> Settings:
+    """The same settings with the archives beside the embedded database, unless another place is named."""
+    if settings.archive_dir is not None:
+        return settings
+    sources: dict[str, Source] = {**settings.sources, "ARCHIVE_DIR": "embedded"}
+    return replace(settings, archive_dir=str(path), sources=sources)
 
 
 def in_force(settings: Settings) -> list[tuple[str, str, str]]:

@@ -85,6 +85,7 @@ def _environment(settings: Settings) -> Mapping[str, str]:
     if settings.sources.get("DATABASE_URL") == "embedded":
         environment["DATABASE_URL"] = settings.dsn()
         environment["AUDIT_KEY_FILE"] = str(settings.audit_key_file)
+        environment["ARCHIVE_DIR"] = str(settings.archive_dir)
     environment["NODE_NAME"] = settings.node_name
     return environment
 

@@ -131,3 +131,5 @@ CREATE TRIGGER events_are_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON events
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_event_change();
 DROP TABLE archives;
+DROP FUNCTION refuse_archive_loss();
+DROP FUNCTION first_execution_of(date);

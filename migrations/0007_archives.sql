@@ -1,21 +1,51 @@
 -- Months of executions that have left the log for a file, and the ways out of it and back.
 
+-- The least id that an execution which is due on a day may have, as `first_execution_due_at` of domain/identity.py
+-- tells it: a marker bit, and the day's beginning in 47 bits of milliseconds.
+CREATE FUNCTION first_execution_of(day date) RETURNS uuid LANGUAGE sql IMMUTABLE STRICT AS $$
+    SELECT rpad(to_hex(
+        (1::bigint << 47) | (((day - DATE '1970-01-01')::bigint * 86400000) & ((1::bigint << 47) - 1))
+    ), 32, '0')::uuid
+$$;
+
 -- A row a month that was ever archived. `archived`: its events are in the file alone. `restored`: they are in `events`
 -- again, and the file is a copy. Streams are those from first_stream on and before end_stream.
 CREATE TABLE archives (
-    month date PRIMARY KEY,
+    month date PRIMARY KEY CHECK (extract(day FROM month) = 1),
     name text NOT NULL,
     size bigint NOT NULL,
     sha256 text NOT NULL,
+    manifest_sha256 text NOT NULL,
     events bigint NOT NULL,
     executions bigint NOT NULL,
-    first_stream uuid NOT NULL,
-    end_stream uuid NOT NULL,
+    first_stream uuid NOT NULL CHECK (first_stream = first_execution_of(month)),
+    end_stream uuid NOT NULL CHECK (end_stream = first_execution_of((month + INTERVAL '1 month')::date)),
     first_position bigint NOT NULL,
     last_position bigint NOT NULL,
     state text NOT NULL CHECK (state IN ('archived', 'restored')),
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- What the catalogue forgets, or says wrongly, is lost: while a month is archived its file stays what it is.
+CREATE FUNCTION refuse_archive_loss() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        IF OLD.state = 'restored'
+            AND (OLD.month, OLD.first_stream, OLD.end_stream) = (NEW.month, NEW.first_stream, NEW.end_stream)
+            OR to_jsonb(OLD) - 'state' - 'changed_at' = to_jsonb(NEW) - 'state' - 'changed_at'
+        THEN
+            RETURN NEW;
+        END IF;
+    END IF;
+    RAISE EXCEPTION 'what was archived stays in the catalogue: % is refused', TG_OP
+        USING ERRCODE = 'integrity_constraint_violation', HINT = 'Months come back by `chronoledger archive restore`.';
+END
+$$;
+
+CREATE TRIGGER archives_keep_their_file BEFORE UPDATE ON archives
+    FOR EACH ROW EXECUTE FUNCTION refuse_archive_loss();
+CREATE TRIGGER archives_stay BEFORE DELETE OR TRUNCATE ON archives
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_archive_loss();
 
 -- What is removed must lie in a month that is archived: the transaction that catalogues the file removes its events.
 CREATE FUNCTION refuse_event_loss() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -60,6 +60,13 @@ class RecordedMeanwhile(NotArchivable):
         super().__init__(month, "something was recorded in it meanwhile; archive it again")
 
 
+class ArchivedAlready(NotArchivable):
+    """A file has the month, and yet there are events of it; restore the month, then archive it again."""
+
+    def __init__(self, month: Month) -> None:
+        super().__init__(month, "a file has it already; restore the month, then archive it again")
+
+
 class Ended(NamedTuple):
     """How the executions of a month ended: how many by the topic of their last event."""
 
@@ -110,7 +117,8 @@ def archive_month(
     """
     written, head = _write(connection, place, month, projections, stopped)
     with connection.transaction():
-        connection.execute(statement("put_archive"), written)
+        if connection.execute(statement("put_archive"), written).rowcount != 1:
+            raise ArchivedAlready(month)
         if _remove(connection, month, stopped) != written["events"]:
             raise RecordedMeanwhile(month)
         head = _nothing_since(connection, month, head)
@@ -136,9 +144,9 @@ def _write(
     """What the catalogue is to say of the file that is kept now, and where the log ended by then."""
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
     try:
-        with connection.transaction(), place.writing() as (file, keep):
+        with connection.transaction(), place.writing() as (sink, keep):
             ended, head = _checked(connection, month, projections)
-            writer = Writer(file, month)
+            writer = Writer(sink, month)
             for event in _streamed(connection, "month_events", month, stopped):
                 writer.add(Event(*event))
             for entry in _streamed(connection, "month_index", month, stopped):
@@ -148,12 +156,14 @@ def _write(
             keep(name)
     finally:
         connection.isolation_level = None
-    ArchiveFile(name, place.open(name)).verify(writer.sha256)
+    file = ArchiveFile(name, place.open(name))
+    file.verify(writer.sha256)
     return {
         "month": first_day(month),
         "name": name,
         "size": writer.size,
         "sha256": writer.sha256,
+        "manifest_sha256": file.manifest_sha256,
         "events": manifest.events,
         "executions": manifest.executions,
         "first_stream": month.first_execution,

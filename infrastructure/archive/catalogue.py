@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 class Archive(Struct, frozen=True):
     """A month that was archived; `size` in bytes. Streams are those from `first_stream` to before
-    `end_stream`.
+    `end_stream`. `sha256` is that of the whole file, `manifest_sha256` that of its manifest as it lies there.
 
     While it is `archived`, its events are in the file alone; while it is `restored`, in the log as well.
     """
@@ -29,6 +29,7 @@ class Archive(Struct, frozen=True):
     name: str
     size: int
     sha256: str
+    manifest_sha256: str
     events: int
     executions: int
     first_stream: UUID

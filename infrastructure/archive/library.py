@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from infrastructure.archive.catalogue import Archive
     from infrastructure.archive.places import Place
+    from infrastructure.archive.reading import Source
 
 
 class Library:
@@ -50,8 +51,23 @@ class Library:
                 raise Damaged(
                     archive.name, f"it has {source.size:,} bytes, and {archive.size:,} were written"
                 )
-            self._opened[archive.name] = ArchiveFile(archive.name, source)
+            self._opened[archive.name] = _opened(archive, source)
         return self._opened[archive.name]
+
+
+def _opened(archive: Archive, source: Source) -> ArchiveFile:
+    """The file, if it is the one of the catalogue: its manifest, which was hashed, hashes all the rest."""
+    file = ArchiveFile(archive.name, source, archive.manifest_sha256)
+    said = file.manifest
+    told = (said.month, said.events, said.executions, said.first_position, said.last_position)
+    known = (archive.events, archive.executions, archive.first_position, archive.last_position)
+    if told != (str(archive.month), *known):
+        raise Damaged(
+            archive.name,
+            f"it says that it has {said.events:,} events of {said.executions:,} executions of {said.month}, "
+            f"from {said.first_position} to {said.last_position}, and the catalogue says another thing",
+        )
+    return file
 
 
 NO_ARCHIVES = Library(Nowhere())

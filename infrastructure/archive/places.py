@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from uuid import uuid4
 
 from application.archived import ArchiveAway
+from infrastructure.private_file import private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +27,16 @@ class PlaceUnusable(Exception):
     def __init__(self, place: str, complaint: str) -> None:
         super().__init__(
             f"ARCHIVE_DIR={place} cannot be used ({complaint}); make it writable, or choose another one"
+        )
+
+
+class PlaceUnset(Exception):
+    """Nothing is archived without ARCHIVE_DIR; set it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "ARCHIVE_DIR is not set, so nothing is archived: set it to a directory that outlives this process"
+            " and that every process shares, or to s3://bucket/prefix"
         )
 
 
@@ -49,7 +60,7 @@ class Nowhere:
 
     def writing(self) -> contextlib.AbstractContextManager[tuple[BinaryIO, Callable[[str], None]]]:
         """See `Place`."""
-        raise PlaceUnusable("", "none is set")
+        raise PlaceUnset
 
     def open(self, name: str) -> Source:
         """See `Place`."""
@@ -57,7 +68,7 @@ class Nowhere:
 
 
 class Folder:
-    """A folder of this machine, or one that it has mounted."""
+    """A folder of this machine, or one that it has mounted. What is made in it is for its owner only."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -67,9 +78,9 @@ class Folder:
         """See `Place`."""
         unfinished = self._path / f"{_UNFINISHED}{uuid4().hex}"
         try:
-            self._path.mkdir(parents=True, exist_ok=True)
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._tidy()
-            with unfinished.open("wb") as file:
+            with open(unfinished, "xb", opener=private) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 yield file, lambda name: self._keep(file, unfinished, name)
         except OSError as error:

@@ -11,6 +11,7 @@ from infrastructure.archive.form import (
     END_BYTES,
     Damaged,
     manifest_length,
+    part_hash,
     read_frame,
     read_index,
     read_manifest,
@@ -46,7 +47,8 @@ class ArchiveFile:
     The parts that were read last are kept, for whoever reads on.
     """
 
-    def __init__(self, name: str, source: Source) -> None:
+    def __init__(self, name: str, source: Source, manifest_sha256: str | None = None) -> None:
+        """`manifest_sha256` is what the manifest must hash to; None: that is not known yet."""
         self._name = name
         self._source = source
         end = source.read(source.size - END_BYTES, END_BYTES) if source.size > END_BYTES else b""
@@ -54,7 +56,12 @@ class ArchiveFile:
         start = source.size - END_BYTES - length
         if start < 0:
             raise Damaged(name, "its manifest is longer than itself")
-        self.manifest: Manifest = read_manifest(name, source.read(start, length))
+        packed = source.read(start, length)
+        self.manifest_sha256 = part_hash(packed)
+        if self.manifest_sha256 != (manifest_sha256 or self.manifest_sha256):
+            found = self.manifest_sha256
+            raise Damaged(name, f"its manifest hashes to {found}, and {manifest_sha256} was written")
+        self.manifest: Manifest = read_manifest(name, packed)
         self._last_positions = [frame.last_position for frame in self.manifest.frames]
         self._last_streams = [part.last_stream for part in self.manifest.index]
         self._frame = lru_cache(KEPT_PARTS)(self._read_frame)

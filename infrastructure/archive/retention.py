@@ -22,7 +22,7 @@ from infrastructure.archive.archiving import (
 )
 from infrastructure.archive.catalogue import archives_in
 from infrastructure.archive.form import Damaged
-from infrastructure.archive.places import PlaceUnusable
+from infrastructure.archive.places import PlaceUnset, PlaceUnusable
 from infrastructure.event_store.outage import first_line
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Retention:
                 moved = [month for month in months if self._moved(connection, month, stopped)]
                 if moved:
                     make_room(connection)
-        except (psycopg.Error, OSError, ArchivingRunning, Damaged, PlaceUnusable) as error:
+        except (psycopg.Error, OSError, ArchivingRunning, Damaged, PlaceUnset, PlaceUnusable) as error:
             return first_line(error)
         return None
 

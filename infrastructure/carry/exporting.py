@@ -16,6 +16,7 @@ from infrastructure.carry.errors import ArchiveDamaged, ArchiveTaken, ArchiveUnr
 from infrastructure.carry.lines import written
 from infrastructure.carry.reading import portions
 from infrastructure.carry.seals import sealed, written_seals
+from infrastructure.private_file import private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +76,7 @@ def _write_seals(connection: Connection, file: BinaryIO, books: Books) -> None:
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """The file, begun or not, for nobody else. Raises `ArchiveTaken` and `ArchiveUnreadable`."""
     try:
-        with path.open("a+b") as file:
+        with open(path, "a+b", opener=private) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield file
     except BlockingIOError:

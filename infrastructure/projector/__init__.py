@@ -19,7 +19,7 @@ from infrastructure.projector.rebuilding import (
     TablesInUse,
     rebuild,
 )
-from infrastructure.projector.replay import Replayed, replay_parked
+from infrastructure.projector.replay import ParkedEventMissing, Replayed, replay_parked
 from infrastructure.projector.runner import Projector, TablesMissing
 from infrastructure.projector.whole_log import WholeLog
 
@@ -31,6 +31,7 @@ __all__ = [
     "LaterRelease",
     "NotCheckable",
     "Parked",
+    "ParkedEventMissing",
     "ParkedMeanwhile",
     "Prepared",
     "Projection",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from infrastructure.archive.catalogue import archives
 from infrastructure.event_store.log import LogRewound, head
 from infrastructure.projector.checkpoints import Checkpoint, lock_checkpoints, set_checkpoint
 from infrastructure.projector.statements import statement
@@ -50,16 +51,27 @@ async def prepare(connection: AsyncConnection, projections: Sequence[Projection]
         checkpoints = await lock_checkpoints(connection, projections)
         existing = set(await existing_relations(connection, projections))
         prepared = Prepared([], [], await _rewound(connection, checkpoints.values()))
+        gone = await _gone_up_to(connection)
         for projection in projections:
             checkpoint = checkpoints.get(projection.name)
-            if checkpoint is None and existing.isdisjoint(relations(projection)):
+            if checkpoint is None and not gone and existing.isdisjoint(relations(projection)):
                 await _create(connection, projection)
                 prepared.current.append(projection)
-            elif checkpoint is not None and _is_current(projection, checkpoint, existing, prepared.rewound):
+            elif (
+                checkpoint is not None
+                and _is_current(projection, checkpoint, existing, prepared.rewound)
+                and checkpoint.position >= gone
+            ):
                 prepared.current.append(projection)
             else:
                 prepared.outdated.append(projection)
         return prepared
+
+
+async def _gone_up_to(connection: AsyncConnection) -> int:
+    """The last position that is in an archive alone: who is before it would miss what lies there."""
+    known = await archives(connection)
+    return max((archive.last_position for archive in known if archive.away), default=0)
 
 
 async def _rewound(connection: AsyncConnection, checkpoints: Iterable[Checkpoint]) -> LogRewound | None:

@@ -8,8 +8,8 @@ import structlog
 
 from infrastructure.projector.checkpoints import lock_checkpoints
 from infrastructure.projector.parking import Sieve, store_parked
-from infrastructure.projector.reading import read_entries
 from infrastructure.projector.statements import statement
+from infrastructure.projector.whole_log import NOTHING_ARCHIVED, WholeLog
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -31,13 +31,26 @@ class Replayed(NamedTuple):
     parked: int
 
 
-async def replay_parked(pool: AsyncConnectionPool, projection: Projection) -> Replayed:
+class ParkedEventMissing(Exception):
+    """An event is parked that the log does not hold; rebuild the read model."""
+
+    def __init__(self, projection: Projection, position: int) -> None:
+        super().__init__(
+            f"event {position} is parked, and the log does not hold it; "
+            f"make the read model anew with `chronoledger rebuild {projection.name}`"
+        )
+
+
+async def replay_parked(
+    pool: AsyncConnectionPool, projection: Projection, whole_log: WholeLog = NOTHING_ARCHIVED
+) -> Replayed:
     """Apply a projection's parked events in the order of the log, after their cause is mended.
 
     Events with the same key (the same task, or the same execution) were held back behind the first one that
     failed, so each key continues exactly where it stopped, and the rows come out as if nothing had happened.
     What a key cannot vouch for is an event so broken that its key could not be read: it was parked under its
-    stream alone. A rebuild is right in every case. Raises `psycopg.Error`.
+    stream alone. A rebuild is right in every case. `whole_log` finds what is archived. Raises `ArchiveAway`,
+    `ParkedEventMissing` and `psycopg.Error`.
     """
     held: dict[UUID, int] = {}
     applied = parked = 0
@@ -47,7 +60,7 @@ async def replay_parked(pool: AsyncConnectionPool, projection: Projection) -> Re
             await lock_checkpoints(connection, [projection])
             positions = await _parked_after(connection, projection, after)
             for position in positions:
-                if await _retry(connection, projection, held, position):
+                if await _retry(connection, projection, whole_log, held, position):
                     applied += 1
                 else:
                     parked += 1
@@ -64,10 +77,16 @@ async def _parked_after(connection: AsyncConnection, projection: Projection, aft
 
 
 async def _retry(
-    connection: AsyncConnection, projection: Projection, held: dict[UUID, int], position: int
+    connection: AsyncConnection,
+    projection: Projection,
+    whole_log: WholeLog,
+    held: dict[UUID, int],
+    position: int,
 ) -> bool:
     sieve = Sieve(connection, projection, held)
-    entries, _ = await read_entries(connection, position - 1, 1)
+    entries, _ = await whole_log.entries(connection, position - 1, 1)
+    if [entry.position for entry in entries] != [position]:
+        raise ParkedEventMissing(projection, position)
     await sieve.apply(entries)
     if sieve.parked:
         await store_parked(connection, projection, sieve.parked)

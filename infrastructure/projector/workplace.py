@@ -9,6 +9,7 @@ from psycopg import sql
 
 from infrastructure.event_store.log import head
 from infrastructure.projector.checkpoints import read_positions, set_checkpoint
+from infrastructure.projector.folding import this_fold
 from infrastructure.projector.statements import statement
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ async def take_up(
 ) -> Workplace | None:
     """What an interrupted rebuild of the very same tables has left, first in the search path from now on.
 
-    None when there is nothing to go on from: no such tables, others, or some that know of events which the
-    log does not hold.
+    None when there is nothing to go on from: no such tables, others, some that other code has filled, or some
+    that know of events which the log does not hold.
     """
     cursor = await connection.execute(statement("read_workplace"))
     [(told,)] = await cursor.fetchall()
@@ -79,9 +80,9 @@ async def index(connection: AsyncConnection, projections: Sequence[Projection]) 
 
 
 def _plan(projections: Sequence[Projection]) -> str:
-    """Tells what is being built: another release may build other tables under the same names."""
+    """Tells what is being built: another release may build other tables under these names, or other rows."""
     parts = [(one.name, str(one.version), one.ddl, one.indexes or "") for one in projections]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+    return hashlib.sha256(repr((parts, this_fold())).encode()).hexdigest()
 
 
 async def _enter(connection: AsyncConnection, live: sql.Identifier) -> None:

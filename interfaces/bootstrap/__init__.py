@@ -11,7 +11,7 @@ from domain.verification import Finding
 from infrastructure.archive.archiving import ArchivingRunning
 from infrastructure.archive.catalogue import Archive
 from infrastructure.archive.form import Damaged
-from infrastructure.archive.places import PlaceUnusable
+from infrastructure.archive.places import PlaceUnset, PlaceUnusable
 from infrastructure.archive.restoring import NoSuchArchive
 from infrastructure.carry import (
     CarryRefused,
@@ -25,13 +25,20 @@ from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresE
 from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
 from infrastructure.metrics import forget_process
-from infrastructure.migrator import events_stored, migrate_down, months_archived, services_connected
+from infrastructure.migrator import (
+    TablesLocked,
+    events_stored,
+    migrate_down,
+    months_archived,
+    services_connected,
+)
 from infrastructure.projector import (
     Checked,
     CheckRunning,
     Difference,
     NotCheckable,
     Parked,
+    ParkedEventMissing,
     ParkedMeanwhile,
     RebuildRunning,
     Rebuilt,
@@ -84,6 +91,7 @@ USER_ERRORS = (
     DatabaseUnusable,
     LogDirectoryUnusable,
     MigrationRefused,
+    TablesLocked,
     PortUnknown,
     TaskNotFound,
     ExecutionNotFound,
@@ -92,6 +100,7 @@ USER_ERRORS = (
     TablesInUse,
     CheckRunning,
     NotCheckable,
+    ParkedEventMissing,
     ParkedMeanwhile,
     LogRewound,
     KeyUnusable,
@@ -104,6 +113,7 @@ USER_ERRORS = (
     ArchivingRunning,
     Damaged,
     NoSuchArchive,
+    PlaceUnset,
     PlaceUnusable,
     BundleUnreadable,
     HeadsUnreadable,

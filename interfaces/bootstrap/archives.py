@@ -11,7 +11,7 @@ from infrastructure.archive.archiving import NotArchivable, alone, archive_month
 from infrastructure.archive.bucket import Bucket
 from infrastructure.archive.catalogue import archives_in
 from infrastructure.archive.library import Library
-from infrastructure.archive.places import Folder
+from infrastructure.archive.places import Folder, Nowhere, PlaceUnset
 from infrastructure.archive.restoring import archive_of, restore_month
 from infrastructure.archive.retention import Retention
 from infrastructure.database import with_liveness
@@ -41,6 +41,8 @@ def library(settings: Settings) -> Library:
 
 def _place(settings: Settings) -> Place:
     where = settings.archive_dir
+    if where is None:
+        return Nowhere()
     return Bucket(where) if where.startswith("s3://") else Folder(Path(where))
 
 
@@ -53,8 +55,10 @@ def retention(settings: Settings, owns: Callable[[], bool]) -> Retention:
 def archive_before(settings: Settings, end: datetime) -> Iterator[Archive | Kept]:
     """Archive every month that ends at an instant or earlier; one that has to stay does not keep the others.
 
-    Raises `ArchivingRunning`, `PlaceUnusable` and `Damaged`.
+    Raises `PlaceUnset`, `ArchivingRunning`, `PlaceUnusable` and `Damaged`.
     """
+    if settings.archive_dir is None:
+        raise PlaceUnset
     place = _place(settings)
     with alone(settings.direct_dsn()) as connection:
         moved = False

@@ -19,7 +19,7 @@ from infrastructure.event_store.outage import first_line
 from infrastructure.login import refusal
 from infrastructure.migrator import migrate
 from infrastructure.sealed_log.keys import FILE_NAME, ensure_key
-from infrastructure.settings import with_audit_key, with_database
+from infrastructure.settings import with_archives, with_audit_key, with_database
 from interfaces.bootstrap.refusals import DatabaseUnusable, LogDirectoryUnusable, MigrationRefused
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ STARTUP_POLL_SECONDS = 0.5
 PROCESSES, BESIDES_POOL, SPARE_CONNECTIONS = 3, 3, 20
 # Where a running service tells one-shot commands how to reach its embedded Postgres.
 CONNINFO_FILE = "embedded.conninfo"
+ARCHIVES = "archives"
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +62,7 @@ def embedded(settings: Settings) -> Iterator[tuple[EmbeddedPostgres, Settings]]:
         key_file = settings.data_dir / FILE_NAME
         if settings.audit_key_file is None:
             ensure_key(key_file)
-        yield postgres, with_audit_key(with_database(settings, dsn), key_file)
+        yield postgres, with_audit_key(_at(settings, dsn), key_file)
 
 
 def _check_writable(log_dir: Path) -> None:
@@ -96,13 +97,19 @@ def _own(stack: contextlib.ExitStack, settings: Settings) -> Settings:
         conninfo = settings.data_dir / CONNINFO_FILE
         if not conninfo.exists():
             raise
-        return with_database(settings, conninfo.read_text(encoding="utf-8"))
+        return _at(settings, conninfo.read_text(encoding="utf-8"))
+
+
+def _at(settings: Settings, dsn: str) -> Settings:
+    """Settings that lead to the embedded Postgres and to the archives beside it."""
+    return with_archives(with_database(settings, dsn), settings.data_dir / ARCHIVES)
 
 
 def prepare_database(settings: Settings, *, patience_seconds: float = STARTUP_SECONDS) -> list[str]:
     """Apply the migrations that are missing and name them; waits half a minute for the database to come up.
 
-    Raises `DatabaseUnusable`, at once when the server refuses the login, and `MigrationRefused`.
+    Raises `DatabaseUnusable`, at once when the server refuses the login, `MigrationRefused` and
+    `TablesLocked`.
     """
     deadline, direct = time.monotonic() + patience_seconds, settings.direct_dsn()
     try:

@@ -58,10 +58,13 @@ async def check(settings: Settings, names: Iterable[str], observer: CheckObserve
 
 
 async def replay(settings: Settings, name: str) -> str:
-    """Apply a read model's parked events again and say how that went. Raises `UnknownProjection`."""
+    """Apply a read model's parked events again and say how that went.
+
+    Raises `UnknownProjection`, `ParkedEventMissing` and `ArchiveAway`.
+    """
     [projection] = named([name])
     async with pool(with_liveness(settings.dsn()), 2) as connections:
-        done = await replay_parked(connections, projection)
+        done = await replay_parked(connections, projection, WholeLog(library(settings)))
     return f"{done.applied} parked events of {name} applied, {done.parked} still parked"
 
 

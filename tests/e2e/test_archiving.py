@@ -77,7 +77,7 @@ def test_a_month_is_archived_looked_into_and_restored(service: Service, callee: 
     archived = until(lambda: archive(service), "it is sealed, and archived")
     assert archived is not None
     assert archived.stdout.startswith(f"{month}  archived  ")
-    [file] = (service.folder / "archives").iterdir()
+    [file] = (service.folder / "data/archives").iterdir()
     assert told(service, client, task) == before
     assert service.run("archive", "list").stdout == archived.stdout
     assert service.run("archive", "verify").stdout == f"{month}  {file.name} is whole\n"

@@ -57,6 +57,7 @@ def test_every_event_arrives_as_it_was_and_the_read_models_with_them(
     log: str, other_database: str, archive: Path
 ) -> None:
     exported(log, archive)
+    assert archive.stat().st_mode & 0o777 == 0o600
     assert imported(other_database, archive) == len(events(log))
     assert events(other_database) == events(log)
     assert asyncio.run(read_models(other_database)) == asyncio.run(read_models(log))

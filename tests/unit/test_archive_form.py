@@ -17,24 +17,12 @@ from infrastructure.archive.reading import ArchiveFile
 from infrastructure.archive.writing import Writer
 from infrastructure.zstandard import decompress
 from tests.support.archived_events import START, events
+from tests.support.archived_files import Bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MUCH = 1 << 30
-
-
-class Bytes:
-    """A file in memory that counts what is read of it."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-        self.size = len(content)
-        self.read_bytes = 0
-
-    def read(self, offset: int, length: int, /) -> bytes:
-        self.read_bytes += length
-        return self.content[offset : offset + length]
 
 
 def written(log: Sequence[Event], frame_events: int = 10) -> tuple[bytes, str]:

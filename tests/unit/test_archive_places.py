@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from application.archived import ArchiveAway
-from infrastructure.archive.places import Folder, Nowhere, PlaceUnusable
+from infrastructure.archive.places import Folder, Nowhere, PlaceUnset, PlaceUnusable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,16 @@ def test_a_file_gets_its_name_when_it_is_kept(tmp_path: Path) -> None:
     assert names(folder) == ["2026-01"]
     source = Folder(folder).open("2026-01")
     assert (source.size, source.read(3, 3)) == (7, b"uar")
+
+
+def test_nobody_else_can_read_what_is_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "archives"
+    with Folder(folder).writing() as (_, keep):
+        [unfinished] = folder.iterdir()
+        assert unfinished.stat().st_mode & 0o777 == 0o600
+        keep("2026-01")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "2026-01").stat().st_mode & 0o777 == 0o600
 
 
 def test_what_is_not_kept_is_gone(tmp_path: Path) -> None:
@@ -58,7 +68,7 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
         Folder(tmp_path / "file").writing(),
     ):
         pass
-    with pytest.raises(PlaceUnusable, match="none is set"), Nowhere().writing():
+    with pytest.raises(PlaceUnset, match="ARCHIVE_DIR is not set"), Nowhere().writing():
         pass
 
 
