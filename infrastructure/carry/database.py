@@ -12,7 +12,7 @@ from infrastructure.carry.errors import StreamsCut, TargetInUse
 from infrastructure.carry.statements import statement
 from infrastructure.database import with_liveness
 from infrastructure.event_store.log import HEAD
-from infrastructure.migrator import services_connected
+from infrastructure.migrator import SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,15 +52,20 @@ def head(connection: Connection) -> int:
     return int(position)
 
 
+def check_unused(connection: Connection) -> None:
+    """Raises `TargetInUse`."""
+    if connection.execute(SERVICES).fetchone() != (0,):
+        raise TargetInUse("services are still connected to the database: stop them first")
+
+
 @contextlib.contextmanager
 def held(dsn: str) -> Iterator[Connection]:
     """A connection to a database of which the log is its own until it ends. Raises `TargetInUse`.
 
     `dsn` must reach Postgres directly.
     """
-    if services_connected(dsn):
-        raise TargetInUse("services are still connected to the database: stop them first")
     with connected(dsn) as connection:
+        check_unused(connection)
         if connection.execute(statement("take_log")).fetchone() != (True,):
             raise TargetInUse("somebody else writes to the log of the database: wait until that is done")
         yield connection

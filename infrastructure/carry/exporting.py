@@ -7,6 +7,8 @@ import fcntl
 import os
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from msgspec import UNSET
+
 from infrastructure.carry.archive import Header, Part, frame, frames
 from infrastructure.carry.books import Books, entered
 from infrastructure.carry.database import connected, head, snapshot
@@ -15,6 +17,7 @@ from infrastructure.carry.errors import ArchiveDamaged, ArchiveTaken, ArchiveUnr
 from infrastructure.carry.lines import written
 from infrastructure.carry.reading import portions
 from infrastructure.carry.seals import sealed, written_seals
+from infrastructure.carry.standstill import marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +91,8 @@ def _begun(connection: Connection, path: Path, file: BinaryIO, selection: Select
             raise ArchiveTaken(
                 f"{path} is there and no beginning of an export: remove it, or choose another name"
             )
-        books = Books(Header(selection=selection, head=head(connection)))
+        still = marked(connection) or UNSET
+        books = Books(Header(selection=selection, head=head(connection), standstill=still))
         file.write(frame(books.header))
         return books
     books, last, end = kept

@@ -134,6 +134,7 @@ __all__ = [
     "Parked",
     "Rebuilt",
     "Settings",
+    "StandsStill",
     "Step",
     "Verified",
     "VerifiedBundle",
