@@ -14,7 +14,7 @@ from application.streams import load_key_use, load_latest
 from domain import task as tasks
 from domain.admission import admit
 from domain.errors import IdempotencyKeyReused, TaskNotFound
-from domain.facts import IdempotencyKeyUsed, TaskFact
+from domain.facts import IdempotencyKeyUsed, TaskFact, TaskPaused
 from domain.identity import key_stream
 from domain.rollback import roll_back
 from domain.task import Task
@@ -64,20 +64,28 @@ class TaskCommands:
         self._clock = clock
         self._new_id = new_id
 
-    async def create(self, definition: Definition, request: Request) -> Accepted:
-        """Accept a new task. Raises `Inadmissible` and `IdempotencyKeyReused`."""
+    async def create(self, definition: Definition, request: Request, *, paused: bool = False) -> Accepted:
+        """Accept a new task; a `paused` one never fires before it is resumed.
+
+        Raises `Inadmissible` and `IdempotencyKeyReused`.
+        """
         earlier = await accepted_before(self._log, request)
         if earlier is not None:
             return earlier
         now = self._clock.now()
         fact = tasks.create(request.namespace, admit(definition, now), now)
         task_id = self._new_id()
-        facts = (NewFact(task_id, 1, fact), *key_use(request, task_id, now))
-        position = await self._log.append(Group(facts=facts, meta=meta_of(request)))
+        task, facts = tasks.begin(task_id, fact), [NewFact(task_id, 1, fact)]
+        if paused:
+            pause = TaskPaused(at=now)
+            task = tasks.evolve(task, pause)
+            facts.append(NewFact(task_id, task.version, pause))
+        group = Group(facts=(*facts, *key_use(request, task_id, now)), meta=meta_of(request))
+        position = await self._log.append(group)
         if position is None:
             # The idempotency key was taken meanwhile: by the same request, sent twice at once.
-            return await self.create(definition, request)
-        return Accepted(task_id=task_id, version=1, position=position, state=tasks.begin(task_id, fact))
+            return await self.create(definition, request, paused=paused)
+        return Accepted(task_id=task_id, version=task.version, position=position, state=task)
 
     async def update(
         self, task_id: UUID, definition: Definition, request: Request, *, if_match: int | None

@@ -89,6 +89,8 @@ async def _work_until(work: Awaitable[None], stop: asyncio.Event) -> bool:
         await working
     except asyncio.CancelledError:
         return False
+    except bootstrap.StandsStill as refusal:
+        log.error(str(refusal))  # noqa: TRY400
     except Exception:
         log.exception("the work ended with an error")
     return True

@@ -12,10 +12,9 @@ from domain.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
-    from uuid import UUID
 
-    from application.declared.planning import Step, Turn
-    from application.tasks import Accepted, Request, TaskCommands
+    from application.declared.planning import Step
+    from application.tasks import Request, TaskCommands
 
 
 class Done(Struct, frozen=True):
@@ -48,9 +47,8 @@ class Applier:
     async def _apply(self, step: Step) -> int | None:
         match step:
             case Create(declaration, definition):
-                request = self._of(declaration.namespace)
-                created = await self._commands.create(definition, request)
-                return await self._turned(created, "pause" if declaration.paused else None, request)
+                paused, request = declaration.paused or False, self._of(declaration.namespace)
+                return (await self._commands.create(definition, request, paused=paused)).position
             case Change():
                 return await self._change(step)
             case Cancel(task):
@@ -62,21 +60,18 @@ class Applier:
                 assert_never(step)
 
     async def _change(self, step: Change) -> int:
-        request, version = self._of(step.task.namespace), step.task.version
+        """What is to be paused is paused first, what is to be resumed last: nothing fires in between."""
+        task, request = step.task, self._of(step.task.namespace)
+        version, position = task.version, 0
+        if step.turn == "pause":
+            accepted = await self._commands.pause(task.id, None, request, if_match=version)
+            version, position = accepted.version, accepted.position
         if step.differences:
-            updated = await self._commands.update(step.task.id, step.definition, request, if_match=version)
-            return await self._turned(updated, step.turn, request)
-        return await self._turn(step.task.id, step.turn, version, request)
-
-    async def _turned(self, accepted: Accepted, turn: Turn | None, request: Request) -> int:
-        if turn is None:
-            return accepted.position
-        return await self._turn(accepted.task_id, turn, accepted.version, request)
-
-    async def _turn(self, task_id: UUID, turn: Turn | None, version: int, request: Request) -> int:
-        if turn == "pause":
-            return (await self._commands.pause(task_id, None, request, if_match=version)).position
-        return (await self._commands.resume(task_id, request, if_match=version)).position
+            accepted = await self._commands.update(task.id, step.definition, request, if_match=version)
+            version, position = accepted.version, accepted.position
+        if step.turn == "resume":
+            position = (await self._commands.resume(task.id, request, if_match=version)).position
+        return position
 
     def _of(self, namespace: str) -> Request:
         return replace(self._request, namespace=namespace)

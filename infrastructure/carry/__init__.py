@@ -14,7 +14,7 @@ from infrastructure.carry.errors import (
 from infrastructure.carry.exporting import export_events
 from infrastructure.carry.importing import Imported, import_events
 from infrastructure.carry.replaying import Copied, replay_events
-from infrastructure.carry.standstill import StandsStill, check_standstill, end_standstill
+from infrastructure.carry.standstill import NotReleased, StandsStill, check_standstill, end_standstill
 
 __all__ = [
     "ArchiveDamaged",
@@ -24,6 +24,7 @@ __all__ = [
     "Copied",
     "Imported",
     "Manifest",
+    "NotReleased",
     "NotTheWholeLog",
     "Selection",
     "StandsStill",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from infrastructure.carry.errors import ArchiveDamaged
 from infrastructure.zstandard import ZstdDecompressor, ZstdError, compress
@@ -52,12 +52,16 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Header(Struct, frozen=True, kw_only=True, tag_field="type", tag="header"):
-    """What follows: the `selection` from a log that ended at the position `head`."""
+    """What follows: the `selection` from a log that ended at the position `head`.
+
+    `standstill` is why no scheduler began on that log, if so: none may on a copy of it.
+    """
 
     format: Literal["chronoledger-events"] = "chronoledger-events"
     format_version: Literal[1] = 1
     selection: Selection
     head: int
+    standstill: str | UnsetType = UNSET
 
     @property
     def until(self) -> int:

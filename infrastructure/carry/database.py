@@ -13,7 +13,7 @@ from infrastructure.carry.errors import StreamsCut, TargetArchived, TargetInUse
 from infrastructure.carry.statements import statement
 from infrastructure.database import with_liveness
 from infrastructure.event_store.log import HEAD
-from infrastructure.migrator import services_connected
+from infrastructure.migrator import SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,15 +53,20 @@ def head(connection: Connection) -> int:
     return int(position)
 
 
+def check_unused(connection: Connection) -> None:
+    """Raises `TargetInUse`."""
+    if connection.execute(SERVICES).fetchone() != (0,):
+        raise TargetInUse("services are still connected to the database: stop them first")
+
+
 @contextlib.contextmanager
 def held(dsn: str) -> Iterator[Connection]:
     """A connection to a database of which the log is its own until it ends.
 
     `dsn` must reach Postgres directly. Raises `TargetInUse` and `TargetArchived`.
     """
-    if services_connected(dsn):
-        raise TargetInUse("services are still connected to the database: stop them first")
     with connected(dsn) as connection:
+        check_unused(connection)
         if connection.execute(statement("take_log")).fetchone() != (True,):
             raise TargetInUse("somebody else writes to the log of the database: wait until that is done")
         if archives_in(connection):

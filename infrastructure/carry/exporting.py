@@ -7,6 +7,8 @@ import fcntl
 import os
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from msgspec import UNSET
+
 from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.carry.archive import Header, Part, frame, frames
 from infrastructure.carry.books import Books, entered
@@ -16,6 +18,7 @@ from infrastructure.carry.errors import ArchiveDamaged, ArchiveTaken, ArchiveUnr
 from infrastructure.carry.lines import written
 from infrastructure.carry.reading import portions
 from infrastructure.carry.seals import sealed, written_seals
+from infrastructure.carry.standstill import marked
 from infrastructure.private_file import private
 
 if TYPE_CHECKING:
@@ -96,7 +99,8 @@ def _begun(
             raise ArchiveTaken(
                 f"{path} is there and no beginning of an export: remove it, or choose another name"
             )
-        books = Books(Header(selection=selection, head=head(connection)))
+        still = marked(connection) or UNSET
+        books = Books(Header(selection=selection, head=head(connection), standstill=still))
         file.write(frame(books.header))
         return books
     books, last, end = kept

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from infrastructure.carry import standstill
 from infrastructure.carry.archive import Header, Manifest, Part, Seals, frames
@@ -22,7 +23,7 @@ from infrastructure.carry.errors import (
     TargetNotEmpty,
 )
 from infrastructure.carry.lines import read
-from infrastructure.carry.seals import store_sealed
+from infrastructure.carry.seals import check_unsealed, seals_digest, store_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,18 +37,20 @@ if TYPE_CHECKING:
 
 
 class Imported(NamedTuple):
-    """What the archive holds, and how many of its events were stored by this run."""
+    """What the archive holds, how many of its events this run stored, and whether no scheduler may begin."""
 
     manifest: Manifest
     stored: int
+    stands_still: bool
 
 
 def import_events(dsn: str, path: Path, *, partial: bool, told: Told) -> Imported:
     """Store the events of an archive, and compare what is stored then with its manifest.
 
     The archive is read to its end before the first event is stored. Of one that was imported in part, as by
-    a run that was killed, the rest is stored; schedulers refuse the database until all of it is. `partial`
-    has an archive taken that is not a whole log. `dsn` must reach Postgres directly.
+    a run that was killed, the rest is stored; schedulers refuse the database until all of it is, and of a
+    part of a log, or one on which none began, until it is released. `partial` has an archive taken that is
+    not a whole log. `dsn` must reach Postgres directly.
 
     Raises `CarryRefused` and `psycopg.Error`.
     """
@@ -56,16 +59,20 @@ def import_events(dsn: str, path: Path, *, partial: bool, told: Told) -> Importe
         _check_wholeness(path, manifest, partial=partial)
         with held(dsn) as connection:
             before = stored(connection)
-            for rows in _missing(path, file, connection, before):
-                standstill.mark(connection, standstill.IMPORTING)
+            if before < manifest.events:
+                check_unsealed(connection, manifest.last or 0)
+            for number, rows in enumerate(_missing(path, file, connection, before)):
+                if number == 0:
+                    standstill.begin(connection, standstill.IMPORTING)
                 append(connection, rows)
                 told("stored", rows[-1][0], manifest.last or 0)
             _compare(connection, path, manifest, told)
             if manifest.seals:
-                seals = _seals(path, file)
-                store_sealed(connection, seals, manifest.last or 0, manifest.seals.sha256)
-            standstill.release(connection, standstill.IMPORTING)
-    return Imported(manifest, manifest.events - before)
+                expected = seals_digest(_seals(path, file))
+                store_sealed(connection, _seals(path, file), manifest.last or 0, expected)
+            earlier = not manifest.whole or _stood_still(path, file)
+            standstill.end(connection, standstill.IMPORTING, earlier=earlier)
+            return Imported(manifest, manifest.events - before, standstill.marked(connection) is not None)
 
 
 def inspect(path: Path, file: BinaryIO, told: Told) -> Manifest:
@@ -88,6 +95,12 @@ def inspect(path: Path, file: BinaryIO, told: Told) -> Manifest:
             case _:
                 raise ArchiveDamaged(path, "does not hold what its manifest says")
     raise ArchiveDamaged(path, "ends before its manifest")
+
+
+def _stood_still(path: Path, file: BinaryIO) -> bool:
+    file.seek(0)
+    header = next(frames(path, file)).told
+    return isinstance(header, Header) and header.standstill is not UNSET
 
 
 def _check_wholeness(path: Path, manifest: Manifest, *, partial: bool) -> None:

@@ -11,7 +11,7 @@ from infrastructure.carry.database import append, connected, head, held, snapsho
 from infrastructure.carry.digests import digest
 from infrastructure.carry.errors import CarryRefused, TargetNotEmpty
 from infrastructure.carry.reading import PART_EVENTS, portions
-from infrastructure.carry.seals import sealed, seals_digest, store_sealed
+from infrastructure.carry.seals import check_unsealed, sealed, seals_digest, store_sealed
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -38,7 +38,7 @@ def replay_events(
     """
     with connected(source_dsn) as source, held(target_dsn) as target:
         before = _begun(source, library, target, until)
-        standstill.mark(target, standstill.REPLAYED)
+        standstill.begin(target, standstill.REPLAYING)
         after = head(target)
         told("stored", after, until)
         for portion in portions(source, Selection(), after, until, library):
@@ -49,18 +49,20 @@ def replay_events(
                 "the copy is not what the log is: something else has written to it; take another"
             )
         with snapshot(source):
-            expected = seals_digest(source, until)
+            expected = seals_digest(sealed(source, until))
             store_sealed(target, sealed(source, until), until, expected)
+        standstill.end(target, standstill.REPLAYING, earlier=True)
         events = stored(target)
     return Copied(events, events - before)
 
 
 def _begun(source: Connection, library: Library, target: Connection, until: int) -> int:
-    """How many events are there of a copy that was begun. Raises `TargetNotEmpty`."""
+    """How many events are there of a copy that was begun. Raises `TargetNotEmpty` and `SealsDiffer`."""
     before, ends_at = stored(target), head(target)
     if before == 0:
+        check_unsealed(target, until)
         return 0
-    copied = standstill.marked(target) == standstill.REPLAYED and ends_at <= until
+    copied = standstill.replayed(target) and ends_at <= until
     since = max(0, ends_at - PART_EVENTS)
     if not copied or digest(source, since, ends_at, library=library) != digest(target, since, ends_at):
         raise TargetNotEmpty(before)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import batched
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from infrastructure.carry.errors import CarryRefused
 from infrastructure.carry.statements import statement
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # A block has 160 KiB at most.
 _AT_ONCE = 50
+_UNDATED = datetime.min.replace(tzinfo=UTC)
 
 
 class Key(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="key"):
@@ -110,27 +111,37 @@ def sealed(connection: Connection, until: int) -> Iterator[Sequence[Seal]]:
                 yield [kind(*row) for row in rows]
 
 
+def check_unsealed(connection: Connection, until: int) -> None:
+    """Raises `SealsDiffer` where something is sealed up to a position; a key that signed nothing is not."""
+    with connection.transaction():
+        if next(sealed(connection, until), None) is not None:
+            raise SealsDiffer
+
+
 def store_sealed(connection: Connection, seals: Iterable[Sequence[Seal]], until: int, expected: str) -> None:
     """Store all that was sealed up to a position, or nothing, unless it is there; `expected` is its digest.
 
     Raises `SealsDiffer`.
     """
     with connection.transaction(), connection.cursor() as cursor:
-        if seals_digest(connection, until) == expected:
+        if seals_digest(sealed(connection, until)) == expected:
             return
-        if next(sealed(connection, until), None) is not None:
-            raise SealsDiffer
+        check_unsealed(connection, until)
         for some in seals:
             for kind in _KINDS:
                 rows = [asdict(seal) for seal in some if isinstance(seal, kind)]
                 cursor.executemany(statement(kind.stores), rows)
-        if seals_digest(connection, until) != expected:
+        if seals_digest(sealed(connection, until)) != expected:
             raise SealsDiffer
 
 
-def seals_digest(connection: Connection, until: int) -> str:
-    """The SHA-256 of the lines of all that is sealed up to a position; needs a transaction."""
+def seals_digest(seals: Iterable[Sequence[Seal]]) -> str:
+    """The SHA-256 of the lines of seals, but for when a database first heard of a key."""
     digest = sha256()
-    for some in sealed(connection, until):
-        digest.update(written_seals(some))
+    for some in seals:
+        digest.update(written_seals(_undated(seal) for seal in some))
     return digest.hexdigest()
+
+
+def _undated(seal: Seal) -> Seal:
+    return replace(seal, added_at=_UNDATED) if isinstance(seal, Key) else seal

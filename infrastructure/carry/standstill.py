@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from infrastructure.carry.database import connected
+from psycopg import OperationalError
+from psycopg.errors import UndefinedTable
+
+from infrastructure.carry.database import check_unused, connected
+from infrastructure.carry.errors import CarryRefused, TargetInUse
 from infrastructure.carry.statements import statement
 
 if TYPE_CHECKING:
     from psycopg import Connection
+    from psycopg_pool import AsyncConnectionPool
+
+_REST_SECONDS = 1.0
 
 IMPORTING = (
     "an import into this database has not ended: run `chronoledger import` with the same file again, "
     "which goes on with it"
+)
+REPLAYING = (
+    "a replay into this database has not ended: run `chronoledger replay` to the same moment again, which "
+    "goes on with it"
 )
 REPLAYED = (
     "this database holds the state of an earlier moment, replayed: what was due then, and what has been "
@@ -28,25 +40,53 @@ class StandsStill(Exception):
         super().__init__(f"No scheduler begins here: {reason}.")
 
 
-def mark(connection: Connection, reason: str) -> None:
-    """Have schedulers refuse to begin, until `release`."""
+class NotReleased(CarryRefused):
+    """Schedulers are not let begin on a log of which a part is missing; have what has not ended end first."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"Nothing is released: {reason}. Or empty the database by `chronoledger migrate --down`."
+        )
+
+
+def begin(connection: Connection, reason: str) -> None:
+    """Have schedulers refuse to begin, until `end`; one that begins at the same time is found or finds it.
+
+    Raises `TargetInUse`.
+    """
+    first = reason not in _marks(connection)
+    _mark(connection, reason)
+    try:
+        check_unused(connection)
+    except TargetInUse:
+        if first:
+            end(connection, reason)
+        raise
+
+
+def end(connection: Connection, reason: str, *, earlier: bool = False) -> None:
+    """Take back what `begin` did, if it did; of an `earlier` moment schedulers are kept away all the same."""
     with connection.transaction():
-        connection.execute(statement("begin_standstill"))
-        connection.execute(statement("mark_standstill"), {"reason": reason})
+        left = _marks(connection)
+        if reason not in left:
+            return
+        if earlier:
+            _mark(connection, REPLAYED)
+        if earlier or len(left) > 1:
+            connection.execute(statement("unmark_standstill"), {"reason": reason})
+        else:
+            connection.execute(statement("end_standstill"))
 
 
 def marked(connection: Connection) -> str | None:
-    """Why schedulers must not begin; None: they may."""
-    if connection.execute(statement("standstill_there")).fetchone() != (True,):
-        return None
-    row = connection.execute(statement("standstill_reason")).fetchone()
-    return None if row is None else str(row[0])
+    """Why schedulers must not begin, what has not ended first; None: they may."""
+    return _first(_marks(connection))
 
 
-def release(connection: Connection, reason: str | None = None) -> None:
-    """Let schedulers begin; with a `reason`, only if that is the one that they are kept away for."""
-    if reason in {None, marked(connection)}:
-        connection.execute(statement("end_standstill"))
+def replayed(connection: Connection) -> bool:
+    """Whether a replay ended in this database, or was begun and nothing else."""
+    marks = _marks(connection)
+    return bool(marks) and marks <= {REPLAYED, REPLAYING}
 
 
 def check_standstill(dsn: str) -> None:
@@ -56,9 +96,44 @@ def check_standstill(dsn: str) -> None:
             raise StandsStill(reason)
 
 
+async def check_once_connected(connections: AsyncConnectionPool) -> None:
+    """Look by a connection that `begin` can see, once there is one. Raises `StandsStill`."""
+    while True:
+        try:
+            async with connections.connection() as connection:
+                there = await (await connection.execute(statement("standstill_there"))).fetchone()
+                if there != (True,):
+                    return
+                reasons = await (await connection.execute(statement("standstill_reasons"))).fetchall()
+        except (OperationalError, UndefinedTable):  # away, or released in between
+            await asyncio.sleep(_REST_SECONDS)
+            continue
+        if reason := _first({str(reason) for (reason,) in reasons}):
+            raise StandsStill(reason)
+        return
+
+
 def end_standstill(dsn: str) -> bool:
-    """Let schedulers begin; whether they were kept away. Raises `psycopg.Error`."""
+    """Let schedulers begin; whether they were kept away. Raises `NotReleased` and `psycopg.Error`."""
     with connected(dsn) as connection:
-        found = marked(connection) is not None
-        release(connection)
-        return found
+        reason = marked(connection)
+        if reason not in {None, REPLAYED}:
+            raise NotReleased(str(reason))
+        end(connection, REPLAYED)
+        return reason is not None
+
+
+def _first(marks: set[str]) -> str | None:
+    return min(marks, key=REPLAYED.__eq__, default=None)
+
+
+def _marks(connection: Connection) -> set[str]:
+    if connection.execute(statement("standstill_there")).fetchone() != (True,):
+        return set()
+    return {str(reason) for (reason,) in connection.execute(statement("standstill_reasons"))}
+
+
+def _mark(connection: Connection, reason: str) -> None:
+    with connection.transaction():
+        connection.execute(statement("begin_standstill"))
+        connection.execute(statement("mark_standstill"), {"reason": reason})

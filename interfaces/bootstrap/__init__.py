@@ -144,6 +144,7 @@ __all__ = [
     "Parked",
     "Rebuilt",
     "Settings",
+    "StandsStill",
     "Step",
     "Verified",
     "VerifiedBundle",

@@ -25,6 +25,7 @@ from application.scheduler.node import Node
 from application.scheduler.scheduler import Scheduler
 from application.tasks import TaskCommands
 from infrastructure.archive.shelf import Shelf
+from infrastructure.carry.standstill import check_once_connected
 from infrastructure.clock import SystemClock
 from infrastructure.database import pool, with_liveness
 from infrastructure.event_store import (
@@ -124,7 +125,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
 
 @contextlib.asynccontextmanager
 async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
-    """The scheduler's `run`, and the pages of its process."""
+    """The scheduler's `run`, which raises `StandsStill`, and the pages of its process."""
     instruments = Instruments()
     clock = SystemClock()
     task_log = TaskLog(settings.log_dir, on_dropped=instruments.log_dropped)
@@ -162,9 +163,14 @@ async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
             concurrency=settings.max_concurrency,
             grace=timedelta(seconds=settings.shutdown_grace_seconds),
         )
+
+        async def work() -> None:
+            await check_once_connected(connections)
+            await engine.run()
+
         _settle_memory()
         try:
-            yield engine.run, ops_app(settings, instruments, connections, ("scheduler",))
+            yield work, ops_app(settings, instruments, connections, ("scheduler",))
         finally:
             await asyncio.to_thread(task_log.close)
 

@@ -88,6 +88,8 @@ def import_command(path: Path, *, partial: bool) -> None:
             f"{_events(done.manifest)} as in {path}" + (f"; {earlier:,} were there" if earlier else "")
         )
         click.echo(common.rebuilt(settings))
+        if done.stands_still:
+            click.echo(common.NO_SCHEDULER_BEGINS)
 
 
 def _events(manifest: Manifest) -> str:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from interfaces.bootstrap import Settings
 
 DOTENV = Path(".env")
+NO_SCHEDULER_BEGINS = (
+    "NO SCHEDULER BEGINS on that database: it would call what was due then. Look at it with "
+    "`chronoledger api`; `chronoledger replay --release` on it would let schedulers go on from there."
+)
 
 log = structlog.get_logger(__name__)
 

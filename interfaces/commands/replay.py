@@ -72,10 +72,7 @@ def _replay_to(place: LogPlace, dsn: str) -> None:
             f"{copied.events:,} events, up to {position}" + (f"; {earlier:,} were there" if earlier else "")
         )
         click.echo(common.rebuilt(target))
-        click.echo(
-            "NO SCHEDULER BEGINS on that database: it would call what was due then. Look at it with "
-            "`chronoledger api`; `chronoledger replay --release` on it would let schedulers go on from there."
-        )
+        click.echo(common.NO_SCHEDULER_BEGINS)
 
 
 def _prepared(settings: Settings, dsn: str) -> Settings:

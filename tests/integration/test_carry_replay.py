@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from infrastructure.carry import (
+    NotReleased,
     Selection,
     StandsStill,
     TargetInUse,
@@ -20,7 +21,10 @@ from infrastructure.carry import (
     import_events,
     reading,
     replay_events,
+    standstill,
 )
+from infrastructure.carry.standstill import check_once_connected
+from infrastructure.database import pool, with_liveness
 from infrastructure.migrator import migrate, migrate_down
 from tests.support.carrying import Interrupted, Told, append_one, events, fill, read_models
 from tests.support.service import PROGRAM
@@ -116,6 +120,84 @@ def test_an_interrupted_replay_goes_on_and_keeps_schedulers_away_meanwhile(
     done = replay_events(log, other_database, 600, Told())
     assert 0 < done.stored < done.events
     assert events(other_database) == events(log, "notification_id <= 600")
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_what_has_not_ended_is_not_released(log: str, other_database: str) -> None:
+    with pytest.raises(Interrupted):
+        replay_events(log, other_database, 600, Told("stored", 2))
+    with pytest.raises(NotReleased, match="a replay into this database has not ended"):
+        end_standstill(other_database)
+    replay_events(log, other_database, 600, Told())
+    last = events(log)[-1][4]
+    with pytest.raises(Interrupted):
+        replay_events(log, other_database, last, Told("stored", 2))
+    with pytest.raises(NotReleased):
+        end_standstill(other_database)
+    replay_events(log, other_database, last, Told())
+    assert end_standstill(other_database)
+    check_standstill(other_database)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_half_import_is_not_released(log: str, other_database: str, tmp_path: Path, run: Run) -> None:
+    export_events(log, tmp_path / "a.zst", Selection(), Told())
+    with pytest.raises(Interrupted):
+        import_events(other_database, tmp_path / "a.zst", partial=False, told=Told("stored", 2))
+    refused = run(other_database, "replay", "--release")
+    assert refused.returncode == 1
+    assert "Nothing is released: an import into this database has not ended" in refused.stderr
+    with pytest.raises(StandsStill):
+        check_standstill(other_database)
+
+
+def test_no_scheduler_begins_on_an_earlier_moment_that_comes_by_file(
+    log: str, other_database: str, empty_database: str, run: Run, tmp_path: Path
+) -> None:
+    last = events(log)[250][4]
+    export_events(log, tmp_path / "part.zst", Selection(last=last), Told())
+    done = run(other_database, "import", "part.zst", "--partial")
+    assert done.returncode == 0, done.stderr
+    assert "NO SCHEDULER BEGINS" in done.stdout
+    with pytest.raises(StandsStill, match="the state of an earlier moment"):
+        check_standstill(other_database)
+    export_events(other_database, tmp_path / "copy.zst", Selection(), Told())
+    migrate(empty_database)
+    import_events(empty_database, tmp_path / "copy.zst", partial=False, told=Told())
+    with pytest.raises(StandsStill, match="the state of an earlier moment"):
+        check_standstill(empty_database)
+    assert end_standstill(empty_database)
+    again = import_events(empty_database, tmp_path / "copy.zst", partial=False, told=Told())
+    assert not again.stands_still, "what was released stays so"
+    check_standstill(empty_database)
+
+
+def test_a_whole_log_that_goes_on_may_be_gone_on_with(
+    log: str, other_database: str, run: Run, tmp_path: Path
+) -> None:
+    export_events(log, tmp_path / "a.zst", Selection(), Told())
+    done = run(other_database, "import", "a.zst")
+    assert "NO SCHEDULER BEGINS" not in done.stdout
+    check_standstill(other_database)
+
+
+async def test_a_scheduler_that_connects_before_the_mark_has_the_import_give_way(
+    other_database: str,
+) -> None:
+    async with pool(with_liveness(other_database), 1) as connections:
+        await check_once_connected(connections)
+        with psycopg.connect(other_database, autocommit=True) as connection:
+            with pytest.raises(TargetInUse, match="stop them first"):
+                standstill.begin(connection, standstill.IMPORTING)
+            assert standstill.marked(connection) is None
+
+
+async def test_a_scheduler_that_connects_after_the_mark_gives_way(other_database: str) -> None:
+    with psycopg.connect(other_database, autocommit=True) as connection:
+        standstill.begin(connection, standstill.IMPORTING)
+    async with pool(with_liveness(other_database), 1) as connections:
+        with pytest.raises(StandsStill, match="an import into this database has not ended"):
+            await check_once_connected(connections)
 
 
 @pytest.mark.usefixtures("small_parts")

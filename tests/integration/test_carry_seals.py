@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from infrastructure.carry import Selection, export_events, import_events, replay_events
 from infrastructure.carry.seals import SealsDiffer
+from infrastructure.sealed_log.keys import SigningKey
+from infrastructure.sealed_log.statements import statement
 from tests.support.carrying import Told, events, seals
 from tests.support.projecting import connect
-from tests.support.sealing import as_superuser, seal, sealed_log, verified
+from tests.support.sealing import KEY, as_superuser, seal, sealed_log, verified
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +87,41 @@ def test_a_replay_has_the_heads_of_its_moment(log: str, other_database: str) -> 
         replay_events(log, other_database, heads[-2][2], Told())
         assert seals(other_database)["tree_heads"] == heads[:-1]
     assert asyncio.run(verified(other_database))[1].findings == []
+
+
+@pytest.mark.parametrize("key", [KEY, SigningKey(Ed25519PrivateKey.generate())], ids=["same", "other"])
+def test_a_key_that_has_signed_nothing_there_is_in_nobodys_way(
+    log: str, other_database: str, tmp_path: Path, key: SigningKey
+) -> None:
+    with psycopg.connect(other_database, autocommit=True) as connection:
+        put = {"key_id": key.public.id, "public_key": key.public.pem}
+        connection.execute(statement("put_key"), put)
+    export_events(log, tmp_path / "a.zst", Selection(), Told())
+    for _ in range(2):
+        imported(other_database, tmp_path / "a.zst")
+    assert seals(other_database)["tree_heads"] == seals(log)["tree_heads"]
+    assert asyncio.run(verified(other_database))[1].findings == []
+    again = export_events(other_database, tmp_path / "again.zst", Selection(), Told())
+    assert again.events == len(events(log))
+
+
+def test_seals_of_its_own_are_found_before_anything_is_stored(
+    log: str, other_database: str, tmp_path: Path
+) -> None:
+    export_events(log, tmp_path / "a.zst", Selection(), Told())
+    row = seals(log)["tree_heads"][0]
+    with psycopg.connect(other_database) as connection:
+        connection.execute(
+            "INSERT INTO audit_keys (key_id, public_key) VALUES (%s, %s)", (KEY.public.id, KEY.public.pem)
+        )
+        connection.execute(
+            "INSERT INTO tree_heads VALUES (%s, %s, 1, %s, %s, %s)", (row[0], row[1], *row[3:])
+        )
+    with pytest.raises(SealsDiffer):
+        imported(other_database, tmp_path / "a.zst")
+    with pytest.raises(SealsDiffer):
+        replay_events(log, other_database, 100, Told())
+    assert events(other_database) == []
 
 
 def test_what_leaves_something_out_has_no_seals(log: str, other_database: str, tmp_path: Path) -> None:

@@ -92,6 +92,22 @@ async def test_a_pause_is_declared_or_left_as_it_is() -> None:
     assert await settled(world, declared(name="a", url="http://127.0.0.1/b", paused=True))
 
 
+async def test_what_is_declared_paused_is_never_seen_to_go_on() -> None:
+    world = World()
+    await applied(world, await planned(world, declared(name="a", paused=True)))
+    made, paused = world.log.recorded
+    assert (type(made.fact), type(paused.fact)) == (TaskCreated, TaskPaused)
+    assert made.meta.command_id == paused.meta.command_id, "one append, all or nothing"
+    await applied(world, await planned(world, declared(name="a", paused=False)))
+    changed = declared(name="a", url="http://127.0.0.1/b", paused=True)
+    [done] = await applied(world, await planned(world, changed))
+    assert [type(event.fact) for event in world.log.recorded[3:]] == [TaskPaused, TaskUpdated]
+    assert done.position == world.log.recorded[-1].position
+    changed = declared(name="a", url="http://127.0.0.1/c", paused=False)
+    await applied(world, await planned(world, changed))
+    assert [type(event.fact) for event in world.log.recorded[5:]] == [TaskUpdated, TaskResumed]
+
+
 async def test_a_task_that_has_ended_as_declared_is_not_created_anew() -> None:
     world = World()
     task = await world.create(name="once", trigger=ONCE)

@@ -1,2 +1,0 @@
--- Why schedulers may not begin.
-SELECT reason FROM standstill ORDER BY since LIMIT 1

@@ -1,0 +1,2 @@
+-- Why schedulers may not begin.
+SELECT reason FROM standstill

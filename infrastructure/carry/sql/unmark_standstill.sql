@@ -1,0 +1,2 @@
+-- For this reason no longer.
+DELETE FROM standstill WHERE reason = %(reason)s
