@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 FETCHED_EVENTS, FETCHED_BLOCKS = 5_000, 50
 NODES_AT_ONCE = 1_000
+_BLOCK_COLUMNS = 7
+"""Of a row of `verified_blocks`; those of the head are behind them."""
 # Microseconds from 1970 to 2000, where Postgres' own count begins.
 _POSTGRES_EPOCH_US = 946_684_800_000_000
 _INFINITY_US = 2**63 - 1
@@ -116,13 +118,13 @@ class _Verification:
         )
 
     async def _compare(self, blocks: AsyncIterator[tuple[Any, ...]], leaves: _Leaves, until: int) -> int:
-        async for first_leaf, positions, hashes, frontier, *columns in blocks:
-            signed = None if columns[0] is None else signed_head(columns)
-            block = None if first_leaf is None else _block(first_leaf, positions, hashes, frontier)
+        async for row in blocks:
+            signed = None if row[_BLOCK_COLUMNS] is None else signed_head(row[_BLOCK_COLUMNS:])
+            block = None if row[0] is None else _block(*row[:_BLOCK_COLUMNS])
             if block is None:
                 self._tell(self._verifier.missing(signed))
                 continue
-            events = await leaves.up_to(block.positions[-1])
+            events = await leaves.up_to(self._verifier.until(block, signed))
             for finding in self._verifier.block(block, signed, events):
                 self._tell(finding)
             self._compared += len(events)
@@ -208,12 +210,17 @@ def _leaf(position: int, stream: bytes, version: int, recorded: bytes, topic: by
     return position, leaf_hash(entry(position, stream, version, recorded_us, topic, digest))
 
 
-def _block(first_leaf: int, positions: bytes, hashes: bytes, frontier: bytes) -> SealedBlock | None:
+def _block(
+    first_leaf: int, leaves: int, first: int, last: int, positions: bytes, hashes: bytes, frontier: bytes
+) -> SealedBlock | None:
     """A stored block, unless it cannot be read as one."""
     if not positions or len(positions) % 8 or len(hashes) != len(positions) // 8 * HASH_BYTES:
         return None
     return SealedBlock(
         first_leaf=first_leaf,
+        leaves=leaves,
+        first_position=first,
+        last_position=last,
         positions=unpack(f">{len(positions) // 8}q", positions),
         leaf_hashes=split(hashes),
         frontier=split(frontier),
