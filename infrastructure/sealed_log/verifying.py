@@ -16,8 +16,8 @@ from domain.verification import Finding, Verifier, not_by_a_redaction
 from infrastructure.database import with_liveness
 from infrastructure.event_store.log import head
 from infrastructure.sealed_log.keys import KeyRing
-from infrastructure.sealed_log.reading import read_keys, signed_head
-from infrastructure.sealed_log.sealing import node_arrays, split
+from infrastructure.sealed_log.reading import read_keys, signed_head, split
+from infrastructure.sealed_log.sealing import node_arrays
 from infrastructure.sealed_log.statements import statement
 
 if TYPE_CHECKING:

@@ -214,6 +214,18 @@ async def test_a_block_with_other_bounds_is_told(database: str, change: str) -> 
     assert found == [("block_changed", 1, 3_000)]
 
 
+async def test_what_a_block_says_of_its_end_has_no_event_skipped(database: str) -> None:
+    facts = RandomLog(1).grow(500)
+    async with await connect(database) as connection:
+        await append(connection, facts[:300])
+        await seal(connection)
+        await as_superuser(connection, "UPDATE sealed_blocks SET last_position = 350")
+        await append(connection, facts[300:500])
+        assert await seal(connection) == 500
+    found, heard = await verified(database)
+    assert (found.events, heard.places()) == (500, [("block_changed", 1, 300)])
+
+
 async def test_all_heads_under_a_key_that_is_gone_are_told(database: str) -> None:
     found = await tampered(database, "UPDATE audit_keys SET public_key = 'none'")
     assert found == [("head_changed", end, end) for end in (3_000, 4_096, 6_000)]
