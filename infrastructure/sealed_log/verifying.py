@@ -12,7 +12,7 @@ from psycopg import AsyncConnection, AsyncServerCursor, IsolationLevel
 from domain.merkle import HASH_BYTES, leaf_hash
 from domain.redaction import Rewritings, RewrittenEvent, told_by
 from domain.sealing import SealedBlock, entry
-from domain.verification import Finding, Verifier, not_by_a_redaction
+from domain.verification import NODE_LEVEL, Finding, Verifier, not_by_a_redaction
 from infrastructure.database import with_liveness
 from infrastructure.event_store.log import head
 from infrastructure.sealed_log.keys import KeyRing
@@ -102,6 +102,7 @@ class _Verification:
             leaves = _Leaves(events)
             unsealed = await self._compare(blocks, leaves, until)
         await self._compare_nodes()
+        await self._find_surplus_nodes()
         for event in leaves.rewritings.unaccounted():
             self._tell(not_by_a_redaction(event))
         for finding in self._verifier.ended():
@@ -141,6 +142,14 @@ class _Verification:
             detail = f"the stored node {index:,} of level {level} is not that of their leaves"
             self._tell(Finding("node_changed", first, last, detail))
         nodes.clear()
+
+    async def _find_surplus_nodes(self) -> None:
+        tree = {"lowest": NODE_LEVEL, "size": self._verifier.size}
+        cursor = await self._connection.execute(statement("surplus_nodes"), tree)
+        behind = self._verifier.last_position + 1
+        for level, index in await cursor.fetchall():
+            detail = f"the stored node {index:,} of level {level} is above nothing that is sealed"
+            self._tell(Finding("node_changed", behind, behind, detail))
 
     def _tell(self, finding: Finding) -> None:
         self._findings += 1
