@@ -90,6 +90,17 @@ class EventNotFound(Refused):
         super().__init__(f"There is no event at position {position:,}: an append was rolled back there.")
 
 
+class SealsDamaged(Refused):
+    """Some of what proofs are made of is missing; run `chronoledger verify`."""
+
+    def __init__(self, missing: Subtree) -> None:
+        first, end = missing.index << missing.level, (missing.index + 1) << missing.level
+        super().__init__(
+            f"What is sealed of the leaves {first:,} to {end - 1:,} is missing, so nothing is proved by it: "
+            "run `chronoledger verify`, and restore the database."
+        )
+
+
 class Inclusion(Struct, frozen=True, kw_only=True):
     """That an event is at a place of the tree that a head is the root of."""
 
@@ -125,7 +136,7 @@ class Audit:
     async def inclusion(self, position: int, tree_size: int | None) -> Inclusion:
         """Prove an event by the head of a tree of this size (None: the largest).
 
-        Raises `HeadNotFound`, `EventNotFound` and `NotYetSealed`.
+        Raises `HeadNotFound`, `EventNotFound`, `NotYetSealed` and `SealsDamaged`.
         """
         signed = await self._head(tree_size)
         return await self._included(position, signed, _Subtrees(self._log))
@@ -133,7 +144,7 @@ class Audit:
     async def consistency(self, first: int, second: int | None) -> Consistency:
         """Prove that one head's tree has grown to another's (None: the largest), whichever is named first.
 
-        Raises `HeadNotFound`.
+        Raises `HeadNotFound` and `SealsDamaged`.
         """
         heads = sorted(
             [await self._head(first), await self._head(second)], key=lambda signed: signed.head.tree_size
@@ -145,7 +156,7 @@ class Audit:
     async def evidence(self, execution_id: UUID) -> Evidence:
         """All events of an execution, each with its proof by the largest head.
 
-        Raises `HeadNotFound`, `ExecutionNotFound` and `NotYetSealed`.
+        Raises `HeadNotFound`, `ExecutionNotFound`, `NotYetSealed` and `SealsDamaged`.
         """
         events = await self._log.events(execution_id)
         if not events:
@@ -247,6 +258,8 @@ class _Subtrees:
         for run in sorted(runs - self._runs):
             self._read(run, await self._log.leaves(run))
         self._runs |= runs
+        if missing := wanted - self._known.keys():
+            raise SealsDamaged(min(missing, key=lambda subtree: (subtree.level, subtree.index)))
         return tuple(proof(path, self._known.__getitem__))
 
     def _read(self, run: int, leaves: Sequence[bytes]) -> None:

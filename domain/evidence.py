@@ -50,6 +50,9 @@ class Evidence(Struct, frozen=True, kw_only=True):
         if flawed := flaw(self.signed):
             last = head.last_position
             yield Finding("head_changed", last, last, f"the head of {head.tree_size:,} events {flawed}")
+        if not self.events:
+            detail = "there are no events of the execution, so nothing is proved of it"
+            yield Finding("event_removed", 1, head.last_position, detail)
         for event in self.events:
             if not self._proved(self.stream, event):
                 detail = "it is not proved to be the event that was sealed there"

@@ -85,9 +85,15 @@ class SignedHead(Struct, frozen=True, kw_only=True):
 
 
 class SealedBlock(Struct, frozen=True, kw_only=True):
-    """A run of leaves as they were sealed, and the frontier of the tree that ends with them."""
+    """A run of leaves as they were sealed, and the frontier of the tree that ends with them.
+
+    A root depends on the leaf hashes alone; the positions are told beside, and may be told wrongly.
+    """
 
     first_leaf: int
+    leaves: int
+    first_position: int
+    last_position: int
     positions: tuple[int, ...]
     leaf_hashes: tuple[bytes, ...]
     frontier: tuple[bytes, ...]
@@ -95,7 +101,7 @@ class SealedBlock(Struct, frozen=True, kw_only=True):
     @property
     def end(self) -> int:
         """The number of leaves up to its last one."""
-        return self.first_leaf + len(self.positions)
+        return self.first_leaf + len(self.leaf_hashes)
 
 
 def state_digest(state: bytes) -> bytes:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
 from domain.merkle import Tree, fold
+from domain.placing import from_block, places_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from domain.merkle import Subtree
     from domain.redaction import RewrittenEvent
-    from domain.sealing import SealedBlock, SignedHead
+    from domain.sealing import SealedBlock, SignedHead, TreeHead
 
     type Leaf = tuple[int, bytes]
     """A position, and the leaf hash of the event there."""
@@ -47,7 +49,7 @@ def not_by_a_redaction(event: RewrittenEvent) -> Finding:
 
 
 class Verifier:
-    """Is given the blocks in order, each with the events from behind the one before up to its last position.
+    """Is given the blocks in order, each with the events from behind the one before up to `until`.
 
     The tree is grown from what was sealed. Where that does not lead to the signed root, it is tried with what
     is there: that tells whether an event or its seal was changed. Failing both, the next block goes on from
@@ -58,7 +60,7 @@ class Verifier:
         self, flaw: Callable[[SignedHead], str | None], witnessed: Iterable[SignedHead] = ()
     ) -> None:
         """`flaw` tells what is wrong with a signature; `witnessed` are heads that were kept elsewhere."""
-        self._flaw = flaw
+        self._flaw = lru_cache(maxsize=1)(flaw)
         self._witnessed = sorted(witnessed, key=lambda signed: signed.head.tree_size)
         self._witnessed_to = 0
         self._tree: Tree | None = Tree()
@@ -66,22 +68,40 @@ class Verifier:
         """The stored subtrees as they should be; whoever has compared them may clear it."""
         self.size = 0
         self.last_position = 0
+        """The last one that a signed head or an event itself vouches for."""
+
+    def until(self, block: SealedBlock, signed: SignedHead | None) -> int:
+        """The last position of a block: the one that is signed, where there is one."""
+        if signed is None or self._flaw(signed):
+            return block.positions[-1]
+        return signed.head.last_position
 
     def block(self, block: SealedBlock, signed: SignedHead | None, events: Sequence[Leaf]) -> list[Finding]:
         """What is found about a block, the head that it ends with, and its events."""
         found = []
+        flaw = "is gone" if signed is None else self._flaw(signed)
+        vouched = None if flaw or signed is None else signed.head
         if block.first_leaf != self.size:
-            found.append(self._gap(block))
-            events = [event for event in events if event[0] >= block.positions[0]]
+            events = from_block(block, events)
             self._tree = None
-        flaw = self._flaw_of(block, signed)
+        last = None if vouched is None else vouched.last_position
+        places = places_of(block, self.last_position, last, events)
+        if block.first_leaf != self.size:
+            found.append(self._gap(block, places[0]))
+        if vouched and vouched.last_position != places[-1]:
+            flaw, vouched = f"tells of position {vouched.last_position:,} as its last", None
         if flaw:
-            last = block.positions[-1]
-            found.append(Finding("head_changed", last, last, f"the head of {block.end:,} events {flaw}"))
-        root = None if flaw or signed is None else signed.head.root_hash
-        found += self._compared(block, root, events)
-        self.size, self.last_position = block.end, block.positions[-1]
+            end = places[-1]
+            found.append(Finding("head_changed", end, end, f"the head of {block.end:,} events {flaw}"))
+        found += self._compared(block, places, None if vouched is None else vouched.root_hash, events)
+        self.size = block.end
+        self.last_position = self._reached(vouched, events)
         return found
+
+    def _reached(self, vouched: TreeHead | None, events: Sequence[Leaf]) -> int:
+        if vouched is not None:
+            return vouched.last_position
+        return max(self.last_position, events[-1][0]) if events else self.last_position
 
     def missing(self, signed: SignedHead | None) -> Finding:
         """A head without a block that ends with it, or a block that cannot be read."""
@@ -101,24 +121,18 @@ class Verifier:
             detail = f"a head kept elsewhere has {size:,} events, and {self.size:,} are sealed here"
             yield Finding("event_removed", min(self.last_position + 1, last), last, detail)
 
-    def _gap(self, block: SealedBlock) -> Finding:
-        first = block.positions[0]
+    def _gap(self, block: SealedBlock, first: int) -> Finding:
         detail = f"a sealed block begins at leaf {block.first_leaf:,}, where leaf {self.size:,} should be"
         return Finding("block_changed", min(self.last_position + 1, first), first, detail)
 
-    def _flaw_of(self, block: SealedBlock, signed: SignedHead | None) -> str | None:
-        if signed is None:
-            return "is gone"
-        if signed.head.last_position != block.positions[-1]:
-            return f"tells of position {signed.head.last_position:,} as its last"
-        return self._flaw(signed)
-
-    def _compared(self, block: SealedBlock, root: bytes | None, events: Sequence[Leaf]) -> Iterator[Finding]:
-        differing = _differing(dict(zip(block.positions, block.leaf_hashes, strict=True)), events)
+    def _compared(
+        self, block: SealedBlock, places: Sequence[int], root: bytes | None, events: Sequence[Leaf]
+    ) -> Iterator[Finding]:
         before, there = self._tree, tuple(leaf for _, leaf in events)
         if before is None:
             self._tree = _restored(block, root)
-            yield from differing
+            yield from _differing_events(block, places, events)
+            yield from _misplaced(block, places)
             yield from self._witness(block, None, ())
             return
         for leaves in (block.leaf_hashes, there):
@@ -126,14 +140,19 @@ class Verifier:
             if _leads(tree, block, root):
                 self._tree = tree
                 self.nodes |= nodes
-                yield from differing if leaves is block.leaf_hashes else map(_of_seal, differing)
+                if leaves is block.leaf_hashes:
+                    yield from _differing_events(block, places, events)
+                    yield from _misplaced(block, places)
+                else:
+                    yield from _differing_seals(block, events)
+                    yield from _misplaced(block, [position for position, _ in events])
                 if tree.frontier != block.frontier:
-                    yield _of_block(block, "what it says of the tree was changed")
+                    yield _of_block(block, places, "what it says of the tree was changed")
                 break
         else:
             self._tree = _restored(block, root)
-            yield from differing
-            yield _of_block(block, "it does not lead to its head: it was changed")
+            yield from _differing_events(block, places, events)
+            yield _of_block(block, places, "it does not lead to its head: it was changed")
         yield from self._witness(block, before, leaves)
 
     def _witness(self, block: SealedBlock, before: Tree | None, leaves: Sequence[bytes]) -> Iterator[Finding]:
@@ -165,33 +184,45 @@ def _restored(block: SealedBlock, root: bytes | None) -> Tree | None:
     return Tree(block.end, block.frontier)
 
 
-def _of_seal(finding: Finding) -> Finding:
-    detail = "what was sealed of it was changed, and it is as the signed head says"
-    return Finding("block_changed", finding.position, finding.until, detail)
-
-
-def _of_block(block: SealedBlock, what: str) -> Finding:
+def _of_block(block: SealedBlock, places: Sequence[int], what: str) -> Finding:
     detail = f"the sealed block of leaves {block.first_leaf:,} to {block.end - 1:,}: {what}"
-    return Finding("block_changed", block.positions[0], block.positions[-1], detail)
+    return Finding("block_changed", places[0], places[-1], detail)
 
 
-def _differing(sealed: Mapping[int, bytes], events: Sequence[Leaf]) -> list[Finding]:
-    there = dict(events)
+def _misplaced(block: SealedBlock, places: Sequence[int]) -> Iterator[Finding]:
+    """Where a block tells of other positions than those of its leaves."""
+    wrong = [place for place, told in zip(places, block.positions, strict=False) if place != told]
+    columns = (block.leaves, block.first_position, block.last_position)
+    if columns != (len(places), places[0], places[-1]):
+        wrong = [places[0], places[-1]]
+    if wrong:
+        detail = "what the sealed block says of their positions was changed"
+        yield Finding("block_changed", wrong[0], wrong[-1], detail)
+
+
+def _differing_seals(block: SealedBlock, events: Sequence[Leaf]) -> Iterator[Finding]:
+    """Leaves that are not those of the events, which are as they were sealed."""
+    for (position, hashed), sealed in zip(events, block.leaf_hashes, strict=False):
+        if hashed != sealed:
+            detail = "what was sealed of it was changed, and it is as the signed head says"
+            yield _one("block_changed", position, detail)
+
+
+def _differing_events(block: SealedBlock, places: Sequence[int], events: Sequence[Leaf]) -> list[Finding]:
+    """Events that are not those of the leaves, by their positions."""
+    sealed, there = dict(zip(places, block.leaf_hashes, strict=True)), dict(events)
     if there == sealed and len(there) == len(events):
         return []
     found = [
-        *(_event("event_removed", position, "it is gone") for position in sealed.keys() - there.keys()),
+        *(_one("event_removed", position, "it is gone") for position in sealed.keys() - there.keys()),
+        *(_one("event_inserted", position, "it was not there") for position in there.keys() - sealed.keys()),
         *(
-            _event("event_inserted", position, "it was not there")
-            for position in there.keys() - sealed.keys()
-        ),
-        *(
-            _event("event_changed", position, "it is not what was sealed")
+            _one("event_changed", position, "it is not what was sealed")
             for position in sealed.keys() & there.keys()
             if sealed[position] != there[position]
         ),
         *(
-            _event("event_inserted", position, "it is there more than once")
+            _one("event_inserted", position, "it is there more than once")
             for position, times in Counter(position for position, _ in events).items()
             if times > 1
         ),
@@ -199,5 +230,5 @@ def _differing(sealed: Mapping[int, bytes], events: Sequence[Leaf]) -> list[Find
     return sorted(found, key=lambda finding: finding.position)
 
 
-def _event(kind: Kind, position: int, detail: str) -> Finding:
+def _one(kind: Kind, position: int, detail: str) -> Finding:
     return Finding(kind, position, position, detail)

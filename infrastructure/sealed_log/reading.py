@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from domain.merkle import HASH_BYTES
 from domain.sealing import SignedHead, TreeHead
 from infrastructure.sealed_log.keys import KeyUnusable, PublicKey
 from infrastructure.sealed_log.statements import statement
@@ -39,3 +40,8 @@ def signed_head(columns: Sequence[Any]) -> SignedHead:
         tree_size=tree_size, root_hash=root_hash, last_position=last_position, sealed_at=sealed_at
     )
     return SignedHead(head=head, key_id=key_id, signature=signature)
+
+
+def split(hashes: bytes) -> tuple[bytes, ...]:
+    """Hashes that are stored behind each other."""
+    return tuple(hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES))

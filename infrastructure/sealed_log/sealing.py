@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from domain.merkle import HASH_BYTES, Tree
+from domain.merkle import Tree
 from domain.sealing import TreeHead
 from domain.verification import NODE_LEVEL
+from infrastructure.sealed_log.continuing import standing
+from infrastructure.sealed_log.reading import split
 from infrastructure.sealed_log.statements import statement
 
 if TYPE_CHECKING:
@@ -30,14 +32,14 @@ class Sealed(NamedTuple):
     lost: int | None
 
 
-async def seal_block(connection: AsyncConnection, key: SigningKey) -> Sealed:
-    """Seal what is not yet sealed, up to the next multiple of 4,096 leaves. Raises `psycopg.Error`.
+async def seal_block(connection: AsyncConnection, key: SigningKey, known: SignedHead | None = None) -> Sealed:
+    """Seal what is not yet sealed, up to the next multiple of 4,096 leaves.
 
-    The caller is the only one that seals.
+    The caller is the only one that seals; `known` is the last head that it signed. Raises `psycopg.Error`,
+    and `SealsDiffer` where what is sealed is not what was signed.
     """
     async with connection.transaction(), connection.cursor(binary=True) as cursor:
-        await cursor.execute(statement("sealed_so_far"))
-        size, after, frontier, held = await cursor.fetchone() or (0, 0, b"", True)
+        size, after, frontier, held = await standing(cursor, key, known)
         limit = BLOCK_LEAVES - size % BLOCK_LEAVES
         lost = None if held else after
         await cursor.execute(statement("next_leaves"), {"after": after, "limit": limit})
@@ -46,7 +48,7 @@ async def seal_block(connection: AsyncConnection, key: SigningKey) -> Sealed:
         leaves, first, last, positions, leaf_hashes, sealed_at = row
         if not leaves:
             return Sealed(None, more=False, lost=lost)
-        tree, nodes = Tree(size, split(frontier)).grown(split(leaf_hashes), NODE_LEVEL)
+        tree, nodes = Tree(size, frontier).grown(split(leaf_hashes), NODE_LEVEL)
         block = {
             "first_leaf": size,
             "leaves": leaves,
@@ -63,11 +65,6 @@ async def seal_block(connection: AsyncConnection, key: SigningKey) -> Sealed:
         signed = key.sign(head)
         await cursor.execute(statement("put_head"), _columns(signed))
         return Sealed(signed, more=leaves == limit, lost=lost)
-
-
-def split(hashes: bytes) -> tuple[bytes, ...]:
-    """Hashes that are stored behind each other."""
-    return tuple(hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES))
 
 
 def node_arrays(nodes: dict[Subtree, bytes]) -> dict[str, list[int] | list[bytes]]:

@@ -13,8 +13,7 @@ from domain.merkle import Subtree
 from domain.verification import NODE_LEVEL
 from infrastructure.event_store.log import READ_SECONDS
 from infrastructure.event_store.outage import AWAY, first_line
-from infrastructure.sealed_log.reading import LAST_SIZE, signed_head
-from infrastructure.sealed_log.sealing import split
+from infrastructure.sealed_log.reading import LAST_SIZE, signed_head, split
 from infrastructure.sealed_log.statements import statement
 
 if TYPE_CHECKING:

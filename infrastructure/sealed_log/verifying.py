@@ -14,14 +14,14 @@ from domain.merkle import HASH_BYTES, leaf_hash
 from domain.redaction import Rewritings, RewrittenEvent, original_digest, told_by
 from domain.redaction_facts import EventsRedacted
 from domain.sealing import SealedBlock, entry, state_digest
-from domain.verification import Finding, Verifier, not_by_a_redaction
+from domain.verification import NODE_LEVEL, Finding, Verifier, not_by_a_redaction
 from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.archive.merging import archived_events
 from infrastructure.database import with_liveness
 from infrastructure.event_store.log import head
 from infrastructure.sealed_log.keys import KeyRing
-from infrastructure.sealed_log.reading import read_keys, signed_head
-from infrastructure.sealed_log.sealing import node_arrays, split
+from infrastructure.sealed_log.reading import read_keys, signed_head, split
+from infrastructure.sealed_log.sealing import node_arrays
 from infrastructure.sealed_log.statements import statement
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 FETCHED_EVENTS, FETCHED_BLOCKS = 5_000, 50
 NODES_AT_ONCE = 1_000
+_BLOCK_COLUMNS = 7
+"""Of a row of `verified_blocks`; those of the head are behind them."""
 # Microseconds from 1970 to 2000, where Postgres' own count begins.
 _POSTGRES_EPOCH_US = 946_684_800_000_000
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -112,6 +114,7 @@ class _Verification:
             leaves = _Leaves(_in_order(stored, archived))
             unsealed = await self._compare(blocks, leaves, until)
         await self._compare_nodes()
+        await self._find_surplus_nodes()
         for event in leaves.rewritings.unaccounted():
             self._tell(not_by_a_redaction(event))
         for finding in self._verifier.ended():
@@ -128,13 +131,13 @@ class _Verification:
         )
 
     async def _compare(self, blocks: AsyncIterator[tuple[Any, ...]], leaves: _Leaves, until: int) -> int:
-        async for first_leaf, positions, hashes, frontier, *columns in blocks:
-            signed = None if columns[0] is None else signed_head(columns)
-            block = None if first_leaf is None else _block(first_leaf, positions, hashes, frontier)
+        async for row in blocks:
+            signed = None if row[_BLOCK_COLUMNS] is None else signed_head(row[_BLOCK_COLUMNS:])
+            block = None if row[0] is None else _block(*row[:_BLOCK_COLUMNS])
             if block is None:
                 self._tell(self._verifier.missing(signed))
                 continue
-            events = await leaves.up_to(block.positions[-1])
+            events = await leaves.up_to(self._verifier.until(block, signed))
             for finding in self._verifier.block(block, signed, events):
                 self._tell(finding)
             self._compared += len(events)
@@ -151,6 +154,14 @@ class _Verification:
             detail = f"the stored node {index:,} of level {level} is not that of their leaves"
             self._tell(Finding("node_changed", first, last, detail))
         nodes.clear()
+
+    async def _find_surplus_nodes(self) -> None:
+        tree = {"lowest": NODE_LEVEL, "size": self._verifier.size}
+        cursor = await self._connection.execute(statement("surplus_nodes"), tree)
+        behind = self._verifier.last_position + 1
+        for level, index in await cursor.fetchall():
+            detail = f"the stored node {index:,} of level {level} is above nothing that is sealed"
+            self._tell(Finding("node_changed", behind, behind, detail))
 
     def _tell(self, finding: Finding) -> None:
         self._findings += 1
@@ -249,12 +260,17 @@ def _leaf(position: int, stream: bytes, version: int, recorded: bytes, topic: by
     return position, leaf_hash(entry(position, stream, version, recorded_us, topic, digest))
 
 
-def _block(first_leaf: int, positions: bytes, hashes: bytes, frontier: bytes) -> SealedBlock | None:
+def _block(
+    first_leaf: int, leaves: int, first: int, last: int, positions: bytes, hashes: bytes, frontier: bytes
+) -> SealedBlock | None:
     """A stored block, unless it cannot be read as one."""
     if not positions or len(positions) % 8 or len(hashes) != len(positions) // 8 * HASH_BYTES:
         return None
     return SealedBlock(
         first_leaf=first_leaf,
+        leaves=leaves,
+        first_position=first,
+        last_position=last,
         positions=unpack(f">{len(positions) // 8}q", positions),
         leaf_hashes=split(hashes),
         frontier=split(frontier),

@@ -10,6 +10,7 @@ from datetime import timedelta
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
+import structlog
 from uuid_utils.compat import uuid7
 
 from application.audit import Audit
@@ -71,6 +72,8 @@ if TYPE_CHECKING:
     from infrastructure.settings import Settings
 
     type Work = Callable[[], Coroutine[Any, Any, None]]
+
+log = structlog.get_logger(__name__)
 
 BEAT_SECONDS = 1.0
 # As long as a write waits until lists show it.
@@ -202,14 +205,20 @@ async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
 
 @contextlib.asynccontextmanager
 async def background(work: Awaitable[None]) -> AsyncIterator[None]:
-    """Something that runs beside the body and ends with it."""
+    """Something that runs beside the body and ends with it; what ends it earlier is logged."""
     running = asyncio.ensure_future(work)
+    running.add_done_callback(_tell_of_failure)
     try:
         yield
     finally:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
+
+
+def _tell_of_failure(ended: asyncio.Future[None]) -> None:
+    if not ended.cancelled() and (error := ended.exception()) is not None:
+        log.error("something in the background has ended: restart the service", exc_info=error)
 
 
 async def _seal(settings: Settings) -> None:

@@ -23,6 +23,7 @@ from interfaces.http.problems import (
     EXECUTION_NOT_FOUND,
     HEAD_NOT_FOUND,
     NOT_YET_SEALED,
+    SEALS_DAMAGED,
 )
 
 _SIZE = "a whole number from 1, the `tree_size` of a head."
@@ -108,7 +109,9 @@ class AuditController(Controller):
         description="The inclusion proof of RFC 9162, section 2.1.3.",
         dependencies={"by": Provide(ProvingHead, sync_to_thread=False)},
         response_description="The hashes that lead from the event to the root of the head.",
-        responses=doc.problems(EVENT_NOT_FOUND, HEAD_NOT_FOUND, NOT_YET_SEALED, DATABASE_UNAVAILABLE),
+        responses=doc.problems(
+            EVENT_NOT_FOUND, HEAD_NOT_FOUND, NOT_YET_SEALED, SEALS_DAMAGED, DATABASE_UNAVAILABLE
+        ),
     )
     async def prove_event(
         self, api: Injected[Api], position: Position, by: Injected[ProvingHead]
@@ -122,7 +125,7 @@ class AuditController(Controller):
         summary="Prove that the log only grew",
         description="The consistency proof of RFC 9162, section 2.1.4.",
         response_description="The hashes that lead to the roots of both heads.",
-        responses=doc.problems(HEAD_NOT_FOUND, DATABASE_UNAVAILABLE),
+        responses=doc.problems(HEAD_NOT_FOUND, SEALS_DAMAGED, DATABASE_UNAVAILABLE),
     )
     async def prove_consistency(
         self, api: Injected[Api], from_: OneSize, to: OtherSize = None
@@ -137,7 +140,9 @@ class AuditController(Controller):
         description="A bundle to keep, or to hand on: `chronoledger verify --bundle FILE` checks it "
         "anywhere, without the service and its database.",
         response_description="The execution's events, their inclusion proofs, the head and its public key.",
-        responses=doc.problems(EXECUTION_NOT_FOUND, HEAD_NOT_FOUND, NOT_YET_SEALED, DATABASE_UNAVAILABLE),
+        responses=doc.problems(
+            EXECUTION_NOT_FOUND, HEAD_NOT_FOUND, NOT_YET_SEALED, SEALS_DAMAGED, DATABASE_UNAVAILABLE
+        ),
     )
     async def get_evidence(self, api: Injected[Api], execution_id: ExplainedExecutionId) -> Evidence:
         """Everything that the log holds of it, for whoever has no access to the log."""

@@ -13,7 +13,7 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from msgspec import Struct
 
 from application.archived import ArchiveAway
-from application.audit import EventNotFound, HeadNotFound, NotYetSealed
+from application.audit import EventNotFound, HeadNotFound, NotYetSealed, SealsDamaged
 from application.past.moment import TooMuchHistory
 from application.ports import LogUnavailable
 from application.what_if.question import TooMuchToSimulate
@@ -249,6 +249,12 @@ INTERNAL_ERROR = ProblemType(
     "The service failed",
     "The service's log tells more under the `request_id` of this answer. What was asked may have been done.",
 )
+SEALS_DAMAGED = ProblemType(
+    500,
+    "seals-damaged",
+    "Some of what proofs are made of is missing",
+    "Run `chronoledger verify`, which tells what was changed, and restore the database.",
+)
 DATABASE_UNAVAILABLE = ProblemType(
     503,
     "database-unavailable",
@@ -300,6 +306,7 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     HeadNotFound: HEAD_NOT_FOUND,
     EventNotFound: EVENT_NOT_FOUND,
     NotYetSealed: NOT_YET_SEALED,
+    SealsDamaged: SEALS_DAMAGED,
     TooMuchToSimulate: TOO_MUCH_TO_SIMULATE,
     ValidationException: INVALID_PARAMETER,
     RequestEntityTooLarge: BODY_TOO_LARGE,

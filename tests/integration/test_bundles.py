@@ -69,6 +69,15 @@ def test_changed_evidence_is_told_with_the_position(bundle: Path, key: Path) -> 
     assert (total["type"], total["events"], total["findings"], total["pinned"]) == ("sum", 2, 2, False)
 
 
+def test_evidence_without_events_proves_nothing(bundle: Path, key: Path) -> None:
+    emptied = {**msgspec.json.decode(bundle.read_bytes()), "events": []}
+    bundle.write_bytes(msgspec.json.encode(emptied))
+    told = verify("--bundle", bundle, "--key", key)
+    assert told.exit_code == 1
+    assert "there are no events of the execution" in told.output
+    assert told.output.splitlines()[-1] == "this is not proved to be what the log held"
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{}", b"[]", b"\xff", b'{"execution_id":"x"}'],

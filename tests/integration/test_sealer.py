@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -17,16 +16,17 @@ from infrastructure.sealed_log.sealer import Sealer
 from infrastructure.sealed_log.sealing import seal_block
 from tests.support.projecting import connect, until
 from tests.support.random_log import RandomLog
+from tests.support.sealers import REST_SECONDS, of_level, running, sealed_up_to, sealing, told
 from tests.support.sealing import KEY, as_superuser, seal, sealed_log, verified
 from tests.support.stored import append
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from psycopg import AsyncConnection
 
-REST_SECONDS = 0.02
+    from domain.sealing import SignedHead
+
 SEALERS = (
     "SELECT pid, state, state_change FROM pg_stat_activity "
     "WHERE datname = current_database() AND application_name = 'chronoledger'"
@@ -39,25 +39,6 @@ def key_file(tmp_path: Path) -> Path:
     path = tmp_path / "audit.key"
     ensure_key(path)
     return path
-
-
-@contextlib.asynccontextmanager
-async def sealing(dsn: str, key_file: Path | None) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(Sealer(dsn, key_file, rest_seconds=REST_SECONDS).run())
-    try:
-        yield task
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
-async def sealed_up_to(connection: AsyncConnection, position: int) -> None:
-    async def reached() -> bool:
-        cursor = await connection.execute("SELECT coalesce(max(last_position), 0) FROM tree_heads")
-        return await cursor.fetchone() == (position,)
-
-    await until(reached)
 
 
 async def test_what_is_appended_is_sealed(database: str, key_file: Path) -> None:
@@ -166,14 +147,28 @@ async def test_a_log_that_lost_what_was_sealed_is_told_and_sealing_goes_on(
     assert heard.places() == [("event_removed", position, position) for position in range(91, 101)]
 
 
+async def test_whatever_fails_is_told_and_tried_again(database: str, key_file: Path) -> None:
+    failures = iter([RuntimeError("broken"), RuntimeError("broken")])
+
+    def on_head(_signed: SignedHead) -> None:
+        for error in failures:
+            raise error
+
+    source = RandomLog(3)
+    async with await connect(database) as connection:
+        await append(connection, source.grow(10))
+        sealer = Sealer(database, key_file, on_head, REST_SECONDS)
+        with capture_logs() as logs:
+            async with running(sealer):
+                await told(logs, "error")
+                await sealed_up_to(connection, await append(connection, source.grow(10)))
+    assert {line["event"] for line in of_level(logs, "error")} == {"sealing failed; trying again"}
+
+
 async def test_an_outage_is_waited_out_and_told_once(key_file: Path) -> None:
     with capture_logs() as logs:
         async with sealing("host=127.0.0.1 port=1 connect_timeout=1", key_file):
-
-            async def told() -> bool:
-                return bool(logs)
-
-            await until(told)
+            await told(logs, "warning")
             await asyncio.sleep(20 * REST_SECONDS)
     assert [line["event"] for line in logs] == ["sealing waits for the database"]
 

@@ -156,6 +156,10 @@ async def test_an_event_that_was_changed_with_its_seal_is_told_by_the_head(datab
         ("DELETE FROM tree_heads WHERE tree_size = 4096", [("head_changed", 4_096, 4_096)]),
         ("UPDATE tree_nodes SET hash = sha256('')", [("node_changed", 1, 4_096)]),
         ("DELETE FROM tree_nodes", [("node_changed", 1, 4_096)]),
+        *(
+            (f"INSERT INTO tree_nodes VALUES ({node}, sha256(''))", [("node_changed", 6_001, 6_001)])
+            for node in ("11, 0", "12, 1", "13, 0", "62, 0", "12, 9223372036854775806", "12, -1")
+        ),
     ],
 )
 async def test_whatever_is_changed_about_the_seals_is_told_once(
@@ -164,7 +168,66 @@ async def test_whatever_is_changed_about_the_seals_is_told_once(
     without_checks = "ALTER TABLE sealed_blocks DROP CONSTRAINT sealed_blocks_check"
     found = await tampered(database, without_checks, statement)
     assert found[: len(expected)] == expected
-    assert all(position <= 4_097 for _, position, _ in found)
+    assert all(position <= 4_097 for _, position, _ in found[len(expected) :])
+
+
+def stated_at(leaf: int, position: int) -> str:
+    """Let the first block say that one of its leaves, numbered from 0, is at a position."""
+    place = f"overlay(positions PLACING int8send({position}::bigint) FROM 8 * {leaf} + 1)"
+    return f"UPDATE sealed_blocks SET positions = {place} WHERE first_leaf = 0"
+
+
+async def test_an_event_is_not_hidden_by_the_position_of_its_neighbour(database: str) -> None:
+    found = await tampered(database, "DELETE FROM events WHERE notification_id = 100", stated_at(99, 101))
+    assert found == [("event_removed", 100, 100), ("block_changed", 100, 100)]
+
+
+async def test_many_events_are_not_hidden_by_the_position_of_another(database: str) -> None:
+    found = await tampered(
+        database,
+        "DELETE FROM events WHERE notification_id BETWEEN 10 AND 250",
+        "UPDATE sealed_blocks SET positions = (SELECT string_agg(int8send("
+        "CASE WHEN position BETWEEN 10 AND 250 THEN 251 ELSE position END), '' ORDER BY position) "
+        "FROM generate_series(1::bigint, 3000) AS position) WHERE first_leaf = 0",
+    )
+    removed = [("event_removed", position, position) for position in range(10, 251)]
+    assert found == [*removed, ("block_changed", 10, 250)]
+
+
+async def test_a_hidden_event_is_told_beside_heads_that_were_kept_elsewhere(database: str) -> None:
+    async with await connect(database) as connection:
+        await sealed_log(connection, *SIZES)
+        kept = await latest_heads(connection)
+        delete = "DELETE FROM events WHERE notification_id = 100"
+        await as_superuser(connection, delete, stated_at(99, 101))
+    _, heard = await verified(database, [KEY.public], kept)
+    assert heard.places() == [("event_removed", 100, 100), ("block_changed", 100, 100)]
+
+
+@pytest.mark.parametrize(("leaf", "position"), [(0, 0), (1_500, 1_500), (1_500, 1_502), (2_999, 2**62)])
+async def test_a_position_that_was_moved_is_told_of_the_seal_alone(
+    database: str, leaf: int, position: int
+) -> None:
+    found = await tampered(database, stated_at(leaf, position))
+    assert found == [("block_changed", leaf + 1, leaf + 1)]
+
+
+@pytest.mark.parametrize("change", ["last_position = 3500", "first_position = 7"])
+async def test_a_block_with_other_bounds_is_told(database: str, change: str) -> None:
+    found = await tampered(database, f"UPDATE sealed_blocks SET {change} WHERE first_leaf = 0")
+    assert found == [("block_changed", 1, 3_000)]
+
+
+async def test_what_a_block_says_of_its_end_has_no_event_skipped(database: str) -> None:
+    facts = RandomLog(1).grow(500)
+    async with await connect(database) as connection:
+        await append(connection, facts[:300])
+        await seal(connection)
+        await as_superuser(connection, "UPDATE sealed_blocks SET last_position = 350")
+        await append(connection, facts[300:500])
+        assert await seal(connection) == 500
+    found, heard = await verified(database)
+    assert (found.events, heard.places()) == (500, [("block_changed", 1, 300)])
 
 
 async def test_all_heads_under_a_key_that_is_gone_are_told(database: str) -> None:

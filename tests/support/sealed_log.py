@@ -50,6 +50,10 @@ class MemorySealedLog:
         )
         self._heads.append(KEY.sign(head))
 
+    def lose_nodes(self) -> None:
+        """As somebody with the database can."""
+        self._nodes.clear()
+
     async def heads(self, before: int, limit: int) -> Sequence[SignedHead]:
         """See `SealedLog`."""
         self._answering()
@@ -73,7 +77,7 @@ class MemorySealedLog:
 
     async def nodes(self, wanted: Sequence[Subtree]) -> Mapping[Subtree, bytes]:
         """See `SealedLog`."""
-        return {subtree: self._nodes[subtree] for subtree in wanted}
+        return {subtree: self._nodes[subtree] for subtree in wanted if subtree in self._nodes}
 
     async def events(self, stream: UUID) -> Sequence[StoredEvent]:
         """See `SealedLog`."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from application.audit import Audit, EventNotFound, HeadNotFound, NotYetSealed
+from application.audit import Audit, EventNotFound, HeadNotFound, NotYetSealed, SealsDamaged
 from domain.errors import ExecutionNotFound
 from domain.merkle import consistent, includes
 from infrastructure.sealed_log.keys import KeyRing
@@ -90,6 +90,14 @@ async def test_what_is_not_there_cannot_be_proved(audit: Audit) -> None:
         await audit.evidence(UUID(int=10**6))
     with pytest.raises(NotYetSealed, match="head of 13,000 events"):
         await audit.evidence(UUID(int=1_300))
+
+
+async def test_what_is_missing_of_the_seals_is_told(rows: list[Row]) -> None:
+    sealed = MemorySealedLog(rows)
+    sealed.seal()
+    sealed.lose_nodes()
+    with pytest.raises(SealsDamaged, match="leaves 4,096 to 8,191 is missing"):
+        await Audit(sealed).inclusion(rows[0][0], None)
 
 
 async def test_nothing_is_proved_before_anything_is_sealed() -> None:

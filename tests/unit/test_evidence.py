@@ -68,6 +68,10 @@ def test_an_event_that_was_left_out_between_others_is_told(evidence: Evidence) -
     assert found(replace(evidence, events=(last,))) == [("event_removed", 3)]
 
 
+def test_evidence_without_events_proves_nothing(evidence: Evidence) -> None:
+    assert found(replace(evidence, events=())) == [("event_removed", 1)]
+
+
 def test_a_changed_head_is_told_with_all_that_it_was_to_prove(evidence: Evidence) -> None:
     head = replace(evidence.signed.head, tree_size=5)
     changed = replace(evidence, signed=replace(evidence.signed, head=head))

@@ -44,7 +44,13 @@ def sealed(bounds: Sequence[Sequence[int]] = BOUNDS) -> list[Sealed]:
         hashes = tuple(hashed for _, hashed in events)
         first, (tree, _) = tree.size, tree.grown(hashes, 1)
         block = SealedBlock(
-            first_leaf=first, positions=tuple(positions), leaf_hashes=hashes, frontier=tree.frontier
+            first_leaf=first,
+            leaves=len(positions),
+            first_position=positions[0],
+            last_position=positions[-1],
+            positions=tuple(positions),
+            leaf_hashes=hashes,
+            frontier=tree.frontier,
         )
         made.append((block, head(tree.size, tree.root, positions[-1]), events))
     return made
@@ -114,7 +120,8 @@ def test_events_that_are_gone_or_new_are_told(
 
 
 def test_events_that_changed_places_are_told() -> None:
-    events = [leaf(11), (12, leaf(14)[1]), leaf(13), (14, leaf(12)[1]), leaf(15)]
+    # A hash is over the position, too.
+    events = [leaf(11), (12, leaf_hash(b"14 at 12")), leaf(13), (14, leaf_hash(b"12 at 14")), leaf(15)]
     assert found(with_events(sealed(), 1, events)) == [("event_changed", 12, 12), ("event_changed", 14, 14)]
 
 
@@ -122,6 +129,71 @@ def test_a_seal_that_was_changed_is_told_from_an_event_that_was() -> None:
     hashes = list(sealed()[1][0].leaf_hashes)
     hashes[2] = EMPTY_ROOT
     assert found(with_block(sealed(), 1, leaf_hashes=tuple(hashes))) == [("block_changed", 13, 13)]
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [(11, 12, 12, 14, 15), (11, 12, 14, 14, 15), (11, 13, 13, 14, 15), (11, 12, 2**62, 14, 15)],
+)
+def test_positions_that_were_changed_hide_no_event_that_is_gone(positions: tuple[int, ...]) -> None:
+    events = [leaf(position) for position in (11, 12, 14, 15)]
+    told = found(with_events(with_block(sealed(), 1, positions=positions), 1, events))
+    assert ("event_removed", 13, 13) in told
+    assert {kind for kind, _, _ in told} == {"event_removed", "block_changed"}
+
+
+def test_many_events_that_are_gone_are_told_by_the_lowest_positions_that_they_can_have_had() -> None:
+    log = with_block(sealed(), 1, positions=(11, 11, 11, 11, 11))
+    assert found(with_events(log, 1, [leaf(11), leaf(15)])) == [
+        *(("event_removed", position, position) for position in (12, 13, 14)),
+        ("block_changed", 12, 15),
+    ]
+    assert found(with_events(log, 1, []))[:5] == [
+        *(("event_removed", position, position) for position in (6, 7, 8, 9, 15)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"positions": (11, 12, 13, 13, 15)}, ("block_changed", 14, 14)),
+        ({"positions": (7, 12, 13, 14, 2**62)}, ("block_changed", 11, 15)),
+        ({"positions": (5, 12, 13, 14, 15)}, ("block_changed", 11, 11)),
+        ({"first_position": 7}, ("block_changed", 11, 15)),
+        ({"last_position": 16}, ("block_changed", 11, 15)),
+        ({"leaves": 4}, ("block_changed", 11, 15)),
+    ],
+)
+def test_positions_that_a_block_tells_wrongly_are_told(
+    changes: dict[str, object], expected: tuple[str, int, int]
+) -> None:
+    assert found(with_block(sealed(), 1, **changes)) == [expected]
+
+
+def test_a_block_ends_where_its_head_says_unless_that_is_not_signed() -> None:
+    block, signed, _ = with_block(sealed(), 1, positions=(11, 12, 13, 14, 2**62))[1]
+    assert signed is not None
+    verifier = Verifier(flaw)
+    assert verifier.until(block, signed) == 15
+    assert verifier.until(block, None) == verifier.until(block, replace(signed, signature=BAD)) == 2**62
+
+
+def test_a_position_that_nobody_vouches_for_is_not_gone_on_from() -> None:
+    log = with_head(with_block(sealed(), 1, positions=(11, 12, 13, 14, 2**62)), 1, None)
+    log = with_events(log, 1, [leaf(position) for position in (11, 12, 13, 14)])
+    told = [("head_changed", 2**62, 2**62), ("event_removed", 2**62, 2**62), ("block_changed", 11, 2**62)]
+    assert found(log) == told
+    # Nothing is found about the block behind, whether an event of this one is left or not.
+    assert {place[1] for place in found(with_events(log, 1, []))} == {11, 12, 13, 14, 2**62}
+
+
+def test_seals_that_changed_places_are_told() -> None:
+    hashes = list(sealed()[1][0].leaf_hashes)
+    hashes[1], hashes[3] = hashes[3], hashes[1]
+    assert found(with_block(sealed(), 1, leaf_hashes=tuple(hashes))) == [
+        ("block_changed", 12, 12),
+        ("block_changed", 14, 14),
+    ]
 
 
 def test_an_event_that_was_changed_with_its_seal_is_within_a_block_and_the_next_one_is_proved() -> None:
