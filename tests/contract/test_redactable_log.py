@@ -168,14 +168,21 @@ async def test_nobody_else_may_change_an_event(database: str) -> None:
                 await connection.execute(change.encode())
 
 
-async def test_a_redaction_can_change_the_state_alone(database: str) -> None:
+async def test_who_says_to_be_a_redaction_can_do_no_more_than_one(database: str) -> None:
+    rewritten = "convert_to('{},\"redacted\":{\"sha256\":\"' || encode(%s, 'hex') || '\"}}', 'UTF8')"
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
         await connection.execute(
             "INSERT INTO events (originator_id, originator_version, topic, state)"
             " VALUES (gen_random_uuid(), 1, 'x', 'y')"
         )
         await connection.execute("SET chronoledger.redacting = 'on'")
-        await connection.execute("UPDATE events SET state = 'z'")
+        for state in ("'z'", "NULL", rewritten % "sha256('z')"):
+            with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="ends with the digest"):
+                await connection.execute(f"UPDATE events SET state = {state}".encode())
+        for _ in range(2):
+            await connection.execute(
+                f"UPDATE events SET state = {rewritten % 'appended_digest(state)'}".encode()
+            )
         for column in ("topic = 'z'", "originator_version = 2", "recorded_at = now()", "notification_id = 9"):
             with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="only the state"):
                 await connection.execute(f"UPDATE events SET {column}".encode())
