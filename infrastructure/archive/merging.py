@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from infrastructure.archive.catalogue import archives
@@ -39,9 +40,24 @@ async def events_after(
         if (now := await archives(connection)) == known:
             break
         known = now
+    parts, skipped = [rows], False
+    for archive in _away_after(known, position):
+        if skipped := archive.first_position > _reach(parts, limit):
+            break
+        parts.append(await _archived(library, archive, position, limit, most_bytes))
+    return _merged(parts, limit, more=skipped)
+
+
+def _away_after(known: Sequence[Archive], position: int) -> Sequence[Archive]:
     away = [archive for archive in known if archive.away and archive.last_position > position]
-    found = [await _archived(library, archive, position, limit, most_bytes) for archive in away]
-    return _merged([rows, *found], limit)
+    return sorted(away, key=lambda archive: archive.first_position)
+
+
+def _reach(parts: Sequence[Stretch], limit: int) -> float:
+    """The last position that can be among the first `limit` events, whatever else there is."""
+    positions = sorted(event.position for part in parts for event in part.events)
+    ends = [part.events[-1].position for part in parts if part.full]
+    return min([*ends, *positions[limit - 1 : limit]], default=math.inf)
 
 
 async def _rows(connection: AsyncConnection, position: int, limit: int, most_bytes: int) -> Stretch:
@@ -62,12 +78,15 @@ def _stretch(events: Sequence[Event], limit: int, most_bytes: int) -> Stretch:
     return Stretch(events, len(events) == limit or sum(len(event.state) for event in events) >= most_bytes)
 
 
-def _merged(parts: Sequence[Stretch], limit: int) -> Stretch:
-    """As far as all of them reach: behind the end of one that is full there may be more of it."""
+def _merged(parts: Sequence[Stretch], limit: int, *, more: bool) -> Stretch:
+    """As far as all of them reach: behind the end of one that is full there may be more of it.
+
+    `more`: there is an archive behind that.
+    """
     if len(parts) == 1:
         return parts[0]
     reach = min((part.events[-1].position for part in parts if part.full), default=None)
     events = sorted(
         event for part in parts for event in part.events if reach is None or event.position <= reach
     )
-    return Stretch(events[:limit], reach is not None or len(events) > limit)
+    return Stretch(events[:limit], more or reach is not None or len(events) > limit)

@@ -10,10 +10,11 @@ import pytest
 from application.archived import ArchiveAway
 from infrastructure.archive.archiving import ArchivingRunning, NotArchivable, alone, months_before
 from infrastructure.archive.catalogue import archives
+from infrastructure.archive.merging import events_after
 from infrastructure.archive.restoring import NoSuchArchive
 from infrastructure.projector import check, rebuild
 from projections.catalogue import PROJECTIONS
-from tests.support.archives import Archivist, filled, rows, whole
+from tests.support.archives import MUCH, Archivist, filled, rows, whole
 from tests.support.checking import Told
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, created, run_of, started, succeeded
 from tests.support.projecting import connect, contents, project
@@ -54,6 +55,18 @@ async def test_the_whole_log_reads_the_same_however_much_of_it_is_archived(
         for month in (FEBRUARY, JANUARY):
             archivist.restore(month)
             assert await whole(connection, archivist.library, limit) == before
+
+
+async def test_archives_that_begin_behind_a_page_are_not_looked_into(archivist: Archivist) -> None:
+    await filled(archivist.dsn, days=5)
+    names = [archivist.archive(month).name for month in (JANUARY, FEBRUARY, MARCH)]
+    async with await connect(archivist.dsn) as connection:
+        for name in names[1:]:
+            (archivist.folder / name).unlink()
+        page = await events_after(connection, archivist.library, 0, 10, MUCH)
+        assert ([event.position for event in page.events], page.full) == ([*range(1, 11)], True)
+        with pytest.raises(ArchiveAway, match=names[1]):
+            await whole(connection, archivist.library)
 
 
 async def test_read_models_are_rebuilt_and_checked_as_if_nothing_were_archived(archivist: Archivist) -> None:
