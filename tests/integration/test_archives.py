@@ -203,6 +203,13 @@ async def test_a_month_stays_while_anything_still_needs_it(archivist: Archivist)
         with pytest.raises(NotArchivable, match="1 of its events are parked"):
             archivist.archive(JANUARY)
         await connection.execute("DELETE FROM parked_events")
+        await connection.execute(
+            "INSERT INTO parked_events (projection, position, key, error) VALUES ('tasks', 1, %s, '')",
+            (TASKS[0],),
+        )
+        with pytest.raises(NotArchivable, match="1 events of the read model tasks are parked"):
+            archivist.archive(JANUARY)
+        await connection.execute("DELETE FROM parked_events")
         assert archivist.archive(JANUARY).events == 2
         with pytest.raises(NotArchivable, match="there is nothing of it"):
             archivist.archive(JANUARY)
