@@ -42,6 +42,19 @@ async def test_a_month_comes_back_to_the_byte(archivist: Archivist) -> None:
         assert await rows(connection) == before
 
 
+async def test_an_execution_of_more_events_than_are_removed_at_once_goes_as_well(
+    archivist: Archivist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infrastructure.archive.archiving.REMOVED_ROWS", 1)
+    await filled(archivist.dsn, days=5)
+    async with await connect(archivist.dsn) as connection:
+        before = await rows(connection)
+        archived = archivist.archive(JANUARY)
+        assert len(await rows(connection)) == len(before) - archived.events
+        archivist.restore(JANUARY)
+        assert await rows(connection) == before
+
+
 @pytest.mark.parametrize("limit", [1, 7, 100, 5_000])
 async def test_the_whole_log_reads_the_same_however_much_of_it_is_archived(
     archivist: Archivist, limit: int
