@@ -182,7 +182,7 @@ def _checked(connection: Connection, month: Month, projections: Sequence[str]) -
                 month, f"{count:,} of its executions are not over, such as {one}; see to them"
             )
     asked = {**_bounds(month), "projections": list(projections)}
-    _, last, head, projected, parked, sealed = _row(connection, "where_events_lie", asked)
+    _, last, head, projected, parked, sealed, of_tasks = _row(connection, "where_events_lie", asked)
     if last is None:
         raise NotArchivable(month, "there is nothing of it")
     if last == head:
@@ -193,6 +193,11 @@ def _checked(connection: Connection, month: Month, projections: Sequence[str]) -
         raise NotArchivable(month, "the read models have not seen all of it yet; let a projector run")
     if parked:
         raise NotArchivable(month, f"{parked:,} of its events are parked; replay them first")
+    if of_tasks:
+        # Where tasks have their next run is read from there.
+        raise NotArchivable(
+            month, f"{of_tasks:,} events of the read model tasks are parked; replay them first"
+        )
     count, first = _row(connection, "tasks_standing_before", {"instant": month.next.start})
     if count:
         raise NotArchivable(

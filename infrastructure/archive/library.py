@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from application.archived import ArchiveAway
 from infrastructure.archive.form import Damaged
 from infrastructure.archive.places import Nowhere
-from infrastructure.archive.reading import ArchiveFile
+from infrastructure.archive.reading import ArchiveFile, Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,7 @@ class Library:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._opened: dict[str, ArchiveFile] = {}
+        self._kept = Kept()
 
     async def look[T](self, archive: Archive, question: Callable[[ArchiveFile], T]) -> T:
         """What an archive answers to a question. Raises `ArchiveAway`."""
@@ -51,13 +52,13 @@ class Library:
                 raise Damaged(
                     archive.name, f"it has {source.size:,} bytes, and {archive.size:,} were written"
                 )
-            self._opened[archive.name] = _opened(archive, source)
+            self._opened[archive.name] = _opened(archive, source, self._kept)
         return self._opened[archive.name]
 
 
-def _opened(archive: Archive, source: Source) -> ArchiveFile:
+def _opened(archive: Archive, source: Source, kept: Kept) -> ArchiveFile:
     """The file, if it is the one of the catalogue: its manifest, which was hashed, hashes all the rest."""
-    file = ArchiveFile(archive.name, source, archive.manifest_sha256)
+    file = ArchiveFile(archive.name, source, archive.manifest_sha256, kept)
     said = file.manifest
     told = (said.month, said.events, said.executions, said.first_position, said.last_position)
     known = (archive.events, archive.executions, archive.first_position, archive.last_position)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from bisect import bisect_left, bisect_right
-from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Protocol, cast
 
 from infrastructure.archive.form import (
     END_BYTES,
@@ -18,13 +19,13 @@ from infrastructure.archive.form import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
     from uuid import UUID
 
     from infrastructure.archive.form import Event, Index, Manifest
 
-KEPT_PARTS = 4
+KEPT_PARTS = 8
 HASHED_BYTES = 1024 * 1024
 
 
@@ -41,14 +42,40 @@ class Source(Protocol):
         ...
 
 
+class Kept:
+    """The parts that were read last, of all files together, for whoever reads on. Threads may share it."""
+
+    def __init__(self, most: int = KEPT_PARTS) -> None:
+        self._most = most
+        self._parts: OrderedDict[tuple[str, int], object] = OrderedDict()
+        self._turn = threading.Lock()
+
+    def part[T](self, manifest_sha256: str, offset: int, read: Callable[[], T]) -> T:
+        """The part at an offset of the file with this manifest: what is kept, or what is read now."""
+        key = (manifest_sha256, offset)
+        with self._turn:
+            if key in self._parts:
+                self._parts.move_to_end(key)
+                return cast("T", self._parts[key])
+        found = read()
+        with self._turn:
+            self._parts[key] = found
+            while len(self._parts) > self._most:
+                self._parts.popitem(last=False)
+        return found
+
+
 class ArchiveFile:
-    """What a file holds. All methods block, and raise `Damaged` and `ArchiveAway`.
+    """What a file holds. All methods block, and raise `Damaged` and `ArchiveAway`."""
 
-    The parts that were read last are kept, for whoever reads on.
-    """
+    def __init__(
+        self, name: str, source: Source, manifest_sha256: str | None = None, kept: Kept | None = None
+    ) -> None:
+        """`manifest_sha256` is what the manifest must hash to; None: that is not known yet.
 
-    def __init__(self, name: str, source: Source, manifest_sha256: str | None = None) -> None:
-        """`manifest_sha256` is what the manifest must hash to; None: that is not known yet."""
+        `kept` is shared with other files; None: this one keeps its own.
+        """
+        self._kept = kept or Kept()
         self._name = name
         self._source = source
         end = source.read(source.size - END_BYTES, END_BYTES) if source.size > END_BYTES else b""
@@ -64,8 +91,6 @@ class ArchiveFile:
         self.manifest: Manifest = read_manifest(name, packed)
         self._last_positions = [frame.last_position for frame in self.manifest.frames]
         self._last_streams = [part.last_stream for part in self.manifest.index]
-        self._frame = lru_cache(KEPT_PARTS)(self._read_frame)
-        self._index = lru_cache(KEPT_PARTS)(self._read_index)
 
     def after(self, position: int, limit: int, most_bytes: int) -> Sequence[Event]:
         """Up to `limit` events after a position, in order; the one that makes it `most_bytes` is the last."""
@@ -141,6 +166,14 @@ class ArchiveFile:
             if event.position == position:
                 return event
         raise Damaged(self._name, f"its index names event {position}, which it does not hold")
+
+    def _frame(self, number: int) -> Sequence[Event]:
+        frame = self.manifest.frames[number]
+        return self._kept.part(self.manifest_sha256, frame.offset, lambda: self._read_frame(number))
+
+    def _index(self, number: int) -> Index:
+        part = self.manifest.index[number]
+        return self._kept.part(self.manifest_sha256, part.offset, lambda: self._read_index(number))
 
     def _read_frame(self, number: int) -> Sequence[Event]:
         frame = self.manifest.frames[number]

@@ -10,11 +10,12 @@ import pytest
 from application.archived import ArchiveAway
 from infrastructure.archive.archiving import ArchivingRunning, NotArchivable, alone, months_before
 from infrastructure.archive.catalogue import archives
+from infrastructure.archive.merging import events_after
 from infrastructure.archive.restoring import NoSuchArchive
 from infrastructure.migrator import migrate_down, months_archived
 from infrastructure.projector import WholeLog, check, rebuild
 from projections.catalogue import PROJECTIONS
-from tests.support.archives import Archivist, filled, rows, settle, whole
+from tests.support.archives import MUCH, Archivist, filled, rows, settle, whole
 from tests.support.checking import Told
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, created, run_of, started, succeeded
 from tests.support.projecting import connect, contents, project
@@ -47,6 +48,19 @@ async def test_a_month_comes_back_to_the_byte(archivist: Archivist) -> None:
         assert await rows(connection) == before
 
 
+async def test_an_execution_of_more_events_than_are_removed_at_once_goes_as_well(
+    archivist: Archivist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infrastructure.archive.archiving.REMOVED_ROWS", 1)
+    await filled(archivist.dsn, days=5)
+    async with await connect(archivist.dsn) as connection:
+        before = await rows(connection)
+        archived = archivist.archive(JANUARY)
+        assert len(await rows(connection)) == len(before) - archived.events
+        archivist.restore(JANUARY)
+        assert await rows(connection) == before
+
+
 @pytest.mark.parametrize("limit", [1, 7, 100, 5_000])
 async def test_the_whole_log_reads_the_same_however_much_of_it_is_archived(
     archivist: Archivist, limit: int
@@ -60,6 +74,18 @@ async def test_the_whole_log_reads_the_same_however_much_of_it_is_archived(
         for month in (FEBRUARY, JANUARY):
             archivist.restore(month)
             assert await whole(connection, archivist.library, limit) == before
+
+
+async def test_archives_that_begin_behind_a_page_are_not_looked_into(archivist: Archivist) -> None:
+    await filled(archivist.dsn, days=5)
+    names = [archivist.archive(month).name for month in (JANUARY, FEBRUARY, MARCH)]
+    async with await connect(archivist.dsn) as connection:
+        for name in names[1:]:
+            (archivist.folder / name).unlink()
+        page = await events_after(connection, archivist.library, 0, 10, MUCH)
+        assert ([event.position for event in page.events], page.full) == ([*range(1, 11)], True)
+        with pytest.raises(ArchiveAway, match=names[1]):
+            await whole(connection, archivist.library)
 
 
 async def test_read_models_are_rebuilt_and_checked_as_if_nothing_were_archived(archivist: Archivist) -> None:
@@ -246,7 +272,14 @@ async def test_a_month_stays_while_anything_still_needs_it(archivist: Archivist)
         with pytest.raises(NotArchivable, match="1 of its events are parked"):
             archivist.archive(JANUARY)
         await connection.execute("DELETE FROM parked_events")
-        with pytest.raises(NotArchivable, match="not all of it is sealed yet"):
+        await connection.execute(
+            "INSERT INTO parked_events (projection, position, key, error) VALUES ('tasks', 1, %s, '')",
+            (TASKS[0],),
+        )
+        with pytest.raises(NotArchivable, match="1 events of the read model tasks are parked"):
+            archivist.archive(JANUARY)
+        await connection.execute("DELETE FROM parked_events")
+        with pytest.raises(NotArchivable, match="it is not sealed"):
             archivist.archive(JANUARY)
         await seal(connection)
         assert archivist.archive(JANUARY).events == 2

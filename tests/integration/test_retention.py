@@ -64,7 +64,7 @@ async def test_a_month_that_has_to_stay_does_not_keep_the_others(archivist: Arch
     async with await connect(archivist.dsn) as connection:
         await connection.execute(
             "INSERT INTO parked_events (projection, position, key, error) "
-            "SELECT 'tasks', notification_id, originator_id, '' FROM events "
+            "SELECT 'statistics', notification_id, originator_id, '' FROM events "
             "WHERE originator_id >= %s ORDER BY originator_id LIMIT 1",
             (JANUARY.first_execution,),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from domain.months import Month
 from infrastructure.archive.catalogue import Archive
 from infrastructure.archive.form import Entry
 from infrastructure.archive.library import Library
-from infrastructure.archive.reading import ArchiveFile
+from infrastructure.archive.reading import ArchiveFile, Kept
 from infrastructure.archive.writing import Writer
 from tests.support.archived_events import START, events
 from tests.support.archived_files import Bytes, Shelved
@@ -81,3 +82,15 @@ def test_a_file_of_which_the_catalogue_says_another_thing_is_refused(changed: di
     library = Library(Shelved({"january": content}))
     with pytest.raises(ArchiveAway, match="the catalogue says another thing"):
         library.ask(replace(archive, **changed), lambda file: list(file.events()))
+
+
+def test_of_all_files_together_only_the_parts_that_were_read_last_are_kept() -> None:
+    kept, read = Kept(most=2), list[tuple[str, int]]()
+
+    def part(file: str, offset: int) -> str:
+        read.append((file, offset))
+        return f"{file}{offset}"
+
+    for file, offset in (("a", 0), ("b", 0), ("a", 0), ("a", 9), ("a", 0), ("b", 0)):
+        assert kept.part(file, offset, partial(part, file, offset)) == f"{file}{offset}"
+    assert read == [("a", 0), ("b", 0), ("a", 9), ("b", 0)]

@@ -1,4 +1,5 @@
--- The positions between which events of a month lie, where the log ends, and how far read models and seals are.
+-- The positions between which events of a month lie, where the log ends, how far read models and seals are, what of the month
+-- is parked, and what of tasks, whose rows may not be what they have to be then.
 SELECT
     min(notification_id), max(notification_id),
     (SELECT max(notification_id) FROM events),
@@ -6,5 +7,6 @@ SELECT
      FROM projection_checkpoints WHERE name = ANY (%(projections)s::text[])),
     (SELECT count(*) FROM parked_events JOIN events AS parked ON parked.notification_id = parked_events.position
      WHERE parked.originator_id >= %(first)s AND parked.originator_id < %(end)s),
-    (SELECT last_position FROM sealed_blocks ORDER BY first_leaf DESC LIMIT 1)
+    (SELECT last_position FROM sealed_blocks ORDER BY first_leaf DESC LIMIT 1),
+    (SELECT count(*) FROM parked_events WHERE projection = 'tasks')
 FROM events WHERE originator_id >= %(first)s AND originator_id < %(end)s
