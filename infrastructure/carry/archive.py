@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CHUNK_BYTES = 1024 * 1024
+# What a few bytes of zstd may unpack to has no bound of its own.
+_HEADER_BYTES = 1024 * 1024
+# One event may be as large as Postgres stores it, 1 GiB, in base64.
+_FRAME_BYTES = 3 * 1024 * 1024 * 1024 // 2
 
 
 class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -171,16 +175,20 @@ def _split(content: bytes) -> tuple[bytes, bytes]:
 
 def _decompressed(path: Path, file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """The content of each frame, and where it ends in the file."""
-    unread = file.read(_CHUNK_BYTES)
+    unread, most = file.read(_CHUNK_BYTES), _HEADER_BYTES
     while unread:
-        decompressor, pieces = ZstdDecompressor(), []
+        decompressor, pieces, size = ZstdDecompressor(), list[bytes](), 0
         while not decompressor.eof:
-            if not unread:
+            if decompressor.needs_input and not unread:
                 raise ArchiveDamaged(path, "ends in the middle")
             try:
-                pieces.append(decompressor.decompress(unread))
+                pieces.append(decompressor.decompress(unread, _CHUNK_BYTES))
             except ZstdError as error:
                 raise ArchiveDamaged(path, f"is no zstd file, or a damaged one ({error})") from None
-            unread = decompressor.unused_data if decompressor.eof else file.read(_CHUNK_BYTES)
+            size += len(pieces[-1])
+            if size > most:
+                raise ArchiveDamaged(path, "holds more at once than an archive of events does")
+            unread = file.read(_CHUNK_BYTES) if decompressor.needs_input else b""
+        unread = decompressor.unused_data
         yield b"".join(pieces), file.tell() - len(unread)
-        unread = unread or file.read(_CHUNK_BYTES)
+        unread, most = unread or file.read(_CHUNK_BYTES), _FRAME_BYTES

@@ -15,7 +15,6 @@ from infrastructure.carry import Selection
 from infrastructure.carry import export_events as export_to
 from infrastructure.carry import replay_events as replay_to
 from infrastructure.database import pool, with_liveness
-from infrastructure.event_store.outage import first_line
 from infrastructure.past import PostgresPast
 from infrastructure.settings import with_database
 from interfaces.bootstrap.archives import library
@@ -76,10 +75,10 @@ async def position_of(settings: Settings, place: LogPlace) -> int:
 class NoConnectionString(Exception):
     """What names a database cannot be read; give a Postgres connection string."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self) -> None:
         super().__init__(
-            f"the database to replay to is named by no connection string ({first_line(error)}): give one "
-            "such as postgresql://user@host/name"
+            "the database to replay to is named by no connection string: give one such as "
+            "postgresql://user@host/name, with @, /, : and % of a name or a password as %40, %2F, %3A and %25"
         )
 
 
@@ -87,8 +86,8 @@ def elsewhere(settings: Settings, dsn: str) -> Settings:
     """The same settings on another database. Raises `NoConnectionString`."""
     try:
         conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError as error:
-        raise NoConnectionString(error) from None
+    except psycopg.ProgrammingError:  # what it says may hold a part of the password
+        raise NoConnectionString from None
     return with_database(settings, dsn)
 
 

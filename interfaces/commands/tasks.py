@@ -87,7 +87,11 @@ def import_command(
         if dry_run or (wrong and not keep_going):
             click.echo("Nothing was done.")
             sys.exit(wrong)
+        if prune and wrong:
+            click.echo("Nothing is pruned while an entry is wrong.")
         if any(isinstance(step, bootstrap.Cancel) for step in steps) and not yes:
+            if str(path) == "-":
+                raise click.ClickException("stdin gave the tasks, so nobody there can be asked: add --yes")
             click.confirm("Cancel the tasks with a minus for good?", abort=True)
         refused = _apply(settings, steps, reason)
     sys.exit(wrong or refused)
@@ -120,6 +124,9 @@ def _crontab(path: Path, timezone: str, *, system: bool) -> TaskFile:
     found = crontab.read_crontab(_text(path), timezone, system=system)
     for line in found.left_out:
         click.echo(f"? line {line.number} is left out: {line.why}")
+    if found.without_zone:
+        lines = "1 line" if found.without_zone == 1 else f"{found.without_zone:,} lines"
+        click.echo(f"{lines} without CRON_TZ: taken in {timezone} (DEFAULT_TIMEZONE)")
     return found.file
 
 

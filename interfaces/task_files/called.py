@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import getopt
 import json
+import math
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+import msgspec
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
 USUAL_TIMEOUT_SECONDS = 30.0
+NOWHERE = frozenset({"-", "/dev/null", "/dev/stdout", "/dev/stderr"})
 
 
 class NotUnderstood(Exception):
@@ -33,10 +37,10 @@ class Called(Struct):
     redirects: int = 0
     retries: int = 0
 
-    def header(self, name: str, value: str) -> None:
+    def header(self, name: str, value: str, between: str = ", ") -> None:
         """Add a header; one that is there already gets a further value."""
         same = next((known for known in self.headers if known.lower() == name.lower()), name)
-        self.headers[same] = f"{self.headers[same]}, {value}" if same in self.headers else value
+        self.headers[same] = f"{self.headers[same]}{between}{value}" if same in self.headers else value
 
     def usual_header(self, name: str, value: str) -> None:
         """Add a header that the command sends unless it is told another one."""
@@ -53,10 +57,15 @@ class Called(Struct):
         """The members of a task. Raises `NotUnderstood`."""
         if not self.url:
             raise NotUnderstood("it names no URL")
+        url = self.url if "://" in self.url else f"http://{self.url}"
+        try:
+            urlsplit(url)
+        except ValueError as error:
+            raise NotUnderstood(f"its URL cannot be read ({error})") from None
         timeout = self.timeout or USUAL_TIMEOUT_SECONDS
         action: dict[str, Any] = {
             "method": (self.method or ("GET" if self.body is None else "POST")).upper(),
-            "url": self.url if "://" in self.url else f"http://{self.url}",
+            "url": url,
             "timeout_seconds": timeout,
             "max_redirects": self.redirects,
         }
@@ -71,7 +80,7 @@ class Called(Struct):
         }
 
     def _payload(self, body: str) -> Any:
-        """JSON as such, for people to read; everything else is sent as it is."""
+        """JSON as such, for people to read, if the same bytes are sent then; all else as it is."""
         kind = next(value for name, value in self.headers.items() if name.lower() == "content-type")
         if kind.partition(";")[0].strip().lower() != _JSON:
             return body
@@ -79,7 +88,8 @@ class Called(Struct):
             value = json.loads(body)
         except ValueError:
             return body
-        return value if isinstance(value, dict | list) else body
+        same = isinstance(value, dict | list) and msgspec.json.encode(value).decode() == body
+        return value if same else body
 
     def _has(self, name: str) -> bool:
         return any(known.lower() == name.lower() for known in self.headers)
@@ -112,9 +122,21 @@ def options(
 def number(option: str, value: str) -> float:
     """The value of an option that counts. Raises `NotUnderstood`."""
     try:
-        return float(value)
+        found = float(value)
     except ValueError:
-        raise NotUnderstood(f"{_dashed(option)} {value} is no number") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise NotUnderstood(f"{_dashed(option)} {value} is no number")
+    return found
+
+
+def kept_nowhere(option: str, target: str) -> None:
+    """Refuse an option that writes to a file, unless nobody reads that. Raises `NotUnderstood`."""
+    if target not in NOWHERE:
+        raise NotUnderstood(
+            f"{_dashed(option)} writes to the file {target}, and a task writes none: say /dev/null if nobody "
+            "reads it"
+        )
 
 
 def _dashed(option: str) -> str:

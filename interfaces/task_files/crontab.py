@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from interfaces.task_files.called import NotUnderstood
+import msgspec
+
+from interfaces.task_files.called import NOWHERE, NotUnderstood
 from interfaces.task_files.curl import called_by_curl
 from interfaces.task_files.reading import TaskFile, declaration
 from interfaces.task_files.wget import called_by_wget
 from interfaces.task_files.yaml_text import Document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from interfaces.task_files.called import Called
 
@@ -29,12 +33,14 @@ _NICKNAMES = {
 }
 _VARIABLE = re.compile(r"\s*(?P<name>\w+)\s*=\s*(?P<value>.*?)\s*$")
 _PERCENT = re.compile(r"(?<!\\)%")
-# At the end, and without quotes: where the output goes does not matter.
+# At the end, and without quotes.
 _REDIRECTED = re.compile(r"(?:\s+[0-9&]?>>?\s*(?:&[0-9-]|[^\s'\"<>|&;()]+)|\s+<\s*/dev/null)+\s*$")
+_KEPT_IN = re.compile(r"(?:^|[\s1&])>\s*([^\s&>]\S*)")
 _WITHOUT_EFFECT = re.compile(r"\s*\|\|\s*(?:true|:)\s*$")
 _SHELL = frozenset("();<>|&")
 _IN_SINGLE_QUOTES = re.compile(r"'[^']*'")
 _LONGEST_NAME = 240
+_HASH_DIGITS = 6
 
 
 class Line(NamedTuple):
@@ -45,10 +51,11 @@ class Line(NamedTuple):
 
 
 class Crontab(NamedTuple):
-    """What the lines declare, and those that declare nothing."""
+    """What the lines declare, those that declare nothing, and how many of the former stand in no CRON_TZ."""
 
     file: TaskFile
     left_out: list[Line]
+    without_zone: int
 
 
 class _Job(NamedTuple):
@@ -58,31 +65,33 @@ class _Job(NamedTuple):
     timezone: str | None
 
 
+class _Found(NamedTuple):
+    job: _Job
+    entry: dict[str, Any]
+
+
 def read_crontab(text: str, default_timezone: str, *, system: bool) -> Crontab:
     """The tasks of a crontab; of a `system` one, whose lines name a user before the command.
 
-    `default_timezone` is that of lines before which neither CRON_TZ nor TZ is set.
+    `default_timezone` is that of lines before which no CRON_TZ is set; TZ is for the command alone.
     """
-    file, left_out = TaskFile([], Document(None, None)), []
-    names: dict[str, int] = {}
+    found, left_out = list[_Found](), list[Line]()
     for job in _jobs(text, system=system):
+        if isinstance(job, Line):
+            left_out.append(job)
+            continue
         try:
-            if isinstance(job, Line):
-                left_out.append(job)
-                continue
-            entry = _called(job.command).entry()
+            zone = {} if job.timezone is None else {"timezone": job.timezone}
+            trigger = {"type": "cron", "cron": job.cron, **zone}
+            found.append(_Found(job, {"trigger": trigger, **_called(job.command, system=system).entry()}))
         except NotUnderstood as error:
             left_out.append(Line(job.number, str(error)))
-            continue
-        zone = {} if job.timezone is None else {"timezone": job.timezone}
-        task = {
-            "name": _name(entry["action"]["url"], names),
-            "trigger": {"type": "cron", "cron": job.cron, **zone},
-            **entry,
-        }
-        number, place = len(file.declarations), f"line {job.number}"
-        file.declarations.append(declaration(number, place, task, default_timezone))
-    return Crontab(file, left_out)
+    declarations = [
+        declaration(number, f"line {one.job.number}", {"name": name, **one.entry}, default_timezone)
+        for number, (name, one) in enumerate(zip(_names(found), found, strict=True))
+    ]
+    without_zone = sum(one.job.timezone is None for one in found)
+    return Crontab(TaskFile(declarations, Document(None, None)), left_out, without_zone)
 
 
 def _jobs(text: str, *, system: bool) -> Iterator[_Job | Line]:
@@ -93,9 +102,12 @@ def _jobs(text: str, *, system: bool) -> Iterator[_Job | Line]:
             continue
         if variable := _VARIABLE.match(line):
             zones[variable["name"]] = variable["value"].strip("\"'")
+            if variable["name"] == "TZ":
+                yield Line(
+                    number, "TZ does not move the schedule, only CRON_TZ does: say that if it is meant"
+                )
             continue
-        zone = zones.get("CRON_TZ") or zones.get("TZ")
-        yield _job(number, line_of, zone, system=system)
+        yield _job(number, line_of, zones.get("CRON_TZ") or None, system=system)
 
 
 def _job(number: int, line: str, zone: str | None, *, system: bool) -> _Job | Line:
@@ -113,22 +125,44 @@ def _job(number: int, line: str, zone: str | None, *, system: bool) -> _Job | Li
     return _Job(number, cron, fields[-1], zone)
 
 
-def _called(command: str) -> Called:
+def _called(command: str, *, system: bool) -> Called:
     """Raises `NotUnderstood`."""
     command, _, stdin = _PERCENT.sub("\n", command).replace("\\%", "%").partition("\n")
-    command = _REDIRECTED.sub("", _WITHOUT_EFFECT.sub("", command))
+    command = _printed_only(_WITHOUT_EFFECT.sub("", command))
     if mark := re.search(r"[$`]", _IN_SINGLE_QUOTES.sub("", command)):
         raise NotUnderstood(f"the shell would replace what begins with {mark[0]}: write out what is meant")
     program, *arguments = _words(command)
+    if variable := _VARIABLE.match(program):
+        raise NotUnderstood(
+            f"it sets a variable ({variable['name']}), and a task has none: write out its value"
+        )
     match program.rpartition("/")[2]:
         case "curl":
             return called_by_curl(arguments, stdin)
         case "wget":
             return called_by_wget(arguments)
         case _:
+            named = not system and arguments and arguments[0].rpartition("/")[2] in {"curl", "wget"}
+            hint = f"; if {program} is the user that runs it, add --system" if named else ""
             raise NotUnderstood(
-                f"it runs {program}, and a task calls a URL: only curl and wget are taken over"
+                f"it runs {program}, and a task calls a URL: only curl and wget are taken over{hint}"
             )
+
+
+def _printed_only(command: str) -> str:
+    """The command without where its output goes, which does not matter unless it is kept in a file.
+
+    What is appended to a file is a log. Raises `NotUnderstood`.
+    """
+    redirected = _REDIRECTED.search(command)
+    if redirected is None:
+        return command
+    for target in _KEPT_IN.findall(redirected[0]):
+        if target not in NOWHERE:
+            raise NotUnderstood(
+                f"it writes to the file {target}, and a task writes none: say /dev/null if nobody reads it"
+            )
+    return command[: redirected.start()]
 
 
 def _words(command: str) -> list[str]:
@@ -143,13 +177,28 @@ def _words(command: str) -> list[str]:
     return words or [""]
 
 
-def _name(url: str, names: dict[str, int]) -> str:
-    """The URL without what may be secret; a second one of the same gets its number."""
+def _names(found: Sequence[_Found]) -> Iterator[str]:
+    """The URLs without what may be secret; where several are the same, all with a hash of their calls.
+
+    So none depends on the order of the lines. The same call at several schedules has these in its hash.
+    """
+    names = [_name(one.entry["action"]["url"]) for one in found]
+    calls = [_hash(one.entry["action"]) for one in found]
+    same, same_call = Counter(names), Counter(zip(names, calls, strict=True))
+    for name, call, one in zip(names, calls, found, strict=True):
+        schedule = [one.entry["trigger"]] if same_call[name, call] > 1 else []
+        yield name if same[name] == 1 else f"{name} ({_hash(one.entry['action'], *schedule)})"
+
+
+def _hash(action: dict[str, Any], *more: Any) -> str:
+    told = [action[member] for member in ("url", "method", "headers")], action.get("payload"), more
+    return sha256(msgspec.json.encode(told, order="sorted")).hexdigest()[:_HASH_DIGITS]
+
+
+def _name(url: str) -> str:
     parts: Any = urlsplit(url)
     name = f"{parts.hostname or ''}{f':{parts.port}' if _port(parts) else ''}{parts.path.rstrip('/')}"
-    name = name[:_LONGEST_NAME] or url[:_LONGEST_NAME]
-    names[name] = names.get(name, 0) + 1
-    return name if names[name] == 1 else f"{name} ({names[name]})"
+    return name[:_LONGEST_NAME] or url[:_LONGEST_NAME]
 
 
 def _port(parts: Any) -> int | None:

@@ -6,25 +6,25 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
-from interfaces.task_files.called import Called, NotUnderstood, number, options, table
+from interfaces.task_files.called import Called, NotUnderstood, kept_nowhere, number, options, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# What is printed, and where to, does not matter: the service keeps the answer.
+# What is printed does not matter: the service keeps the answer.
 _PRINTED = table(
-    "silent s, show-error S, fail f, verbose v, include i, progress-bar #, no-buffer N, remote-name O, "
+    "silent s, show-error S, fail f, verbose v, include i, progress-bar #, no-buffer N, "
     "fail-with-body, no-progress-meter, compressed, disable q, ipv4 4, ipv6 6"
 )
-_PRINTED_TO = table("output o, write-out w, dump-header D, stderr")
-_FLAGS = _PRINTED | table("get G, head I, location L, globoff g")
+_WRITTEN_TO = table("output o, dump-header D, stderr")
+_FLAGS = _PRINTED | table("remote-name O, get G, head I, location L, globoff g")
 _DATA = table("data d, data-ascii, data-raw, data-binary, data-urlencode, json")
 _HEADERS = {"user-agent": "User-Agent", "referer": "Referer"}
 _SECONDS = {"max-time": "timeout", "connect-timeout": "connect_timeout"}
 _VALUES = (
-    _PRINTED_TO
+    _WRITTEN_TO
     | _DATA
-    | table("request X, header H, url, user u, user-agent A, referer e, cookie b, oauth2-bearer")
+    | table("write-out w, request X, header H, url, user u, user-agent A, referer e, cookie b, oauth2-bearer")
     | table("max-time m, connect-timeout, retry, max-redirs")
 )
 # curl follows fifty, a task ten at most.
@@ -46,7 +46,8 @@ def called_by_curl(arguments: Sequence[str], stdin: str) -> Called:
     if "location" in given:
         call.redirects = min(int(number("max-redirs", given.get("max-redirs", "10"))), _MOST_REDIRECTS)
     if "get" in given and call.body is not None:
-        call.url += ("&" if "?" in call.url else "?") + call.body
+        url, mark, fragment = call.url.partition("#")
+        call.url = f"{url}{'&' if '?' in url else '?'}{call.body}{mark}{fragment}"
         call.body = None
     return call
 
@@ -67,8 +68,12 @@ def _apply(call: Called, option: str, value: str, stdin: str) -> None:
             _cookie(call, value)
         case "retry":
             call.retries = int(number(option, value))
+        case "remote-name":
+            raise NotUnderstood("-O keeps the answer as a file, and a task writes none")
+        case _ if option in _WRITTEN_TO:
+            kept_nowhere(option, value)
         case _ if option in _HEADERS:
-            call.header(_HEADERS[option], value)
+            call.headers[_HEADERS[option]] = value
         case _ if option in _SECONDS:
             setattr(call, _SECONDS[option], number(option, value))
         case _ if option in _DATA:
@@ -78,7 +83,7 @@ def _apply(call: Called, option: str, value: str, stdin: str) -> None:
 def _cookie(call: Called, value: str) -> None:
     if "=" not in value:
         raise NotUnderstood(f"it reads its cookies from the file {value}")
-    call.header("Cookie", value)
+    call.header("Cookie", value, between="; ")
 
 
 def _header(call: Called, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_never
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import UNSET
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from interfaces.task_files.reading import TaskFile
 
 # What may be secret: that it changes is told, not from what to what.
-_UNTOLD = ("/action/headers", "/action/payload")
+_UNTOLD = ("/action/headers", "/action/payload", "/success/body_contains", "/success/json")
+_URL = "/action/url"
 _TURNS: dict[Turn, str] = {"pause": "is paused", "resume": "is resumed"}
 
 
@@ -71,9 +73,15 @@ def _bad(step: Bad, file: TaskFile) -> Iterator[str]:
 
 def _difference(found: Difference) -> str:
     where = found.pointer[1:].replace("/", ".").replace("~1", "/").replace("~0", "~")
-    if found.pointer.startswith(_UNTOLD):
+    old, new = (_bare(value) if found.pointer == _URL else value for value in (found.old, found.new))
+    if found.pointer.startswith(_UNTOLD) or old == new:
         return f"    {where} differs"
-    return f"    {where}: {_value(found.old)} -> {_value(found.new)}"
+    return f"    {where}: {_value(old)} -> {_value(new)}"
+
+
+def _bare(url: Any) -> str:
+    """Without query and fragment; admission lets no password into a URL."""
+    return str(urlsplit(url)._replace(query="", fragment="").geturl())
 
 
 def _value(value: Any) -> str:

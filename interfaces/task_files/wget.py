@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interfaces.task_files.called import Called, NotUnderstood, number, options, table
+from interfaces.task_files.called import Called, NotUnderstood, kept_nowhere, number, options, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,10 @@ def called_by_wget(arguments: Sequence[str]) -> Called:
     call, given = Called(url=urls[0] if urls else "", redirects=_MOST_REDIRECTS), dict(found)
     for option, value in found:
         _apply(call, option, value)
+    if not given.keys() & {"output-document", "delete-after", "spider"}:
+        raise NotUnderstood(
+            "it keeps the answer as a file, and a task writes none: add -O /dev/null if nobody reads it"
+        )
     user = given.get("user", given.get("http-user"))
     if user is not None:
         call.basic(f"{user}:{given.get('password', given.get('http-password', ''))}")
@@ -40,6 +44,8 @@ def _letters(arguments: Sequence[str]) -> list[str]:
 
 def _apply(call: Called, option: str, value: str) -> None:
     match option:
+        case "output-document":
+            kept_nowhere(option, value)
         case "method":
             call.method = value
         case "spider":

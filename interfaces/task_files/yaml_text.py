@@ -21,17 +21,36 @@ _SCALARS = (
 _BREAKS = frozenset("\x85\u2028\u2029\ufeff")
 
 
+_TAG = "tag:yaml.org,2002:"
+_KINDS = frozenset(f"{_TAG}{kind}" for kind in ("null", "bool", "int", "float", "merge", "str", "seq", "map"))
+
+
 class _Loader(yaml.SafeLoader):
+    def construct_object(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
+        """What JSON has, too; nothing else can be told from its text."""
+        if node.tag not in _KINDS:
+            raise _wrong(f"{node.tag.replace(_TAG, '!!')} is not known here: leave it out", node)
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, LookupError):  # a tag that its text does not fit
+            raise _wrong(f"this is no {node.tag.replace(_TAG, '!!')}: leave the tag out", node) from None
+
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
         """Every key once, and a string: a second one would silently win."""
         seen = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} is there twice: leave one out", key.start_mark
+            if not isinstance(key, yaml.ScalarNode):
+                raise _wrong(
+                    "a key must be a word; put what begins with a brace, such as {{ x }}, in quotes", key
                 )
+            if key.tag != f"{_TAG}merge" and key.value in seen:
+                raise _wrong(f"the key {key.value!r} is there twice: leave one out", key)
             seen.add(key.value)
         return {str(key): value for key, value in super().construct_mapping(node, deep=True).items()}
+
+
+def _wrong(what: str, node: yaml.Node) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, what, node.start_mark)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -49,14 +68,14 @@ class _Dumper(yaml.SafeDumper):
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     # Written as they are, these are read as blanks.
     style = '"' if _BREAKS.intersection(text) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+    return dumper.represent_scalar(f"{_TAG}str", text, style)
 
 
 _Dumper.add_representer(str, _text)
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in _SCALARS:
     for _kind in (_Loader, _Dumper):
-        _kind.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+        _kind.add_implicit_resolver(f"{_TAG}{_tag}", re.compile(_pattern), _first)
 
 
 class NotYaml(ValueError):

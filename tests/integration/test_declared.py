@@ -133,6 +133,19 @@ def test_a_file_that_names_a_task_twice_or_holds_none_is_refused(run: Run, tmp_p
     assert "is declared at tasks[0] (line 3), too" in twice.stdout
 
 
+def test_pruning_says_when_it_cannot_ask_and_when_it_prunes_nothing(run: Run, database: str) -> None:
+    assert run("tasks", "import", "-", stdin=FILE).returncode == 0
+    one = FILE.replace("Ping", "Pong")
+    unasked = run("tasks", "import", "-", "--prune", stdin=one)
+    assert unasked.returncode == 1
+    assert "nobody there can be asked: add --yes" in unasked.stderr
+    before = len(events(database))
+    wrong = run("tasks", "import", "-", "--prune", "--keep-going", "--yes", stdin=f"{FILE}  - name: Bad\n")
+    assert wrong.returncode == 1
+    assert "Nothing is pruned while an entry is wrong." in wrong.stdout
+    assert len(events(database)) == before
+
+
 CRONTAB = """CRON_TZ=Europe/Berlin
 */5 * * * * curl -fsS -m 10 http://127.0.0.1:9/ping?key=1 >/dev/null 2>&1
 @reboot curl http://127.0.0.1:9/up
@@ -147,6 +160,8 @@ def test_a_crontab_is_taken_over_once(run: Run, database: str, tmp_path: Path) -
     assert first.stdout.startswith(f"{left_out}+ 127.0.0.1:9/ping\n1 to create\n")
     assert run("tasks", "import", "--crontab", name).stdout == f"{left_out}1 unchanged\n"
     assert len(events(database)) == 1
+    unzoned = run("tasks", "import", "--crontab", written(tmp_path / "unzoned", CRONTAB.split("\n", 1)[1]))
+    assert "1 line without CRON_TZ: taken in UTC (DEFAULT_TIMEZONE)\n" in unzoned.stdout
     assert run("tasks", "import", "--crontab", "--prune", name).returncode == 2
     latin = tmp_path / "latin"
     latin.write_bytes(b"# \xe4")

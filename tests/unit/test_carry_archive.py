@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.carry import ArchiveDamaged, Manifest, Selection
+from infrastructure.carry import ArchiveDamaged, Manifest, Selection, archive
 from infrastructure.carry.archive import Header, Part, Seals, frame, frames
 from infrastructure.carry.books import Books
 from infrastructure.carry.importing import inspect
@@ -188,3 +189,25 @@ def test_what_is_no_seal_is_not_taken_for_one(path: Path) -> None:
         seals = Seals(rows=1, sha256=sha256(lines).hexdigest())
         with pytest.raises(ArchiveDamaged, match="something else than seals"):
             inspected(path, frame(Header(selection=Selection(), head=1)) + frame(seals, lines))
+
+
+def test_a_file_that_unpacks_to_more_than_a_header_is_refused_before_it_is_unpacked(path: Path) -> None:
+    bomb = compress(b"0" * 64 * 1024 * 1024)
+    assert len(bomb) < 100_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArchiveDamaged, match="holds more at once than an archive of events does"):
+            inspected(path, bomb)
+        assert tracemalloc.get_traced_memory()[1] < 16 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def test_frames_of_any_size_are_read_wherever_the_chunks_of_the_file_end(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"".join(archived(rows(1, 300), rows(301, 1)))
+    expected = inspected(path, content)
+    for chunk in (7, 64, len(content) - 1, len(content)):
+        monkeypatch.setattr(archive, "_CHUNK_BYTES", chunk)
+        assert inspected(path, content) == expected

@@ -77,13 +77,13 @@ def test_a_system_crontab_names_a_user_before_the_command() -> None:
         [task] = tasks_of(line, system=True)
         assert task.action.url == "http://a.example"
     assert "too few fields" in why("0 1 * * * root", system=True)
-    assert "runs root" in why("0 1 * * * root curl a.example")
+    assert "if root is the user that runs it, add --system" in why("0 1 * * * root curl a.example")
 
 
-def test_the_zone_is_that_of_the_lines_above() -> None:
+def test_the_zone_is_the_cron_tz_of_the_lines_above() -> None:
     text = """
         * * * * * curl one.example
-        TZ = "Europe/Berlin"
+        CRON_TZ = "Europe/Berlin"
         MAILTO=me@a.example
         * * * * * curl two.example
         CRON_TZ=Asia/Tokyo
@@ -93,8 +93,18 @@ def test_the_zone_is_that_of_the_lines_above() -> None:
         * * * * * curl five.example
     """
     assert [task.trigger.timezone for task in tasks_of(text)] == [
-        *("UTC", "Europe/Berlin", "Asia/Tokyo", "Europe/Berlin")
+        *("UTC", "Europe/Berlin", "Asia/Tokyo", "UTC")
     ]
+    assert taken(text).without_zone == 2
+
+
+def test_tz_is_for_the_command_and_moves_no_schedule() -> None:
+    found = taken("TZ=Europe/Berlin\n* * * * * curl a.example")
+    assert [line.number for line in found.left_out] == [1]
+    assert "only CRON_TZ does" in found.left_out[0].why
+    [declared] = found.file.declarations
+    assert isinstance(declared.wanted, Definition)
+    assert declared.wanted.trigger.timezone == "UTC"
 
 
 @pytest.mark.parametrize(
@@ -119,6 +129,9 @@ def test_the_zone_is_that_of_the_lines_above() -> None:
         ("curl -A me/1 -e http://r.example -b 'a=1; b=2' a.example", {
             "headers": {"User-Agent": "me/1", "Referer": "http://r.example", "Cookie": "a=1; b=2"}
         }),
+        ("curl -A me/1 -A me/2 -b a=1 -b b=2 a.example", {
+            "headers": {"User-Agent": "me/2", "Cookie": "a=1; b=2"}
+        }),
         ("curl -u me:p:w a.example", {"headers": {"Authorization": basic("me:p:w")}}),
         ("curl --oauth2-bearer T a.example", {"headers": {"Authorization": "Bearer T"}}),
         ("curl -d a=1 -d b=2 a.example", {
@@ -132,8 +145,14 @@ def test_the_zone_is_that_of_the_lines_above() -> None:
         }),
         ("curl -G -d a=1 -d b=2 'a.example/?c=3'", {"url": "http://a.example/?c=3&a=1&b=2"}),
         ("curl -G -d a=1 a.example", {"url": "http://a.example?a=1"}),
+        ("curl -G -d a=1 'a.example/?c=3#d'", {"url": "http://a.example/?c=3&a=1#d"}),
         ("curl -g 'a.example/{x}'", {"url": "http://a.example/{x}"}),
         ("""curl --json '{"a": [1]}' a.example""", {
+            "method": "POST",
+            "payload": '{"a": [1]}',
+            "headers": {"Content-Type": "application/json", "Accept": "application/json"},
+        }),
+        ("""curl --json '{"a":[1]}' a.example""", {
             "method": "POST",
             "payload": {"a": [1]},
             "headers": {"Content-Type": "application/json", "Accept": "application/json"},
@@ -151,7 +170,8 @@ def test_the_zone_is_that_of_the_lines_above() -> None:
             "method": "POST", "payload": "a\nb", "headers": {"Content-Type": FORM}
         }),
         ("/usr/bin/curl a.example >/dev/null 2>&1", {}),
-        ("curl a.example > /var/log/a.log", {}),
+        ("curl -o - -D/dev/null a.example 2> a.err", {}),
+        ("curl a.example 1>> /var/log/a.log 2>&1", {}),
         ("curl a.example &>> a.log < /dev/null", {}),
         ("curl 'a.example/?a=1&b=2;c|d' || true", {"url": "http://a.example/?a=1&b=2;c|d"}),
         (r"curl 'a.example/?q=\%20'", {"url": "http://a.example/?q=%20"}),
@@ -163,10 +183,10 @@ def test_the_zone_is_that_of_the_lines_above() -> None:
         ("wget --spider --max-redirect=0 --connect-timeout=2 -U me a.example", {
             "method": "HEAD", "connect_timeout_seconds": 2.0, "headers": {"User-Agent": "me"}
         }),
-        ("wget --max-redirect 0 --method=PUT --body-data=x --header='Content-Type: text/plain' a.example", {
-            "method": "PUT", "payload": "x", "headers": {"Content-Type": "text/plain"}
+        ("wget --max-redirect 0 -O- --method PUT --body-data x --header='Content-Type: a/b' a.example", {
+            "method": "PUT", "payload": "x", "headers": {"Content-Type": "a/b"}
         }),
-        ("wget --max-redirect=0 --post-data 'a=1' --user me --password pw a.example", {
+        ("wget --max-redirect=0 --delete-after --post-data 'a=1' --user me --password pw a.example", {
             "method": "POST",
             "payload": "a=1",
             "headers": {"Authorization": basic("me:pw"), "Content-Type": FORM},
@@ -198,6 +218,22 @@ def test_a_command_is_the_call_that_it_makes(command: str, expected: dict[str, A
         ("curl a.example -m", "-m is not told its value"),
         ("curl a.example --url", "--url is not told its value"),
         ("curl -m soon a.example", "--max-time soon is no number"),
+        ("curl -m nan a.example", "--max-time nan is no number"),
+        ("curl --retry inf a.example", "--retry inf is no number"),
+        ("curl -L --max-redirs nan a.example", "--max-redirs nan is no number"),
+        ("wget -O- -t inf a.example", "--tries inf is no number"),
+        ("wget -O- http://[::1/x", "its URL cannot be read (Invalid IPv6 URL)"),
+        ("curl -g http://[::1/x", "its URL cannot be read (Invalid IPv6 URL)"),
+        ("curl -o a.json a.example", "--output writes to the file a.json"),
+        ("curl -D a.txt a.example", "--dump-header writes to the file a.txt"),
+        ("curl -O a.example/a.gz", "-O keeps the answer as a file"),
+        ("curl a.example > /var/log/a.log", "writes to the file /var/log/a.log"),
+        ("curl a.example 2>&1 >a.log", "writes to the file a.log"),
+        ("curl a.example 1>a.log 2>/dev/null", "writes to the file a.log"),
+        ("curl a.example &> a.log", "writes to the file a.log"),
+        ("wget a.example/a.gz >/dev/null", "keeps the answer as a file"),
+        ("wget -O a.gz a.example/a.gz", "--output-document writes to the file a.gz"),
+        ("API_KEY=s3cret curl a.example", "it sets a variable (API_KEY), and"),
         ("curl -u me a.example", "ask for a password"),
         ("curl -d @file a.example", "data from the file file"),
         ("curl --data-urlencode n@file a.example", "data from the file file"),
@@ -216,14 +252,35 @@ def test_lines_that_are_no_jobs_are_left_out_with_their_numbers() -> None:
     assert "too few fields" in found.left_out[1].why
 
 
-def test_names_are_those_of_the_urls_without_secrets_and_stay_when_lines_are_added() -> None:
-    lines = [
+def names_of(*lines: str) -> list[str | None]:
+    return [one.name for one in taken("\n".join(lines)).file.declarations]
+
+
+def test_names_are_those_of_the_urls_without_secrets() -> None:
+    assert names_of(
         "0 1 * * * curl 'https://me:pw@a.example:8443/b/?token=1'",
-        "0 2 * * * curl 'https://a.example:8443/b?token=2'",
         "0 3 * * * curl https://a.example:99999/b",
         "0 4 * * * curl https:///",
+    ) == ["a.example:8443/b", "a.example/b", "https:///"]
+
+
+def test_what_would_have_one_name_is_told_apart_by_the_call_and_not_by_the_other_lines() -> None:
+    lines = [
+        "0 1 * * * curl 'https://a.example/b?token=1'",
+        "0 2 * * * curl 'https://a.example/b?token=2'",
+        "0 3 * * * curl -X PUT https://a.example/b",
+        "0 4 * * * curl -d x https://a.example/b",
+        "0 5 * * * curl -H 'X-A: 1' https://a.example/b",
     ]
-    names = ["a.example:8443/b", "a.example:8443/b (2)", "a.example/b", "https:///"]
-    assert [one.name for one in taken("\n".join(lines)).file.declarations] == names
-    added = [*lines, "0 5 * * * curl https://a.example:8443/b"]
-    assert [one.name for one in taken("\n".join(added)).file.declarations] == [*names, "a.example:8443/b (3)"]
+    names = names_of(*lines)
+    assert len({*names}) == len(lines)
+    assert all(str(name).startswith("a.example/b (") for name in names)
+    assert names_of(*reversed(lines)) == names[::-1]
+    assert names_of(*lines[1:]) == names[1:]
+    assert names_of(lines[0].replace("0 1", "30 1"), *lines[1:]) == names, "another schedule, the same task"
+
+
+def test_the_same_call_at_several_schedules_is_several_tasks() -> None:
+    first, second = names_of("0 1 * * 1-5 curl a.example", "0 9 * * 6,7 curl a.example")
+    assert first != second
+    assert names_of("0 9 * * 6,7 curl a.example", "0 1 * * 1-5 curl a.example") == [second, first]

@@ -165,7 +165,7 @@ def test_what_is_wrong_is_told_with_its_line_in_yaml_and_its_pointer_in_both() -
         ("tasks: []\ntimezone: 7", 'timezone "7" is none'),
         ("tasks: [", "line 1"),
         ("tasks: []\ntasks: []", "line 2: the key 'tasks' is there twice"),
-        ("tasks: !!python/object:os.system []", "could not determine a constructor"),
+        ("tasks: !!python/object:os.system []", "!!python/object:os.system is not known here"),
         ("a: 1\n---\nb: 2", "line 2"),
         ("tasks: \x01", "not YAML"),
     ],
@@ -200,3 +200,25 @@ def test_anchors_and_merges_save_typing() -> None:
     assert parsed(text).value["mine"] == {"a": 1, "b": 3}
     with pytest.raises(NotYaml, match="line 1"):
         parsed("a: *nowhere")
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("name: {{ x }}", "put what begins with a brace, such as {{ x }}, in quotes"),
+        ("? [a]\n  : 1", "a key must be a word"),
+        ("payload: !!binary aGk=", "!!binary is not known here: leave it out"),
+        ("payload: !!set {a, b}", "!!set is not known here"),
+        ("payload: !!timestamp 2030-01-01", "!!timestamp is not known here"),
+        ("payload: !!timestamp soon", "!!timestamp is not known here"),
+        ("payload: !!python/object:os.system x", "!!python/object:os.system is not known here"),
+        ("payload: !mine x", "!mine is not known here"),
+        ("payload: !!int x", "this is no !!int: leave the tag out"),
+        ("payload: !!bool x", "this is no !!bool: leave the tag out"),
+    ],
+)
+def test_what_only_yaml_has_is_refused_with_its_line(entry: str, said: str) -> None:
+    with pytest.raises(TaskFileUnreadable) as refused:
+        read_yaml(f"tasks:\n- {entry}\n", "UTC")
+    assert str(refused.value).startswith("this is not YAML: line 2: ")
+    assert said in str(refused.value)

@@ -30,7 +30,7 @@ async def test_each_step_is_told_in_the_order_of_the_file_and_what_is_unchanged_
         "+ new",
         "~ changed",
         "    trigger.every_seconds: 60 -> 90",
-        '    action.url: "http://127.0.0.1/?old" -> "http://127.0.0.1/?new"',
+        "    action.url differs",
         "    is paused",
         f"- gone ({ended}) is cancelled",
     ]
@@ -54,6 +54,25 @@ async def test_headers_and_payloads_may_be_secret() -> None:
         "    action.headers.X-Key differs",
         "    action.payload.token differs",
     ]
+
+
+async def test_of_a_url_only_what_is_no_secret_is_told() -> None:
+    world = World()
+    await world.create(name="a", url="http://127.0.0.1/a?token=old")
+    [step] = await planned(world, declared(name="a", url="http://127.0.0.1/b?token=new"))
+    assert [*told(step, FILE)] == [
+        "~ a",
+        '    action.url: "http://127.0.0.1/a" -> "http://127.0.0.1/b"',
+    ]
+
+
+async def test_what_an_answer_has_to_hold_may_be_secret() -> None:
+    world = World()
+    stored = definition(name="a")
+    await world.commands.create(stored, REQUEST)
+    success = replace(stored.success, body_contains="s3cret")
+    [step] = await planned(world, declared(wanted=replace(stored, success=success)))
+    assert [*told(step, FILE)] == ["~ a", "    success.body_contains differs"]
 
 
 async def test_what_is_wrong_is_told_with_all_its_places() -> None:
