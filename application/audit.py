@@ -12,7 +12,8 @@ from domain.errors import ExecutionNotFound, Refused
 from domain.evidence import Evidence, ProvedEvent
 from domain.identity import redaction_stream
 from domain.merkle import Span, Subtree, Tree, consistency_path, inclusion_path, proof
-from domain.redaction import original_digest, told_by
+from domain.redaction import original_digest
+from domain.rewriting import told_by
 from domain.sealing import SignedHead
 from domain.verification import NODE_LEVEL
 

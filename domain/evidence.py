@@ -10,12 +10,14 @@ from uuid import UUID
 from msgspec import Struct
 
 from domain.merkle import includes
-from domain.redaction import Rewritings, RewrittenEvent, original_digest, told_by
+from domain.redaction import original_digest
 from domain.redaction_facts import EventsRedacted
+from domain.rewriting import Rewritings, rewritten_event, told_by
 from domain.sealing import SealedEvent, SignedHead, state_digest
 from domain.verification import Finding, not_by_a_redaction
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterator
 
 
@@ -65,22 +67,23 @@ class Evidence(Struct, frozen=True, kw_only=True):
                 detail = f"it is version {version} of its stream, behind version {before}: events are missing"
                 yield Finding("event_removed", position, position, detail)
 
+    def redacted(self) -> Counter[UUID]:
+        """How many of the events the redaction of each task has rewritten, as far as that is proved."""
+        return self._rewritings().accounted()
+
     def _rewritings(self) -> Rewritings:
         """What was rewritten, and what is proved to tell of that."""
         rewritings = Rewritings()
         for event in self.events:
             if original_digest(event.state) is not None:
-                digest = state_digest(event.state)
-                rewritings.found(RewrittenEvent(event.position, self.stream, digest))
+                rewritings.found(rewritten_event(event.position, self.stream, event.topic, event.state))
         for event in self.redactions:
             told = told_by(event.state) if event.topic == EventsRedacted.topic else None
-            if told is not None and self._proved(self.redacted_by, event):
-                rewritings.told(event.position, told)
+            if told is not None and self.redacted_by is not None and self._proved(self.redacted_by, event):
+                rewritings.told(event.position, self.redacted_by, told)
         return rewritings
 
-    def _proved(self, stream: UUID | None, event: ProvedEvent) -> bool:
-        if stream is None:
-            return False
+    def _proved(self, stream: UUID, event: ProvedEvent) -> bool:
         sealed = SealedEvent(
             position=event.position,
             stream=stream,

@@ -13,8 +13,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, get_args
 
-import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.attempt import Answered
@@ -40,7 +38,7 @@ from domain.requesting import NOTED
 from domain.task import Over, Paused, check_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
     from uuid import UUID
 
@@ -98,6 +96,11 @@ def erased(fact: AnyFact) -> AnyFact:
             return replace(fact, digest=erased_text(fact.digest))
         case _:
             return fact
+
+
+def tasks_of(use: IdempotencyKeyUsed) -> set[UUID]:
+    """The tasks that a key stands for, or whose executions."""
+    return {use.task_id, *filter(None, use.task_ids)}
 
 
 def erased_definition(definition: Definition) -> Definition:
@@ -171,55 +174,3 @@ def original_digest(state: bytes) -> bytes | None:
     if not (member.startswith(_MEMBER) and member.endswith(b'"}}') and _HEX.fullmatch(digest)):
         return None
     return bytes.fromhex(digest.decode())
-
-
-class _Telling(Struct, frozen=True):
-    fact: EventsRedacted
-
-
-_telling = msgspec.json.Decoder(_Telling)
-
-
-def told_by(state: bytes) -> EventsRedacted | None:
-    """What the stored state of an `events.redacted` tells; None for bytes that are none."""
-    try:
-        return _telling.decode(state).fact
-    except (ValueError, RecursionError):
-        return None
-
-
-class RewrittenEvent(Struct, frozen=True, gc=False):
-    """An event whose state says that it was rewritten; `digest` is the SHA-256 of what stands there now."""
-
-    position: int
-    stream: UUID
-    digest: bytes
-
-
-class Rewritings:
-    """Tells which rewritten events the log itself accounts for, whatever order it is read in.
-
-    One is accounted for by the last `EventsRedacted` behind it that names its position, if that names its
-    stream and its present state: nobody has changed it since, or otherwise than by a redaction.
-    """
-
-    def __init__(self) -> None:
-        self._found: list[RewrittenEvent] = []
-        self._told: dict[int, tuple[int, UUID, str]] = {}
-
-    def found(self, event: RewrittenEvent) -> None:
-        """There is a rewritten event."""
-        self._found.append(event)
-
-    def told(self, position: int, fact: EventsRedacted) -> None:
-        """The event at a position tells of such."""
-        for each in fact.rewritten:
-            if position > max(each.position, self._told.get(each.position, (0,))[0]):
-                self._told[each.position] = (position, each.stream, each.sha256)
-
-    def unaccounted(self) -> Iterator[RewrittenEvent]:
-        """Those that were rewritten by nothing that the log tells of."""
-        for event in self._found:
-            told = self._told.get(event.position)
-            if told is None or told[1:] != (event.stream, event.digest.hex()):
-                yield event

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from domain.merkle import Subtree
-    from domain.redaction import RewrittenEvent
+    from domain.rewriting import RewrittenEvent
     from domain.sealing import SealedBlock, SignedHead, TreeHead
 
     type Leaf = tuple[int, bytes]
@@ -43,8 +43,8 @@ class Finding(Struct, frozen=True):
 
 
 def not_by_a_redaction(event: RewrittenEvent) -> Finding:
-    """An event says that it was redacted, and no later one tells of what stands there now."""
-    detail = "it says that it was redacted, and no later event tells of what stands there now"
+    """An event says that it was redacted, and no redaction that the log tells of leads to what is there."""
+    detail = "it says that it was redacted, and no redaction in the log leads to what stands there now"
     return Finding("event_changed", event.position, event.position, detail)
 
 

@@ -102,6 +102,7 @@ def _sum(verified: Verified) -> Iterator[str]:
         yield f"and with {heads} kept elsewhere"
     if verified.unsealed:
         yield f"{verified.unsealed:,} later events are not sealed yet, so nothing is known of them"
+    yield from _redacted(verified.rewritten, verified.redacted_tasks)
     if not verified.pinned:
         yield (
             "the public key is the one that is stored beside the heads, where whoever changes the log can "
@@ -111,7 +112,7 @@ def _sum(verified: Verified) -> Iterator[str]:
         findings = "1 finding" if verified.findings == 1 else f"{verified.findings:,} findings"
         yield f"the log was changed: {findings}, the first at position {verified.first}"
     elif verified.events:
-        yield "nothing was changed"
+        yield "nothing else was changed" if verified.rewritten else "nothing was changed"
     else:
         yield "nothing is sealed" if verified.unsealed else "the log is empty"
 
@@ -120,12 +121,23 @@ def _sum_of_bundle(checked: VerifiedBundle) -> Iterator[str]:
     evidence, head = checked.evidence, checked.evidence.signed.head
     yield f"execution {evidence.stream}: {len(evidence.events):,} events"
     yield f"proved by the head of {head.tree_size:,} events, signed at {head.sealed_at.isoformat()}"
+    redacted = evidence.redacted()
+    yield from _redacted(redacted.total(), len(redacted))
     if not checked.pinned:
         yield "the public key is the one in the bundle, chosen by whoever made it: pin yours with --key"
     if checked.findings:
         yield "this is not proved to be what the log held"
     else:
         yield "all of them were in the log then, as they are here"
+
+
+def _redacted(events: int, tasks: int) -> Iterator[str]:
+    if events:
+        were, left = ("1 event was", "it still holds is what it held")
+        if events > 1:
+            were, left = (f"{events:,} events were", "they still hold is what they held")
+        of = "the redaction of 1 task" if tasks == 1 else f"the redactions of {tasks:,} tasks"
+        yield f"{were} rewritten by {of}; that what {left} is not proved"
 
 
 class JsonLines:
@@ -142,6 +154,7 @@ class JsonLines:
     def bundle(self, checked: VerifiedBundle) -> str:
         """See `Words`."""
         evidence, head = checked.evidence, checked.evidence.signed.head
+        redacted = evidence.redacted()
         return _json(
             {
                 "type": "sum",
@@ -151,6 +164,8 @@ class JsonLines:
                 "sealed_at": head.sealed_at,
                 "findings": len(checked.findings),
                 "pinned": checked.pinned,
+                "rewritten": redacted.total(),
+                "redacted_tasks": len(redacted),
             }
         )
 

@@ -11,8 +11,9 @@ from uuid import UUID
 from psycopg import AsyncConnection, AsyncServerCursor, IsolationLevel
 
 from domain.merkle import HASH_BYTES, leaf_hash
-from domain.redaction import Rewritings, RewrittenEvent, original_digest, told_by
+from domain.redaction import original_digest
 from domain.redaction_facts import EventsRedacted
+from domain.rewriting import Rewritings, rewritten_event, told_by
 from domain.sealing import SealedBlock, entry, state_digest
 from domain.verification import NODE_LEVEL, Finding, Verifier, not_by_a_redaction
 from infrastructure.archive.library import NO_ARCHIVES
@@ -57,7 +58,8 @@ class Verified(NamedTuple):
     """How many events were compared, up to which position, with how many findings; and how many came later.
 
     `first` is the first position that a finding names. `sealed_at` is when the last of them was sealed.
-    `pinned`: the keys came from elsewhere; `witnessed`: so many heads did.
+    `pinned`: the keys came from elsewhere; `witnessed`: so many heads did. `rewritten` events are those that
+    the redactions of `redacted_tasks` tasks account for.
     """
 
     events: int
@@ -68,6 +70,8 @@ class Verified(NamedTuple):
     first: int | None
     pinned: bool
     witnessed: int
+    rewritten: int = 0
+    redacted_tasks: int = 0
 
 
 async def verify(
@@ -119,6 +123,7 @@ class _Verification:
             self._tell(not_by_a_redaction(event))
         for finding in self._verifier.ended():
             self._tell(finding)
+        redacted = leaves.rewritings.accounted()
         return Verified(
             events=self._compared,
             position=self._verifier.last_position,
@@ -128,6 +133,8 @@ class _Verification:
             first=self._first,
             pinned=False,
             witnessed=0,
+            rewritten=redacted.total(),
+            redacted_tasks=len(redacted),
         )
 
     async def _compare(self, blocks: AsyncIterator[tuple[Any, ...]], leaves: _Leaves, until: int) -> int:
@@ -175,10 +182,10 @@ class _Verification:
         ):
             recorded = (recorded_at - _POSTGRES_EPOCH) // _MICROSECOND
             packed = recorded.to_bytes(8, "big", signed=True)
-            original, now = original_digest(state), state_digest(state)
+            original = original_digest(state)
             yield (
-                *(position, stream.bytes, version, packed, topic.encode(), original or now),
-                now if original else None,
+                *(position, stream.bytes, version, packed, topic.encode(), original or state_digest(state)),
+                state if original else None,
                 state if topic == EventsRedacted.topic else None,
             )
 
@@ -247,10 +254,10 @@ class _Leaves:
         telling: bytes | None,
     ) -> Leaf:
         if rewritten is not None:
-            self.rewritings.found(RewrittenEvent(position, UUID(bytes=stream), rewritten))
+            self.rewritings.found(rewritten_event(position, UUID(bytes=stream), topic.decode(), rewritten))
         told = None if telling is None else told_by(telling)
         if told is not None:
-            self.rewritings.told(position, told)
+            self.rewritings.told(position, UUID(bytes=stream), told)
         return _leaf(position, stream, version, recorded, topic, digest)
 
 

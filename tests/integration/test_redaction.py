@@ -11,12 +11,15 @@ import pytest
 from msgspec.structs import replace
 
 from application.audit import Audit, NotYetSealed
+from application.ports import NewFact
 from application.redaction import Redactions
 from application.tasks import Accepted, Request, TaskCommands
 from domain.attempt import Answered, Attempt
 from domain.errors import ExecutionsNotOver, TaskNotOver
 from domain.facts import ExecutionStarted, ExecutionSucceeded, TaskCreated
+from domain.identity import redaction_stream
 from domain.redaction import original_digest
+from domain.redaction_facts import EventsRedacted, Rewritten
 from infrastructure.clock import SystemClock
 from infrastructure.database import pool
 from infrastructure.event_store import Appender, PostgresEventLog, PostgresRedactor
@@ -40,8 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from psycopg import AsyncConnection
-
-    from application.ports import NewFact
 
 REQUEST = Request(namespace="default", actor="tester", correlation_id="test")
 
@@ -158,6 +159,8 @@ async def test_the_log_verifies_before_and_after_a_redaction(database: str) -> N
         assert await findings(database) == []
         await seal(connection)
         assert await findings(database) == []
+    found, _ = await verified(database)
+    assert (found.rewritten, found.redacted_tasks) == (3, 1)
 
 
 async def test_what_was_redacted_before_it_was_sealed_is_sealed_as_it_was(database: str) -> None:
@@ -189,6 +192,25 @@ async def test_who_redacts_by_hand_is_found(database: str) -> None:
             connection, f"UPDATE events SET state = '\\x{forged.hex()}' WHERE notification_id = 1"
         )
     assert await findings(database) == [("event_changed", 1, 1)]
+
+
+@pytest.mark.parametrize("stream", [redaction_stream(created().stream), uuid4()])
+async def test_who_redacts_by_hand_and_tells_of_it_is_found(database: str, stream: UUID) -> None:
+    async with await connect(database) as connection:
+        await append(connection, [created(), started(), succeeded(2, answer("paid")), cancelled(version=2)])
+        await seal(connection)
+        [(state,)] = await (
+            await connection.execute("SELECT state FROM events WHERE notification_id = 3")
+        ).fetchall()
+        unpaid = encode_redacted(succeeded(2, answer("unpaid")).fact, META, sha256(state).digest())
+        told = Rewritten(3, started().stream, sha256(unpaid).hexdigest())
+        fact = EventsRedacted(at=created().fact.at, task_id=created().stream, rewritten=(told,))
+        async with connection.transaction():
+            await connection.execute("SET LOCAL chronoledger.redacting = 'on'")
+            await connection.execute("UPDATE events SET state = %s WHERE notification_id = 3", (unpaid,))
+            await append(connection, [NewFact(stream, 1, fact)])
+        await seal(connection)
+    assert await findings(database) == [("event_changed", 3, 3)]
 
 
 async def test_evidence_of_a_redacted_execution_proves_what_is_left(database: str) -> None:

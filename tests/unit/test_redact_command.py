@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -28,8 +27,9 @@ from domain.errors import (
 )
 from domain.facts import ExecutionFailed, ExecutionSucceeded, IdempotencyKeyUsed, TaskCreated
 from domain.identity import key_stream, redaction_stream
-from domain.redaction import Rewritings, RewrittenEvent, original_digest
+from domain.redaction import original_digest
 from domain.redaction_facts import EventsRedacted, TaskRedacted
+from domain.rewriting import Rewritings, RewrittenEvent, rewritten_event
 from infrastructure.event_store.mapper import decode
 from infrastructure.event_store.redactor import stored
 from tests.support.given import NOON, after, answered, attempt, definition
@@ -98,14 +98,10 @@ class Archive(World):
         rewritings = Rewritings()
         for row in self.log.rows:
             if original_digest(row[4]) is not None:
-                rewritings.found(RewrittenEvent(row[0], row[1], digest_of(row[4])))
+                rewritings.found(rewritten_event(row[0], row[1], row[3], row[4]))
             if isinstance(fact := decode(row[3], row[4]).fact, EventsRedacted):
-                rewritings.told(row[0], fact)
+                rewritings.told(row[0], row[1], fact)
         return list(rewritings.unaccounted())
-
-
-def digest_of(state: bytes) -> bytes:
-    return sha256(state).digest()
 
 
 def secretive(name: str = "report", **words: Any) -> Definition:

@@ -16,6 +16,7 @@ from domain.facts import ExecutionRequested, ExecutionSucceeded
 from domain.identity import redaction_stream
 from domain.redaction import erased
 from domain.redaction_facts import EventsRedacted, Rewritten
+from domain.rewriting import told_by
 from infrastructure.event_store.mapper import encode, encode_redacted
 from infrastructure.sealed_log.keys import KeyRing
 from tests.support.given import RUN, TASK, answered, attempt, occurrence
@@ -60,6 +61,7 @@ async def test_what_tells_of_the_redaction_is_in_the_evidence() -> None:
     evidence = await evidence_of(*STATES)
     assert (evidence.redacted_by, [event.position for event in evidence.redactions]) == (TELLS, [3])
     assert found(evidence) == []
+    assert evidence.redacted() == {TASK: 2}
 
 
 async def test_the_task_is_known_by_any_of_its_events() -> None:
@@ -72,6 +74,22 @@ async def test_what_nothing_tells_of_was_changed() -> None:
     evidence = await evidence_of(*STATES)
     assert found(replace(evidence, redactions=())) == [("event_changed", 1), ("event_changed", 2)]
     assert found(replace(evidence, redacted_by=None)) == [("event_changed", 1), ("event_changed", 2)]
+
+
+async def test_what_was_put_in_the_place_of_what_was_erased_was_not_left_by_a_redaction() -> None:
+    forged = encode_redacted(
+        replace(SUCCEEDED, attempt=attempt(1, answered(200, "never was"))), META, sha256(b"x").digest()
+    )
+    assert found(await evidence_of(STATES[0], forged, told=telling(STATES[0], forged))) == [
+        ("event_changed", 2)
+    ]
+
+
+async def test_what_tells_of_it_stands_in_the_stream_of_its_task() -> None:
+    told = told_by(telling(*STATES))
+    assert told is not None
+    elsewhere = encode(replace(told, task_id=RUN), META)
+    assert found(await evidence_of(*STATES, told=elsewhere)) == [("event_changed", 1), ("event_changed", 2)]
 
 
 async def test_what_tells_of_it_has_to_be_proved_itself() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -26,15 +25,13 @@ from domain.facts import (
 )
 from domain.identity import disguised, redaction_stream
 from domain.redaction import (
-    Rewritings,
-    RewrittenEvent,
     erased,
     erased_url,
     holds_something,
     original_digest,
     redact,
 )
-from domain.redaction_facts import EventsRedacted, Rewritten, TaskRedacted
+from domain.redaction_facts import TaskRedacted
 from domain.rollback import roll_back
 from infrastructure.event_store.mapper import decode, encode, encode_redacted
 from tests.support.given import (
@@ -261,66 +258,3 @@ def test_a_rewritten_state_tells_the_digest_of_the_original_and_is_read_as_befor
 )
 def test_nothing_else_is_taken_for_a_rewritten_state(state: bytes) -> None:
     assert original_digest(state) is None
-
-
-@dataclass
-class Reading:
-    """A log of rewritten events, and of what tells of them."""
-
-    rewritings: Rewritings = field(default_factory=Rewritings)
-
-    def found(self, position: int, digest: bytes = DIGEST, stream: UUID = RUN) -> RewrittenEvent:
-        event = RewrittenEvent(position, stream, digest)
-        self.rewritings.found(event)
-        return event
-
-    def told(self, at: int, *positions: int, digest: bytes = DIGEST) -> None:
-        rewritten = tuple(Rewritten(position, RUN, digest.hex()) for position in positions)
-        self.rewritings.told(at, EventsRedacted(at=NOON, task_id=TASK, rewritten=rewritten))
-
-    def unaccounted(self) -> list[RewrittenEvent]:
-        return list(self.rewritings.unaccounted())
-
-
-def test_a_rewritten_event_that_a_later_one_tells_of_is_accounted_for() -> None:
-    reading = Reading()
-    reading.found(3)
-    reading.told(9, 3, 5)
-    assert reading.unaccounted() == []
-
-
-def test_one_that_nothing_tells_of_was_changed() -> None:
-    reading = Reading()
-    event = reading.found(3)
-    reading.told(9, 4)
-    assert reading.unaccounted() == [event]
-
-
-def test_one_that_was_changed_after_its_redaction_was_changed() -> None:
-    reading = Reading()
-    event = reading.found(3, digest=bytes(32))
-    reading.told(9, 3)
-    assert reading.unaccounted() == [event]
-
-
-def test_an_earlier_event_cannot_tell_of_a_later_one() -> None:
-    reading = Reading()
-    event = reading.found(9)
-    reading.told(3, 9)
-    assert reading.unaccounted() == [event]
-
-
-def test_one_of_another_stream_is_not_the_one_that_was_told_of() -> None:
-    reading = Reading()
-    event = reading.found(3, stream=TASK)
-    reading.told(9, 3)
-    assert reading.unaccounted() == [event]
-
-
-@pytest.mark.parametrize("order", [(9, 12), (12, 9)])
-def test_the_last_redaction_of_several_counts_whatever_order_they_are_read_in(order: tuple[int, ...]) -> None:
-    reading = Reading()
-    reading.found(3)
-    for at in order:
-        reading.told(at, 3, digest=DIGEST if at == 12 else bytes(32))
-    assert reading.unaccounted() == []

@@ -49,6 +49,22 @@ def test_the_sum_says_what_was_compared_and_what_came_out() -> None:
     ]
 
 
+def test_the_sum_says_how_much_was_rewritten_by_redactions() -> None:
+    one = Sentences().ended(CLEAN._replace(rewritten=1, redacted_tasks=1)).splitlines()
+    assert one[1:] == [
+        "1 event was rewritten by the redaction of 1 task; "
+        "that what it still holds is what it held is not proved",
+        "nothing else was changed",
+    ]
+    several = Sentences().ended(CLEAN._replace(rewritten=1_500, redacted_tasks=2)).splitlines()
+    assert several[1] == (
+        "1,500 events were rewritten by the redactions of 2 tasks; "
+        "that what they still hold is what they held is not proved"
+    )
+    total = msgspec.json.decode(JsonLines().ended(CLEAN._replace(rewritten=3, redacted_tasks=2)))
+    assert (total["rewritten"], total["redacted_tasks"]) == (3, 2)
+
+
 def test_what_is_not_sealed_is_not_called_unchanged() -> None:
     empty = CLEAN._replace(events=0, sealed_at=None)
     assert Sentences().ended(empty) == "the log is empty"
