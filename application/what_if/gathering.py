@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import batched
 from statistics import median
@@ -12,19 +13,18 @@ from msgspec import Struct
 from application.explanation.history import history_of
 from application.past.moment import Cut
 from application.past.places import placing_events
+from application.ports import Recorded
 from application.streams import last_claim
-from application.what_if.question import MOST_OCCURRENCES, USUAL_DURATION, TooMuchToSimulate
+from application.what_if.question import MOST_OCCURRENCES, USUAL_DURATION, Subject, TooMuchToSimulate
 from application.what_if.simulation import Assumption
 from domain.errors import TaskNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from uuid import UUID
 
     from application.explanation.claims import Streams
     from application.explanation.history import History
     from application.past.moment import Moment
-    from application.ports import Recorded
     from application.what_if.question import Question, Runs
 
 AT_ONCE = 500
@@ -42,6 +42,14 @@ class Usual(Struct, frozen=True):
         return Assumption(duration=self.duration)
 
 
+class Read(Struct, frozen=True):
+    """What was read of a task; `events` None: there is none yet."""
+
+    subject: Subject
+    usual: Usual
+    events: Sequence[Recorded] | None
+
+
 class Gathering:
     """Reads for one answer: at most so many executions as one is worth."""
 
@@ -51,14 +59,25 @@ class Gathering:
         self._question = question
         self._room = MOST_OCCURRENCES
 
-    async def task(self, task_id: UUID) -> History:
+    async def of(self, subject: Subject, moment: Moment, until: datetime) -> Read:
+        """What a simulation of a task from a moment on needs.
+
+        Raises `TaskNotFound`, `TooMuchToSimulate` and `LogUnavailable`.
+        """
+        usual = await self._usual(subject.task_id)
+        if subject.task_id is None:
+            return Read(subject, usual, None)
+        history = await self._task(subject.task_id)
+        return Read(subject, usual, await self._events(history, moment, until))
+
+    async def _task(self, task_id: UUID) -> History:
         """The task's own history. Raises `TaskNotFound` and `LogUnavailable`."""
         history = history_of(task_id, await self._log.read_stream(task_id))
         if history is None or history.task.namespace != self._question.namespace:
             raise TaskNotFound(task_id)
         return history
 
-    async def events(self, history: History, moment: Moment, until: datetime) -> Sequence[Recorded]:
+    async def _events(self, history: History, moment: Moment, until: datetime) -> Sequence[Recorded]:
         """The task's events and, of its executions, those of what went on at a moment or came before `until`.
 
         In the order of the log. Raises `TooMuchToSimulate` and `LogUnavailable`.
@@ -72,13 +91,13 @@ class Gathering:
         runs = await self._runs.of_task(task_id, since, until, moment.position, self._room + 1)
         self._room -= len(runs)
         if self._room < 0:
-            raise TooMuchToSimulate
+            raise TooMuchToSimulate.occurrences(MOST_OCCURRENCES)
         found = {event.position: event for event in history.events}
         for some in batched({*runs, *(event.stream for event in placing)}, AT_ONCE):
             found |= {event.position: event for event in await self._runs.streams(some)}
         return [found[position] for position in sorted(found)]
 
-    async def usual(self, task_id: UUID | None) -> Usual:
+    async def _usual(self, task_id: UUID | None) -> Usual:
         """How long a run of a task usually takes. Raises `LogUnavailable`."""
         if self._question.duration is not None:
             return Usual(self._question.duration, 0)

@@ -30,13 +30,18 @@ type Redefine = Callable[[Definition | None, datetime], Definition]
 
 
 class TooMuchToSimulate(Exception):
-    """More occurrences would have to be simulated than one answer is worth; ask for less."""
+    """More than one answer is worth would have to be read or simulated; ask for less."""
 
-    def __init__(self) -> None:
+    def __init__(self, surplus: str) -> None:
+        """`surplus`: what is too much, a sentence without its full stop."""
         super().__init__(
-            f"More than {MOST_OCCURRENCES:,} occurrences would have to be simulated: give a shorter window, "
-            "fewer tasks, or a schedule that fires less often."
+            f"{surplus}: give a shorter window, fewer tasks, or a schedule that fires less often."
         )
+
+    @classmethod
+    def occurrences(cls, most: int) -> TooMuchToSimulate:
+        """Of so many occurrences at most."""
+        return cls(f"More than {most:,} occurrences would have to be simulated")
 
 
 class Subject(Struct, frozen=True):
