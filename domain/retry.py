@@ -71,6 +71,18 @@ def next_at(
     return now + max(wait, delay(policy, failed_attempts, chance))
 
 
+def chance_of(
+    policy: RetryPolicy, answer: Answer, failed_attempts: int, now: datetime, retry_at: datetime
+) -> float:
+    """The chance by which `next_at` comes to an instant; 0 where it is not chance that decides about it."""
+    capped = min(_planned(policy, failed_attempts), policy.max_delay_seconds)
+    if next_at(policy, answer, failed_attempts, now, 0) >= retry_at or not capped:
+        return 0.0
+    share = (retry_at - now).total_seconds() / capped
+    chance = ((share - 1) / SLIGHT + 1) / 2 if policy.jitter == "slight" else share
+    return min(max(0.0, chance), 1.0)
+
+
 def delay(policy: RetryPolicy, failed_attempts: int, chance: float) -> timedelta:
     """The wait before the next attempt, by the policy's backoff, cap and jitter (`chance` is within 0…1)."""
     capped = min(_planned(policy, failed_attempts), policy.max_delay_seconds)

@@ -34,6 +34,11 @@ def unmet(policy: SuccessPolicy, answer: Answer) -> str | None:
     return None if policy.json is None else _unmet_json(policy.json, answer)
 
 
+def looks_at_bodies(policy: SuccessPolicy) -> bool:
+    """Whether more than the status decides."""
+    return policy.body_contains is not None or policy.json is not None
+
+
 def _unmet_json(condition: JsonCondition, answer: Answered) -> str | None:
     if answer.truncated:
         return f"the body is too long to be kept whole: what it has at {shown(condition.pointer)} is unknown"

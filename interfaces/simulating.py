@@ -12,6 +12,7 @@ from application.what_if.comparing import Accounts
 from application.what_if.question import MOST_TASKS, Question, Subject
 from domain.admission import admit
 from domain.errors import FieldError, Inadmissible, InvalidBody
+from domain.success import looks_at_bodies
 from domain.wording import shown
 from interfaces.http.json_body import read_task
 from interfaces.http.parameters import NAMESPACE
@@ -19,6 +20,7 @@ from projections.views import Paging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from uuid import UUID
 
     from application.what_if.question import Redefine
     from domain.definition import Definition
@@ -62,10 +64,11 @@ async def simulate(
 async def _subjects(asked: UnreadSimulation, tasks: Tasks, default_timezone: str) -> tuple[Subject, ...]:
     _check_members(asked)
     if asked.replacement is not None:
-        return (Subject(asked.task_id, _replaced(asked.replacement, default_timezone)),)
-    redefine = _patched(asked.change or {})
+        return (_replaced(asked.task_id, asked.replacement, default_timezone),)
+    change = asked.change or {}
+    redefine, bodies = _patched(change), "success" in change
     if asked.task_id is not None:
-        return (Subject(asked.task_id, redefine),)
+        return (Subject(asked.task_id, redefine, bodies),)
     assert asked.filter is not None, "it says which tasks"
     found = await tasks.tasks(asked.filter.query(), Paging(limit=MOST_TASKS))
     if found.total > MOST_TASKS:
@@ -73,7 +76,7 @@ async def _subjects(asked: UnreadSimulation, tasks: Tasks, default_timezone: str
         raise InvalidBody([FieldError(pointer="/filter", detail=detail)])
     if not found.items:
         raise InvalidBody([FieldError(pointer="/filter", detail="No task matches: widen the filter.")])
-    return tuple(Subject(view.id, redefine) for view in found.items)
+    return tuple(Subject(view.id, redefine, bodies) for view in found.items)
 
 
 def _check_members(asked: UnreadSimulation) -> None:
@@ -93,7 +96,7 @@ def _check_members(asked: UnreadSimulation) -> None:
         raise InvalidBody([FieldError(pointer=wrong[0], detail=wrong[1])])
 
 
-def _replaced(body: bytes, default_timezone: str) -> Redefine:
+def _replaced(task_id: UUID | None, body: bytes, default_timezone: str) -> Subject:
     """Whatever the definition was. Raises `InvalidBody`, and so does what it returns."""
 
     def redefine(old: Definition | None, at: datetime) -> Definition:
@@ -101,7 +104,7 @@ def _replaced(body: bytes, default_timezone: str) -> Redefine:
         return _within("/definition", lambda: admit(definition, at, current=current))
 
     definition = _within("/definition", lambda: read_task(body).to_domain(default_timezone))
-    return redefine
+    return Subject(task_id, redefine, looks_at_bodies(definition.success))
 
 
 def _patched(change: dict[str, Any]) -> Redefine:

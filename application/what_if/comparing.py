@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -21,10 +20,8 @@ from domain.definition import Definition
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from application.what_if.budget import Budget
     from application.what_if.simulation import Change
-
-# Decisions taken in one turn of the event loop: some milliseconds of work.
-SLICE = 50
 
 
 class Basis(Struct, frozen=True):
@@ -84,15 +81,16 @@ class Accounts(Struct, frozen=True, kw_only=True):
 class Comparison:
     """Lives through a window for one task after the other, as many occurrences as one answer is worth."""
 
-    def __init__(self, window: Window, downtimes: Downtimes) -> None:
+    def __init__(self, window: Window, downtimes: Downtimes, budget: Budget) -> None:
         self._window = window
         self._downtimes = downtimes
+        self._budget = budget
         self._room = MOST_OCCURRENCES
 
-    async def account(self, basis: Basis, start: datetime) -> Account:
+    def account(self, basis: Basis, start: datetime) -> Account:
         """What the window comes to when it is lived through from `start` on. Raises `TooMuchToSimulate`."""
-        before, assumed = await self._before(basis, start)
-        simulation = await self._lived(basis, start, lambda old: basis.subject.redefine(old, basis.at))
+        before, assumed = self._before(basis, start)
+        simulation = self._lived(basis, start, lambda old: basis.subject.redefine(old, basis.at))
         after = self._side(simulation.state.task.definition, Books([*basis.record.before, *simulation.facts]))
         return Account(
             task_id=basis.subject.task_id,
@@ -103,24 +101,22 @@ class Comparison:
             usual=basis.usual,
         )
 
-    async def _before(self, basis: Basis, start: datetime) -> tuple[Side, set[UUID]]:
+    def _before(self, basis: Basis, start: datetime) -> tuple[Side, set[UUID]]:
         record = basis.record
         if basis.subject.task_id is None:
             return self._side(None, Books(())), set()
         if basis.happened:
             return self._side(record.start.task.definition, Books([*record.before, *record.facts])), set()
-        simulation = await self._lived(basis, start, lambda same: same)
+        simulation = self._lived(basis, start, lambda same: same)
         books = Books([*record.before, *simulation.facts])
         return self._side(record.start.task.definition, books), simulation.assumed
 
-    async def _lived(self, basis: Basis, start: datetime, change: Change) -> Simulation:
+    def _lived(self, basis: Basis, start: datetime, change: Change) -> Simulation:
         simulation = Simulation(basis.record, change, basis.usual.assumption, self._downtimes)
         known = len(simulation.state.executions)
-        for number, _ in enumerate(simulation.steps(start)):
+        for _ in self._budget.over(simulation.steps(start)):
             if len(simulation.state.executions) - known > self._room:
-                raise TooMuchToSimulate
-            if number % SLICE == 0:
-                await asyncio.sleep(0)
+                raise TooMuchToSimulate.occurrences(MOST_OCCURRENCES)
         self._room -= len(simulation.state.executions) - known
         return simulation
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import batched
 from statistics import median
@@ -12,22 +13,31 @@ from msgspec import Struct
 from application.explanation.history import history_of
 from application.past.moment import Cut
 from application.past.places import placing_events
+from application.ports import Recorded
 from application.streams import last_claim
-from application.what_if.question import MOST_OCCURRENCES, USUAL_DURATION, TooMuchToSimulate
+from application.what_if.question import (
+    MOST_BODIES,
+    MOST_EVENTS,
+    MOST_OCCURRENCES,
+    USUAL_DURATION,
+    Subject,
+    TooMuchToSimulate,
+)
 from application.what_if.simulation import Assumption
+from application.what_if.thinning import body_length, thinned
 from domain.errors import TaskNotFound
+from domain.facts import TaskCreated, TaskUpdated
+from domain.success import looks_at_bodies
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from uuid import UUID
 
     from application.explanation.claims import Streams
     from application.explanation.history import History
     from application.past.moment import Moment
-    from application.ports import Recorded
     from application.what_if.question import Question, Runs
 
-AT_ONCE = 500
+AT_ONCE = 100
 
 
 class Usual(Struct, frozen=True):
@@ -42,23 +52,47 @@ class Usual(Struct, frozen=True):
         return Assumption(duration=self.duration)
 
 
+class Read(Struct, frozen=True):
+    """What was read of a task; `events` None: there is none yet."""
+
+    subject: Subject
+    usual: Usual
+    events: Sequence[Recorded] | None
+
+
 class Gathering:
-    """Reads for one answer: at most so many executions as one is worth."""
+    """Reads for one answer: at most so many executions, events and bodies as one is worth."""
 
     def __init__(self, log: Streams, runs: Runs, question: Question) -> None:
         self._log = log
         self._runs = runs
         self._question = question
         self._room = MOST_OCCURRENCES
+        self._events_left = MOST_EVENTS
+        self._bodies_left = MOST_BODIES
 
-    async def task(self, task_id: UUID) -> History:
+    async def of(self, subject: Subject, moment: Moment, until: datetime) -> Read:
+        """What a simulation of a task from a moment on needs.
+
+        Raises `TaskNotFound`, `TooMuchToSimulate` and `LogUnavailable`.
+        """
+        usual = await self._usual(subject.task_id)
+        if subject.task_id is None:
+            return Read(subject, usual, None)
+        history = await self._task(subject.task_id)
+        bodies = subject.bodies or any(_by_bodies(event.fact) for event in history.events)
+        return Read(subject, usual, await self._events(history, moment, until, bodies=bodies))
+
+    async def _task(self, task_id: UUID) -> History:
         """The task's own history. Raises `TaskNotFound` and `LogUnavailable`."""
         history = history_of(task_id, await self._log.read_stream(task_id))
         if history is None or history.task.namespace != self._question.namespace:
             raise TaskNotFound(task_id)
         return history
 
-    async def events(self, history: History, moment: Moment, until: datetime) -> Sequence[Recorded]:
+    async def _events(
+        self, history: History, moment: Moment, until: datetime, *, bodies: bool
+    ) -> Sequence[Recorded]:
         """The task's events and, of its executions, those of what went on at a moment or came before `until`.
 
         In the order of the log. Raises `TooMuchToSimulate` and `LogUnavailable`.
@@ -72,13 +106,27 @@ class Gathering:
         runs = await self._runs.of_task(task_id, since, until, moment.position, self._room + 1)
         self._room -= len(runs)
         if self._room < 0:
-            raise TooMuchToSimulate
+            raise TooMuchToSimulate.occurrences(MOST_OCCURRENCES)
         found = {event.position: event for event in history.events}
+        self._take(history.events)
         for some in batched({*runs, *(event.stream for event in placing)}, AT_ONCE):
-            found |= {event.position: event for event in await self._runs.streams(some)}
+            thin = [thinned(event, bodies=bodies) for event in await self._runs.streams(some)]
+            self._take(thin)
+            found |= {event.position: event for event in thin}
         return [found[position] for position in sorted(found)]
 
-    async def usual(self, task_id: UUID | None) -> Usual:
+    def _take(self, events: Sequence[Recorded]) -> None:
+        """Raises `TooMuchToSimulate`."""
+        self._events_left -= len(events)
+        if self._events_left < 0:
+            raise TooMuchToSimulate(f"More than {MOST_EVENTS:,} events would have to be read")
+        self._bodies_left -= sum(map(body_length, events))
+        if self._bodies_left < 0:
+            raise TooMuchToSimulate(
+                f"More than {MOST_BODIES:,} characters of bodies would have to be read, as `success` asks for"
+            )
+
+    async def _usual(self, task_id: UUID | None) -> Usual:
         """How long a run of a task usually takes. Raises `LogUnavailable`."""
         if self._question.duration is not None:
             return Usual(self._question.duration, 0)
@@ -91,3 +139,8 @@ class Gathering:
 def _place(history: History, placing: Sequence[Recorded]) -> datetime | None:
     claim = last_claim(placing)
     return history.stints[-1].placed_at if claim is None else claim.next_run_at
+
+
+def _by_bodies(fact: object) -> bool:
+    """Whether a task is defined so that bodies decide."""
+    return isinstance(fact, TaskCreated | TaskUpdated) and looks_at_bodies(fact.definition.success)

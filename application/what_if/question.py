@@ -21,8 +21,11 @@ MOST_TASKS = 200
 LONGEST_WINDOW = timedelta(days=31)
 FARTHEST = timedelta(days=366)
 """How far ahead a window may end."""
-MOST_OCCURRENCES = 100_000
+MOST_OCCURRENCES = 60_000
 """So many are simulated for one answer, at most."""
+MOST_EVENTS = 200_000
+MOST_BODIES = 64 * 1024 * 1024
+"""So many events, and characters of bodies, are read for one answer, at most."""
 USUAL_DURATION = timedelta(seconds=1)
 
 type Redefine = Callable[[Definition | None, datetime], Definition]
@@ -30,20 +33,29 @@ type Redefine = Callable[[Definition | None, datetime], Definition]
 
 
 class TooMuchToSimulate(Exception):
-    """More occurrences would have to be simulated than one answer is worth; ask for less."""
+    """More than one answer is worth would have to be read or simulated; ask for less."""
 
-    def __init__(self) -> None:
+    def __init__(self, surplus: str) -> None:
+        """`surplus`: what is too much, a sentence without its full stop."""
         super().__init__(
-            f"More than {MOST_OCCURRENCES:,} occurrences would have to be simulated: give a shorter window, "
-            "fewer tasks, or a schedule that fires less often."
+            f"{surplus}: give a shorter window, fewer tasks, or a schedule that fires less often."
         )
+
+    @classmethod
+    def occurrences(cls, most: int) -> TooMuchToSimulate:
+        """Of so many occurrences at most."""
+        return cls(f"More than {most:,} occurrences would have to be simulated")
 
 
 class Subject(Struct, frozen=True):
-    """A task, and what it is to be; `task_id` None: one that there is not yet."""
+    """A task, and what it is to be; `task_id` None: one that there is not yet.
+
+    `bodies`: the bodies of answers may decide by what it is to be.
+    """
 
     task_id: UUID | None
     redefine: Redefine
+    bodies: bool = True
 
 
 class Window(Struct, frozen=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, assert_never, get_args
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 
 # Shorter ones are how long deciding takes.
 SHORTEST_DOWNTIME = timedelta(seconds=1)
-_CHANCES = 2**40
 _TASK_FACTS = get_args(TaskFact.__value__)
 _EXECUTION_FACTS = get_args(ExecutionFact.__value__)
 
@@ -225,11 +223,7 @@ class _Reading:
         match fact:
             case AttemptFailed(attempt=attempt, retry_at=retry_at, at=at):
                 made = attempt.number - before.lost
-
-                def drawn(number: int) -> datetime:
-                    return retry.next_at(called.retry, attempt.answer, made, at, number / _CHANCES)
-
-                return bisect_left(range(_CHANCES), retry_at, key=drawn) / _CHANCES
+                return retry.chance_of(called.retry, attempt.answer, made, at, retry_at)
             case ExecutionFailed(attempt=Attempt() as attempt, at=at):
                 usual = executions.conclude(before, attempt, called, at, 0.5)
                 return 1.0 if isinstance(usual, AttemptFailed) else 0.5

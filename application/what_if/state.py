@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from domain import execution as executions
@@ -29,7 +30,7 @@ from domain.facts import (
     TaskResumed,
     TaskUpdated,
 )
-from domain.overlap import Going
+from domain.overlap import Going, bound
 from domain.task import Placed, Scheduled, Task
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class State:
     queued: dict[UUID, None] = field(default_factory=dict)
     waited: dict[UUID, None] = field(default_factory=dict)
     ready: tuple[UUID, datetime] | None = None
+    _going: Going | None = None
 
     @classmethod
     def of(cls, task: Task, key: Key) -> State:
@@ -102,8 +104,15 @@ class State:
 
     @property
     def going(self) -> Going:
-        """What goes on of the scheduled executions, in the order in which it began."""
-        return Going(tuple(self.running), tuple(self.queued))
+        """What goes on of the scheduled executions, in the order in which it began.
+
+        Where any number may go on, just the first of each: nobody asks for more, and they may be many.
+        """
+        if bound(self.task.definition) is None:
+            return Going(tuple(islice(self.running, 1)), tuple(islice(self.queued, 1)))
+        if self._going is None:
+            self._going = Going(tuple(self.running), tuple(self.queued))
+        return self._going
 
     def move(self, place: datetime | None, at: datetime) -> None:
         """Stand at another occurrence from an instant on."""
@@ -169,6 +178,7 @@ class State:
             self.begun[run] = at
 
     def _leave(self, run: UUID) -> None:
+        self._going = None
         self.running.pop(run, None)
         self.queued.pop(run, None)
 

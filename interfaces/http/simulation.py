@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 from litestar import post
@@ -61,4 +62,4 @@ async def simulate_tasks(
     except NotYet as error:
         detail = f"It lies in the future, for {error}: give an earlier instant."
         raise InvalidBody([FieldError(pointer="/past/to", detail=detail)]) from None
-    return SimulationAnswer.of(found)
+    return await asyncio.to_thread(SimulationAnswer.of, found)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.definition import Backoff, Jitter, RetryPolicy
-from domain.retry import SLIGHT, delay, gone, why_final
-from tests.support.given import answered, no_answer
+from domain.retry import SLIGHT, chance_of, delay, gone, next_at, why_final
+from tests.support.given import NOON, answered, no_answer
 
 
 def final(policy: RetryPolicy, status: int, *, admitted: bool = False) -> str | None:
@@ -153,3 +153,29 @@ def test_no_delay_is_shorter_than_the_one_before_by_the_same_chance(
     policy: RetryPolicy, failures: int, chance: float
 ) -> None:
     assert delay(policy, failures, chance) <= delay(policy, failures + 1, chance)
+
+
+@given(
+    backoff=st.sampled_from(["fixed", "linear", "exponential"]),
+    jitter=st.sampled_from(["none", "slight", "full"]),
+    initial=st.floats(0, 1e5),
+    failed=st.integers(1, 40),
+    chance=st.floats(0, 1),
+    asked_for=st.sampled_from(["", "0", "30"]),
+)
+def test_the_chance_of_a_wait_brings_the_same_wait(
+    backoff: Backoff, jitter: Jitter, initial: float, failed: int, chance: float, asked_for: str
+) -> None:
+    policy = RetryPolicy(backoff=backoff, jitter=jitter, initial_delay_seconds=initial)
+    answer = answered(503, retry_after=asked_for)
+    retry_at = next_at(policy, answer, failed, NOON, chance)
+    found = chance_of(policy, answer, failed, NOON, retry_at)
+    assert 0 <= found <= 1
+    assert next_at(policy, answer, failed, NOON, found) == retry_at
+
+
+def test_a_wait_that_the_policy_cannot_bring_has_the_nearest_chance() -> None:
+    late = NOON + timedelta(days=30)
+    assert chance_of(RetryPolicy(jitter="full"), no_answer(), 1, NOON, late) == 1
+    assert chance_of(RetryPolicy(jitter="full"), no_answer(), 1, NOON, NOON) == 0
+    assert chance_of(RetryPolicy(initial_delay_seconds=0), no_answer(), 1, NOON, late) == 0
