@@ -20,7 +20,7 @@ from infrastructure.carry.seals import sealed, written_seals
 from infrastructure.carry.standstill import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from psycopg import Connection
@@ -29,17 +29,26 @@ if TYPE_CHECKING:
     from infrastructure.carry.database import Told
 
 
-def export_events(dsn: str, path: Path, selection: Selection, told: Told) -> Manifest:
+def export_events(
+    dsn: str,
+    path: Path,
+    selection: Selection,
+    told: Told,
+    went_on: Callable[[int], object] = lambda _head: None,
+) -> Manifest:
     """Write the selected events, up to where the log ends now, to an archive; `told` hears how far it is.
 
     Until all is there the file is called `<path>.part`: when that is found, the export goes on behind its
-    last whole part, up to where the log ended when it was begun. Raises `CarryRefused` and `psycopg.Error`.
+    last whole part, up to where the log ended when it was begun, which `went_on` hears; one without a part
+    begins anew. Raises `CarryRefused` and `psycopg.Error`.
     """
     if path.exists():
         raise ArchiveTaken(f"{path} is there already: choose another name, or remove it first")
     unfinished = path.with_name(f"{path.name}.part")
     with connected(dsn) as connection, _opened(unfinished) as file:
         books = _begun(connection, unfinished, file, selection)
+        if books.parts:
+            went_on(books.header.head)
         _write_parts(connection, file, books, told)
         if selection.sealed:
             _write_seals(connection, file, books)
@@ -91,21 +100,28 @@ def _begun(connection: Connection, path: Path, file: BinaryIO, selection: Select
             raise ArchiveTaken(
                 f"{path} is there and no beginning of an export: remove it, or choose another name"
             )
-        still = marked(connection) or UNSET
-        books = Books(Header(selection=selection, head=head(connection), standstill=still))
-        file.write(frame(books.header))
-        return books
+        return _new(connection, file, selection)
     books, last, end = kept
     if books.header.selection != selection:
         told = books.header.selection.told() or "all events"
         raise ArchiveTaken(
             f"{path} is the beginning of another export ({told}): remove it, or ask for the same"
         )
-    if last is not None and not _holds(connection, selection, last):
+    if last is None:
+        file.truncate(0)
+        return _new(connection, file, selection)
+    if books.header.head > head(connection) or not _holds(connection, selection, last):
         raise ArchiveTaken(
             f"{path} is the beginning of an export of another log: remove it, or choose another name"
         )
     file.truncate(end)
+    return books
+
+
+def _new(connection: Connection, file: BinaryIO, selection: Selection) -> Books:
+    still = marked(connection) or UNSET
+    books = Books(Header(selection=selection, head=head(connection), standstill=still))
+    file.write(frame(books.header))
     return books
 
 
