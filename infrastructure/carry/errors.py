@@ -64,5 +64,5 @@ class TargetNotEmpty(CarryRefused):
     def __init__(self, stored: int) -> None:
         super().__init__(
             f"the database holds {stored:,} events, and they are not the beginning of what is to be carried "
-            "to it: choose an empty one (`chronoledger migrate --down` empties one)"
+            "to it: choose an empty one"
         )
