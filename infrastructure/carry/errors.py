@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ class ArchiveUnreadable(CarryRefused):
     """The file cannot be read or written."""
 
     def __init__(self, path: Path, error: OSError) -> None:
-        super().__init__(f"{path} cannot be used ({error.strerror}): choose another file, or permit it")
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        change = "make room and start it again" if full else "choose another file, or permit it"
+        super().__init__(f"{path} cannot be used ({error.strerror}): {change}")
 
 
 class ArchiveDamaged(CarryRefused):
@@ -82,5 +85,5 @@ class TargetNotEmpty(CarryRefused):
     def __init__(self, stored: int) -> None:
         super().__init__(
             f"the database holds {stored:,} events, and they are not the beginning of what is to be carried "
-            "to it: choose an empty one (`chronoledger migrate --down` empties one)"
+            "to it: choose an empty one"
         )

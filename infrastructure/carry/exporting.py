@@ -22,7 +22,7 @@ from infrastructure.carry.standstill import marked
 from infrastructure.private_file import private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from psycopg import Connection
@@ -33,19 +33,27 @@ if TYPE_CHECKING:
 
 
 def export_events(
-    dsn: str, path: Path, selection: Selection, told: Told, library: Library = NO_ARCHIVES
+    dsn: str,
+    path: Path,
+    selection: Selection,
+    told: Told,
+    library: Library = NO_ARCHIVES,
+    went_on: Callable[[int], object] = lambda _head: None,
 ) -> Manifest:
     """Write the selected events, up to where the log ends now, to an archive; `told` hears how far it is.
 
     Until all is there the file is called `<path>.part`: when that is found, the export goes on behind its
-    last whole part, up to where the log ended when it was begun. Archived months come from their files.
-    Raises `CarryRefused`, `ArchiveAway` and `psycopg.Error`.
+    last whole part, up to where the log ended when it was begun, which `went_on` hears; one without a part
+    begins anew. Archived months come from their files. Raises `CarryRefused`, `ArchiveAway` and
+    `psycopg.Error`.
     """
     if path.exists():
         raise ArchiveTaken(f"{path} is there already: choose another name, or remove it first")
     unfinished = path.with_name(f"{path.name}.part")
     with connected(dsn) as connection, _opened(unfinished) as file:
         books = _begun(connection, library, unfinished, file, selection)
+        if books.parts:
+            went_on(books.header.head)
         _write_parts(connection, library, file, books, told)
         if selection.sealed:
             _write_seals(connection, file, books)
@@ -99,21 +107,28 @@ def _begun(
             raise ArchiveTaken(
                 f"{path} is there and no beginning of an export: remove it, or choose another name"
             )
-        still = marked(connection) or UNSET
-        books = Books(Header(selection=selection, head=head(connection), standstill=still))
-        file.write(frame(books.header))
-        return books
+        return _new(connection, file, selection)
     books, last, end = kept
     if books.header.selection != selection:
         told = books.header.selection.told() or "all events"
         raise ArchiveTaken(
             f"{path} is the beginning of another export ({told}): remove it, or ask for the same"
         )
-    if last is not None and not _holds(connection, library, selection, last):
+    if last is None:
+        file.truncate(0)
+        return _new(connection, file, selection)
+    if books.header.head > head(connection) or not _holds(connection, library, selection, last):
         raise ArchiveTaken(
             f"{path} is the beginning of an export of another log: remove it, or choose another name"
         )
     file.truncate(end)
+    return books
+
+
+def _new(connection: Connection, file: BinaryIO, selection: Selection) -> Books:
+    still = marked(connection) or UNSET
+    books = Books(Header(selection=selection, head=head(connection), standstill=still))
+    file.write(frame(books.header))
     return books
 
 

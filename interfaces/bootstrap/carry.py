@@ -20,6 +20,7 @@ from infrastructure.settings import with_database
 from interfaces.bootstrap.archives import library
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from uuid import UUID
 
@@ -91,9 +92,14 @@ def elsewhere(settings: Settings, dsn: str) -> Settings:
     return with_database(settings, dsn)
 
 
-def export_events(settings: Settings, path: Path, selection: Selection, told: Told) -> Manifest:
-    """Write the selected events to a file, archived or not. Raises `CarryRefused` and `ArchiveAway`."""
-    return export_to(settings.direct_dsn(), path, selection, told, library(settings))
+def export_events(
+    settings: Settings, path: Path, selection: Selection, told: Told, went_on: Callable[[int], object]
+) -> Manifest:
+    """Write the selected events to a file, archived or not; `went_on` hears of an export that was begun.
+
+    Raises `CarryRefused` and `ArchiveAway`.
+    """
+    return export_to(settings.direct_dsn(), path, selection, told, library(settings), went_on)
 
 
 def replay_events(settings: Settings, target: Settings, until: int, told: Told) -> Copied:

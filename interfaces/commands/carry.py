@@ -63,7 +63,10 @@ def export_command(
         bootstrap.prepare_database(settings)
         wanted = run(bootstrap.selection(settings, namespace, task_id, first, last))
         with shown() as progress:
-            manifest = bootstrap.export_events(settings, path, wanted, progress.at_stage)
+            begun: list[int] = []
+            manifest = bootstrap.export_events(settings, path, wanted, progress.at_stage, begun.append)
+    for head in begun:
+        click.echo(f"went on with an export begun at event {head}")
     click.echo(f"{_events(manifest)} in {path}")
     if not manifest.whole:
         click.echo(f"This is a part of a log ({manifest.selection.told()}): import it with --partial.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.carry import ArchiveDamaged, Manifest, Selection, archive
+from infrastructure.carry import ArchiveDamaged, ArchiveUnreadable, Manifest, Selection, archive
 from infrastructure.carry.archive import Header, Part, Seals, frame, frames
 from infrastructure.carry.books import Books
 from infrastructure.carry.importing import inspect
@@ -24,7 +25,6 @@ from tests.support.carrying import ODD_STATES, Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from infrastructure.event_store.log import Row
 
@@ -189,6 +189,12 @@ def test_what_is_no_seal_is_not_taken_for_one(path: Path) -> None:
         seals = Seals(rows=1, sha256=sha256(lines).hexdigest())
         with pytest.raises(ArchiveDamaged, match="something else than seals"):
             inspected(path, frame(Header(selection=Selection(), head=1)) + frame(seals, lines))
+
+
+def test_a_full_disk_is_told_what_helps(path: Path) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError, match="space") as raised:
+        full.write(b"x")
+    assert "make room and start it again" in str(ArchiveUnreadable(path, raised.value))
 
 
 def test_a_file_that_unpacks_to_more_than_a_header_is_refused_before_it_is_unpacked(path: Path) -> None:
