@@ -79,7 +79,10 @@ class RedactableLog(Protocol):
         ...
 
     async def read_beside(self, events: Sequence[Stored], reach: int) -> Sequence[Stored]:
-        """What the commands of some events have appended to other streams, up to so many positions away."""
+        """What the commands of some events have appended to other streams, up to so many positions away.
+
+        Of a command whose id was replaced in some of its events already, those as well.
+        """
         ...
 
     def rewrite(self, stored: Stored, fact: AnyFact, meta: Meta) -> Rewrite:
@@ -162,6 +165,7 @@ class _Pieces:
         self._told = told_before
         self._own = {task.id, *runs}
         self._runs = runs
+        self._keys: set[UUID] = set()
         self._seen: set[int] = set()
         self.position: int | None = None
         """Of what was told last, None: nothing was."""
@@ -199,15 +203,31 @@ class _Pieces:
         """What stands beside an event comes first: it is found by what its rewriting erases."""
         stored = await self._rows.read_streams(streams)
         self._check(stored)
-        fresh = [each for each in stored if not each.redacted]
-        created = [each for each in fresh if isinstance(each.event.fact, TaskCreated)]
-        others = [each for each in fresh if isinstance(each.event.fact, TaskUpdated | ExecutionRequested)]
+        # The redaction of another task of the same command may have been at the first event before.
+        created = [each for each in stored if isinstance(each.event.fact, TaskCreated)]
+        others = [
+            each
+            for each in stored
+            if not each.redacted and isinstance(each.event.fact, TaskUpdated | ExecutionRequested)
+        ]
         beside = [
             *await self._rows.read_beside(created, MOST_OF_A_COMMAND),
             *await self._rows.read_beside(others, 1),
         ]
-        strange = (each for each in beside if each.event.stream not in self._own)
+        await self._look_at_keys(beside)
+        strange = [each for each in beside if each.event.stream not in self._own]
+        # Keys come first: the redaction of another task finds its own by the id that its first event has.
+        strange.sort(key=lambda each: isinstance(each.event.fact, TaskCreated))
         return list(self._planned(chain(strange, stored)))
+
+    async def _look_at_keys(self, beside: Iterable[Stored]) -> None:
+        """A key is erased with the last of the tasks that it stands for: until then a repeat is answered."""
+        for each in beside:
+            fact = readable(each.event)
+            if isinstance(fact, IdempotencyKeyUsed) and self._task.id in redaction.tasks_of(fact):
+                others = redaction.tasks_of(fact) - {self._task.id}
+                if not await self._rows.missing([redaction_stream(other) for other in others]):
+                    self._keys.add(each.event.stream)
 
     def _planned(self, stored: Iterable[Stored]) -> Iterator[Rewrite]:
         for each in stored:
@@ -221,9 +241,9 @@ class _Pieces:
         if not redaction.holds_something(fact):
             return None
         erased, meta = redaction.erased(fact), event.meta
-        if event.stream in self._own or isinstance(fact, IdempotencyKeyUsed):
+        if event.stream in self._own or event.stream in self._keys:
             meta = erased_meta(meta)
-        else:  # another task, created by the same command: it keeps what it holds
+        else:  # of another task, created by the same command: it keeps what it holds
             erased = fact
         if not stored.redacted:
             meta = replace(meta, command_id=disguised(meta.command_id))

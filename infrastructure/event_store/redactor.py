@@ -11,6 +11,7 @@ import psycopg
 
 from application.ports import LogUnavailable
 from application.redaction import Rewrite, Stored
+from domain.identity import disguised
 from domain.redaction import original_digest
 from domain.redaction_facts import Rewritten
 from infrastructure.event_store.log import READ_SECONDS, recorded
@@ -52,9 +53,10 @@ class PostgresRedactor:
         """See `RedactableLog`."""
         if not events:
             return ()
+        ids = [each.event.meta.command_id for each in events]
         parameters = {
-            "positions": [each.event.position for each in events],
-            "commands": [str(each.event.meta.command_id) for each in events],
+            "positions": [each.event.position for each in events] * 2,
+            "commands": [*map(str, ids), *(str(disguised(command_id)) for command_id in ids)],
             "streams": [each.event.stream for each in events],
             "reach": reach,
             "beginning": BEGINNING_BYTES,

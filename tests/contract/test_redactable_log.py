@@ -149,6 +149,10 @@ async def test_what_one_command_has_appended_is_found_next_to_it(subject: Subjec
     assert await subject.rows.read_beside([first], 0) == []
     assert await subject.rows.read_beside([second], 2) == []
     assert list(await subject.rows.read_beside([], 2)) == []
+    [before] = found
+    rewrite = subject.erased(before)
+    await subject.rows.redact(subject.telling(other, rewrite), [rewrite], other)
+    assert [each.redacted for each in await subject.rows.read_beside([first], 2)] == [True]
 
 
 async def test_streams_that_are_not_there_are_named(subject: Subject) -> None:
