@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import batched, chain, groupby
+import asyncio
+from itertools import accumulate, batched, chain, groupby
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from domain.errors import ExecutionsArchived, ExecutionsNotOver
 from domain.execution import Over
 from domain.facts import ExecutionRequested, IdempotencyKeyUsed, TaskCreated, TaskUpdated
 from domain.identity import disguised, redaction_stream
-from domain.redaction import MARK, MOST_REWRITTEN
+from domain.redaction import MARK, MOST_BYTES_REWRITTEN, MOST_REWRITTEN
 from domain.redaction_facts import EventsRedacted, Rewritten
 
 if TYPE_CHECKING:
@@ -32,24 +33,32 @@ if TYPE_CHECKING:
 
 STREAMS_READ_AT_ONCE = 100
 
+# Between two pieces, in which nobody appends: whoever has waited for one gets on.
+PAUSE_SECONDS = 0.05
+
 
 class Stored(Struct, frozen=True, gc=False, kw_only=True):
     """An event with its stored state: the SHA-256 of what it was when it was appended, and whether that is
-    there no more. `seen` tells one version of the row from the next.
+    there no more. `seen` tells one version of the row from the next; `size` is that of the state, in bytes.
     """
 
     event: Recorded
     original: bytes
     redacted: bool
     seen: int
+    size: int
 
 
 class Rewrite(Struct, frozen=True, gc=False, kw_only=True):
-    """The state that an event is to have, if it is still the one that was `seen`; `told` names it."""
+    """The state that an event is to have, if it is still the one that was `seen`; `told` names it.
+
+    `replaces` is the size of the state that it has now, in bytes.
+    """
 
     told: Rewritten
     seen: int
     state: bytes
+    replaces: int
 
 
 class Run(Struct, frozen=True, gc=False):
@@ -147,7 +156,7 @@ class Redactions:
 
 
 class _Pieces:
-    """One go at a task: up to 1,000 events are rewritten at a time, with the event that tells of them."""
+    """One go at a task: some events are rewritten at a time, with the event that tells of them."""
 
     def __init__(
         self,
@@ -175,11 +184,12 @@ class _Pieces:
         left: list[Rewrite] = []
         async for some in self._rewrites():
             left += some
-            while len(left) > MOST_REWRITTEN:
+            while (events := _of_a_piece(left)) < len(left):
                 guards = (Guard(self._task.id, self._task.version),)
-                if await self.commit(left[:MOST_REWRITTEN], guards=guards) is None:
+                if await self.commit(left[:events], guards=guards) is None:
                     return None
-                del left[:MOST_REWRITTEN]
+                del left[:events]
+                await asyncio.sleep(PAUSE_SECONDS)
         return left
 
     async def commit(
@@ -257,6 +267,12 @@ class _Pieces:
             run = fold_execution(stream, [each.event for each in of_stream])
             if run is not None and not isinstance(run, Over):
                 raise ExecutionsNotOver(self._task.id, run.id, 1)
+
+
+def _of_a_piece(rewrites: Sequence[Rewrite]) -> int:
+    """How many of some are rewritten together: at least one, if there is one."""
+    sizes = accumulate(each.replaces for each in rewrites[:MOST_REWRITTEN])
+    return max(sum(size <= MOST_BYTES_REWRITTEN for size in sizes), min(len(rewrites), 1))
 
 
 MOST_OF_A_COMMAND = 2_001

@@ -120,6 +120,7 @@ def stored(row: Any, seen: int) -> Stored:
         original=original or sha256(state).digest(),
         redacted=original is not None,
         seen=seen,
+        size=len(state),
     )
 
 
@@ -127,4 +128,4 @@ def rewrite(stored: Stored, fact: AnyFact, meta: Meta) -> Rewrite:
     """What an event is to be rewritten into."""
     state = encode_redacted(fact, meta, stored.original)
     told = Rewritten(stored.event.position, stored.event.stream, sha256(state).hexdigest())
-    return Rewrite(told=told, seen=stored.seen, state=state)
+    return Rewrite(told=told, seen=stored.seen, state=state, replaces=stored.size)

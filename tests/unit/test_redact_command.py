@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -237,6 +238,7 @@ async def test_a_key_that_stood_for_an_erased_body_stays_used() -> None:
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redactions, "MOST_REWRITTEN", 3)
     monkeypatch.setattr(redactions, "STREAMS_READ_AT_ONCE", 2)
+    monkeypatch.setattr(redactions, "PAUSE_SECONDS", 0)
 
 
 @pytest.mark.usefixtures("small_pieces")
@@ -249,6 +251,28 @@ async def test_much_is_erased_piece_by_piece_and_the_task_tells_of_it_with_the_l
     assert [len(fact.rewritten) for fact in told] == world.rows.pieces
     assert world.holds_secret() == []
     assert len(world.facts(TaskRedacted)) == 1
+
+
+async def test_a_piece_ends_before_it_is_too_large_and_has_one_event_in_any_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redactions, "PAUSE_SECONDS", 0)
+    sizes: list[list[int]] = []
+    for most in (1, 2_500):
+        monkeypatch.setattr(redactions, "MOST_BYTES_REWRITTEN", most)
+        world = Archive()
+        task_id = await world.over(runs=3)
+        before = {row[0]: len(row[4]) for row in world.log.rows}
+        await world.redact(task_id)
+        told = world.facts(EventsRedacted)
+        sizes.append([sum(before[each.position] for each in fact.rewritten) for fact in told])
+        assert world.holds_secret() == []
+        assert world.unaccounted() == []
+    each, few = sizes
+    assert len(each) == 12
+    assert 1 < len(few) < 12
+    assert all(size <= 2_500 < size + following for size, following in pairwise(few[:-1]))
+    assert few[-1] <= 2_500
 
 
 @pytest.mark.usefixtures("small_pieces")
@@ -295,6 +319,7 @@ async def test_what_the_redaction_of_another_task_has_left_half_done_is_erased(
     done: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redactions, "MOST_REWRITTEN", 1)
+    monkeypatch.setattr(redactions, "PAUSE_SECONDS", 0)
     world = Archive()
     _, first, second = await created_together(world)
 
