@@ -138,7 +138,10 @@ class EventLog(Protocol):
         ...
 
     async def keep(self, snapshot: Snapshot) -> None:
-        """Have `read_task` begin with a snapshot, unless it has a later one. Raises `LogUnavailable`."""
+        """Have `read_task` begin with a snapshot, unless it has a later one, or the task is being redacted.
+
+        Raises `LogUnavailable`.
+        """
         ...
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import batched, chain, groupby
+import asyncio
+from itertools import accumulate, batched, chain, groupby
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from domain.errors import ExecutionsArchived, ExecutionsNotOver
 from domain.execution import Over
 from domain.facts import ExecutionRequested, IdempotencyKeyUsed, TaskCreated, TaskUpdated
 from domain.identity import disguised, redaction_stream
-from domain.redaction import MARK, MOST_REWRITTEN
+from domain.redaction import MARK, MOST_BYTES_REWRITTEN, MOST_REWRITTEN
 from domain.redaction_facts import EventsRedacted, Rewritten
 
 if TYPE_CHECKING:
@@ -32,24 +33,32 @@ if TYPE_CHECKING:
 
 STREAMS_READ_AT_ONCE = 100
 
+# Between two pieces, in which nobody appends: whoever has waited for one gets on.
+PAUSE_SECONDS = 0.05
+
 
 class Stored(Struct, frozen=True, gc=False, kw_only=True):
     """An event with its stored state: the SHA-256 of what it was when it was appended, and whether that is
-    there no more. `seen` tells one version of the row from the next.
+    there no more. `seen` tells one version of the row from the next; `size` is that of the state, in bytes.
     """
 
     event: Recorded
     original: bytes
     redacted: bool
     seen: int
+    size: int
 
 
 class Rewrite(Struct, frozen=True, gc=False, kw_only=True):
-    """The state that an event is to have, if it is still the one that was `seen`; `told` names it."""
+    """The state that an event is to have, if it is still the one that was `seen`; `told` names it.
+
+    `replaces` is the size of the state that it has now, in bytes.
+    """
 
     told: Rewritten
     seen: int
     state: bytes
+    replaces: int
 
 
 class Run(Struct, frozen=True, gc=False):
@@ -79,7 +88,10 @@ class RedactableLog(Protocol):
         ...
 
     async def read_beside(self, events: Sequence[Stored], reach: int) -> Sequence[Stored]:
-        """What the commands of some events have appended to other streams, up to so many positions away."""
+        """What the commands of some events have appended to other streams, up to so many positions away.
+
+        Of a command whose id was replaced in some of its events already, those as well.
+        """
         ...
 
     def rewrite(self, stored: Stored, fact: AnyFact, meta: Meta) -> Rewrite:
@@ -144,7 +156,7 @@ class Redactions:
 
 
 class _Pieces:
-    """One go at a task: up to 1,000 events are rewritten at a time, with the event that tells of them."""
+    """One go at a task: some events are rewritten at a time, with the event that tells of them."""
 
     def __init__(
         self,
@@ -162,6 +174,7 @@ class _Pieces:
         self._told = told_before
         self._own = {task.id, *runs}
         self._runs = runs
+        self._keys: set[UUID] = set()
         self._seen: set[int] = set()
         self.position: int | None = None
         """Of what was told last, None: nothing was."""
@@ -171,11 +184,12 @@ class _Pieces:
         left: list[Rewrite] = []
         async for some in self._rewrites():
             left += some
-            while len(left) > MOST_REWRITTEN:
+            while (events := _of_a_piece(left)) < len(left):
                 guards = (Guard(self._task.id, self._task.version),)
-                if await self.commit(left[:MOST_REWRITTEN], guards=guards) is None:
+                if await self.commit(left[:events], guards=guards) is None:
                     return None
-                del left[:MOST_REWRITTEN]
+                del left[:events]
+                await asyncio.sleep(PAUSE_SECONDS)
         return left
 
     async def commit(
@@ -199,15 +213,31 @@ class _Pieces:
         """What stands beside an event comes first: it is found by what its rewriting erases."""
         stored = await self._rows.read_streams(streams)
         self._check(stored)
-        fresh = [each for each in stored if not each.redacted]
-        created = [each for each in fresh if isinstance(each.event.fact, TaskCreated)]
-        others = [each for each in fresh if isinstance(each.event.fact, TaskUpdated | ExecutionRequested)]
+        # The redaction of another task of the same command may have been at the first event before.
+        created = [each for each in stored if isinstance(each.event.fact, TaskCreated)]
+        others = [
+            each
+            for each in stored
+            if not each.redacted and isinstance(each.event.fact, TaskUpdated | ExecutionRequested)
+        ]
         beside = [
             *await self._rows.read_beside(created, MOST_OF_A_COMMAND),
             *await self._rows.read_beside(others, 1),
         ]
-        strange = (each for each in beside if each.event.stream not in self._own)
+        await self._look_at_keys(beside)
+        strange = [each for each in beside if each.event.stream not in self._own]
+        # Keys come first: the redaction of another task finds its own by the id that its first event has.
+        strange.sort(key=lambda each: isinstance(each.event.fact, TaskCreated))
         return list(self._planned(chain(strange, stored)))
+
+    async def _look_at_keys(self, beside: Iterable[Stored]) -> None:
+        """A key is erased with the last of the tasks that it stands for: until then a repeat is answered."""
+        for each in beside:
+            fact = readable(each.event)
+            if isinstance(fact, IdempotencyKeyUsed) and self._task.id in redaction.tasks_of(fact):
+                others = redaction.tasks_of(fact) - {self._task.id}
+                if not await self._rows.missing([redaction_stream(other) for other in others]):
+                    self._keys.add(each.event.stream)
 
     def _planned(self, stored: Iterable[Stored]) -> Iterator[Rewrite]:
         for each in stored:
@@ -221,9 +251,9 @@ class _Pieces:
         if not redaction.holds_something(fact):
             return None
         erased, meta = redaction.erased(fact), event.meta
-        if event.stream in self._own or isinstance(fact, IdempotencyKeyUsed):
+        if event.stream in self._own or event.stream in self._keys:
             meta = erased_meta(meta)
-        else:  # another task, created by the same command: it keeps what it holds
+        else:  # of another task, created by the same command: it keeps what it holds
             erased = fact
         if not stored.redacted:
             meta = replace(meta, command_id=disguised(meta.command_id))
@@ -237,6 +267,12 @@ class _Pieces:
             run = fold_execution(stream, [each.event for each in of_stream])
             if run is not None and not isinstance(run, Over):
                 raise ExecutionsNotOver(self._task.id, run.id, 1)
+
+
+def _of_a_piece(rewrites: Sequence[Rewrite]) -> int:
+    """How many of some are rewritten together: at least one, if there is one."""
+    sizes = accumulate(each.replaces for each in rewrites[:MOST_REWRITTEN])
+    return max(sum(size <= MOST_BYTES_REWRITTEN for size in sizes), min(len(rewrites), 1))
 
 
 MOST_OF_A_COMMAND = 2_001

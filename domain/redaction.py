@@ -52,8 +52,11 @@ MARK = "[redacted]"
 MARKED_QUERY = "redacted"
 """The same within a URL, where brackets may not stand."""
 
-MOST_REWRITTEN = 1_000
+MOST_REWRITTEN = 200
 """Events that one fact tells of, at most."""
+
+MOST_BYTES_REWRITTEN = 2 * 1024 * 1024
+"""Of their states, as they were; one event may have more. Nothing is appended while they are replaced."""
 
 type Claim = ExecutionStarted | ExecutionQueued | AttemptStarted | ExecutionTakenOver
 _CLAIMS = get_args(Claim.__value__)

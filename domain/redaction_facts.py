@@ -25,7 +25,7 @@ class Rewritten(Struct, frozen=True, gc=False, array_like=True):
 
 
 class EventsRedacted(Fact, frozen=True, kw_only=True):
-    """These events were rewritten in the same transaction, to redact `task_id`: up to 1,000."""
+    """These events were rewritten in the same transaction, to redact `task_id`."""
 
     topic: ClassVar[str] = "events.redacted.v1"
 

@@ -18,7 +18,7 @@ from application.ports import (
     TaskHistory,
     Undecodable,
 )
-from domain.identity import is_execution
+from domain.identity import is_execution, redaction_stream
 from infrastructure.event_store.mapper import decode
 from infrastructure.event_store.outage import AWAY, first_line
 from infrastructure.event_store.snapshots import FOLD, decode_task, encode_task
@@ -156,6 +156,7 @@ class PostgresEventLog:
         kind, state = encode_task(snapshot.task)
         parameters = {
             "task_id": snapshot.task.id,
+            "redactions": redaction_stream(snapshot.task.id),
             "version": snapshot.task.version,
             "position": snapshot.position,
             "fold": FOLD,

@@ -11,6 +11,7 @@ import psycopg
 
 from application.ports import LogUnavailable
 from application.redaction import Rewrite, Stored
+from domain.identity import disguised
 from domain.redaction import original_digest
 from domain.redaction_facts import Rewritten
 from infrastructure.event_store.log import READ_SECONDS, recorded
@@ -52,9 +53,10 @@ class PostgresRedactor:
         """See `RedactableLog`."""
         if not events:
             return ()
+        ids = [each.event.meta.command_id for each in events]
         parameters = {
-            "positions": [each.event.position for each in events],
-            "commands": [str(each.event.meta.command_id) for each in events],
+            "positions": [each.event.position for each in events] * 2,
+            "commands": [*map(str, ids), *(str(disguised(command_id)) for command_id in ids)],
             "streams": [each.event.stream for each in events],
             "reach": reach,
             "beginning": BEGINNING_BYTES,
@@ -118,6 +120,7 @@ def stored(row: Any, seen: int) -> Stored:
         original=original or sha256(state).digest(),
         redacted=original is not None,
         seen=seen,
+        size=len(state),
     )
 
 
@@ -125,4 +128,4 @@ def rewrite(stored: Stored, fact: AnyFact, meta: Meta) -> Rewrite:
     """What an event is to be rewritten into."""
     state = encode_redacted(fact, meta, stored.original)
     told = Rewritten(stored.event.position, stored.event.stream, sha256(state).hexdigest())
-    return Rewrite(told=told, seen=stored.seen, state=state)
+    return Rewrite(told=told, seen=stored.seen, state=state, replaces=stored.size)

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from application.ports import Undecodable
 from domain.facts import AnyFact
+from domain.redaction_facts import EventsRedacted
 from infrastructure.event_store.mapper import FACT_TYPES, UnknownTopic
 from infrastructure.projector.statements import statement
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 BATCH_EVENTS = 5_000
 # Rows, facts and what is sent of them are in memory at once: a few times as much as is stored.
 BATCH_BYTES = 16 * 1024 * 1024
+
+# The rows of events that were rewritten are in memory together, with the bodies that are to be erased.
+BATCH_REWRITTEN = 1_000
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -32,7 +36,7 @@ class Entry(Struct, frozen=True, gc=False):
 
 
 class Reading(NamedTuple):
-    """Facts in their order, and whether it is their number or size that ended them: there may be more."""
+    """Facts in their order, and whether it is a bound that ended them: there may be more."""
 
     entries: Sequence[Entry]
     full: bool
@@ -55,7 +59,8 @@ async def read_entries(
 ) -> Reading:
     """Up to `limit` facts after `position`; those that cannot be decoded are `Undecodable`.
 
-    The last of them is the one that makes their stored JSON `most_bytes` or more.
+    The last of them is the one that makes their stored JSON `most_bytes` or more, or what they tell to be
+    rewritten `BATCH_REWRITTEN` events or more.
     """
     async with connection.cursor(binary=True) as cursor:
         bounds = {"position": position, "limit": limit, "bytes": most_bytes}
@@ -65,6 +70,18 @@ async def read_entries(
         Entry(place, stream, version, decoded(topic, state)) for place, stream, version, topic, state in rows
     ]
     full = len(rows) == limit or sum([len(state) for *_, state in rows]) >= most_bytes
+    return bounded(entries, full=full)
+
+
+def bounded(entries: Sequence[Entry], *, full: bool) -> Reading:
+    """Facts up to the one with which `BATCH_REWRITTEN` events or more are told to be rewritten."""
+    told = 0
+    for place, fact in [
+        (place, entry.fact) for place, entry in enumerate(entries, 1) if type(entry.fact) is EventsRedacted
+    ]:
+        told += len(fact.rewritten)
+        if told >= BATCH_REWRITTEN and place < len(entries):
+            return Reading(entries[:place], full=True)
     return Reading(entries, full)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from infrastructure.archive.library import NO_ARCHIVES, Library
 from infrastructure.archive.merging import events_after
-from infrastructure.projector.reading import BATCH_BYTES, BATCH_EVENTS, Entry, Reading, decoded
+from infrastructure.projector.reading import BATCH_BYTES, BATCH_EVENTS, Entry, Reading, bounded, decoded
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -27,13 +27,11 @@ class WholeLog:
     ) -> Reading:
         """As `read_entries`. Raises `ArchiveAway` rather than to leave out what cannot be read."""
         events, full = await events_after(connection, self._library, position, limit, most_bytes)
-        return Reading(
-            [
-                Entry(event.position, event.stream, event.version, decoded(event.topic, event.state))
-                for event in events
-            ],
-            full,
-        )
+        entries = [
+            Entry(event.position, event.stream, event.version, decoded(event.topic, event.state))
+            for event in events
+        ]
+        return bounded(entries, full=full)
 
 
 NOTHING_ARCHIVED = WholeLog(NO_ARCHIVES)

@@ -123,7 +123,9 @@ async def test_a_group_may_tell_of_no_event(subject: Subject) -> None:
     assert [each.event.version for each in await subject.rows.read_streams([task])] == [1, 2]
 
 
-async def test_the_state_that_was_kept_of_a_task_is_forgotten(subject: Subject) -> None:
+async def test_what_was_kept_of_a_task_is_forgotten_and_kept_no_more(
+    subject: Subject,
+) -> None:
     task = await subject.task()
     events = await subject.log.read_stream(task)
     state = fold_task(task, events)
@@ -133,6 +135,8 @@ async def test_the_state_that_was_kept_of_a_task_is_forgotten(subject: Subject) 
     [before] = await subject.rows.read_streams([task])
     rewrite = subject.erased(before)
     await subject.rows.redact(subject.telling(task, rewrite), [rewrite], task)
+    assert (await subject.log.read_task(task)).snapshot is None
+    await subject.log.keep(Snapshot(events[-1].position, state))
     assert (await subject.log.read_task(task)).snapshot is None
 
 
@@ -149,6 +153,10 @@ async def test_what_one_command_has_appended_is_found_next_to_it(subject: Subjec
     assert await subject.rows.read_beside([first], 0) == []
     assert await subject.rows.read_beside([second], 2) == []
     assert list(await subject.rows.read_beside([], 2)) == []
+    [before] = found
+    rewrite = subject.erased(before)
+    await subject.rows.redact(subject.telling(other, rewrite), [rewrite], other)
+    assert [each.redacted for each in await subject.rows.read_beside([first], 2)] == [True]
 
 
 async def test_streams_that_are_not_there_are_named(subject: Subject) -> None:

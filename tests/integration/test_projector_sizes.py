@@ -9,17 +9,23 @@ from uuid import uuid4
 
 import pytest
 
+from application.ports import NewFact
+from domain.identity import redaction_stream
+from domain.redaction_facts import EventsRedacted, Rewritten
 from infrastructure.database import pool
 from infrastructure.projector import Projector, prepare, rebuild, rebuilding, runner
-from infrastructure.projector.reading import read_entries
+from infrastructure.projector.reading import BATCH_REWRITTEN, read_entries
+from infrastructure.projector.whole_log import NOTHING_ARCHIVED
 from projections.catalogue import PROJECTIONS
 from projections.copying import ROWS_A_PIECE
-from tests.support.entries import created
+from tests.support.entries import NOON, created
 from tests.support.projecting import connect, contents, project, reached, running
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from psycopg import AsyncConnection
 
 FEW_BYTES = 2_000
@@ -68,6 +74,22 @@ async def test_a_reading_ends_with_the_number_that_is_allowed(connection: AsyncC
     await append(connection, RandomLog(4).grow(50))
     assert len((await read_entries(connection, 0, 49)).entries) == 49
     assert [(await read_entries(connection, 0, limit)).full for limit in (49, 50, 51)] == [True, True, False]
+
+
+def telling(task: UUID, version: int, events: int) -> NewFact:
+    rewritten = tuple(Rewritten(position, task, "00") for position in range(1, events + 1))
+    fact = EventsRedacted(at=NOON, task_id=task, rewritten=rewritten)
+    return NewFact(redaction_stream(task), version, fact)
+
+
+async def test_a_reading_ends_when_it_tells_of_many_rewritten_events(connection: AsyncConnection) -> None:
+    task = uuid4()
+    sizes = [BATCH_REWRITTEN - 1, 1, BATCH_REWRITTEN, 1]
+    await append(connection, [telling(task, *of) for of in enumerate(sizes, 1)])
+    for read in (read_entries, NOTHING_ARCHIVED.entries):
+        readings = [await read(connection, position) for position in (0, 2, 3)]
+        assert [len(reading.entries) for reading in readings] == [2, 1, 1]
+        assert [reading.full for reading in readings] == [True, True, False]
 
 
 @pytest.mark.usefixtures("small_batches")

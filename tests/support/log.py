@@ -19,6 +19,7 @@ from application.ports import (
     Snapshot,
     TaskHistory,
 )
+from domain.identity import redaction_stream
 from infrastructure.event_store.log import recorded
 from infrastructure.event_store.mapper import encode
 from infrastructure.event_store.snapshots import decode_task, encode_task
@@ -164,6 +165,8 @@ class MemoryLog:
         """See `application.ports.EventLog`."""
         self._answering()
         task_id = snapshot.task.id
+        if any(event.stream == redaction_stream(task_id) for event in self.recorded):
+            return
         if snapshot.position > self._snapshots.get(task_id, (0,))[0]:
             self._snapshots[task_id] = (snapshot.position, *encode_task(snapshot.task))
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from application.streams import fold_execution
 from domain.execution import Over
 from domain.facts import ExecutionFact
+from domain.identity import disguised
 from infrastructure.event_store.redactor import rewrite, stored
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ class MemoryRedactor:
         """See `RedactableLog`."""
         own = {each.event.stream for each in events}
         near = {
-            (each.event.meta.command_id, each.event.position + step)
+            (command_id, each.event.position + step)
             for each in events
+            for command_id in (each.event.meta.command_id, disguised(each.event.meta.command_id))
             for step in range(-reach, reach + 1)
         }
         return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -154,25 +155,52 @@ def seen(row: Any) -> redactions.Stored:
     return stored(row, 0)
 
 
-async def test_of_tasks_that_were_created_together_the_others_keep_what_they_hold() -> None:
-    world = Archive()
+ALL = replace(ASKED, idempotency_key="all", digest="all")
+WISHES = [Wish(definition=secretive(), key=key, digest="d") for key in ("one", "two")]
+
+
+async def created_together(world: Archive) -> tuple[BulkCommands, UUID, UUID]:
+    """Two tasks of one request, with a key of each, and one of the request; both are over."""
     bulk = BulkCommands(world.log, world.clock, lambda: UUID(int=next(world.ids)))
-    wishes = [Wish(definition=secretive(), key=key, digest="d") for key in ("one", "two")]
-    created = await bulk.create(wishes, replace(ASKED, idempotency_key="all", digest="all"))
-    first, second = (outcome.task_id for outcome in created.outcomes)
+    first, second = [outcome.task_id for outcome in (await bulk.create(WISHES, ALL)).outcomes]
     assert first is not None
     assert second is not None
-    await world.commands.cancel(first, ASKED, if_match=None)
+    for task_id in (first, second):
+        await world.commands.cancel(task_id, ASKED, if_match=None)
+    return bulk, first, second
+
+
+async def test_of_tasks_that_were_created_together_the_others_keep_what_they_hold() -> None:
+    world = Archive()
+    _, first, second = await created_together(world)
     await world.redact(first)
-    assert world.holds_secret() == ["task.created.v1"]
+    assert world.holds_secret().count("task.created.v1") == 1
     assert world.unaccounted() == []
-    command_ids = {event.meta.command_id for event in world.log.recorded if event.position <= 5}
-    assert len(command_ids) == 1
-    await world.commands.cancel(second, ASKED, if_match=None)
+    together = world.log.recorded[:5]
+    [command_id] = {event.meta.command_id for event in together}
+    [first_key, second_key, all_keys] = [
+        event.meta.reason for event in together if isinstance(event.fact, IdempotencyKeyUsed)
+    ]
+    assert (first_key, second_key, all_keys) == ("[redacted]", ASKED.reason, ASKED.reason)
     await world.redact(second)
     assert world.holds_secret() == []
     assert world.unaccounted() == []
-    assert {event.meta.command_id for event in world.log.recorded if event.position <= 5} == command_ids
+    assert {event.meta.command_id for event in world.log.recorded[:5]} == {command_id}
+
+
+async def test_of_tasks_that_were_created_together_the_keys_of_others_answer_as_before() -> None:
+    world = Archive()
+    bulk, first, second = await created_together(world)
+    before = await bulk.create(WISHES, ALL)
+    await world.redact(first)
+    assert await bulk.create(WISHES, ALL) == before
+    [again] = (await bulk.create(WISHES[1:], ASKED)).outcomes
+    assert (again.task_id, again.existing) == (second, True)
+    [refused] = (await bulk.create(WISHES[:1], ASKED)).outcomes
+    assert isinstance(refused.refusal, IdempotencyKeyReused)
+    await world.redact(second)
+    with pytest.raises(IdempotencyKeyReused):
+        await bulk.create(WISHES, ALL)
 
 
 async def test_a_second_time_changes_nothing() -> None:
@@ -210,6 +238,7 @@ async def test_a_key_that_stood_for_an_erased_body_stays_used() -> None:
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redactions, "MOST_REWRITTEN", 3)
     monkeypatch.setattr(redactions, "STREAMS_READ_AT_ONCE", 2)
+    monkeypatch.setattr(redactions, "PAUSE_SECONDS", 0)
 
 
 @pytest.mark.usefixtures("small_pieces")
@@ -222,6 +251,28 @@ async def test_much_is_erased_piece_by_piece_and_the_task_tells_of_it_with_the_l
     assert [len(fact.rewritten) for fact in told] == world.rows.pieces
     assert world.holds_secret() == []
     assert len(world.facts(TaskRedacted)) == 1
+
+
+async def test_a_piece_ends_before_it_is_too_large_and_has_one_event_in_any_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redactions, "PAUSE_SECONDS", 0)
+    sizes: list[list[int]] = []
+    for most in (1, 2_500):
+        monkeypatch.setattr(redactions, "MOST_BYTES_REWRITTEN", most)
+        world = Archive()
+        task_id = await world.over(runs=3)
+        before = {row[0]: len(row[4]) for row in world.log.rows}
+        await world.redact(task_id)
+        told = world.facts(EventsRedacted)
+        sizes.append([sum(before[each.position] for each in fact.rewritten) for fact in told])
+        assert world.holds_secret() == []
+        assert world.unaccounted() == []
+    each, few = sizes
+    assert len(each) == 12
+    assert 1 < len(few) < 12
+    assert all(size <= 2_500 < size + following for size, following in pairwise(few[:-1]))
+    assert few[-1] <= 2_500
 
 
 @pytest.mark.usefixtures("small_pieces")
@@ -261,6 +312,30 @@ async def test_it_begins_again_when_an_event_has_become_another_meanwhile(piece:
     await world.redact(task_id)
     assert others == [piece]
     assert world.holds_secret() == []
+
+
+@pytest.mark.parametrize("done", [1, 2, 3, 4])
+async def test_what_the_redaction_of_another_task_has_left_half_done_is_erased(
+    done: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redactions, "MOST_REWRITTEN", 1)
+    monkeypatch.setattr(redactions, "PAUSE_SECONDS", 0)
+    world = Archive()
+    _, first, second = await created_together(world)
+
+    def crash() -> None:
+        if len(world.rows.pieces) == done:
+            raise LogUnavailable("the database is away")
+
+    world.rows.before_redacting = crash
+    with pytest.raises(LogUnavailable):
+        await world.redact(first)
+    world.rows.before_redacting = None
+    await world.redact(second)
+    await world.redact(first)
+    assert world.holds_secret() == []
+    assert world.unaccounted() == []
+    assert len({event.meta.command_id for event in world.log.recorded[:5]}) == 1
 
 
 async def test_it_gives_up_when_others_are_always_faster() -> None:
