@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from projections.views import Listing, TaskQuery, TaskView
 
 
+TOO_DEEP = "It is nested too deeply: give objects and arrays with fewer levels."
+
+
 class Tasks(Protocol):
     """The list of tasks."""
 
@@ -116,7 +119,10 @@ def _patched(change: dict[str, Any]) -> Redefine:
             return old
 
         def patched() -> Definition:
-            body = msgspec.json.encode(merged(msgspec.to_builtins(old), change))
+            try:
+                body = msgspec.json.encode(merged(msgspec.to_builtins(old), change))
+            except RecursionError:
+                raise Inadmissible([FieldError(pointer="", detail=TOO_DEEP)]) from None
             return admit(read_task(body).to_domain("UTC"), at, current=old.trigger)
 
         return _within("/change", patched, f" (Task {shown(old.name)}.)")

@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
+from application.what_if.load import destination
 from domain.catching_up import LATE_AFTER
 from domain.facts import (
     AttemptFailed,
@@ -23,13 +24,17 @@ from domain.facts import (
     ExecutionSucceeded,
     ExecutionTakenOver,
     OccurrenceKind,
+    TaskFact,
+    TaskUpdated,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from application.what_if.simulation import Happened
+    from application.what_if.state import State
     from domain.attempt import Attempt
+    from domain.definition import Definition, Trigger
 
 # Of what is recorded, claims come some milliseconds before or after their instant.
 SAME_INSTANT = timedelta(seconds=1)
@@ -61,9 +66,10 @@ class Entry(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Call(Struct, frozen=True, gc=False):
-    """One attempt: when it was sent, and when it came to its end (None: it did not)."""
+    """One attempt: when it was sent, to which host and port, and when it ended (None: it did not)."""
 
     sent_at: datetime
+    destination: str
     ended_at: datetime | None = None
 
 
@@ -75,14 +81,20 @@ class Difference(Struct, frozen=True, gc=False):
 
 
 class Books:
-    """Entries and calls, kept fact by fact."""
+    """Entries and calls, kept fact by fact; `triggers` are those that were in force, each since when."""
 
-    def __init__(self, facts: Iterable[Happened]) -> None:
+    def __init__(self, start: State, before: Iterable[Happened] = (), facts: Iterable[Happened] = ()) -> None:
+        """`before` is what led to the state, of what goes on there, `facts` what comes then."""
         self.entries: dict[UUID, Entry] = {}
+        self.triggers: list[tuple[datetime, Trigger]] = []
         self._calls: dict[UUID, list[Call]] = {}
+        self._ahead: set[UUID] = set()
+        for _, run, fact in before:
+            self._destination = destination(start.called.get(run, start.task.definition).action.url)
+            self._tell(run, fact)
+        self._define(start.task.definition, start.changed)
         for _, run, fact in facts:
-            if isinstance(fact, _EXECUTION_FACTS):
-                self._enter(run, fact)
+            self._tell(run, fact)
 
     @property
     def calls(self) -> Iterator[Call]:
@@ -92,6 +104,20 @@ class Books:
     def within(self, start: datetime, end: datetime) -> dict[UUID, Entry]:
         """What was due from `start` on and before `end`."""
         return {run: entry for run, entry in self.entries.items() if start <= entry.due_at < end}
+
+    def _tell(self, run: UUID, fact: TaskFact | ExecutionFact) -> None:
+        if isinstance(fact, _EXECUTION_FACTS):
+            self._enter(run, fact)
+        elif isinstance(fact, TaskUpdated):
+            self._define(fact.definition, fact.at)
+
+    def _define(self, definition: Definition, at: datetime) -> None:
+        """Calls that were claimed ahead, and are not sent yet, go by the new definition, too."""
+        self.triggers.append((at, definition.trigger))
+        self._destination = destination(definition.action.url)
+        self._ahead = {run for run in self._ahead if run in self._calls and self._calls[run][-1].sent_at > at}
+        for run in self._ahead:
+            self._calls[run][-1] = replace(self._calls[run][-1], destination=self._destination)
 
     def _enter(self, run: UUID, fact: ExecutionFact) -> None:
         match fact:
@@ -134,23 +160,25 @@ class Books:
         began_at, queued = max(fact.at, occurrence.send_at), known is not None and known.queued
         late = occurrence.kind == "scheduled" and not queued and began_at - occurrence.send_at > LATE_AFTER
         self._open(run, fact, status="running", began_at=began_at, attempts=1, queued=queued, caught_up=late)
-        self._calls[run] = [Call(began_at)]
+        self._calls[run] = [Call(began_at, self._destination)]
+        if began_at > fact.at:
+            self._ahead.add(run)
 
     def _send(self, run: UUID, fact: AttemptStarted | ExecutionTakenOver) -> None:
         """A claim that was renewed unsent is no other call."""
         if fact.number > self.entries[run].attempts:
             self._return(run, None, fact.at)
             self._change(run, attempts=fact.number)
-            self._calls[run].append(Call(fact.at))
+            self._calls[run].append(Call(fact.at, self._destination))
 
     def _return(self, run: UUID, attempt: Attempt | None, at: datetime) -> None:
         """What is told of a call: when it was sent and what it took; of one that got lost, when it ended."""
         calls = self._calls.get(run, [])
         if attempt is not None:
             ended_at = attempt.started_at + attempt.duration_ms * _MILLISECOND
-            calls[-1] = Call(attempt.started_at, ended_at)
+            calls[-1] = replace(calls[-1], sent_at=attempt.started_at, ended_at=ended_at)
         elif calls and calls[-1].ended_at is None:
-            calls[-1] = Call(calls[-1].sent_at, max(at, calls[-1].sent_at))
+            calls[-1] = replace(calls[-1], ended_at=max(at, calls[-1].sent_at))
 
     def _end(self, run: UUID, at: datetime, **members: Any) -> None:
         self._change(run, ended_at=at, **members)

@@ -11,11 +11,11 @@ from msgspec import Struct
 from application.what_if.books import Books, Call, Counts, Difference, Entry, count, differences
 from application.what_if.downtimes import Downtimes
 from application.what_if.gathering import Usual
-from application.what_if.load import Loads, crowding, destination, histogram, load
+from application.what_if.load import Loads, crowding, histogram, load
 from application.what_if.question import MOST_OCCURRENCES, Subject, TooMuchToSimulate, Window
 from application.what_if.record import Record
 from application.what_if.simulation import Simulation
-from domain.definition import Definition
+from domain.definition import Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,9 +38,9 @@ class Basis(Struct, frozen=True):
 
 
 class Side(Struct, frozen=True):
-    """What a window comes to for one task, by one account."""
+    """What a window comes to for one task, by one account, and which triggers were in force since when."""
 
-    definition: Definition | None
+    triggers: tuple[tuple[datetime, Trigger], ...]
     entries: dict[UUID, Entry]
     calls: tuple[Call, ...]
 
@@ -91,7 +91,7 @@ class Comparison:
         """What the window comes to when it is lived through from `start` on. Raises `TooMuchToSimulate`."""
         before, assumed = self._before(basis, start)
         simulation = self._lived(basis, start, lambda old: basis.subject.redefine(old, basis.at))
-        after = self._side(simulation.state.task.definition, Books([*basis.record.before, *simulation.facts]))
+        after = self._side(Books(basis.record.start, basis.record.before, simulation.facts))
         return Account(
             task_id=basis.subject.task_id,
             name=simulation.state.task.definition.name,
@@ -104,12 +104,12 @@ class Comparison:
     def _before(self, basis: Basis, start: datetime) -> tuple[Side, set[UUID]]:
         record = basis.record
         if basis.subject.task_id is None:
-            return self._side(None, Books(())), set()
+            return Side((), {}, ()), set()
         if basis.happened:
-            return self._side(record.start.task.definition, Books([*record.before, *record.facts])), set()
+            return self._side(Books(record.start, record.before, record.facts)), set()
         simulation = self._lived(basis, start, lambda same: same)
-        books = Books([*record.before, *simulation.facts])
-        return self._side(record.start.task.definition, books), simulation.assumed
+        books = Books(record.start, record.before, simulation.facts)
+        return self._side(books), simulation.assumed
 
     def _lived(self, basis: Basis, start: datetime, change: Change) -> Simulation:
         simulation = Simulation(basis.record, change, basis.usual.assumption, self._downtimes)
@@ -120,10 +120,10 @@ class Comparison:
         self._room -= len(simulation.state.executions) - known
         return simulation
 
-    def _side(self, definition: Definition | None, books: Books) -> Side:
+    def _side(self, books: Books) -> Side:
         start, end = self._window.start, self._window.end
         calls = tuple(call for call in books.calls if start <= call.sent_at < end)
-        return Side(definition, books.within(start, end), calls)
+        return Side(tuple(books.triggers), books.within(start, end), calls)
 
 
 def accounts(
@@ -160,6 +160,6 @@ def _sent(sides: Sequence[Side]) -> dict[str, list[Call]]:
     """Calls by their destination."""
     sent: dict[str, list[Call]] = {}
     for side in sides:
-        if side.definition is not None and side.calls:
-            sent.setdefault(destination(side.definition.action.url), []).extend(side.calls)
+        for call in side.calls:
+            sent.setdefault(call.destination, []).append(call)
     return sent

@@ -256,9 +256,14 @@ def _clock_changes(task: Account, found: Accounts) -> Iterator[TaskClockChanges]
 
 
 def _changes(side: Side, found: Accounts) -> list[ClockChange]:
-    if side.definition is None:
-        return []
-    changes = changes_between(side.definition.trigger, found.window.start, found.window.end)
+    """By each trigger while it was in force."""
+    start, end = found.window.start, found.window.end
+    ends = [*(since for since, _ in side.triggers[1:]), end]
+    changes = (
+        change
+        for (since, trigger), until in zip(side.triggers, ends, strict=False)
+        for change in changes_between(trigger, max(since, start), min(until, end))
+    )
     return [ClockChange.of(each) for each in islice(changes, MOST_CHANGES)]
 
 

@@ -230,8 +230,8 @@ def _as_sent(document: Any, names: tuple[str, ...]) -> str:
 
 
 def _window(name: str, span: PastSpan | FutureSpan, now: datetime) -> Window:
-    start = now if span.from_ is UNSET else span.from_.astimezone(UTC)
-    end = now if span.to is UNSET else span.to.astimezone(UTC)
+    start = now if span.from_ is UNSET else _in_utc(f"/{name}/from", span.from_)
+    end = now if span.to is UNSET else _in_utc(f"/{name}/to", span.to)
     if end <= start:
         detail = f"{end.isoformat()} is not after `from` ({start.isoformat()}): give a later instant."
         raise InvalidBody([FieldError(pointer=f"/{name}/to", detail=detail)])
@@ -239,6 +239,14 @@ def _window(name: str, span: PastSpan | FutureSpan, now: datetime) -> Window:
         wide = f"The window is {(end - start).days} days wide: give at most {LONGEST_WINDOW.days} days."
         raise InvalidBody([FieldError(pointer=f"/{name}/to", detail=wide)])
     return Window(start, end)
+
+
+def _in_utc(place: str, instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        detail = f"{instant.isoformat()} is outside of the years 1 to 9999 in UTC: give another instant."
+        raise InvalidBody([FieldError(pointer=place, detail=detail)]) from None
 
 
 def _past_errors(past: Window | None, now: datetime) -> list[FieldError]:

@@ -114,6 +114,16 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "/past/to",
         "is not after `from`",
     ),
+    "from before the calendar": (
+        CHANGE | {"past": {"from": "0001-01-01T00:00:00+14:00"}},
+        "/past/from",
+        "is outside of the years 1 to 9999 in UTC: give another instant",
+    ),
+    "to after the calendar": (
+        CHANGE | {"future": {"to": "9999-12-31T23:59:59-14:00"}},
+        "/future/to",
+        "is outside of the years 1 to 9999 in UTC: give another instant",
+    ),
     "too long": (CHANGE | {"past": {"from": "2020-01-01T00:00:00Z"}}, "/past/to", "give at most 31 days"),
     "past that is to come": (CHANGE | {"past": {"from": AGO, "to": SOON}}, "/past/to", "in the future"),
     "before 1970": (
@@ -169,6 +179,20 @@ async def test_a_change_that_a_task_does_not_admit_names_member_and_task(service
     [error] = answer.json()["errors"]
     assert error["pointer"] == "/change/priority"
     assert error["detail"].endswith('(Task "report".)')
+
+
+async def test_a_change_that_is_nested_too_deeply_is_told(service: HttpService) -> None:
+    task = await service.create()
+    deep = '{"name":' * 1_000 + "1" + "}" * 1_000
+    answer = await service.client.post(
+        "/api/v1/simulate",
+        content=f'{{"task_id": "{task["id"]}", "change": {deep}, "future": {{"to": "{SOON}"}}}}',
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert error["pointer"] == "/change"
+    assert error["detail"].startswith("It is nested too deeply: give")
 
 
 async def test_too_many_tasks_are_refused(service: HttpService, monkeypatch: pytest.MonkeyPatch) -> None:

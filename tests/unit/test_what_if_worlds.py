@@ -88,10 +88,11 @@ def test_what_nobody_changes_happens_exactly_as_it_did(seed: int) -> None:
         record = recorded(events, start, until)
         again = simulated(events, start, until)
         assert told(again.facts, record.start) == told(record.facts, record.start)
-        before, after = Books([*record.before, *record.facts]), Books([*record.before, *again.facts])
+        before, after = (Books(record.start, record.before, facts) for facts in (record.facts, again.facts))
         assert entries(after) == entries(before)
         assert not differences(before.entries, after.entries)
         assert list(after.calls) == list(before.calls)
+        assert after.triggers == before.triggers
         assert not again.assumed & {run for _, run, _ in record.facts} & set(after.entries)
 
 
