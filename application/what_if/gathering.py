@@ -15,7 +15,7 @@ from application.past.places import placing_events
 from application.streams import last_claim
 from application.what_if.question import MOST_OCCURRENCES, USUAL_DURATION, TooMuchToSimulate
 from application.what_if.simulation import Assumption
-from domain.errors import TaskNotFound
+from domain.errors import FieldError, InvalidBody, TaskNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +56,17 @@ class Gathering:
         history = history_of(task_id, await self._log.read_stream(task_id))
         if history is None or history.task.namespace != self._question.namespace:
             raise TaskNotFound(task_id)
+        return history
+
+    async def past_of(self, task_id: UUID) -> History:
+        """The same, of a task whose past can be lived through. Raises `InvalidBody` for a redacted one."""
+        history = await self.task(task_id)
+        if history.task.redacted_at is not None:
+            detail = (
+                f"Task {task_id} is redacted: what its answers were judged by is erased, so its past cannot "
+                "be lived through once more. Leave this out, or name other tasks."
+            )
+            raise InvalidBody([FieldError(pointer="/past", detail=detail)])
         return history
 
     async def events(self, history: History, moment: Moment, until: datetime) -> Sequence[Recorded]:

@@ -71,7 +71,7 @@ async def _past(
         definition = subject.redefine(None, moment.at)
         record = newborn(question.namespace, definition, moment.at, moment.at, window.end)
     else:
-        history = await gathering.task(subject.task_id)
+        history = await gathering.past_of(subject.task_id)
         record = recorded(await gathering.events(history, moment, window.end), moment.at, window.end)
     return Basis(record, subject, moment.at, usual, happened=True)
 
