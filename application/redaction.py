@@ -83,6 +83,10 @@ class RedactableLog(Protocol):
         """Those of some streams that the log does not hold."""
         ...
 
+    async def head_version(self, stream: UUID) -> int:
+        """The version of a stream's last event; 0: there is none."""
+        ...
+
     async def read_streams(self, streams: Sequence[UUID]) -> Sequence[Stored]:
         """All of some streams, stream by stream, each in order."""
         ...
@@ -128,7 +132,7 @@ class Redactions:
             now = self._clock.now()
             fact = redaction.redact(found.task, now, if_match)
             runs = await self._over(found)
-            told_before = len(await self._log.read_stream(redaction_stream(task_id)))
+            told_before = await self._rows.head_version(redaction_stream(task_id))
             pieces = _Pieces(self._rows, found.task, runs, request, now, told_before)
             left = await pieces.all_but_the_last()
             if left == [] and pieces.position is None and found.task.redacted_at is not None:

@@ -25,7 +25,7 @@ from application.what_if.question import (
 )
 from application.what_if.simulation import Assumption
 from application.what_if.thinning import body_length, thinned
-from domain.errors import TaskNotFound
+from domain.errors import FieldError, InvalidBody, TaskNotFound
 from domain.facts import TaskCreated, TaskUpdated
 from domain.success import looks_at_bodies
 
@@ -71,15 +71,22 @@ class Gathering:
         self._events_left = MOST_EVENTS
         self._bodies_left = MOST_BODIES
 
-    async def of(self, subject: Subject, moment: Moment, until: datetime) -> Read:
+    async def of(self, subject: Subject, moment: Moment, until: datetime, *, past: bool = False) -> Read:
         """What a simulation of a task from a moment on needs.
 
-        Raises `TaskNotFound`, `TooMuchToSimulate` and `LogUnavailable`.
+        Raises `TaskNotFound`, `TooMuchToSimulate` and `LogUnavailable`; of the past of a redacted task
+        `InvalidBody`.
         """
         usual = await self._usual(subject.task_id)
         if subject.task_id is None:
             return Read(subject, usual, None)
         history = await self._task(subject.task_id)
+        if past and history.task.redacted_at is not None:
+            detail = (
+                f"Task {subject.task_id} is redacted: what its answers were judged by is erased, so its past "
+                "cannot be lived through once more. Leave this out, or name other tasks."
+            )
+            raise InvalidBody([FieldError(pointer="/past", detail=detail)])
         bodies = subject.bodies or any(_by_bodies(event.fact) for event in history.events)
         return Read(subject, usual, await self._events(history, moment, until, bodies=bodies))
 

@@ -26,7 +26,8 @@ _HEAD = 2**63 - 1
 class Simulator:
     """Reads, and computes in a thread, so that other requests are served meanwhile; answers take turns.
 
-    Both raise `TaskNotFound`, `Inadmissible`, `TooMuchToSimulate`, `NotYet` and `LogUnavailable`.
+    Both raise `TaskNotFound`, `Inadmissible`, `TooMuchToSimulate`, `NotYet` and `LogUnavailable`; that of the
+    past `InvalidBody` for a redacted task.
     """
 
     def __init__(self, log: Streams, runs: Runs, moments: Moments, clock: Now) -> None:
@@ -42,7 +43,7 @@ class Simulator:
         async with self._turn:
             moment = await self._moments.at(window.start - LEAD)
             gathering = Gathering(self._log, self._runs, question)
-            read = [await gathering.of(each, moment, window.end) for each in question.subjects]
+            read = [await gathering.of(each, moment, window.end, past=True) for each in question.subjects]
             return await _apart(lambda budget: answering.past(question, read, moment.at, window, budget))
 
     async def future(self, question: Question, window: Window) -> Accounts:

@@ -44,6 +44,11 @@ class PostgresRedactor:
         """See `RedactableLog`."""
         return [row[0] for row in await self._rows("streams_missing", {"streams": list(streams)})]
 
+    async def head_version(self, stream: UUID) -> int:
+        """See `RedactableLog`."""
+        [(version,)] = await self._rows("stream_head", {"stream": stream})
+        return int(version)
+
     async def read_streams(self, streams: Sequence[UUID]) -> Sequence[Stored]:
         """See `RedactableLog`."""
         rows = await self._rows("redactable_streams", {"streams": list(streams)})

@@ -165,6 +165,11 @@ async def test_streams_that_are_not_there_are_named(subject: Subject) -> None:
     assert await subject.rows.missing([]) == []
 
 
+async def test_a_stream_tells_how_far_it_has_come(subject: Subject) -> None:
+    assert await subject.rows.head_version(await subject.task(events=3)) == 3
+    assert await subject.rows.head_version(uuid4()) == 0
+
+
 async def test_nobody_else_may_change_an_event(database: str) -> None:
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
         await connection.execute(

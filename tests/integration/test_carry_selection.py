@@ -9,10 +9,17 @@ from uuid import UUID
 import msgspec
 import psycopg
 import pytest
+from msgspec.structs import replace
 
+from application.ports import NewFact
+from domain.identity import redaction_stream
+from domain.redaction_facts import EventsRedacted, Rewritten
 from infrastructure.carry import Selection, StreamsCut, export_events, import_events, reading
 from infrastructure.carry.database import append, connected
 from tests.support.carrying import Told, events, fill
+from tests.support.entries import NOON, created
+from tests.support.projecting import connect
+from tests.support.stored import append as append_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +46,26 @@ def carried(log: str, target: str, path: Path, selection: Selection) -> Sequence
     return events(target)
 
 
+async def fill_with_redacted_tasks(dsn: str, tasks: dict[UUID, str]) -> None:
+    """Tasks, each in a namespace, and what tells of the redaction of each, in a stream of several events."""
+    async with await connect(dsn) as connection:
+        for task_id, namespace in tasks.items():
+            begun = created(stream=task_id)
+            told = EventsRedacted(at=NOON, task_id=task_id, rewritten=(Rewritten(1, task_id, "00"),))
+            facts = [
+                NewFact(task_id, 1, replace(begun.fact, namespace=namespace)),
+                NewFact(redaction_stream(task_id), 1, told),
+                NewFact(redaction_stream(task_id), 2, told),
+            ]
+            await append_facts(connection, facts)
+
+
+def selected(dsn: str, selection: Selection) -> Sequence[tuple[Any, ...]]:
+    """The rows of a selection."""
+    with connected(dsn) as connection:
+        return [row for portion in reading.portions(connection, selection, 0, 1_000) for row in portion.rows]
+
+
 def by_beginning(log: str, wanted: Callable[[UUID, dict[str, Any]], bool]) -> Sequence[tuple[Any, ...]]:
     """The events of the streams whose first fact is wanted."""
     rows = events(log)
@@ -47,8 +74,16 @@ def by_beginning(log: str, wanted: Callable[[UUID, dict[str, Any]], bool]) -> Se
 
 
 def test_a_namespace_is_what_its_streams_begin_with(log: str, other_database: str, tmp_path: Path) -> None:
+    tasks = {
+        str(row[0]): msgspec.json.decode(row[3])["fact"]["namespace"]
+        for row in events(log, "topic = 'task.created.v1'")
+    }
+
     def of_other(_: UUID, fact: dict[str, Any]) -> bool:
-        return bool(fact.get("occurrence", fact).get("namespace") == "other")
+        namespace = (
+            tasks[fact["task_id"]] if "rewritten" in fact else fact.get("occurrence", fact)["namespace"]
+        )
+        return bool(namespace == "other")
 
     expected = by_beginning(log, of_other)
     assert 0 < len(expected) < len(events(log))
@@ -84,6 +119,21 @@ def test_a_task_comes_with_all_that_became_of_it(log: str, other_database: str, 
     expected = by_beginning(log, of_task)
     assert len({row[0] for row in expected}) > 2
     assert carried(log, other_database, tmp_path / "a.zst", Selection(task_id=UUID(task))) == expected
+
+
+def test_what_tells_of_redactions_comes_with_their_tasks(
+    database: str, other_database: str, tmp_path: Path
+) -> None:
+    asyncio.run(fill_with_redacted_tasks(database, {UUID(int=1): "mine", UUID(int=2): "other"}))
+    all_of_it = {row[4]: row for row in events(database)}
+    for selection, positions in (
+        (Selection(namespace="mine"), [1, 2, 3]),
+        (Selection(namespace="other"), [4, 5, 6]),
+        (Selection(task_id=UUID(int=1)), [1, 2, 3]),
+    ):
+        assert [row[0] for row in selected(database, selection)] == positions
+    arrived = carried(database, other_database, tmp_path / "a.zst", Selection(namespace="other"))
+    assert arrived == [all_of_it[position] for position in (4, 5, 6)]
 
 
 def test_what_begins_in_the_middle_of_streams_is_not_imported(

@@ -52,6 +52,10 @@ class MemoryRedactor:
         there = {each.stream for each in self._log.recorded}
         return sorted(stream for stream in streams if stream not in there)
 
+    async def head_version(self, stream: UUID) -> int:
+        """See `RedactableLog`."""
+        return max((each.version for each in self._log.recorded if each.stream == stream), default=0)
+
     async def read_streams(self, streams: Sequence[UUID]) -> Sequence[Stored]:
         """See `RedactableLog`."""
         found = [each for each in self._all() if each.event.stream in set(streams)]

@@ -12,11 +12,12 @@ from msgspec.structs import replace
 from application.what_if import comparing, gathering
 from application.what_if.question import Question, Subject, TooMuchToSimulate, Window
 from application.what_if.simulator import Simulator
-from domain.definition import CatchUp, Cron, Interval, OneOff, Overlap
-from domain.errors import TaskNotFound
+from domain.definition import CatchUp, Cron, Interval, OneOff, Overlap, SuccessPolicy
+from domain.errors import InvalidBody, TaskNotFound
+from domain.redaction_facts import TaskRedacted
 from tests.support.given import MINUTE, NOON, definition
 from tests.support.runs import MemoryMoments, MemoryRuns
-from tests.support.scheduler import World
+from tests.support.scheduler import REQUEST, World
 
 if TYPE_CHECKING:
     from application.what_if.books import Counts
@@ -80,6 +81,19 @@ async def with_a_downtime(**words: Any) -> tuple[World, UUID]:
     async with world.scheduler("node-2"):
         await world.clock.pass_by(60.5)
     return world, task_id
+
+
+async def test_the_past_of_a_redacted_task_is_refused_and_its_future_is_not() -> None:
+    world, task_id = await with_a_downtime(success=SuccessPolicy(body_contains="done"))
+    await world.commands.cancel(task_id, REQUEST, if_match=None)
+    await world.append(task_id, TaskRedacted(at=world.clock.now()))
+    with pytest.raises(InvalidBody) as refusal:
+        await past(world, task_id, same, NOON, NOON + MINUTE)
+    [error] = refusal.value.errors
+    assert error.pointer == "/past"
+    assert error.detail.startswith(f"Task {task_id} is redacted")
+    now = world.clock.now()
+    assert (await future(world, task_id, same, now, now + HOUR)).total == 0
 
 
 async def a_rich_history() -> tuple[World, list[UUID]]:
