@@ -20,6 +20,10 @@ log = structlog.get_logger(__name__)
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('chronoledger.migrations', 0))"
 LOCK = "SELECT pg_advisory_lock(hashtextextended('chronoledger.migrations', 0))"
 
+# yoyo's own way to ask creates its tables.
+KEPT = "SELECT to_regclass('_yoyo_migration') IS NOT NULL"
+APPLIED = "SELECT migration_id FROM _yoyo_migration"
+
 # By the name that `infrastructure.database` gives them.
 SERVICES = (
     "SELECT count(*) FROM pg_stat_activity "
@@ -41,6 +45,14 @@ def migrate(dsn: str) -> list[str]:
                 migration.process_steps(backend, "apply")
                 backend.mark_one(migration, log=False)
         return [migration.id for migration in todo]
+
+
+def missing_migrations(dsn: str) -> list[str]:
+    """What `migrate` would apply; nothing is written. Raises `psycopg.Error`."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        found = connection.execute(KEPT).fetchone()
+        applied = connection.execute(APPLIED).fetchall() if found == (True,) else []
+    return sorted({migration.id for migration in _migrations()}.difference(name for (name,) in applied))
 
 
 def migrate_down(dsn: str) -> list[str]:

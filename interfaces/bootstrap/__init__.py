@@ -58,7 +58,7 @@ from interfaces.bootstrap.carry import (
     position_of,
     selection,
 )
-from interfaces.bootstrap.database import database, embedded, prepare_database
+from interfaces.bootstrap.database import check_database, database, embedded, prepare_database
 from interfaces.bootstrap.declared import apply_tasks, live_tasks, plan_tasks
 from interfaces.bootstrap.jobs import (
     PortUnknown,
@@ -71,7 +71,12 @@ from interfaces.bootstrap.jobs import (
 )
 from interfaces.bootstrap.pages import shared_metrics
 from interfaces.bootstrap.proof import BundleUnreadable, VerifiedBundle, verify, verify_bundle
-from interfaces.bootstrap.refusals import DatabaseUnusable, LogDirectoryUnusable, MigrationRefused
+from interfaces.bootstrap.refusals import (
+    DatabaseUnusable,
+    LogDirectoryUnusable,
+    MigrationRefused,
+    MigrationsMissing,
+)
 from interfaces.bootstrap.services import api, background, projector, scheduler
 from interfaces.bootstrap.simulations import simulated
 from interfaces.http.refusals import MalformedBody
@@ -84,6 +89,7 @@ USER_ERRORS = (
     DatabaseUnusable,
     LogDirectoryUnusable,
     MigrationRefused,
+    MigrationsMissing,
     PortUnknown,
     TaskNotFound,
     ExecutionNotFound,
@@ -131,6 +137,7 @@ __all__ = [
     "LogPlace",
     "Manifest",
     "MigrationRefused",
+    "MigrationsMissing",
     "Parked",
     "Rebuilt",
     "Settings",
@@ -143,6 +150,7 @@ __all__ = [
     "archive_before",
     "background",
     "check",
+    "check_database",
     "check_standstill",
     "configure",
     "database",
