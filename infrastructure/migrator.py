@@ -26,6 +26,10 @@ LIMIT_LOCK_WAIT = "SET LOCAL lock_timeout = '3s'"
 PAUSE_SECONDS = 0.5
 PATIENCE_SECONDS = 120.0
 
+# yoyo's own way to ask creates its tables.
+KEPT = "SELECT to_regclass('_yoyo_migration') IS NOT NULL"
+APPLIED = "SELECT migration_id FROM _yoyo_migration"
+
 # By the name that `infrastructure.database` gives them.
 SERVICES = (
     "SELECT count(*) FROM pg_stat_activity "
@@ -54,6 +58,14 @@ def migrate(dsn: str, patience_seconds: float = PATIENCE_SECONDS) -> list[str]:
         for migration in todo:
             _carry_out(backend, migration, _apply, patience_seconds)
         return [migration.id for migration in todo]
+
+
+def missing_migrations(dsn: str) -> list[str]:
+    """What `migrate` would apply; nothing is written. Raises `psycopg.Error`."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        found = connection.execute(KEPT).fetchone()
+        applied = connection.execute(APPLIED).fetchall() if found == (True,) else []
+    return sorted({migration.id for migration in _migrations()}.difference(name for (name,) in applied))
 
 
 def migrate_down(dsn: str, patience_seconds: float = PATIENCE_SECONDS) -> list[str]:

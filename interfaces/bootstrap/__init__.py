@@ -65,7 +65,7 @@ from interfaces.bootstrap.carry import (
     replay_events,
     selection,
 )
-from interfaces.bootstrap.database import database, embedded, prepare_database
+from interfaces.bootstrap.database import check_database, database, embedded, prepare_database
 from interfaces.bootstrap.declared import apply_tasks, live_tasks, plan_tasks
 from interfaces.bootstrap.jobs import (
     PortUnknown,
@@ -78,7 +78,12 @@ from interfaces.bootstrap.jobs import (
 )
 from interfaces.bootstrap.pages import shared_metrics
 from interfaces.bootstrap.proof import BundleUnreadable, VerifiedBundle, verify, verify_bundle
-from interfaces.bootstrap.refusals import DatabaseUnusable, LogDirectoryUnusable, MigrationRefused
+from interfaces.bootstrap.refusals import (
+    DatabaseUnusable,
+    LogDirectoryUnusable,
+    MigrationRefused,
+    MigrationsMissing,
+)
 from interfaces.bootstrap.services import api, background, projector, scheduler
 from interfaces.bootstrap.simulations import simulated
 from interfaces.http.refusals import MalformedBody
@@ -92,6 +97,7 @@ USER_ERRORS = (
     LogDirectoryUnusable,
     MigrationRefused,
     TablesLocked,
+    MigrationsMissing,
     PortUnknown,
     TaskNotFound,
     ExecutionNotFound,
@@ -141,6 +147,7 @@ __all__ = [
     "LogPlace",
     "Manifest",
     "MigrationRefused",
+    "MigrationsMissing",
     "Parked",
     "Rebuilt",
     "Settings",
@@ -154,6 +161,7 @@ __all__ = [
     "archive_before",
     "background",
     "check",
+    "check_database",
     "check_standstill",
     "configure",
     "database",

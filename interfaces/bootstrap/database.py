@@ -17,10 +17,15 @@ from infrastructure.database import with_liveness
 from infrastructure.embedded_postgres import DataDirectoryInUse, EmbeddedPostgres
 from infrastructure.event_store.outage import first_line
 from infrastructure.login import refusal
-from infrastructure.migrator import migrate
+from infrastructure.migrator import migrate, missing_migrations
 from infrastructure.sealed_log.keys import FILE_NAME, ensure_key
 from infrastructure.settings import with_archives, with_audit_key, with_database
-from interfaces.bootstrap.refusals import DatabaseUnusable, LogDirectoryUnusable, MigrationRefused
+from interfaces.bootstrap.refusals import (
+    DatabaseUnusable,
+    LogDirectoryUnusable,
+    MigrationRefused,
+    MigrationsMissing,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,6 +127,16 @@ def prepare_database(settings: Settings, *, patience_seconds: float = STARTUP_SE
     if applied:
         log.info("migrations applied", migrations=applied)
     return applied
+
+
+def check_database(settings: Settings, *, patience_seconds: float = STARTUP_SECONDS) -> None:
+    """See that no migration is missing, and apply none; waits half a minute for the database to come up.
+
+    Raises `DatabaseUnusable`, at once when the server refuses the login, and `MigrationsMissing`.
+    """
+    missing = _once_up(settings, settings.dsn(), time.monotonic() + patience_seconds, missing_migrations)
+    if missing:
+        raise MigrationsMissing(missing)
 
 
 def _once_up[T](settings: Settings, dsn: str, deadline: float, use: Callable[[str], T]) -> T:

@@ -11,7 +11,7 @@ from infrastructure.login import refusal
 from infrastructure.settings import masked_conninfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from infrastructure.settings import Settings
@@ -33,6 +33,16 @@ class MigrationRefused(Exception):
         super().__init__(
             f"The migrations cannot be applied ({first_line(error)}); the role that connects must own the "
             "tables, and may have to be granted CREATE on the schema."
+        )
+
+
+class MigrationsMissing(Exception):
+    """A command that only reads has found an older schema."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(
+            f"The database lacks migrations ({', '.join(names)}), and this command changes nothing; "
+            "run `chronoledger migrate`, or start the service."
         )
 
 

@@ -24,6 +24,6 @@ def simulate_command(question: BinaryIO, most: int, *, as_json: bool) -> None:
 
     asked = simulated_text.question(question.read())
     with bootstrap.database(settings("simulate")) as found:
-        bootstrap.prepare_database(found)
+        bootstrap.check_database(found)
         answer = run(bootstrap.simulated(found, asked))
     click.echo(simulated_text.as_json(answer) if as_json else simulated_text.as_text(answer, most))

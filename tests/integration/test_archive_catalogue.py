@@ -12,10 +12,9 @@ import pytest
 from domain.months import Month
 from infrastructure.archive.archiving import NotArchivable
 from infrastructure.archive.catalogue import archives
-from infrastructure.migrator import events_stored
-from tests.support.archives import Archivist, filled, rows
+from tests.support.archives import Archivist, filled, rows, settle
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, run_of, started
-from tests.support.projecting import connect, project
+from tests.support.projecting import connect
 from tests.support.stored import append
 
 if TYPE_CHECKING:
@@ -106,18 +105,9 @@ async def test_what_is_archived_is_not_overwritten_by_what_came_after_it(archivi
             (run_of(TASKS[0], JANUARY, 30), run_of(TASKS[0], FEBRUARY, 1)),
         )
         await append(connection, [started(TASKS[0], APRIL, 2)])
-        await project(connection)
+        await settle(connection)
         before = await rows(connection)
         with pytest.raises(NotArchivable, match="a file has it already; restore the month"):
             archivist.archive(JANUARY)
         assert await archives(connection) == [first]
         assert await rows(connection) == before
-
-
-async def test_what_is_archived_is_counted_before_everything_is_deleted(archivist: Archivist) -> None:
-    await filled(archivist.dsn, days=5)
-    stored = events_stored(archivist.dsn)
-    archivist.archive(JANUARY)
-    assert events_stored(archivist.dsn) == stored
-    archivist.restore(JANUARY)
-    assert events_stored(archivist.dsn) == stored

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from structlog.testing import capture_logs
 
 from infrastructure.settings import load
-from interfaces.bootstrap import prepare_database
-from interfaces.bootstrap.refusals import DatabaseUnusable
+from interfaces.bootstrap import check_database, prepare_database
+from interfaces.bootstrap.refusals import DatabaseUnusable, MigrationsMissing
 from tests.support.fake_postgres import answering, refusal
 from tests.support.proxy import Proxy
 
@@ -78,3 +79,18 @@ def test_a_database_that_stays_away_ends_the_start_after_a_while() -> None:
         DatabaseUnusable, match=r"^The database does not answer \(.*Connection refused\); start"
     ):
         prepare_database(settings("host=127.0.0.1 port=9"), patience_seconds=0)
+
+
+def test_a_command_that_only_reads_refuses_an_older_schema_and_changes_nothing(empty_database: str) -> None:
+    with pytest.raises(MigrationsMissing, match=r"lacks migrations \(0001.*run `chronoledger migrate`"):
+        check_database(settings(empty_database))
+    with psycopg.connect(empty_database) as connection:
+        assert connection.execute(
+            "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+        ).fetchone() == (0,)
+    applied = prepare_database(settings(empty_database))
+    check_database(settings(empty_database))
+    with psycopg.connect(empty_database) as connection:
+        connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = %s", [applied[-1]])
+    with pytest.raises(MigrationsMissing, match=rf"\({applied[-1]}\)"):
+        check_database(settings(empty_database))
