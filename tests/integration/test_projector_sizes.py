@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from functools import partial
+from functools import partial, partialmethod
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -13,9 +13,9 @@ from application.ports import NewFact
 from domain.identity import redaction_stream
 from domain.redaction_facts import EventsRedacted, Rewritten
 from infrastructure.database import pool
-from infrastructure.projector import Projector, prepare, rebuild, rebuilding, runner
+from infrastructure.projector import Projector, prepare, rebuild, runner
 from infrastructure.projector.reading import BATCH_REWRITTEN, read_entries
-from infrastructure.projector.whole_log import NOTHING_ARCHIVED
+from infrastructure.projector.whole_log import NOTHING_ARCHIVED, WholeLog
 from projections.catalogue import PROJECTIONS
 from projections.copying import ROWS_A_PIECE
 from tests.support.entries import NOON, created
@@ -43,7 +43,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Projectors and rebuilds that read a few events at a time."""
     few = partial(read_entries, most_bytes=FEW_BYTES)
     monkeypatch.setattr(runner, "read_entries", few)
-    monkeypatch.setattr(rebuilding, "read_entries", few)
+    monkeypatch.setattr(WholeLog, "entries", partialmethod(WholeLog.entries, most_bytes=FEW_BYTES))
 
 
 async def test_a_reading_ends_with_the_event_that_fills_it(connection: AsyncConnection) -> None:
