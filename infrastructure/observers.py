@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 class ObservedScheduler:
-    """`application.scheduler.observing.SchedulerObserver`."""
+    """`application.scheduler.context.SchedulerObserver`."""
 
     def __init__(self, instruments: Instruments, task_log: TaskLog) -> None:
         self._task_log = task_log

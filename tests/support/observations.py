@@ -24,29 +24,29 @@ class Observations:
     stops: list[tuple[Occurrence, TaskPaused | TaskCancelled]] = field(default_factory=list)
 
     def claimed(self, won: int, refused: int) -> None:
-        """See `application.scheduler.observing.SchedulerObserver`."""
+        """See `application.scheduler.context.SchedulerObserver`."""
         self.claims.append((won, refused))
 
     def in_flight(self, calls: int) -> None:
-        """See `application.scheduler.observing.SchedulerObserver`."""
+        """See `application.scheduler.context.SchedulerObserver`."""
         self.calls.append(calls)
 
     def indexed(self, entries: int) -> None:
-        """See `application.scheduler.observing.SchedulerObserver`."""
+        """See `application.scheduler.context.SchedulerObserver`."""
         self.entries.append(entries)
 
     def clock_offset(self, seconds: float) -> None:
-        """See `application.scheduler.observing.SchedulerObserver`."""
+        """See `application.scheduler.context.SchedulerObserver`."""
         self.offsets.append(seconds)
 
     def draining(self, calls: int, until: datetime) -> None:
-        """See `application.scheduler.observing.SchedulerObserver`."""
+        """See `application.scheduler.context.SchedulerObserver`."""
         self.drains.append((calls, until))
 
     def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
-        """See `application.scheduler.observing.SchedulerObserver`."""
+        """See `application.scheduler.context.SchedulerObserver`."""
         self.ends.append((occurrence, outcome))
 
     def stopped(self, occurrence: Occurrence, change: TaskPaused | TaskCancelled) -> None:
-        """See `application.scheduler.observing.SchedulerObserver`."""
+        """See `application.scheduler.context.SchedulerObserver`."""
         self.stops.append((occurrence, change))

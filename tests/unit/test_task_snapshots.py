@@ -12,7 +12,7 @@ from application import streams
 from application.ports import LogUnavailable
 from application.streams import fold_task, load_latest
 from domain import task as tasks
-from domain.facts import TaskCreated, TaskFact, TaskPaused, TaskResumed
+from domain.facts import IdempotencyKeyUsed, TaskCreated, TaskFact, TaskPaused, TaskResumed
 from infrastructure.event_store.snapshots import FOLD, decode_task, encode_task
 from tests.support.given import NOON, TASK, created
 from tests.support.random_log import RandomLog
@@ -97,3 +97,16 @@ async def test_nothing_is_known_of_a_stream_that_is_no_task() -> None:
     assert await load_latest(world.log, TASK) is None
     await world.append(TASK, PAUSED)
     assert await load_latest(world.log, TASK) is None
+
+
+async def test_what_follows_a_snapshot_is_folded_onto_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "SNAPSHOT_EVENTS", 4)
+    world = await long_lived(4)
+    kept = await load_latest(world.log, TASK)
+    assert (await world.log.read_task(TASK)).snapshot == kept
+    stray = IdempotencyKeyUsed(at=NOON, key="k", namespace="default", task_id=TASK, digest="")
+    await world.append(TASK, PAUSED, stray, RESUMED)
+    latest = await load_latest(world.log, TASK)
+    assert latest is not None
+    assert latest.task == fold_task(TASK, await world.log.read_stream(TASK))
+    assert (await world.log.read_task(TASK)).snapshot == kept
