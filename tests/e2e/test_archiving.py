@@ -50,7 +50,7 @@ def backfill(service: Service, task: dict[str, Any], hours: int) -> httpx.Respon
 def archive(service: Service) -> subprocess.CompletedProcess[str] | None:
     """What archiving last month came to; None: it is not sealed yet."""
     done = service.run("archive", "--before", str(last_month().next))
-    if "is sealed yet" in done.stderr:
+    if "sealed" in done.stderr:
         return None
     assert done.returncode == 0, done.stderr
     return done
