@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-EVENTS = 60_000
+EVENTS = 30_000
 
 
 @pytest.fixture

@@ -49,6 +49,8 @@ _PAYLOADS: tuple[Any, ...] = (
     0,
 )
 
+_LIVE = frozenset({"scheduled", "paused"})
+
 
 class _Task(Struct):
     id: UUID
@@ -88,13 +90,13 @@ class RandomLog:
         return self.facts[start:]
 
     def _step(self) -> None:
-        live = [task for task in self._tasks if task.status in {"scheduled", "paused"}]
+        live = [task for task in self._tasks if task.status in _LIVE]
         firing = [task for task in live if task.status == "scheduled"]
         roll = self._random.random()
         if not firing or roll < 0.15:
             self._create()
         elif roll < 0.155 and len(live) < len(self._tasks):
-            self._redact(self._random.choice([task for task in self._tasks if task not in live]))
+            self._redact(self._random.choice([task for task in self._tasks if task.status not in _LIVE]))
         elif roll < 0.2:
             self._update(self._random.choice(live))
         elif roll < 0.22:
