@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
+from litestar.routes import HTTPRoute
 
 from interfaces.http.api import Api
 from interfaces.http.contract import Contract
@@ -61,9 +62,21 @@ def _application(
         openapi_config=None,
         logging_config=None,
     )
+    _resolve_in_turn(app)
     allowed = {route.path_format: allow(route.methods) for route in app.routes}
     app.asgi_handler = Envelope(app.asgi_handler, observer, allowed, debug=options.debug)
     return app
+
+
+def _resolve_in_turn(app: Litestar) -> None:
+    """Litestar resolves dependencies that do not need each other in a task group of their own.
+
+    None of ours waits for anything, and the group takes a fifth of what reading a task costs.
+    """
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            for _, model in route.route_handler_map.values():
+                model.dependency_batches = [{one} for batch in model.dependency_batches for one in batch]
 
 
 def _provided(value: object) -> Provide:

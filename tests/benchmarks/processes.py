@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from infrastructure.migrator import migrate
+from infrastructure.sealed_log.keys import ensure_key
 from tests.benchmarks import usage
 from tests.benchmarks.sink import Told
 from tests.support import postgres
@@ -116,7 +117,11 @@ class Roles:
         """Start a role; it serves when this returns. `name` may have a number: scheduler-2."""
         home = self.folder / name
         home.mkdir(parents=True)
-        service = self.services[name] = Service(home, name.partition("-")[0], DATABASE_URL=self.dsn)
+        key = self.folder / "audit.key"  # one for all: whoever seals signs with it
+        ensure_key(key)
+        service = self.services[name] = Service(
+            home, name.partition("-")[0], DATABASE_URL=self.dsn, AUDIT_KEY_FILE=str(key)
+        )
         service.start(healthy=False)
         [process] = service.processes()
         self.pids[name] = process.pid
