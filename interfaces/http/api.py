@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -161,9 +162,14 @@ def command_request(
 
 def _address(request: Request[Any, Any, Any]) -> str | None:
     """The other end's, or what a proxy that may speak for others says; only ever an IP address."""
+    return _plain_address(request.client.host) if request.client else None
+
+
+@lru_cache(maxsize=1_024)  # a client asks often
+def _plain_address(host: str) -> str | None:
     with contextlib.suppress(ValueError):
         # Without the zone of an IPv6 address, which may be any text.
-        return str(ip_address(request.client.host.partition("%")[0])) if request.client else None
+        return str(ip_address(host.partition("%")[0]))
     return None
 
 

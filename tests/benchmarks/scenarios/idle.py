@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import usage
-from tests.benchmarks.figures import Chart, Figure, Findings, Line
+from tests.benchmarks.figures import Chart, Figure, Findings, Limit, Line
 from tests.support.service import Service
 
 if TYPE_CHECKING:
@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 SETTLE_SECONDS, SECONDS = 10.0, 60.0
 SAMPLES = 20
+LIMIT_SECONDS, WAKINGS_A_SECOND = 10.0, 20
 
 
 async def run(stage: Stage) -> Findings:
     """Memory and CPU of all its processes."""
+    stage.progress.step("the limit: a loop that only wakes up")
+    limit = Limit("waking", await _waking_percent(stage.seconds(LIMIT_SECONDS)))
     home = stage.folder / f"idle-{time.monotonic_ns()}"
     home.mkdir()
     stage.progress.step("starting `serve` with its own Postgres")
@@ -36,7 +39,13 @@ async def run(stage: Stage) -> Findings:
     return Findings(
         figures=[
             Figure(
-                name="idle: CPU", value=percent, unit="% of a core", better="lower", target=1.0, grain=0.2
+                name="idle: CPU",
+                value=percent,
+                unit="% of a core",
+                better="lower",
+                limit=limit,
+                target=1.0,
+                grain=0.2,
             ),
             Figure(name="idle: memory (PSS)", value=memory[-1][1], unit="MiB", better="lower", target=300.0),
         ],
@@ -49,6 +58,14 @@ async def run(stage: Stage) -> Findings:
             )
         ],
     )
+
+
+async def _waking_percent(seconds: float) -> float:
+    """CPU of this process, in per cent of a core, while it does nothing but wake up."""
+    used, started = time.process_time(), time.monotonic()
+    for _ in range(round(seconds * WAKINGS_A_SECOND)):
+        await asyncio.sleep(1 / WAKINGS_A_SECOND)
+    return (time.process_time() - used) * 100 / (time.monotonic() - started)
 
 
 def _cpu_seconds(service: Service) -> float:
