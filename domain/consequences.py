@@ -8,6 +8,7 @@ from domain import retry
 from domain import task as tasks
 from domain.attempt import Answered
 from domain.facts import ExecutionFailed, ExecutionSucceeded, TaskCancelled, TaskFailuresCounted, TaskPaused
+from domain.schedule import ends
 from domain.task import Over, Paused, Scheduled, Task
 
 if TYPE_CHECKING:
@@ -26,9 +27,13 @@ def outcome_of(fact: Final) -> Outcome:
     return "succeeded" if isinstance(fact, ExecutionSucceeded) else "failed"
 
 
-def possible(called: Definition, fact: Final) -> bool:
-    """Whether an end may mean more to the task than its completion; `called` is what was executed."""
-    return called.retry.disable_after_failures is not None or _gone(called, fact)
+def possible(called: Definition, fact: Final, *, changed: bool = False) -> bool:
+    """Whether an end may mean more to the task than its completion; `called` is what was executed.
+
+    `changed`: the occurrence was another definition's at first, so what its end completes is open as well.
+    """
+    watched = called.retry.disable_after_failures is not None
+    return watched or _gone(called, fact) or (changed and ends(called.trigger))
 
 
 def consequences(task: Task, execution: Known, called: Definition, fact: Final) -> list[TaskFact]:

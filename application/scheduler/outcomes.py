@@ -17,7 +17,6 @@ from domain import task as tasks
 from domain.consequences import Final, consequences, outcome_of, possible
 from domain.execution import Running, Waiting
 from domain.facts import AttemptFailed, TaskCancelled, TaskCompleted, TaskPaused
-from domain.schedule import ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -201,4 +200,4 @@ class Outcomes:
 def _depends_on_task(job: Job, fact: Final) -> bool:
     """Whether the claim does not tell what follows for the task, so that this has to be read."""
     changed = job.task_over or job.task_version != job.execution.occurrence.task_version
-    return possible(job.definition, fact) or (changed and ends(job.definition.trigger))
+    return possible(job.definition, fact, changed=changed)

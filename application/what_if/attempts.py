@@ -54,10 +54,10 @@ class Attempts:
         end_at = send_at + timedelta(milliseconds=told.attempt.duration_ms)
         return _at(end_at), partial(_concluded, told, replace(told.attempt, started_at=send_at))
 
-    def known(self, running: Running, begun: datetime) -> bool:
-        """Whether the very attempt that is under way is recorded, with what it brought."""
+    def known(self, running: Running, begun: datetime, send_at: datetime) -> bool:
+        """Whether the very attempt that is under way is recorded, beyond the instant to send it at."""
         told = self._record.told(running.id, running.attempts, begun)
-        return told is not None and told.begun == begun and told.attempt is not None
+        return told is not None and told.begun == begun and (not told.cut or told.end.key.at > send_at)
 
     def _assumed(self, send_at: datetime, end: datetime) -> tuple[Step, Brought]:
         def succeeded(running: Running, _called: Definition, _task: Task, now: datetime) -> ExecutionFact:

@@ -90,7 +90,7 @@ class Books:
         self._calls: dict[UUID, list[Call]] = {}
         self._ahead: set[UUID] = set()
         for _, run, fact in before:
-            self._destination = destination(start.called.get(run, start.task.definition).action.url)
+            self._destination = destination(start.called.get(run, start.task).definition.action.url)
             self._tell(run, fact)
         self._define(start.task.definition, start.changed)
         for _, run, fact in facts:

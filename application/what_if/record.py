@@ -14,6 +14,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from application.what_if.lag import Lag
 from application.what_if.state import Key, State
 from domain.attempt import Attempt
 from domain.facts import (
@@ -28,18 +29,18 @@ if TYPE_CHECKING:
 
     from application.ports import Recorded
 
-type Kind = Literal["look", "queue", "claim", "retry", "review"]
+type Kind = Literal["end", "review", "retry", "queue", "claim", "look"]
 
 
 class Step(Struct, frozen=True, gc=False):
     """When a decision was recorded, and what time it was then by the clock of who decided.
 
-    `behind` is what was in its way: it may have ended before that was recorded.
+    `lag`: it was taken before its scheduler had heard of the latest that the log had by then.
     """
 
     key: Key
     now: datetime
-    behind: UUID | None = None
+    lag: Lag | None = None
 
 
 class Told(Struct, frozen=True, gc=False, kw_only=True):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, assert_never, get_args
 from uuid import UUID
 
 from application.streams import readable
+from application.what_if.lag import Lag, lag_of, verdict_of
 from application.what_if.record import Record, Step, Told, Turn, ready_at, turn_of
 from application.what_if.state import Key, State
 from domain import execution as executions
@@ -16,6 +18,7 @@ from domain import task as tasks
 from domain.attempt import Attempt
 from domain.execution import Execution, Over, Requested, Running, Waiting
 from domain.facts import (
+    AnyFact,
     AttemptFailed,
     AttemptStarted,
     ExecutionCancelled,
@@ -30,8 +33,8 @@ from domain.facts import (
     TaskCancelled,
     TaskCreated,
     TaskFact,
-    TaskUpdated,
 )
+from domain.overlap import Going, bound
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 
 # Shorter ones are how long deciding takes.
 SHORTEST_DOWNTIME = timedelta(seconds=1)
+# So many times what goes on of a task may have changed between a scheduler's reading and its recording.
+RECENT = 32
 _TASK_FACTS = get_args(TaskFact.__value__)
 _EXECUTION_FACTS = get_args(ExecutionFact.__value__)
 
@@ -65,6 +70,7 @@ class _Reading:
         self.record = Record(start=self.state, until=until)
         self._start, self._begun, self._commanded = start, False, False
         self._place: datetime | None = None
+        self._gone_on: deque[Going] = deque([self.state.going], RECENT)
         for _, group in groupby(events[1:], lambda event: event.meta.command_id):
             self._follow(list(group))
         if not self._begun:
@@ -91,31 +97,41 @@ class _Reading:
 
     def _follow(self, group: list[Recorded]) -> None:
         key = Key(group[0].recorded_at, group[0].position)
+        facts = [(event.stream, readable(event)) for event in group]
         if key.at >= self._start and not self._begun:
             self._begun, self.record.start = True, self.state.copied()
         self._place, ready = self.state.place, self.state.ready
         self._commanded = not group[0].meta.actor.startswith("scheduler:")
-        for event in group:
-            fact = readable(event)
+        lag = None if self._commanded else self._lag(facts)
+        for event, (_, fact) in zip(group, facts, strict=True):
             if self._commanded and self._asked_for(event, group):
                 self.record.commands.append((key, event))
             if isinstance(fact, _TASK_FACTS):
                 turn = turn_of(self.state)
-                if turn is not None and isinstance(fact, TaskUpdated) and not self._commanded:
+                if turn is not None and not self._commanded and len(group) == 1:
                     self._enter("look", *turn, Step(key, fact.at))  # all of it was claimed before
                 self.state.tell_task(fact, key)
                 if turn != turn_of(self.state):
                     self._left(turn, Step(Key(key.at), key.at))
             else:
                 assert isinstance(fact, _EXECUTION_FACTS), "only these are in these streams"
-                behind = getattr(fact, "behind", None)
-                self._decided(event.stream, fact, Step(key, fact.at, behind))
+                self._decided(event.stream, fact, Step(key, fact.at, lag))
                 self.state.tell(event.stream, fact, key)
             if key.at < self.record.until:
                 (self.record.facts if self._begun else self.record.before).append((key, event.stream, fact))
+        if bound(self.state.task.definition) is not None and self.state.going is not self._gone_on[0]:
+            self._gone_on.appendleft(self.state.going)
         self.state.look_at_queue(key.at)
         if ready is not None and ready != self.state.ready:  # unless it has just left the queue
             self._enter("queue", ready[0], ready, Step(Key(key.at), key.at))
+
+    def _lag(self, facts: Sequence[tuple[UUID, AnyFact]]) -> Lag | None:
+        """That of a claim; what leaves the queue, or is dropped, is no verdict about overlap."""
+        wanted = isinstance(self.state.executions.get(facts[-1][0]), Requested)
+        verdict = None if wanted else verdict_of(facts)
+        if verdict is None:
+            return None
+        return lag_of(verdict, self.state.task.definition, self.state.going, self._gone_on)
 
     def _asked_for(self, event: Recorded, group: list[Recorded]) -> bool:
         """Not what followed from something else that was asked for along with it."""
@@ -200,16 +216,18 @@ class _Reading:
     def _cancelled(self, run: UUID, before: Execution | None, fact: ExecutionCancelled, step: Step) -> None:
         """By a user, by a newer one, or with its task: only the last is what was next to be decided."""
         instead = self._commanded or fact.replaced_by is not None
-        later = Step(Key(step.key.at), step.now) if instead else step
+        later = Step(Key(step.key.at), step.now)
         match before:
             case Running():
                 self._tell(before, step, cut=instead, unsent=not instead and not fact.interrupted)
             case Requested():
-                self._left_waiting(run, later)
-            case Waiting() if instead:
+                self._left_waiting(run, later if instead else step)
+            case Waiting() if before.retry_at < step.now:
                 self._retried(before, later)
             case _:
-                self._enter("review", run, self.state.changed, step)
+                pass
+        if not instead and not isinstance(before, Requested):
+            self._enter("review", run, self.state.changed, step)
 
     def _tell(self, before: Execution | None, end: Step, **known: Any) -> None:
         assert isinstance(before, Running), "only what runs has an outcome"
@@ -219,7 +237,7 @@ class _Reading:
     def _chance(self, before: Execution | None, fact: ExecutionFact) -> float:
         """What the dice must have shown: retries are spread by chance, and the log holds only the result."""
         assert isinstance(before, Running), "only what runs has an outcome"
-        called = self.state.called[before.id]
+        called = self.state.called[before.id].definition
         match fact:
             case AttemptFailed(attempt=attempt, retry_at=retry_at, at=at):
                 made = attempt.number - before.lost

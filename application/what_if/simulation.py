@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from msgspec import Struct
 
@@ -14,36 +14,36 @@ from application.what_if import commands
 from application.what_if.attempts import Attempts
 from application.what_if.claims import claimed
 from application.what_if.downtimes import Downtimes
-from application.what_if.record import turn_of
+from application.what_if.record import Kind, turn_of
 from application.what_if.state import OVERTAKING, SIMULATED, Key, State
 from domain import ending, queueing, requesting
 from domain import execution as executions
 from domain import task as tasks
-from domain.consequences import Final, consequences
+from domain.consequences import Final, consequences, possible
 from domain.execution import Execution, Lease, Requested, Running, Waiting
 from domain.facts import (
     ExecutionFact,
     ExecutionRequested,
     TaskFact,
 )
-from domain.overlap import Going
 from domain.schedule import NothingAhead
 from domain.task import Over as TaskOver
+from domain.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
     from uuid import UUID
 
-    from application.what_if.record import Kind, Record, Step, Turn
+    from application.what_if.lag import Lag
+    from application.what_if.record import Record, Step, Turn
     from domain.definition import Definition
 
 type Change = Callable[[Definition], Definition]
 type Happened = tuple[Key, UUID, TaskFact | ExecutionFact]
 
 NODE = "simulation"
-OLD = datetime(1970, 1, 1, tzinfo=UTC)
-# From reading what goes on to recording what follows from that it takes some milliseconds.
-HINDSIGHT = timedelta(milliseconds=100)
+# In this order things happen at one instant: what ends makes room for what begins, what waited goes first.
+TURNS: tuple[Kind, ...] = get_args(Kind.__value__)
 
 
 class Assumption(Struct, frozen=True, gc=False, kw_only=True):
@@ -66,7 +66,7 @@ class Simulation:
         self._change = change
         self._downtimes = downtimes
         self._attempts = Attempts(record, assumption.duration)
-        self._heap: list[tuple[Key, int, datetime, Callable[[], None]]] = []
+        self._heap: list[tuple[Key, int, int, datetime, Callable[[], None]]] = []
         self._serial = count()
         self._looking: Turn | None = None
         self._moving: tuple[UUID, datetime] | None = None
@@ -83,7 +83,7 @@ class Simulation:
         self._begin()
         self._plan()
         while self._heap and self._heap[0][0].at < self._record.until:
-            self.key, _, self.now, happen = heapq.heappop(self._heap)
+            self.key, _, _, self.now, happen = heapq.heappop(self._heap)
             happen()
             self._plan()
             yield
@@ -114,11 +114,13 @@ class Simulation:
     def _begin(self) -> None:
         """What is under way goes on, by the changed definition from now on."""
         for key, event in self._record.commands:
-            self._push(key, key.at, partial(commands.repeat, self, event, self._change))
+            self._push("end", key, key.at, partial(commands.repeat, self, event, self._change))
         for run in list(self.state.open):
             match execution := self.state.executions[run]:
                 case Running():
                     self._go_on(execution)
+                    if self.state.changed >= self.state.last[run]:
+                        self._overtaken(execution)
                 case Waiting():
                     self._wait(execution)
                 case Requested() if run not in self.state.queued:
@@ -140,7 +142,7 @@ class Simulation:
         turn = turn_of(state)
         if turn is not None and turn != self._looking:
             step = self._record.step("look", *turn, self.key)
-            look = partial(self._look, turn, None if step is None else step.behind)
+            look = partial(self._look, turn, None if step is None else step.lag)
             self._at("look", *turn, self._downtimes.after(turn[1]), look)
         self._looking = turn
         state.look_at_queue(self.key.at)
@@ -149,26 +151,19 @@ class Simulation:
             self._at("queue", state.ready[0], state.ready, at, partial(self._leave_queue, state.ready))
         self._moving = state.ready
 
-    def _look(self, turn: Turn, behind: UUID | None) -> None:
-        if self._looking != turn:
-            return
-        for stream, fact in claimed(self.state, self._going(behind), self.now, self.key.at):
-            if stream == self.state.task.id:
-                self.tell_task(fact)  # type: ignore[arg-type]
-            else:
-                self.tell(stream, fact)  # type: ignore[arg-type]
-
-    def _going(self, behind: UUID | None) -> Going:
-        """What went on when somebody found something in his way: that may have ended, or moved up."""
-        going = self.state.going
-        if behind is None or self.state.last.get(behind, OLD) < self.now - HINDSIGHT:
-            return going
-        if behind not in going.running:
-            return Going((behind, *going.running), going.queued)
-        if behind not in self.state.waited:
-            return going
-        others = tuple(run for run in going.running if run != behind)
-        return Going(others, (behind, *going.queued))
+    def _look(self, turn: Turn, lag: Lag | None) -> None:
+        """Claim, as soon as the task stands where something is left to be claimed."""
+        ahead: Turn | None = turn if self._looking == turn else None
+        while ahead is not None and ahead[1] <= max(turn[1], self.now, self.key.at):
+            going = self.state.going if lag is None else lag.of(self.state.going)
+            facts = claimed(self.state, going, self.now, self.key.at)
+            for stream, fact in facts:
+                if stream == self.state.task.id:
+                    self.tell_task(fact)  # type: ignore[arg-type]
+                else:
+                    self.tell(stream, fact)  # type: ignore[arg-type]
+            further = turn_of(self.state)
+            ahead = None if facts or further == ahead else further
 
     def _leave_queue(self, ready: tuple[UUID, datetime]) -> None:
         run, state = ready[0], self.state
@@ -190,7 +185,7 @@ class Simulation:
         """An attempt is claimed: it comes to its end."""
         begun = self.state.begun[running.id]
         end, brought = self._attempts.of(running, begun, self._send_at(running))
-        self._push(end.key, end.now, partial(self._end, running.id, begun, brought))
+        self._push("end", end.key, end.now, partial(self._end, running.id, begun, brought))
 
     def _send_at(self, running: Running) -> datetime:
         return running.began_at if running.attempts == 1 and running.began_at else self.now
@@ -199,16 +194,24 @@ class Simulation:
         running = self.state.executions[run]
         if not isinstance(running, Running) or self.state.begun[run] != begun:
             return
-        called, task = self.state.called[run], self.state.task
+        called, task = self.state.called[run].definition, self.state.task
         self._over(run, brought(running, called, task, self.now))
 
     def _over(self, run: UUID, fact: ExecutionFact) -> None:
         """Record an outcome, and what follows from it for the task."""
         before, called = self.state.executions[run], self.state.called[run]
         self.tell(run, fact)
-        if isinstance(fact, Final.__value__):
-            for change in consequences(self.state.task, before, called, fact):
+        if isinstance(fact, Final.__value__) and self._may_follow(before, called, fact):
+            for change in consequences(self.state.task, before, called.definition, fact):
                 self.tell_task(change)
+
+    def _may_follow(self, before: Execution, called: Task, fact: Final) -> bool:
+        """Whether a scheduler looks at the task: by what it has claimed from, as long as that was called."""
+        known = self.state.task if fact.attempt is None else called
+        changed = isinstance(known, TaskOver) or known.version != before.occurrence.task_version
+        return possible(known.definition, fact, changed=changed) or tasks.completes(
+            known.definition, before.occurrence
+        )
 
     def _wait(self, waiting: Waiting) -> None:
         if isinstance(self.state.task, TaskOver) and self.state.task.status == "cancelled":
@@ -238,8 +241,9 @@ class Simulation:
         """As it is recorded, when the very same happened: calls may be late, and news of a change, too."""
         if self._record.step("review", running.id, self.state.changed, self.key) is not None:
             return True
-        known = self.key.position != SIMULATED and self._attempts.known(running, self.state.begun[running.id])
-        return not known and self._send_at(running) > self.key.at
+        send_at, begun = self._send_at(running), self.state.begun[running.id]
+        known = self.key.position != SIMULATED and self._attempts.known(running, begun, send_at)
+        return not known and send_at > self.key.at
 
     def _review(self, execution: Running | Waiting, at: datetime) -> None:
         look = partial(self._look_again, execution.id, self.state.begun[execution.id])
@@ -250,11 +254,11 @@ class Simulation:
         if not isinstance(execution, Running | Waiting) or state.begun[run] != begun:
             return
         unsent = isinstance(execution, Running)
-        end = ending.drop(execution, state.called[run], state.task, self.now, unsent=unsent)
+        end = ending.drop(execution, state.called[run].definition, state.task, self.now, unsent=unsent)
         if end is not None:
             self.tell(run, end)
         else:
-            state.called[run] = state.task.definition
+            state.called[run] = state.task
 
     def _lease(self) -> Lease:
         return Lease(node=NODE, task_version=self.state.task.version, until=self.now)
@@ -264,9 +268,12 @@ class Simulation:
     ) -> None:
         """When it is recorded, if the same thing has caused it there, else at that instant."""
         step: Step | None = self._record.step(kind, subject, cause, self.key)
-        self._push(Key(at), at, happen) if step is None else self._push(step.key, step.now, happen)
+        key, now = (Key(at), at) if step is None else (step.key, step.now)
+        self._push(kind, key, now, happen)
 
-    def _push(self, key: Key, now: datetime, happen: Callable[[], None]) -> None:
+    def _push(self, kind: Kind, key: Key, now: datetime, happen: Callable[[], None]) -> None:
+        """What is recorded has its place in the log; what is not comes after all that is, at its instant."""
         late = key < self.key
         entry = (self.key, self.now) if late else (key, now)
-        heapq.heappush(self._heap, (entry[0], next(self._serial), entry[1], happen))
+        turn = entry[0], TURNS.index(kind), next(self._serial)
+        heapq.heappush(self._heap, (*turn, entry[1], happen))

@@ -36,8 +36,6 @@ from domain.task import Placed, Scheduled, Task
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from domain.definition import Definition
-
 OVERTAKING = (TaskUpdated, TaskCancelled)
 """What makes claims outdated that were not sent."""
 SIMULATED = 2**62
@@ -55,11 +53,10 @@ class Key(NamedTuple):
 class State:
     """A task, where it stands in its schedule `since` when, and its executions, each by its id.
 
-    `called` is the definition that an execution was claimed from, `begun` when its last attempt was, `last`
+    `called` is the task that an execution was claimed from, `begun` when its last attempt was, `last`
     when its last fact was recorded, `placings` what it gave the task its next place with. `changed` is when
     the task was redefined or cancelled last, `ready` is which queued execution has room, and since when.
-    `open` are those that are not over, `waited`
-    those that were queued.
+    `open` are those that are not over.
     """
 
     task: Task
@@ -69,13 +66,12 @@ class State:
     runs: int = 0
     executions: dict[UUID, Execution] = field(default_factory=dict)
     placings: dict[UUID, PlacingFact] = field(default_factory=dict)
-    called: dict[UUID, Definition] = field(default_factory=dict)
+    called: dict[UUID, Task] = field(default_factory=dict)
     begun: dict[UUID, datetime] = field(default_factory=dict)
     last: dict[UUID, datetime] = field(default_factory=dict)
     open: dict[UUID, None] = field(default_factory=dict)
     running: dict[UUID, None] = field(default_factory=dict)
     queued: dict[UUID, None] = field(default_factory=dict)
-    waited: dict[UUID, None] = field(default_factory=dict)
     ready: tuple[UUID, datetime] | None = None
     _going: Going | None = None
 
@@ -97,7 +93,6 @@ class State:
             "open",
             "running",
             "queued",
-            "waited",
         ):
             setattr(other, name, dict(getattr(self, name)))
         return other
@@ -173,7 +168,7 @@ class State:
 
     def _begin(self, run: UUID, at: datetime | None) -> None:
         """An attempt is claimed; None: the same one anew."""
-        self.called[run] = self.task.definition
+        self.called[run] = self.task
         if at is not None:
             self.begun[run] = at
 
@@ -190,7 +185,7 @@ class State:
         if isinstance(fact, ExecutionStarted):
             self.running[run] = None
         elif isinstance(fact, ExecutionQueued):
-            self.queued[run] = self.waited[run] = None
+            self.queued[run] = None
         if not isinstance(fact, ExecutionSkipped) or run not in self.placings:
             self.placings[run] = fact
         if not isinstance(self.task, Scheduled) or fact.occurrence.task_version != self.task.version:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from application.what_if.books import Books
 from application.what_if.downtimes import Downtimes
 from application.what_if.recording import recorded
 from application.what_if.simulation import Assumption, Simulation
+from domain.definition import Interval, Overlap, RetryPolicy
 from domain.facts import (
     AttemptStarted,
     ExecutionFailed,
@@ -22,7 +24,9 @@ from domain.facts import (
     IdempotencyKeyUsed,
     TaskUpdated,
 )
-from tests.support.minutes import LATENCIES, BusyMinutes, Minutes
+from domain.identity import execution_id
+from tests.support.given import NOON
+from tests.support.minutes import CLAIMS, LATENCIES, BusyMinutes, Minutes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from application.what_if.simulation import Change, Happened
     from application.what_if.state import State
     from tests.support.log import MemoryLog
+    from tests.support.scheduler import World
 
 SECOND = timedelta(seconds=1)
 USUAL = Assumption(duration=SECOND)
@@ -78,6 +83,33 @@ class SteadyBusyMinutes(SteadyMinutes, BusyMinutes):
     """The same with a few tasks whose runs mostly overlap."""
 
 
+@dataclass
+class HastyMinutes(Minutes):
+    """Nobody sets a clock; things happen while others are on their way to the log, or not yet heard of."""
+
+    @property
+    def of_machines(self) -> list[Callable[[], Awaitable[None]]]:
+        """What may happen to machines."""
+        return [self.start, self.end, self.disturb]
+
+    async def step(self) -> None:
+        """Something happens, at times as soon as a fact of a kind is stored; some time goes by, or none."""
+        self.world.caller.takes = timedelta(seconds=self.random.choice(LATENCIES))
+        if self.random.random() < 0.2:
+            self.world.log.meanwhile[self.random.choice(CLAIMS)] = self.random.choice(self.of_users)
+        await self.random.choice([*self.of_users, *self.of_machines])()
+        instants = [self.next_instant(), self.random.uniform(0, 20), self.random.uniform(0, 0.03)]
+        await self.world.clock.pass_by(self.random.choice(instants))
+
+    def _offset(self) -> float:
+        return 0
+
+
+@dataclass
+class HastyBusyMinutes(HastyMinutes, BusyMinutes):
+    """The same with a few tasks whose runs mostly overlap."""
+
+
 def events_of(log: MemoryLog, task_id: UUID) -> list[Recorded]:
     """All events of a task and its executions, in the order of the log."""
     return [event for event in log.recorded if task_id in (event.stream, _task_of(event))]
@@ -92,6 +124,32 @@ def simulated(
     for _ in simulation.steps(start):
         pass
     return simulation
+
+
+def retold(world: World, task_id: UUID, start: datetime = NOON) -> Simulation:
+    """A simulation without a change, from `start` until now, which comes to what happened."""
+    events, until = events_of(world.log, task_id), world.clock.now()
+    record = recorded(events, start, until)
+    again = simulated(events, start, until)
+    assert told(again.facts, record.start) == told(record.facts, record.start)
+    books = [Books(record.start, record.before, facts) for facts in (again.facts, record.facts)]
+    assert books[0].entries.keys() == books[1].entries.keys()
+    return again
+
+
+def failing(**policy: Any) -> dict[str, Any]:
+    """Every two seconds, calls beside each other, a minute between attempts."""
+    retry = RetryPolicy(initial_delay_seconds=60, jitter="none", on_gone="fail", **policy)
+    return {
+        "trigger": Interval(every_seconds=2, anchor=NOON),
+        "overlap": Overlap(mode="allow"),
+        "retry": retry,
+    }
+
+
+def run_in(world: World, due_at: datetime, task_id: UUID) -> UUID:
+    """The execution of a task's occurrence."""
+    return execution_id(task_id, due_at, "scheduled")
 
 
 def told(facts: Sequence[Happened], start: State) -> list[Any]:

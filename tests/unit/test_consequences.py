@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from domain.consequences import consequences, possible
-from domain.definition import Definition, RetryPolicy
+from domain.definition import Cron, Definition, OneOff, RetryPolicy
 from domain.facts import (
     ExecutionFailed,
     TaskCancelled,
@@ -166,3 +166,10 @@ def test_only_a_task_that_asks_for_more_has_to_be_read() -> None:
     assert possible(usual, failing(410))
     assert possible(definition(retry=WATCHED), succeeded())
     assert not possible(definition(), failing(410))
+
+
+def test_what_was_another_definition_s_at_first_has_its_task_read_where_the_schedule_has_an_end() -> None:
+    once = definition(trigger=OneOff(datetime=NOON))
+    assert possible(once, succeeded(), changed=True)
+    assert not possible(once, succeeded(), changed=False)
+    assert not possible(definition(trigger=Cron(cron="* * * * *")), succeeded(), changed=True)

@@ -11,7 +11,7 @@ from domain.definition import CatchUp, Cron
 from interfaces import simulated_text
 from interfaces.simulating import Simulated
 from tests.support.given import NOON, definition
-from tests.unit.test_what_if_simulator import changing, future, past, with_a_downtime
+from tests.support.simulating import changing, future, past, with_a_downtime
 
 if TYPE_CHECKING:
     from application.what_if.comparing import Accounts

@@ -24,7 +24,7 @@ from domain.definition import Interval, Overlap, RetryPolicy, SuccessPolicy
 from tests.support.given import NOON, definition
 from tests.support.runs import MemoryRuns
 from tests.support.scheduler import World
-from tests.unit.test_what_if_simulator import HOUR, changing, future, past, question, same, simulator
+from tests.support.simulating import HOUR, changing, future, past, question, same, simulator
 
 if TYPE_CHECKING:
     from domain.definition import Definition

@@ -11,7 +11,7 @@ from interfaces.http.simulation_answers import SimulationAnswer
 from interfaces.simulating import Simulated
 from tests.support.given import NOON
 from tests.support.scheduler import World
-from tests.unit.test_what_if_simulator import SECOND, changing, past, same
+from tests.support.simulating import SECOND, changing, past, same
 
 if TYPE_CHECKING:
     from application.what_if.comparing import Accounts
