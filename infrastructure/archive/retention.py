@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import structlog
 
+from application.archived import ArchiveAway
 from infrastructure.archive.archiving import (
     ArchivingRunning,
     NotArchivable,
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from infrastructure.archive.places import Place
 
 LOOK_SECONDS = 3_600.0
+_FAILURES = (
+    *(psycopg.Error, OSError),
+    *(ArchiveAway, ArchivingRunning, Damaged, PlaceUnset, PlaceUnusable),
+)
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +94,7 @@ class Retention:
                 moved = [month for month in months if self._moved(connection, month, stopped)]
                 if moved:
                     make_room(connection)
-        except (psycopg.Error, OSError, ArchivingRunning, Damaged, PlaceUnset, PlaceUnusable) as error:
+        except _FAILURES as error:
             return first_line(error)
         return None
 

@@ -89,6 +89,7 @@ class PostgresRedactor:
         try:
             async with self._cursor() as cursor:
                 await cursor.execute(READ_COMMITTED)
+                await cursor.execute(statement("hold_events"), {"positions": parameters["positions"]})
                 await cursor.execute(statement("redact_events"), parameters)
                 row = await cursor.fetchone()
         except psycopg.errors.SerializationFailure:

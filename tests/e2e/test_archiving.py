@@ -100,6 +100,8 @@ def test_a_month_is_archived_looked_into_and_restored(service: Service, callee: 
     restored = service.run("archive", "restore", str(month))
     assert restored.stdout.startswith(f"{month}  restored  "), restored.stderr
     file.unlink()
+    assert service.run("archive", "verify").returncode == 0
+    assert service.run("archive", "verify", str(month)).returncode == 1
     assert told(service, client, task) == before
     assert service.run("check").returncode == 0
     assert len(backfill(service, task, HOURS).json()["executions"]) == 24

@@ -11,19 +11,31 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
+from application.ports import Group, NewFact
+from application.streams import readable
+from domain.identity import redaction_stream
+from domain.redaction_facts import EventsRedacted
 from infrastructure.archive.archiving import RecordedMeanwhile, alone, archive_month
 from infrastructure.archive.catalogue import archives
+from infrastructure.database import pool
+from infrastructure.event_store import PostgresRedactor
 from projections.catalogue import NAMES
 from tests.support.archives import Archivist, filled, rows, whole
-from tests.support.months import JANUARY, TASKS, started, succeeded
+from tests.support.months import APRIL, JANUARY, TASKS, run_of, started, succeeded
 from tests.support.projecting import connect
 from tests.support.stored import append
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from pathlib import Path
 
+    from domain.months import Month
+
 KILLS = 12
+# While events are written, while the index is, and then for each ten thousand rows that are removed.
+ONCE_REMOVED = 3
 COMMAND = """
 import sys
 from pathlib import Path
@@ -52,7 +64,7 @@ async def test_what_is_recorded_meanwhile_is_not_lost(archivist: Archivist, aske
         nonlocal questions
         questions += 1
         if questions == asked:
-            asyncio.run(_append(archivist))
+            asyncio.run(_append(archivist.dsn))
         return False
 
     def archived() -> None:
@@ -88,9 +100,55 @@ async def test_what_is_redacted_meanwhile_does_not_go_with_what_it_was(archivist
         assert await archives(connection) == []
 
 
-async def _append(archivist: Archivist) -> None:
+async def test_a_redaction_that_waits_for_rows_being_removed_keeps_nobody_from_appending(
+    archivist: Archivist,
+) -> None:
+    loop = asyncio.get_running_loop()
+    refused: list[Future[int | None]] = []
+    questions = 0
+
+    def interfere() -> bool:
+        nonlocal questions
+        questions += 1
+        if questions == ONCE_REMOVED:
+            refused.append(asyncio.run_coroutine_threadsafe(_redact(archivist), loop))
+            _wait_for_locks(archivist)
+            impatient = make_conninfo(archivist.dsn, options="-c lock_timeout=5s")
+            asyncio.run(_append(impatient, APRIL))
+        return False
+
+    def archived() -> None:
+        with alone(archivist.dsn) as connection:
+            archive_month(connection, archivist.place, JANUARY, NAMES, interfere)
+
+    await asyncio.to_thread(archived)
+    assert [await asyncio.wrap_future(each) for each in refused] == [None]
     async with await connect(archivist.dsn) as connection:
-        await append(connection, [started(TASKS[0], JANUARY, 30), succeeded(TASKS[0], JANUARY, 30)])
+        assert [archive.month for archive in await archives(connection)] == [JANUARY]
+
+
+async def _redact(archivist: Archivist) -> int | None:
+    """Rewrite what an execution of January began with, and tell of it."""
+    async with pool(archivist.dsn, 2) as connections:
+        redactor = PostgresRedactor(connections)
+        claim = (await redactor.read_streams([run_of(TASKS[0], JANUARY, 3)]))[0]
+        rewrite = redactor.rewrite(claim, readable(claim.event), claim.event.meta)
+        fact = EventsRedacted(at=claim.event.recorded_at, task_id=TASKS[0], rewritten=(rewrite.told,))
+        group = Group(facts=(NewFact(redaction_stream(TASKS[0]), 1, fact),), meta=claim.event.meta)
+        return await redactor.redact(group, [rewrite], TASKS[0])
+
+
+def _wait_for_locks(archivist: Archivist) -> None:
+    """Until somebody waits for one."""
+    waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with psycopg.connect(archivist.dsn, autocommit=True) as connection:
+        while connection.execute(waiting).fetchone() is None:
+            time.sleep(0.02)
+
+
+async def _append(dsn: str, month: Month = JANUARY) -> None:
+    async with await connect(dsn) as connection:
+        await append(connection, [started(TASKS[0], month, 30), succeeded(TASKS[0], month, 30)])
 
 
 async def test_who_reads_the_whole_log_meanwhile_reads_each_event_once(archivist: Archivist) -> None:

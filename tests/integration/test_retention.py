@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from application.archived import ArchiveAway
 from infrastructure.archive.archiving import Stopped, alone, archive_month
 from infrastructure.archive.catalogue import archives
+from infrastructure.archive.places import Folder
 from infrastructure.archive.retention import Retention
 from projections.catalogue import NAMES
 from tests.support.archives import Archivist, filled
@@ -20,6 +22,8 @@ from tests.support.projecting import connect, until
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from infrastructure.archive.reading import Source
 
 DAYS = 30
 
@@ -98,6 +102,21 @@ async def test_what_fails_is_told_and_can_be_tried_again(archivist: Archivist) -
         assert not await retention(archivist).once(days_after(APRIL.start, DAYS))
     assert await retention(archivist).once(days_after(APRIL.start, DAYS))
     assert len(await states(archivist)) == 3
+
+
+class Forgetful(Folder):
+    """Keeps files, and cannot find them right afterwards."""
+
+    def open(self, name: str) -> Source:
+        """See `Place`."""
+        raise ArchiveAway(name, "not found")
+
+
+async def test_a_file_that_cannot_be_read_back_is_told_and_the_month_stays(archivist: Archivist) -> None:
+    keeper = Retention(archivist.dsn, Forgetful(archivist.folder), DAYS, NAMES, lambda: True)
+    assert not await keeper.once(days_after(APRIL.start, DAYS))
+    assert await states(archivist) == []
+    assert await retention(archivist).once(days_after(APRIL.start, DAYS))
 
 
 @pytest.mark.parametrize("asked", [1, 2, 3])
