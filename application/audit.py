@@ -59,6 +59,10 @@ class SealedLog(Protocol):
         """A stream from its beginning."""
         ...
 
+    async def events_naming(self, stream: UUID, named: UUID) -> Sequence[StoredEvent]:
+        """Those events of a stream that never leaves the log in whose state an id stands as a JSON string."""
+        ...
+
     async def keys(self) -> Mapping[bytes, str]:
         """The public keys (PEM) by their ids."""
         ...
@@ -164,7 +168,7 @@ class Audit:
             raise ExecutionNotFound(execution_id)
         signed, keys, subtrees = await self._head(None), await self._log.keys(), _Subtrees(self._log)
         redacted_by = _redacted_by(events)
-        told = () if redacted_by is None else await self._log.events(redacted_by)
+        told = () if redacted_by is None else await self._log.events_naming(redacted_by, execution_id)
         telling = [event for event in told if _tells_of(event, execution_id)]
         return Evidence(
             stream=execution_id,

@@ -41,3 +41,34 @@ def from_block(block: SealedBlock, events: Sequence[Leaf]) -> Sequence[Leaf]:
     sealed = set(block.leaf_hashes)
     first = next((position for position, hashed in events if hashed in sealed), block.positions[0])
     return [event for event in events if event[0] >= min(first, block.positions[0])]
+
+
+class Extent:
+    """How far a block reaches that no signed head ends, as the events behind the one before are read.
+
+    It reaches to the last event whose hash it has; behind that, as far as its own positions say, to as many
+    as there are leaves behind the one of that event. So what it says of positions takes no event from another
+    block, and no more than the length of a block is read in advance.
+    """
+
+    def __init__(self, block: SealedBlock, first: int | None = None) -> None:
+        """`first`: blocks are gone before it, and events of theirs may lie before that position."""
+        self._leaves = {hashed: place for place, hashed in enumerate(block.leaf_hashes, 1)}
+        self._count = self._open = len(block.leaf_hashes)
+        self._first, self._last = first, block.positions[-1]
+        self._read = self._behind = 0
+        self.events = 0
+        """How many of those that were read belong to it, or lie before it."""
+
+    def goes_on_behind(self, position: int, hashed: bytes) -> bool:
+        """Take in the next event; whether those behind it may belong to the block as well."""
+        self._read += 1
+        place = self._leaves.get(hashed)
+        if place is not None:
+            self.events, self._behind, self._open = self._read, 0, self._count - place
+            return self._open > 0
+        if self._first is None or position >= self._first:
+            self._behind += 1
+            if self._behind <= self._open and position <= self._last:
+                self.events = self._read
+        return self._behind < self._count

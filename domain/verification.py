@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from domain.merkle import Tree, fold
-from domain.placing import from_block, places_of
+from domain.placing import Extent, from_block, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,7 +49,9 @@ def not_by_a_redaction(event: RewrittenEvent) -> Finding:
 
 
 class Verifier:
-    """Is given the blocks in order, each with the events from behind the one before up to `until`.
+    """Is given the blocks in order, each with the events from behind the one before up to its end.
+
+    That is where its head says (`until`), or as far as it reaches by itself (`extent`).
 
     The tree is grown from what was sealed. Where that does not lead to the signed root, it is tried with what
     is there: that tells whether an event or its seal was changed. Failing both, the next block goes on from
@@ -69,12 +71,16 @@ class Verifier:
         self.size = 0
         self.last_position = 0
         """The last one that a signed head or an event itself vouches for."""
+        self._doubted: int | None = None
+        """The first position of the blocks right before that no signed root vouches for."""
 
-    def until(self, block: SealedBlock, signed: SignedHead | None) -> int:
-        """The last position of a block: the one that is signed, where there is one."""
-        if signed is None or self._flaw(signed):
-            return block.positions[-1]
-        return signed.head.last_position
+    def until(self, signed: SignedHead | None) -> int | None:
+        """The last position of the block that a head ends; None: no signature says so."""
+        return None if signed is None or self._flaw(signed) else signed.head.last_position
+
+    def extent(self, block: SealedBlock) -> Extent:
+        """Tells how far the next block reaches, where no signature does."""
+        return Extent(block, block.positions[0] if block.first_leaf != self.size else None)
 
     def block(self, block: SealedBlock, signed: SignedHead | None, events: Sequence[Leaf]) -> list[Finding]:
         """What is found about a block, the head that it ends with, and its events."""
@@ -94,6 +100,7 @@ class Verifier:
             end = places[-1]
             found.append(Finding("head_changed", end, end, f"the head of {block.end:,} events {flaw}"))
         found += self._compared(block, places, None if vouched is None else vouched.root_hash, events)
+        self._doubted = None if vouched else places[0] if self._doubted is None else self._doubted
         self.size = block.end
         self.last_position = self._reached(vouched, events)
         return found
@@ -152,8 +159,14 @@ class Verifier:
         else:
             self._tree = _restored(block, root)
             yield from _differing_events(block, places, events)
-            yield _of_block(block, places, "it does not lead to its head: it was changed")
+            yield self._leading_nowhere(block, places)
         yield from self._witness(block, before, leaves)
+
+    def _leading_nowhere(self, block: SealedBlock, places: Sequence[int]) -> Finding:
+        if self._doubted is None:
+            return _of_block(block, places, "it does not lead to its head: it was changed")
+        what = "it does not lead to its head: it was changed, or those before it that have no head"
+        return _of_block(block, (self._doubted, places[-1]), what)
 
     def _witness(self, block: SealedBlock, before: Tree | None, leaves: Sequence[bytes]) -> Iterator[Finding]:
         while self._witnessed and self._witnessed[0].head.tree_size <= block.end:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from uuid import UUID
 
 
 class CarryRefused(Exception):
@@ -51,6 +52,16 @@ class StreamsCut(CarryRefused):
         super().__init__(
             f"{where} go on from events that were left out: nothing can be built from those; export without "
             "--from, and choose by --namespace or --task instead"
+        )
+
+
+class NoSuchTask(CarryRefused):
+    """The log knows no task of this id; check it."""
+
+    def __init__(self, task_id: UUID) -> None:
+        super().__init__(
+            f"there is no task {task_id} in the log, so there is nothing to export: check the id, which must "
+            "be that of a task and not of an execution (`GET /api/v1/tasks` lists tasks)"
         )
 
 

@@ -14,11 +14,12 @@ from infrastructure.carry.archive import Header, Part, frame, frames
 from infrastructure.carry.books import Books, entered
 from infrastructure.carry.database import connected, head, snapshot
 from infrastructure.carry.digests import digest
-from infrastructure.carry.errors import ArchiveDamaged, ArchiveTaken, ArchiveUnreadable
+from infrastructure.carry.errors import ArchiveDamaged, ArchiveTaken, ArchiveUnreadable, NoSuchTask
 from infrastructure.carry.lines import written
 from infrastructure.carry.reading import portions
 from infrastructure.carry.seals import sealed, written_seals
 from infrastructure.carry.standstill import marked
+from infrastructure.carry.statements import statement
 from infrastructure.private_file import private
 
 if TYPE_CHECKING:
@@ -50,19 +51,29 @@ def export_events(
     if path.exists():
         raise ArchiveTaken(f"{path} is there already: choose another name, or remove it first")
     unfinished = path.with_name(f"{path.name}.part")
-    with connected(dsn) as connection, _opened(unfinished) as file:
-        books = _begun(connection, library, unfinished, file, selection)
-        if books.parts:
-            went_on(books.header.head)
-        _write_parts(connection, library, file, books, told)
-        if selection.sealed:
-            _write_seals(connection, file, books)
-        manifest = books.manifest()
-        file.write(frame(manifest))
-        file.flush()
-        os.fsync(file.fileno())
-        unfinished.rename(path)
-        return manifest
+    with connected(dsn) as connection:
+        _check_known(connection, selection)
+        with _opened(unfinished) as file:
+            books = _begun(connection, library, unfinished, file, selection)
+            if books.parts:
+                went_on(books.header.head)
+            _write_parts(connection, library, file, books, told)
+            if selection.sealed:
+                _write_seals(connection, file, books)
+            manifest = books.manifest()
+            file.write(frame(manifest))
+            file.flush()
+            os.fsync(file.fileno())
+            unfinished.rename(path)
+            return manifest
+
+
+def _check_known(connection: Connection, selection: Selection) -> None:
+    """Streams of tasks never leave the log. Raises `NoSuchTask`."""
+    if selection.task_id is None:
+        return
+    if connection.execute(statement("task_there"), {"task_id": selection.task_id}).fetchone() != (True,):
+        raise NoSuchTask(selection.task_id)
 
 
 def _write_parts(connection: Connection, library: Library, file: BinaryIO, books: Books, told: Told) -> None:

@@ -6,6 +6,8 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from application.audit import StoredEvent
 from application.ports import LogUnavailable
 from domain.identity import is_execution
@@ -17,7 +19,7 @@ from infrastructure.sealed_log.reading import LAST_SIZE, signed_head, split
 from infrastructure.sealed_log.statements import statement
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
     from typing import Any
     from uuid import UUID
 
@@ -79,10 +81,11 @@ class PostgresSealedLog:
                 (event.position, event.version, event.recorded_at, event.topic, event.state)
                 for event in archived
             ]
-        return [
-            StoredEvent(position=position, version=version, recorded_at=recorded_at, topic=topic, state=state)
-            for position, version, recorded_at, topic, state in rows
-        ]
+        return _stored(rows)
+
+    async def events_naming(self, stream: UUID, named: UUID) -> Sequence[StoredEvent]:
+        """See `SealedLog`."""
+        return _stored(await self._rows("events_naming", stream=stream, named=msgspec.json.encode(named)))
 
     async def keys(self) -> Mapping[bytes, str]:
         """See `SealedLog`."""
@@ -104,3 +107,10 @@ class PostgresSealedLog:
                 yield cursor
         except AWAY as error:
             raise LogUnavailable(first_line(error)) from error
+
+
+def _stored(rows: Iterable[tuple[Any, ...]]) -> list[StoredEvent]:
+    return [
+        StoredEvent(position=position, version=version, recorded_at=recorded_at, topic=topic, state=state)
+        for position, version, recorded_at, topic, state in rows
+    ]

@@ -6,21 +6,20 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from struct import unpack
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-from uuid import UUID
 
 from psycopg import AsyncConnection, AsyncServerCursor, IsolationLevel
 
-from domain.merkle import HASH_BYTES, leaf_hash
+from domain.merkle import HASH_BYTES
 from domain.redaction import original_digest
 from domain.redaction_facts import EventsRedacted
-from domain.rewriting import Rewritings, rewritten_event, told_by
-from domain.sealing import SealedBlock, entry, state_digest
+from domain.sealing import SealedBlock, state_digest
 from domain.verification import NODE_LEVEL, Finding, Verifier, not_by_a_redaction
 from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.archive.merging import archived_events
 from infrastructure.database import with_liveness
 from infrastructure.event_store.log import head
 from infrastructure.sealed_log.keys import KeyRing
+from infrastructure.sealed_log.leaves import Leaves, in_order
 from infrastructure.sealed_log.reading import read_keys, signed_head, split
 from infrastructure.sealed_log.sealing import node_arrays
 from infrastructure.sealed_log.statements import statement
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from domain.sealing import SignedHead
-    from domain.verification import Leaf
     from infrastructure.archive.library import Library
     from infrastructure.sealed_log.keys import PublicKey
 
@@ -37,11 +35,9 @@ FETCHED_EVENTS, FETCHED_BLOCKS = 5_000, 50
 NODES_AT_ONCE = 1_000
 _BLOCK_COLUMNS = 7
 """Of a row of `verified_blocks`; those of the head are behind them."""
-# Microseconds from 1970 to 2000, where Postgres' own count begins.
-_POSTGRES_EPOCH_US = 946_684_800_000_000
+# Where Postgres' own count of microseconds begins.
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_INFINITY_US = 2**63 - 1
 
 
 class VerifyObserver(Protocol):
@@ -115,7 +111,7 @@ class _Verification:
             aclosing(self._rows("verified_events", FETCHED_EVENTS)) as stored,
             aclosing(self._archived()) as archived,
         ):
-            leaves = _Leaves(_in_order(stored, archived))
+            leaves = Leaves(in_order(stored, archived))
             unsealed = await self._compare(blocks, leaves, until)
         await self._compare_nodes()
         await self._find_surplus_nodes()
@@ -137,14 +133,17 @@ class _Verification:
             redacted_tasks=len(redacted),
         )
 
-    async def _compare(self, blocks: AsyncIterator[tuple[Any, ...]], leaves: _Leaves, until: int) -> int:
+    async def _compare(self, blocks: AsyncIterator[tuple[Any, ...]], leaves: Leaves, until: int) -> int:
         async for row in blocks:
             signed = None if row[_BLOCK_COLUMNS] is None else signed_head(row[_BLOCK_COLUMNS:])
             block = None if row[0] is None else _block(*row[:_BLOCK_COLUMNS])
             if block is None:
                 self._tell(self._verifier.missing(signed))
                 continue
-            events = await leaves.up_to(self._verifier.until(block, signed))
+            last = self._verifier.until(signed)
+            events = await (
+                leaves.within(self._verifier.extent(block)) if last is None else leaves.up_to(last)
+            )
             for finding in self._verifier.block(block, signed, events):
                 self._tell(finding)
             self._compared += len(events)
@@ -195,76 +194,6 @@ class _Verification:
             await cursor.execute(statement(name), binary=True)
             async for row in cursor:
                 yield row
-
-
-async def _in_order(
-    stored: AsyncIterator[tuple[Any, ...]], archived: AsyncIterator[tuple[Any, ...]]
-) -> AsyncIterator[tuple[Any, ...]]:
-    """The rows of both by their positions."""
-    away = await anext(archived, None)
-    async for row in stored:
-        while away is not None and away[0] < row[0]:
-            yield away
-            away = await anext(archived, None)
-        yield row
-    while away is not None:
-        yield away
-        away = await anext(archived, None)
-
-
-class _Leaves:
-    """The log's leaves in order, as far as they are asked for; and what it tells of rewritten events."""
-
-    def __init__(self, rows: AsyncIterator[tuple[Any, ...]]) -> None:
-        self._rows = rows
-        self.rewritings = Rewritings()
-        self._next: Leaf | None = None
-
-    async def up_to(self, position: int) -> list[Leaf]:
-        """Those that were not yet asked for, up to a position."""
-        if self._next is not None and self._next[0] > position:
-            return []
-        found = [] if self._next is None else [self._next]
-        self._next = None
-        async for row in self._rows:
-            leaf = self._leaf(*row)
-            if leaf[0] > position:
-                self._next = leaf
-                break
-            found.append(leaf)
-        return found
-
-    async def left(self) -> int:
-        """How many there are behind those that were asked for."""
-        left = 0 if self._next is None else 1
-        async for row in self._rows:
-            self._leaf(*row)
-            left += 1
-        return left
-
-    def _leaf(
-        self,
-        position: int,
-        stream: bytes,
-        version: int,
-        recorded: bytes,
-        topic: bytes,
-        digest: bytes,
-        rewritten: bytes | None,
-        telling: bytes | None,
-    ) -> Leaf:
-        if rewritten is not None:
-            self.rewritings.found(rewritten_event(position, UUID(bytes=stream), topic.decode(), rewritten))
-        told = None if telling is None else told_by(telling)
-        if told is not None:
-            self.rewritings.told(position, UUID(bytes=stream), told)
-        return _leaf(position, stream, version, recorded, topic, digest)
-
-
-def _leaf(position: int, stream: bytes, version: int, recorded: bytes, topic: bytes, digest: bytes) -> Leaf:
-    recorded_us = int.from_bytes(recorded, "big", signed=True) + _POSTGRES_EPOCH_US
-    recorded_us = min(recorded_us, _INFINITY_US)
-    return position, leaf_hash(entry(position, stream, version, recorded_us, topic, digest))
 
 
 def _block(

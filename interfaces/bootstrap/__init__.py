@@ -66,7 +66,7 @@ from interfaces.bootstrap.carry import (
     selection,
 )
 from interfaces.bootstrap.database import check_database, database, embedded, prepare_database
-from interfaces.bootstrap.declared import apply_tasks, live_tasks, plan_tasks
+from interfaces.bootstrap.declared import apply_tasks, live_definitions, live_tasks, plan_tasks
 from interfaces.bootstrap.jobs import (
     PortUnknown,
     check,
@@ -176,6 +176,7 @@ __all__ = [
     "import_events",
     "in_force",
     "list_archives",
+    "live_definitions",
     "live_tasks",
     "load",
     "migrate_down",

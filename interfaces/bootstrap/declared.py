@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from application.declared.applying import Done
     from application.declared.planning import Declaration, Step
+    from domain.definition import Definition
     from domain.task import Paused, Scheduled
     from infrastructure.settings import Settings
 
@@ -33,6 +34,13 @@ async def live_tasks(settings: Settings, namespace: str | None) -> Sequence[Sche
     """The tasks that go on, of a namespace or of all, by namespace and name. Raises `NamesNotUnique`."""
     async with pool(with_liveness(settings.dsn()), 1) as connections:
         return (await standing(PostgresTaskStreams(connections))).distinct(namespace)
+
+
+async def live_definitions(settings: Settings) -> Sequence[Definition]:
+    """What the tasks of the default namespace that go on are defined as, whatever their names."""
+    async with pool(with_liveness(settings.dsn()), 1) as connections:
+        live = (await standing(PostgresTaskStreams(connections))).live()
+    return [task.definition for task in live if task.namespace == DEFAULT_NAMESPACE]
 
 
 async def plan_tasks(settings: Settings, declarations: Sequence[Declaration], *, prune: bool) -> list[Step]:
@@ -54,6 +62,8 @@ async def apply_tasks(
         async for done in Applier(commands, request).apply(steps):
             report(done)
             position = max(position, done.position or 0)
+        if position == 0:  # nothing was done
+            return True
         visibility = Visibility(with_liveness(settings.direct_dsn()), ReadModels(connections).checkpoint)
         async with background(visibility.run()):
             return await visibility.wait_for(position, settings.visibility_timeout_seconds)

@@ -78,9 +78,10 @@ def import_command(
             "--prune is not for crontabs, which hold some tasks of many; --system is for them alone"
         )
     with bootstrap.database(common.settings("tasks")) as settings:
-        zone = settings.default_timezone
-        file = _crontab(path, zone, system=system) if crontab else _read(path, zone)
+        text = _text(path)
+        declared = None if crontab else _read(path, text, settings.default_timezone)
         bootstrap.prepare_database(settings)
+        file = declared or _crontab(text, settings, system=system)
         steps = run(bootstrap.plan_tasks(settings, file.declarations, prune=prune))
         _tell(steps, file)
         wrong = any(isinstance(step, bootstrap.Bad) for step in steps)
@@ -106,10 +107,9 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _read(path: Path, timezone: str) -> TaskFile:
+def _read(path: Path, text: str, timezone: str) -> TaskFile:
     from interfaces.task_files import reading  # noqa: PLC0415 - only this command pays for it
 
-    text = _text(path)
     as_json = path.suffix == ".json" or (str(path) == "-" and text.lstrip().startswith("{"))
     try:
         return (reading.read_json if as_json else reading.read_yaml)(text, timezone)
@@ -117,16 +117,19 @@ def _read(path: Path, timezone: str) -> TaskFile:
         raise click.ClickException(f"{path}: {error}") from None
 
 
-def _crontab(path: Path, timezone: str, *, system: bool) -> TaskFile:
-    """The tasks of a crontab; what is left out of it is told at once."""
+def _crontab(text: str, settings: Settings, *, system: bool) -> TaskFile:
+    """The tasks of a crontab; what is left out of it, and which tasks it has left, is told at once."""
     from interfaces.task_files import crontab  # noqa: PLC0415 - only this command pays for it
 
-    found = crontab.read_crontab(_text(path), timezone, system=system)
+    timezone, standing = settings.default_timezone, run(bootstrap.live_definitions(settings))
+    found = crontab.read_crontab(text, timezone, standing, system=system)
     for line in found.left_out:
         click.echo(f"? line {line.number} is left out: {line.why}")
     if found.without_zone:
         lines = "1 line" if found.without_zone == 1 else f"{found.without_zone:,} lines"
         click.echo(f"{lines} without CRON_TZ: taken in {timezone} (DEFAULT_TIMEZONE)")
+    for name in found.left:
+        click.echo(f"? {name} stands for no line, and goes on: cancel it if its line was removed or changed")
     return found.file
 
 

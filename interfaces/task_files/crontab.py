@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections import Counter
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
-
-import msgspec
 
 from interfaces.task_files.called import NOWHERE, NotUnderstood
+from interfaces.task_files.crontab_names import names_of
 from interfaces.task_files.curl import called_by_curl
 from interfaces.task_files.reading import TaskFile, declaration
 from interfaces.task_files.wget import called_by_wget
 from interfaces.task_files.yaml_text import Document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
+    from domain.definition import Definition
     from interfaces.task_files.called import Called
 
 _NICKNAMES = {
@@ -39,8 +36,6 @@ _KEPT_IN = re.compile(r"(?:^|[\s1&])>\s*([^\s&>]\S*)")
 _WITHOUT_EFFECT = re.compile(r"\s*\|\|\s*(?:true|:)\s*$")
 _SHELL = frozenset("();<>|&")
 _IN_SINGLE_QUOTES = re.compile(r"'[^']*'")
-_LONGEST_NAME = 240
-_HASH_DIGITS = 6
 
 
 class Line(NamedTuple):
@@ -51,11 +46,15 @@ class Line(NamedTuple):
 
 
 class Crontab(NamedTuple):
-    """What the lines declare, those that declare nothing, and how many of the former stand in no CRON_TZ."""
+    """What the lines declare, those that declare nothing, and how many of the former stand in no CRON_TZ.
+
+    `left`: names of tasks that seem to have stood for lines which are not there any more.
+    """
 
     file: TaskFile
     left_out: list[Line]
     without_zone: int
+    left: list[str]
 
 
 class _Job(NamedTuple):
@@ -70,9 +69,12 @@ class _Found(NamedTuple):
     entry: dict[str, Any]
 
 
-def read_crontab(text: str, default_timezone: str, *, system: bool) -> Crontab:
+def read_crontab(
+    text: str, default_timezone: str, standing: Iterable[Definition] = (), *, system: bool
+) -> Crontab:
     """The tasks of a crontab; of a `system` one, whose lines name a user before the command.
 
+    Those that are `standing` already keep their names, whatever becomes of the lines beside theirs.
     `default_timezone` is that of lines before which no CRON_TZ is set; TZ is for the command alone.
     """
     found, left_out = list[_Found](), list[Line]()
@@ -86,12 +88,13 @@ def read_crontab(text: str, default_timezone: str, *, system: bool) -> Crontab:
             found.append(_Found(job, {"trigger": trigger, **_called(job.command, system=system).entry()}))
         except NotUnderstood as error:
             left_out.append(Line(job.number, str(error)))
+    names = names_of([one.entry for one in found], default_timezone, standing)
     declarations = [
         declaration(number, f"line {one.job.number}", {"name": name, **one.entry}, default_timezone)
-        for number, (name, one) in enumerate(zip(_names(found), found, strict=True))
+        for number, (name, one) in enumerate(zip(names.chosen, found, strict=True))
     ]
     without_zone = sum(one.job.timezone is None for one in found)
-    return Crontab(TaskFile(declarations, Document(None, None)), left_out, without_zone)
+    return Crontab(TaskFile(declarations, Document(None, None)), left_out, without_zone, names.left)
 
 
 def _jobs(text: str, *, system: bool) -> Iterator[_Job | Line]:
@@ -175,34 +178,3 @@ def _words(command: str) -> list[str]:
     if strange := next((word for word in words if word and _SHELL.issuperset(word)), None):
         raise NotUnderstood(f"it is more than one command, or an unquoted {strange}: a task makes one call")
     return words or [""]
-
-
-def _names(found: Sequence[_Found]) -> Iterator[str]:
-    """The URLs without what may be secret; where several are the same, all with a hash of their calls.
-
-    So none depends on the order of the lines. The same call at several schedules has these in its hash.
-    """
-    names = [_name(one.entry["action"]["url"]) for one in found]
-    calls = [_hash(one.entry["action"]) for one in found]
-    same, same_call = Counter(names), Counter(zip(names, calls, strict=True))
-    for name, call, one in zip(names, calls, found, strict=True):
-        schedule = [one.entry["trigger"]] if same_call[name, call] > 1 else []
-        yield name if same[name] == 1 else f"{name} ({_hash(one.entry['action'], *schedule)})"
-
-
-def _hash(action: dict[str, Any], *more: Any) -> str:
-    told = [action[member] for member in ("url", "method", "headers")], action.get("payload"), more
-    return sha256(msgspec.json.encode(told, order="sorted")).hexdigest()[:_HASH_DIGITS]
-
-
-def _name(url: str) -> str:
-    parts: Any = urlsplit(url)
-    name = f"{parts.hostname or ''}{f':{parts.port}' if _port(parts) else ''}{parts.path.rstrip('/')}"
-    return name[:_LONGEST_NAME] or url[:_LONGEST_NAME]
-
-
-def _port(parts: Any) -> int | None:
-    try:
-        return parts.port or None
-    except ValueError:
-        return None

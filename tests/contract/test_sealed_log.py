@@ -11,6 +11,8 @@ from application.audit import Audit, EventNotFound, HeadNotFound, NotYetSealed
 from application.ports import LogUnavailable
 from domain.errors import ExecutionNotFound
 from domain.merkle import consistent, includes
+from domain.redaction_facts import EventsRedacted
+from domain.rewriting import told_by
 from infrastructure.database import pool
 from infrastructure.event_store.log import READ_AFTER
 from infrastructure.sealed_log.keys import KeyRing
@@ -96,6 +98,17 @@ async def test_a_stream_is_proved_with_all_its_events(sealed: Sealed) -> None:
     assert [event.state for event in evidence.events] == [row[4] for row in expected]
     assert list(evidence.findings(KeyRing([KEY.public]).flaw)) == []
     assert evidence.public_key == KEY.public.pem
+
+
+async def test_events_that_name_something_are_found_in_their_stream(sealed: Sealed) -> None:
+    told = [row for row in sealed.rows if row[3] == EventsRedacted.topic]
+    stream = told[0][1]
+    fact = told_by(told[0][4])
+    assert fact is not None
+    for named in {each.stream for each in fact.rewritten} | {UUID(int=1)}:
+        found = await sealed.log.events_naming(stream, named)
+        expected = [row for row in told if row[1] == stream and f'"{named}"'.encode() in row[4]]
+        assert [(event.position, event.state) for event in found] == [(row[0], row[4]) for row in expected]
 
 
 async def test_what_is_not_there_is_told(sealed: Sealed) -> None:

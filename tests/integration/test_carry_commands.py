@@ -97,6 +97,9 @@ def test_what_cannot_be_done_is_told(log: str, other_database: str, run: Run, tm
     late = run(log, "export", "--out", "a.zst", "--from", "2999-01-01T00:00:00Z")
     assert late.returncode == 1
     assert "give an earlier one" in late.stderr
+    unknown = run(log, "export", "--out", "a.zst", "--task", "00000000-0000-0000-0000-000000000007")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "there is no task 00000000-0000-0000-0000-000000000007 in the log" in unknown.stderr
     exported = run(log, "export", "--out", "part.zst", "--namespace", "nobody's")
     assert exported.stdout.splitlines()[0] == "no events in part.zst"
     partial = run(other_database, "import", "part.zst")

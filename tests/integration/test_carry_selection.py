@@ -14,7 +14,14 @@ from msgspec.structs import replace
 from application.ports import NewFact
 from domain.identity import redaction_stream
 from domain.redaction_facts import EventsRedacted, Rewritten
-from infrastructure.carry import Selection, StreamsCut, export_events, import_events, reading
+from infrastructure.carry import (
+    NoSuchTask,
+    Selection,
+    StreamsCut,
+    export_events,
+    import_events,
+    reading,
+)
 from infrastructure.carry.database import append, connected
 from tests.support.carrying import Told, events, fill
 from tests.support.entries import NOON, created
@@ -60,6 +67,12 @@ async def fill_with_redacted_tasks(dsn: str, tasks: dict[UUID, str]) -> None:
             await append_facts(connection, facts)
 
 
+def plant_task(dsn: str, state: bytes) -> None:
+    """Add a stream that begins so."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("INSERT INTO events VALUES (gen_random_uuid(), 1, 'task.created.v1', %s)", [state])
+
+
 def selected(dsn: str, selection: Selection) -> Sequence[tuple[Any, ...]]:
     """The rows of a selection."""
     with connected(dsn) as connection:
@@ -93,17 +106,30 @@ def test_a_namespace_is_what_its_streams_begin_with(log: str, other_database: st
 def test_a_payload_that_names_a_namespace_belongs_to_no_other(
     database: str, other_database: str, tmp_path: Path
 ) -> None:
-    state = b'{"meta":{},"fact":{"namespace":"mine","payload":{"namespace":"other","task_id":"%s"}}}'
-    with psycopg.connect(database) as connection:
-        connection.execute(
-            "INSERT INTO events VALUES (gen_random_uuid(), 1, 'task.created.v1', %s)",
-            (state % str(UUID(int=7)).encode(),),
-        )
+    state = b'{"meta":{},"fact":{"namespace":"mine","payload":{"namespace":"other"}}}'
+    plant_task(database, state)
     assert carried(database, other_database, tmp_path / "a.zst", Selection(namespace="other")) == []
-    assert carried(database, other_database, tmp_path / "b.zst", Selection(task_id=UUID(int=7))) == []
-    assert carried(database, other_database, tmp_path / "c.zst", Selection(namespace="mine")) == events(
+    assert carried(database, other_database, tmp_path / "b.zst", Selection(namespace="mine")) == events(
         database
     )
+
+
+def test_a_payload_that_names_a_task_belongs_to_no_other(database: str) -> None:
+    asyncio.run(fill_with_redacted_tasks(database, {UUID(int=7): "mine"}))
+    state = b'{"meta":{},"fact":{"payload":{"task_id":"%s"}}}' % str(UUID(int=7)).encode()
+    plant_task(database, state)
+    assert [row[0] for row in selected(database, Selection(task_id=UUID(int=7)))] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("is_execution", [False, True])
+def test_a_task_that_nobody_knows_is_refused_and_no_file_is_left(
+    log: str, tmp_path: Path, *, is_execution: bool
+) -> None:
+    runs = events(log, "topic = 'execution.started.v1'")
+    unknown = runs[0][0] if is_execution else UUID(int=7)
+    with pytest.raises(NoSuchTask, match=f"there is no task {unknown} in the log"):
+        export_events(log, tmp_path / "a.zst", Selection(task_id=unknown), Told())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_task_comes_with_all_that_became_of_it(log: str, other_database: str, tmp_path: Path) -> None:

@@ -160,6 +160,12 @@ def test_a_crontab_is_taken_over_once(run: Run, database: str, tmp_path: Path) -
     assert first.stdout.startswith(f"{left_out}+ 127.0.0.1:9/ping\n1 to create\n")
     assert run("tasks", "import", "--crontab", name).stdout == f"{left_out}1 unchanged\n"
     assert len(events(database)) == 1
+    doubled = CRONTAB + CRONTAB.splitlines()[1].replace("ping", "ping?twice") + "\n"
+    beside = run("tasks", "import", "--crontab", written(tmp_path / "doubled", doubled))
+    assert "1 to create, 1 unchanged\n" in beside.stdout
+    alone = run("tasks", "import", "--crontab", "--dry-run", name)
+    assert "stands for no line, and goes on: cancel it" in alone.stdout
+    assert "1 unchanged\nNothing was done.\n" in alone.stdout
     unzoned = run("tasks", "import", "--crontab", written(tmp_path / "unzoned", CRONTAB.split("\n", 1)[1]))
     assert "1 line without CRON_TZ: taken in UTC (DEFAULT_TIMEZONE)\n" in unzoned.stdout
     assert run("tasks", "import", "--crontab", "--prune", name).returncode == 2

@@ -212,6 +212,13 @@ async def test_a_position_that_was_moved_is_told_of_the_seal_alone(
     assert found == [("block_changed", leaf + 1, leaf + 1)]
 
 
+@pytest.mark.parametrize("position", [2, 3_500, 2**62])
+async def test_a_block_without_its_head_takes_no_event_from_others(database: str, position: int) -> None:
+    gone = "DELETE FROM tree_heads WHERE tree_size = 3000"
+    found = await tampered(database, gone, stated_at(2_999, position))
+    assert found == [("head_changed", 3_000, 3_000), ("block_changed", 3_000, 3_000)]
+
+
 @pytest.mark.parametrize("change", ["last_position = 3500", "first_position = 7"])
 async def test_a_block_with_other_bounds_is_told(database: str, change: str) -> None:
     found = await tampered(database, f"UPDATE sealed_blocks SET {change} WHERE first_leaf = 0")

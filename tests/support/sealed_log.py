@@ -87,6 +87,10 @@ class MemorySealedLog:
             if row[1] == stream
         ]
 
+    async def events_naming(self, stream: UUID, named: UUID) -> Sequence[StoredEvent]:
+        """See `SealedLog`."""
+        return [event for event in await self.events(stream) if f'"{named}"'.encode() in event.state]
+
     async def keys(self) -> Mapping[bytes, str]:
         """See `SealedLog`."""
         return {KEY.public.id: KEY.public.pem}

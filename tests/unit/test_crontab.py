@@ -250,37 +250,3 @@ def test_lines_that_are_no_jobs_are_left_out_with_their_numbers() -> None:
     assert [line.number for line in found.left_out] == [3, 4, 5]
     assert "@reboot is no schedule" in found.left_out[0].why
     assert "too few fields" in found.left_out[1].why
-
-
-def names_of(*lines: str) -> list[str | None]:
-    return [one.name for one in taken("\n".join(lines)).file.declarations]
-
-
-def test_names_are_those_of_the_urls_without_secrets() -> None:
-    assert names_of(
-        "0 1 * * * curl 'https://me:pw@a.example:8443/b/?token=1'",
-        "0 3 * * * curl https://a.example:99999/b",
-        "0 4 * * * curl https:///",
-    ) == ["a.example:8443/b", "a.example/b", "https:///"]
-
-
-def test_what_would_have_one_name_is_told_apart_by_the_call_and_not_by_the_other_lines() -> None:
-    lines = [
-        "0 1 * * * curl 'https://a.example/b?token=1'",
-        "0 2 * * * curl 'https://a.example/b?token=2'",
-        "0 3 * * * curl -X PUT https://a.example/b",
-        "0 4 * * * curl -d x https://a.example/b",
-        "0 5 * * * curl -H 'X-A: 1' https://a.example/b",
-    ]
-    names = names_of(*lines)
-    assert len({*names}) == len(lines)
-    assert all(str(name).startswith("a.example/b (") for name in names)
-    assert names_of(*reversed(lines)) == names[::-1]
-    assert names_of(*lines[1:]) == names[1:]
-    assert names_of(lines[0].replace("0 1", "30 1"), *lines[1:]) == names, "another schedule, the same task"
-
-
-def test_the_same_call_at_several_schedules_is_several_tasks() -> None:
-    first, second = names_of("0 1 * * 1-5 curl a.example", "0 9 * * 6,7 curl a.example")
-    assert first != second
-    assert names_of("0 9 * * 6,7 curl a.example", "0 1 * * 1-5 curl a.example") == [second, first]

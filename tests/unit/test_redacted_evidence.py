@@ -100,7 +100,9 @@ async def test_what_tells_of_it_has_to_be_proved_itself() -> None:
         assert found(changed) == [("event_changed", 1), ("event_changed", 2)]
 
 
-@pytest.mark.parametrize("told", [telling(*STATES, stream=TASK), b"{}", b"\xff"])
+@pytest.mark.parametrize(
+    "told", [telling(*STATES, stream=TASK), b"{}", b"\xff", b'["%s"]' % str(RUN).encode()]
+)
 async def test_what_tells_of_others_is_left_out(told: bytes) -> None:
     evidence = await evidence_of(*STATES, told=told)
     assert evidence.redactions == ()
