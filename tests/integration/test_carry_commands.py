@@ -97,6 +97,11 @@ def test_what_cannot_be_done_is_told(log: str, other_database: str, run: Run, tm
     late = run(log, "export", "--out", "a.zst", "--from", "2999-01-01T00:00:00Z")
     assert late.returncode == 1
     assert "give an earlier one" in late.stderr
+    for first, until in (("9", "3"), ("2026-01-02T00:00:00Z", "2026-01-02T00:00:00+01:00")):
+        behind = run(log, "export", "--out", "a.zst", "--from", first, "--to", until)
+        assert behind.returncode == 2
+        assert "--from lies behind --to" in behind.stderr
+    assert list(tmp_path.glob("a.zst*")) == []
     exported = run(log, "export", "--out", "part.zst", "--namespace", "nobody's")
     assert exported.stdout.splitlines()[0] == "no events in part.zst"
     partial = run(other_database, "import", "part.zst")
