@@ -26,7 +26,8 @@ class PlaceUnusable(Exception):
 
     def __init__(self, place: str, complaint: str) -> None:
         super().__init__(
-            f"ARCHIVE_DIR={place} cannot be used ({complaint}); make it writable, or choose another one"
+            f"ARCHIVE_DIR={place} cannot be used ({complaint}); permit to write to it, make room in it, or "
+            "choose another one"
         )
 
 

@@ -45,6 +45,16 @@ class NotTheWholeLog(CarryRefused):
         )
 
 
+class RedactedMeanwhile(CarryRefused):
+    """Events were erased while they were exported; export them once more."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"a task was redacted since the export to {path} was begun: it may hold what is erased by now, "
+            "and does not tell of that; remove it, and start again"
+        )
+
+
 class StreamsCut(CarryRefused):
     """Streams go on in the archive whose beginning is not there; export them from their first event on."""
 
@@ -85,8 +95,7 @@ class TargetArchived(CarryRefused):
 
     def __init__(self) -> None:
         super().__init__(
-            "months of the database's own log are, or were, in archives: choose an empty database "
-            "(`chronoledger migrate --down` empties one)"
+            "months of the database's own log are, or were, in archives: choose an empty database"
         )
 
 

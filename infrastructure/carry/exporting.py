@@ -14,7 +14,13 @@ from infrastructure.carry.archive import Header, Part, frame, frames
 from infrastructure.carry.books import Books, entered
 from infrastructure.carry.database import connected, head, snapshot
 from infrastructure.carry.digests import digest
-from infrastructure.carry.errors import ArchiveDamaged, ArchiveTaken, ArchiveUnreadable, NoSuchTask
+from infrastructure.carry.errors import (
+    ArchiveDamaged,
+    ArchiveTaken,
+    ArchiveUnreadable,
+    NoSuchTask,
+    RedactedMeanwhile,
+)
 from infrastructure.carry.lines import written
 from infrastructure.carry.reading import portions
 from infrastructure.carry.seals import sealed, written_seals
@@ -60,6 +66,7 @@ def export_events(
             _write_parts(connection, library, file, books, told)
             if selection.sealed:
                 _write_seals(connection, file, books)
+            _check_unredacted(connection, unfinished, books)
             manifest = books.manifest()
             file.write(frame(manifest))
             file.flush()
@@ -128,12 +135,20 @@ def _begun(
     if last is None:
         file.truncate(0)
         return _new(connection, file, selection)
+    _check_unredacted(connection, path, books)
     if books.header.head > head(connection) or not _holds(connection, library, selection, last):
         raise ArchiveTaken(
             f"{path} is the beginning of an export of another log: remove it, or choose another name"
         )
     file.truncate(end)
     return books
+
+
+def _check_unredacted(connection: Connection, path: Path, books: Books) -> None:
+    """Of what was rewritten since it was begun, the archive would not tell. Raises `RedactedMeanwhile`."""
+    bounds = {"head": books.header.head, "until": books.header.until}
+    if connection.execute(statement("rewritten_since"), bounds).fetchone() == (True,):
+        raise RedactedMeanwhile(path)
 
 
 def _new(connection: Connection, file: BinaryIO, selection: Selection) -> Books:

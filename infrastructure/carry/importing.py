@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import msgspec
+import psycopg
 from msgspec import UNSET
 
 from infrastructure.carry import standstill
@@ -24,6 +25,7 @@ from infrastructure.carry.errors import (
 )
 from infrastructure.carry.lines import read
 from infrastructure.carry.seals import check_unsealed, seals_digest, store_sealed
+from infrastructure.event_store.outage import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,15 +63,16 @@ def import_events(dsn: str, path: Path, *, partial: bool, told: Told) -> Importe
             before = stored(connection)
             if before < manifest.events:
                 check_unsealed(connection, manifest.last or 0)
-            for number, rows in enumerate(_missing(path, file, connection, before)):
-                if number == 0:
-                    standstill.begin(connection, standstill.IMPORTING)
-                append(connection, rows)
-                told("stored", rows[-1][0], manifest.last or 0)
-            _compare(connection, path, manifest, told)
-            if manifest.seals:
-                expected = seals_digest(_seals(path, file))
-                store_sealed(connection, _seals(path, file), manifest.last or 0, expected)
+            with _as_damage(path):
+                for number, rows in enumerate(_missing(path, file, connection, before)):
+                    if number == 0:
+                        standstill.begin(connection, standstill.IMPORTING)
+                    append(connection, rows)
+                    told("stored", rows[-1][0], manifest.last or 0)
+                _compare(connection, path, manifest, told)
+                if manifest.seals:
+                    expected = seals_digest(_seals(path, file))
+                    store_sealed(connection, _seals(path, file), manifest.last or 0, expected)
             earlier = not manifest.whole or _stood_still(path, file)
             standstill.end(connection, standstill.IMPORTING, earlier=earlier)
             return Imported(manifest, manifest.events - before, standstill.marked(connection) is not None)
@@ -161,6 +164,15 @@ def _compare(connection: Connection, path: Path, manifest: Manifest, told: Told)
             f"the database does not hold what {path} does, though all of it was stored: something else has "
             "written to it; import into another, empty one"
         )
+
+
+@contextlib.contextmanager
+def _as_damage(path: Path) -> Iterator[None]:
+    """What a database refuses to hold was never exported from one."""
+    try:
+        yield
+    except (psycopg.DataError, psycopg.IntegrityError, OverflowError) as error:
+        raise ArchiveDamaged(path, f"holds what no log holds ({first_line(error)})") from error
 
 
 @contextlib.contextmanager

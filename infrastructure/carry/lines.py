@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 if TYPE_CHECKING:
     from infrastructure.event_store.log import Row
@@ -21,7 +21,7 @@ class Line(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     stream: UUID
     version: int
     topic: str
-    recorded_at: datetime
+    recorded_at: Annotated[datetime, Meta(tz=True)]
     state: Raw | UnsetType = UNSET
     state_base64: bytes | UnsetType = UNSET
 

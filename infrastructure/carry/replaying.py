@@ -46,7 +46,8 @@ def replay_events(
             told("stored", portion.rows[-1][0], until)
         if digest(source, 0, until, library=library) != digest(target, 0, until, told):
             raise CarryRefused(
-                "the copy is not what the log is: something else has written to it; take another"
+                "the copy is not what the log is: something else has written to it, or a task was redacted "
+                "meanwhile; replay to another, empty database"
             )
         with snapshot(source):
             expected = seals_digest(sealed(source, until))

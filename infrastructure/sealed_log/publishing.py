@@ -72,7 +72,7 @@ def decode(text: bytes) -> SignedHead:
 
 
 def read_published(path: Path) -> Sequence[SignedHead]:
-    """The heads of a file, a JSON object a line. Raises `HeadsUnreadable`."""
+    """The heads of a file, a JSON object a line, at least one. Raises `HeadsUnreadable`."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
@@ -83,6 +83,8 @@ def read_published(path: Path) -> Sequence[SignedHead]:
             found += [decode(line)] if line.strip() else []
         except ValueError as error:
             raise HeadsUnreadable(f"{path}, line {number}: this is no head ({error})") from error
+    if not found:
+        raise HeadsUnreadable(f"{path} holds no head, so nothing can be compared with it: give another file")
     return found
 
 

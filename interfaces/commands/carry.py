@@ -59,6 +59,8 @@ def export_command(
 
     The service may run meanwhile. An export that was killed goes on when it is started again.
     """
+    if not _in_order(first, last):
+        raise click.UsageError("--from lies behind --to: give an earlier --from, or a later --to.")
     with bootstrap.database(common.settings("export")) as settings:
         bootstrap.prepare_database(settings)
         wanted = run(bootstrap.selection(settings, namespace, task_id, first, last))
@@ -93,6 +95,15 @@ def import_command(path: Path, *, partial: bool) -> None:
         click.echo(common.rebuilt(settings))
         if done.stands_still:
             click.echo(common.NO_SCHEDULER_BEGINS)
+
+
+def _in_order(first: LogPlace | None, last: LogPlace | None) -> bool:
+    """Of a position and an instant only the log can tell."""
+    if isinstance(first, int) and isinstance(last, int):
+        return first <= last
+    if isinstance(first, datetime) and isinstance(last, datetime):
+        return first <= last
+    return True
 
 
 def _events(manifest: Manifest) -> str:

@@ -41,6 +41,8 @@ def verify_command(
     """
     from interfaces import verified_text  # noqa: PLC0415 - only this command pays for it
 
+    if bundle is not None and heads:
+        raise click.UsageError("--heads is for the log: leave it out, or --bundle.")
     report = verified_text.report(as_json=as_json)
     if bundle is not None:
         with common.failing_with(2):

@@ -203,6 +203,9 @@ def read_simulation(body: bytes) -> UnreadSimulation:
 
 def _explained(said: str, document: Any) -> FieldError:
     told = _SENTENCE.fullmatch(said)
+    if told and "[" in (told["path"] or ""):  # of what a change holds, msgspec does not tell where it is
+        detail = f"It holds what cannot be read ({told['what'].lower()}): send something else there."
+        return FieldError(pointer=pointer("change"), detail=detail)
     names = tuple(told["path"].split(".")) if told and told["path"] else ()
     if told and (field := _FIELD.fullmatch(told["what"])):
         where = pointer(*names, field["name"])
@@ -212,10 +215,10 @@ def _explained(said: str, document: Any) -> FieldError:
         known = ", ".join(_known(names))
         detail = f"{shown(field['name'])} is not a field here: leave it out. Known are {known}."
         return FieldError(pointer=where, detail=detail)
-    wanted = _WANTED.get("/".join(names), f"an object with {', '.join(_known(()))}")
-    return FieldError(
-        pointer=pointer(*names), detail=f"{_as_sent(document, names)} will not do: give {wanted}."
-    )
+    if not names:
+        return FieldError(pointer="", detail=f"This is not an object: send one with {', '.join(_known(()))}.")
+    detail = f"{_as_sent(document, names)} will not do: give {_WANTED['/'.join(names)]}."
+    return FieldError(pointer=pointer(*names), detail=detail)
 
 
 def _known(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -69,6 +69,9 @@ def test_evidence_is_checked_without_the_service(sealed_service: tuple[Service, 
     assert checked.returncode == 0, checked.stderr
     bundle.write_bytes(bundle.read_bytes().replace(b"succeeded", b"failed"))
     assert service.run("verify", "--bundle", str(bundle), "--key", str(public)).returncode == 1
+    witnessed = service.run("verify", "--bundle", str(bundle), "--heads", str(bundle))
+    assert witnessed.returncode == 2
+    assert "--heads is for the log" in witnessed.stderr
 
 
 def test_what_cannot_be_verified_ends_with_exit_code_2(sealed_service: tuple[Service, Path]) -> None:

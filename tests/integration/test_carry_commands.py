@@ -100,6 +100,11 @@ def test_what_cannot_be_done_is_told(log: str, other_database: str, run: Run, tm
     unknown = run(log, "export", "--out", "a.zst", "--task", "00000000-0000-0000-0000-000000000007")
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert "there is no task 00000000-0000-0000-0000-000000000007 in the log" in unknown.stderr
+    for first, until in (("9", "3"), ("2026-01-02T00:00:00Z", "2026-01-02T00:00:00+01:00")):
+        behind = run(log, "export", "--out", "a.zst", "--from", first, "--to", until)
+        assert behind.returncode == 2
+        assert "--from lies behind --to" in behind.stderr
+    assert list(tmp_path.glob("a.zst*")) == []
     exported = run(log, "export", "--out", "part.zst", "--namespace", "nobody's")
     assert exported.stdout.splitlines()[0] == "no events in part.zst"
     partial = run(other_database, "import", "part.zst")

@@ -82,6 +82,12 @@ async def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
         read_published(tmp_path / "none")
 
 
+def test_a_file_without_heads_is_no_witness(tmp_path: Path) -> None:
+    (tmp_path / "heads").write_text("\n")
+    with pytest.raises(HeadsUnreadable, match="holds no head"):
+        read_published(tmp_path / "heads")
+
+
 class Collector:
     """A server that keeps what is posted, once it has refused as often as it was told."""
 

@@ -226,8 +226,18 @@ async def test_what_is_no_json_is_told(service: HttpService) -> None:
     for body in (b"{", b"\xff", b"[" * 100_000):
         answer = await service.client.post("/api/v1/simulate", content=body, headers=headers)
         assert answer.status_code in {400, 422}
+        assert "null" not in answer.json()["detail"]
     listed = await service.client.post("/api/v1/simulate", json=[])
-    assert listed.json()["detail"].startswith("[] will not do: give an object with task_id")
+    assert listed.json()["detail"].startswith("This is not an object: send one with task_id")
+
+
+async def test_a_number_that_no_change_can_hold_is_told(service: HttpService) -> None:
+    body = b'{"task_id": "%s", "change": {"trigger": {"every_seconds": [1e400]}}}' % str(uuid4()).encode()
+    headers = {"Content-Type": "application/json"}
+    answer = await service.client.post("/api/v1/simulate", content=body, headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/change"
+    assert "cannot be read (number out of range)" in answer.json()["detail"]
 
 
 async def test_a_clock_that_is_ahead_of_the_databases_is_told(
