@@ -83,6 +83,8 @@ from interfaces.bootstrap.refusals import (
     LogDirectoryUnusable,
     MigrationRefused,
     MigrationsMissing,
+    NotPermitted,
+    TablesMissing,
 )
 from interfaces.bootstrap.services import api, background, projector, scheduler
 from interfaces.bootstrap.simulations import simulated
@@ -98,6 +100,8 @@ USER_ERRORS = (
     MigrationRefused,
     TablesLocked,
     MigrationsMissing,
+    NotPermitted,
+    TablesMissing,
     PortUnknown,
     TaskNotFound,
     ExecutionNotFound,

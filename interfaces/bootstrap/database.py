@@ -25,6 +25,8 @@ from interfaces.bootstrap.refusals import (
     LogDirectoryUnusable,
     MigrationRefused,
     MigrationsMissing,
+    NotPermitted,
+    TablesMissing,
 )
 
 if TYPE_CHECKING:
@@ -83,7 +85,8 @@ def _check_writable(log_dir: Path) -> None:
 def database(settings: Settings) -> Iterator[Settings]:
     """Settings that lead to a database for a one-shot command: that of a running `serve`, where there is one.
 
-    Raises `EmbeddedPostgresError`, and `DatabaseUnusable` in the place of what the body meets in an outage.
+    Raises `EmbeddedPostgresError`, and `DatabaseUnusable` in the place of what the body meets in an outage,
+    `NotPermitted` and `TablesMissing` in that of a refusal.
     """
     with contextlib.ExitStack() as stack:
         found = settings if settings.database_configured else _own(stack, settings)
@@ -93,6 +96,10 @@ def database(settings: Settings) -> Iterator[Settings]:
             raise
         except (psycopg.OperationalError, LogUnavailable) as error:
             raise DatabaseUnusable(found, error) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise NotPermitted(error) from error
+        except psycopg.errors.UndefinedTable as error:
+            raise TablesMissing(error) from error
 
 
 def _own(stack: contextlib.ExitStack, settings: Settings) -> Settings:

@@ -46,6 +46,26 @@ class MigrationsMissing(Exception):
         )
 
 
+class NotPermitted(Exception):
+    """The database answers, and does not let this role do what a command has to."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"The database refuses it ({first_line(error)}); connect as the role that owns the tables, or "
+            "grant this one what it lacks."
+        )
+
+
+class TablesMissing(Exception):
+    """A table that a projector makes is not there yet."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"The database lacks a table ({first_line(error)}); start the service on it, or let a projector "
+            "run there, and try again."
+        )
+
+
 class DatabaseUnusable(Exception):
     """The database does not answer, or does not let this service in."""
 
