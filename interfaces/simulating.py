@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from application.what_if.question import Redefine
     from domain.definition import Definition
-    from interfaces.http.dependencies import Simulator
+    from interfaces.http.query_ports import Simulator
     from interfaces.http.simulation_body import UnreadSimulation
     from projections.views import Listing, TaskQuery, TaskView
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class PastOfLog:
-    """`interfaces.http.dependencies.Past`."""
+    """`interfaces.http.query_ports.Past`."""
 
     def __init__(self, connections: AsyncConnectionPool, log: Streams, ledger: Ledger, shelf: Shelf) -> None:
         """`ledger` is that of today, and bounded: of what it has, each row is read anew."""

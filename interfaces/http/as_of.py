@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from litestar.params import QueryParameter
 from msgspec import Struct
 
-from interfaces.http.parameters import HIGHEST_POSITION, INSTANT
+from interfaces.http.instants import INSTANT
+from interfaces.http.parameters import HIGHEST_POSITION
 from interfaces.http.reachable import reachable
 from interfaces.http.refusals import InvalidParameters
 

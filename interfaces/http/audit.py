@@ -17,7 +17,7 @@ from interfaces.http.events import is_there
 from interfaces.http.explanations import ExplainedExecutionId
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import HIGHEST_POSITION
-from interfaces.http.problems import (
+from interfaces.http.problem_types import (
     DATABASE_UNAVAILABLE,
     EVENT_NOT_FOUND,
     EXECUTION_NOT_FOUND,

@@ -18,7 +18,7 @@ from interfaces.http.injection import Injected
 from interfaces.http.json_body import digest
 from interfaces.http.parameters import BulkKey, ChangeReason, Prefer
 from interfaces.http.problem_answers import problem
-from interfaces.http.problems import (
+from interfaces.http.problem_types import (
     BODY_TOO_LARGE,
     DATABASE_UNAVAILABLE,
     IDEMPOTENCY_KEY_REUSED,

@@ -10,7 +10,7 @@ from litestar.openapi.spec import Example
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from interfaces.http.health import HealthReport
-from interfaces.http.problems import (
+from interfaces.http.problem_types import (
     BAD_REQUEST,
     DATABASE_UNAVAILABLE,
     HEAD_TOO_LARGE,

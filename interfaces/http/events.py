@@ -17,8 +17,14 @@ from interfaces.http.api import Api
 from interfaces.http.event_answers import LINES, EventPage, lines
 from interfaces.http.explanations import ExplainedExecutionId
 from interfaces.http.injection import Injected
-from interfaces.http.parameters import HIGHEST_POSITION, INSTANT, NAMESPACE, NO_NUL, TaskId, instant
-from interfaces.http.problems import ARCHIVE_AWAY, DATABASE_UNAVAILABLE, EXECUTION_NOT_FOUND, TASK_NOT_FOUND
+from interfaces.http.instants import INSTANT, instant
+from interfaces.http.parameters import HIGHEST_POSITION, NAMESPACE, NO_NUL, TaskId
+from interfaces.http.problem_types import (
+    ARCHIVE_AWAY,
+    DATABASE_UNAVAILABLE,
+    EXECUTION_NOT_FOUND,
+    TASK_NOT_FOUND,
+)
 
 if TYPE_CHECKING:
     from application.events import EventPage as Page

@@ -16,7 +16,7 @@ from interfaces.http.api import Api, command_request
 from interfaces.http.command_bodies import Cancelling, CancellingBody
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import NAMESPACE, MinPosition, Preference
-from interfaces.http.problems import (
+from interfaces.http.problem_types import (
     BODY_TOO_LARGE,
     DATABASE_UNAVAILABLE,
     EXECUTION_ALREADY_OVER,

@@ -18,8 +18,9 @@ from interfaces.http.api import Api
 from interfaces.http.as_of import AsOf, reflecting
 from interfaces.http.explained import Explanation, OccurrenceWindow
 from interfaces.http.injection import Injected
-from interfaces.http.parameters import INSTANT, NAMESPACE, Freshness, TaskId
-from interfaces.http.problems import (
+from interfaces.http.instants import INSTANT
+from interfaces.http.parameters import NAMESPACE, Freshness, TaskId
+from interfaces.http.problem_types import (
     ARCHIVE_AWAY,
     DATABASE_UNAVAILABLE,
     EXECUTION_NOT_FOUND,

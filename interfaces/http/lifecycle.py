@@ -18,7 +18,7 @@ from interfaces.http.command_bodies import Backfilling, BackfillingBody, Pausing
 from interfaces.http.execution_answers import Backfill
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import Change, Preference, TaskId, Trigger
-from interfaces.http.problems import (
+from interfaces.http.problem_types import (
     ARCHIVE_AWAY,
     BODY_TOO_LARGE,
     DATABASE_UNAVAILABLE,

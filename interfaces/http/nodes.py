@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from interfaces.http import documentation as doc
 from interfaces.http.api import Api
 from interfaces.http.injection import Injected
-from interfaces.http.problems import DATABASE_UNAVAILABLE, READ_MODELS_MISSING
+from interfaces.http.problem_types import DATABASE_UNAVAILABLE, READ_MODELS_MISSING
 
 
 class Node(Struct, frozen=True, kw_only=True):

@@ -16,15 +16,14 @@ from domain.errors import Inadmissible, Refused
 from domain.wording import shown
 from interfaces.http.api import correlation_id
 from interfaces.http.documentation import PROBLEM_MEDIA_TYPE, Problem, ProblemError
-from interfaces.http.problems import (
+from interfaces.http.problem_types import (
     BODY_TOO_LARGE,
     INTERNAL_ERROR,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
-    RETRY_AFTER_SECONDS,
     ProblemType,
-    problem_type,
 )
+from interfaces.http.problems import RETRY_AFTER_SECONDS, problem_type
 from interfaces.http.refusals import (
     InvalidParameters,
     MalformedBody,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from application.explanation.account import EARLIEST, LATEST
 from domain.wording import shown
-from interfaces.http.parameters import instant
+from interfaces.http.instants import instant
 from interfaces.http.refusals import InvalidParameters
 
 if TYPE_CHECKING:

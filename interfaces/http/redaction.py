@@ -14,7 +14,7 @@ from interfaces.http.answers import Task
 from interfaces.http.api import Api, command_request
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import Change, TaskId
-from interfaces.http.problems import (
+from interfaces.http.problem_types import (
     DATABASE_UNAVAILABLE,
     EXECUTIONS_ARCHIVED,
     EXECUTIONS_NOT_OVER,

@@ -9,16 +9,10 @@ from interfaces.http import documentation as doc
 from interfaces.http.answers import Result, ResultPage
 from interfaces.http.api import Api
 from interfaces.http.injection import Injected
-from interfaces.http.parameters import (
-    NAMESPACE,
-    AnyTaskResultSelection,
-    Freshness,
-    MinPosition,
-    ResultId,
-    paging,
-)
-from interfaces.http.problems import RESULT_NOT_FOUND
+from interfaces.http.parameters import NAMESPACE, Freshness, MinPosition, ResultId
+from interfaces.http.problem_types import RESULT_NOT_FOUND
 from interfaces.http.refusals import ResultNotFound
+from interfaces.http.selections import AnyTaskResultSelection, paging
 
 
 class ResultController(Controller):

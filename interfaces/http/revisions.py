@@ -17,7 +17,7 @@ from interfaces.http.api import Api, command_request
 from interfaces.http.command_bodies import HIGHEST_NUMBER, RollingBack, RollingBackBody
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import NAMESPACE, Change, TaskId
-from interfaces.http.problems import (
+from interfaces.http.problem_types import (
     BODY_TOO_LARGE,
     DATABASE_UNAVAILABLE,
     IDEMPOTENCY_KEY_REUSED,

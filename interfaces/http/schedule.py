@@ -16,7 +16,7 @@ from domain.preview import preview
 from interfaces.http import documentation as doc
 from interfaces.http.api import Api
 from interfaces.http.injection import Injected
-from interfaces.http.parameters import INSTANT, local_or_absolute
+from interfaces.http.instants import INSTANT, local_or_absolute
 from interfaces.http.reachable import reachable
 from interfaces.http.refusals import InvalidParameters
 from interfaces.http.schedule_answers import SchedulePreview

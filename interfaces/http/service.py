@@ -15,7 +15,12 @@ from interfaces.http.dependencies import Exposition, Health
 from interfaces.http.health import Alive, HealthReport
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import Freshness
-from interfaces.http.problems import ARCHIVE_AWAY, DATABASE_UNAVAILABLE, READ_MODELS_MISSING, TOO_MUCH_HISTORY
+from interfaces.http.problem_types import (
+    ARCHIVE_AWAY,
+    DATABASE_UNAVAILABLE,
+    READ_MODELS_MISSING,
+    TOO_MUCH_HISTORY,
+)
 
 
 async def _health(health: Injected[Health]) -> Response[HealthReport]:

@@ -15,7 +15,7 @@ from interfaces.http import documentation as doc
 from interfaces.http.api import Api
 from interfaces.http.injection import Injected
 from interfaces.http.parameters import Freshness
-from interfaces.http.problems import (
+from interfaces.http.problem_types import (
     BODY_TOO_LARGE,
     INVALID_BODY,
     MALFORMED_JSON,

@@ -16,19 +16,8 @@ from interfaces.http.as_of import AsOf, reflecting
 from interfaces.http.bodies import TaskDefinition
 from interfaces.http.injection import Injected
 from interfaces.http.json_body import TaskBody, digest
-from interfaces.http.parameters import (
-    NAMESPACE,
-    Change,
-    ChangeReason,
-    CreationKey,
-    Freshness,
-    Prefer,
-    ResultSelection,
-    TaskId,
-    TaskSelection,
-    paging,
-)
-from interfaces.http.problems import (
+from interfaces.http.parameters import NAMESPACE, Change, ChangeReason, CreationKey, Freshness, Prefer, TaskId
+from interfaces.http.problem_types import (
     ARCHIVE_AWAY,
     BODY_TOO_LARGE,
     DATABASE_UNAVAILABLE,
@@ -41,6 +30,7 @@ from interfaces.http.problems import (
     UNSUPPORTED_MEDIA_TYPE,
     VERSION_MISMATCH,
 )
+from interfaces.http.selections import ResultSelection, TaskSelection, paging
 from interfaces.http.written import Written
 
 _BODY = (MALFORMED_JSON, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_TASK)

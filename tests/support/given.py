@@ -12,12 +12,11 @@ from uuid import UUID
 
 import pytest
 
-from domain import ending
 from domain import execution as executions
 from domain import task as tasks
 from domain.attempt import Answer, Answered, Attempt, Unanswered
-from domain.definition import Action, Cron, Definition, Delivery, Interval, OneOff, RetryPolicy, SuccessPolicy
-from domain.execution import Execution, Lease, Running, Waiting
+from domain.definition import Action, Cron, Definition, Interval, OneOff
+from domain.execution import Execution, Lease
 from domain.fact import Fact
 from domain.facts import (
     AttemptFailed,
@@ -229,74 +228,6 @@ def succeeded(number: int = 1) -> ExecutionSucceeded:
 def failed(number: int = 1) -> ExecutionFailed:
     """The bad end."""
     return ExecutionFailed(at=NOON, task_id=TASK, attempt=attempt(number, 404), reason="final")
-
-
-def update(
-    *, if_match: int | None = None, now: datetime = NOON, **words: Any
-) -> Callable[[Task], TaskUpdated | None]:
-    """The decision to replace a definition."""
-    return lambda task: tasks.update(task, definition(**words), now, if_match)
-
-
-def cancel(if_match: int | None = None) -> Callable[[Task], TaskCancelled | None]:
-    """The decision to stop a task."""
-    return lambda task: tasks.cancel(task, NOON, if_match)
-
-
-def complete(due_at: datetime, outcome: Outcome = "succeeded") -> Callable[[Task], TaskCompleted | None]:
-    """The decision to close a one-off whose occurrence at an instant is over."""
-    return lambda task: tasks.complete(task, outcome, occurrence(due_at), RUN, NOON)
-
-
-def conclude(
-    answer: Answer | int,
-    *,
-    number: int | None = None,
-    chance: float = 0.5,
-    now: datetime = NOON,
-    delivery: Delivery = "at_least_once",
-    success: SuccessPolicy | None = None,
-    **policy: Any,
-) -> Callable[[Execution], Fact]:
-    """The decision about what an answer means; `policy` is when to retry."""
-    called = definition(retry=RetryPolicy(**policy), success=success or SuccessPolicy(), delivery=delivery)
-
-    def decide(execution: Execution) -> Fact:
-        assert isinstance(execution, Running)
-        made = attempt(number or execution.attempts, answer)
-        return executions.conclude(execution, made, called, now, chance)
-
-    return decide
-
-
-def give_up(*, now: datetime = NOON, **words: Any) -> Callable[[Execution], ExecutionFailed | None]:
-    """The decision whether what a dead node left is over, by the words of `definition`."""
-
-    def decide(execution: Execution) -> ExecutionFailed | None:
-        assert isinstance(execution, Running)
-        return ending.give_up(execution, definition(**words), now)
-
-    return decide
-
-
-def lapse(*, now: datetime = NOON, **words: Any) -> Callable[[Execution], ExecutionFailed | None]:
-    """The decision whether an attempt that was not sent may begin no more, by the words of `definition`."""
-
-    def decide(execution: Execution) -> ExecutionFailed | None:
-        assert isinstance(execution, Running | Waiting)
-        return ending.lapse(execution, definition(**words), now)
-
-    return decide
-
-
-def drop(task: Given[Task], *, claimed_from: Definition | None = None, unsent: bool) -> Callable[..., Any]:
-    """The decision whether an execution still goes on when its task has changed."""
-
-    def decide(execution: Execution) -> Fact | None:
-        assert isinstance(execution, Running | Waiting)
-        return ending.drop(execution, claimed_from or definition(), task.state, NOON, unsent=unsent)
-
-    return decide
 
 
 def lease(node: str = "node-9", task_version: int = 4) -> Lease:

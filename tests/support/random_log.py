@@ -10,8 +10,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from application.ports import NewFact
-from domain.attempt import Answer, Answered, Attempt, Unanswered
-from domain.definition import Action, Cron, Definition, Interval, OneOff, RetryPolicy
+from domain.definition import Cron, Definition, OneOff
 from domain.facts import (
     AnyFact,
     AttemptFailed,
@@ -39,15 +38,7 @@ from domain.facts import (
 from domain.identity import redaction_stream
 from domain.redaction_facts import EventsRedacted, Rewritten, TaskRedacted
 from tests.support.entries import NOON
-
-_TEXTS = ("plain", "nul \0 and \\u0000 \\\0", "Ünïcode ✓ 🕰", "quotes \" ' \\ {x}", "%_", "", "a\nb")
-_PAYLOADS: tuple[Any, ...] = (
-    None,
-    "text",
-    {"n": 2**200, "f": 1e308, "tiny": 5e-324, "\0": ["\0", "\\u0000", None, True]},
-    [[[[]]]],
-    0,
-)
+from tests.support.random_values import RandomValues
 
 _LIVE = frozenset({"scheduled", "paused"})
 
@@ -75,7 +66,7 @@ class RandomLog:
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self._now = NOON
+        self._values = RandomValues(self._random, NOON)
         self._tasks: list[_Task] = []
         self._runs: list[_Run] = []
         self._skipped: list[_Run] = []
@@ -85,7 +76,9 @@ class RandomLog:
         """At least so many further facts."""
         start = len(self.facts)
         while len(self.facts) - start < events:
-            self._now += timedelta(microseconds=self._random.choice((0, 1, 999, 1_000_000, 47_000_000)))
+            self._values.now += timedelta(
+                microseconds=self._random.choice((0, 1, 999, 1_000_000, 47_000_000))
+            )
             self._step()
         return self.facts[start:]
 
@@ -111,62 +104,35 @@ class RandomLog:
     def _add(self, stream: UUID, version: int, fact: AnyFact) -> None:
         self.facts.append(NewFact(stream, version, fact))
 
-    def _uuid(self) -> UUID:
-        return UUID(int=self._random.getrandbits(128))
-
-    def _text(self) -> str:
-        return self._random.choice(_TEXTS)
-
-    def _later(self, seconds: float) -> datetime:
-        return self._now + timedelta(seconds=self._random.uniform(0, seconds))
-
-    def _definition(self) -> Definition:
-        pick = self._random.choice
-        trigger = pick(
-            (
-                OneOff(datetime=self._later(1e5)),
-                Cron(cron="*/5 * * * *", timezone="Europe/Berlin"),
-                Interval(every_seconds=90, anchor=self._now, max_runs=1_000, jitter_seconds=30),
-            )
-        )
-        action = Action(
-            method=pick(("GET", "POST", "OPTIONS")),
-            url=f"http://127.0.0.1/{self._random.randrange(10)}",
-            headers={"X-Text": self._text(), "Accept": "*/*"} if pick((True, False)) else {},
-            payload=pick(_PAYLOADS),
-            timeout_seconds=pick((0.1, 30.0, 1 / 3)),
-        )
-        return Definition(
-            name=self._text() or "name", trigger=trigger, action=action, retry=RetryPolicy(multiplier=1.1)
-        )
-
     def _create(self) -> None:
-        task = _Task(self._uuid(), 1, "scheduled", self._definition(), self._later(1e5))
+        task = _Task(self._values.uuid(), 1, "scheduled", self._values.definition(), self._values.later(1e5))
         self._tasks.append(task)
         namespace = self._random.choice(("default", "other"))
         assert task.next_run is not None
         fact = TaskCreated(
-            at=self._now, namespace=namespace, definition=task.definition, next_run_at=task.next_run
+            at=self._values.now, namespace=namespace, definition=task.definition, next_run_at=task.next_run
         )
         self._add(task.id, 1, fact)
         if self._random.random() < 0.2:
             key = IdempotencyKeyUsed(
-                at=self._now, key=self._text(), namespace=namespace, task_id=task.id, digest="d"
+                at=self._values.now, key=self._values.text(), namespace=namespace, task_id=task.id, digest="d"
             )
-            self._add(self._uuid(), 1, key)
+            self._add(self._values.uuid(), 1, key)
 
     def _update(self, task: _Task) -> None:
         task.version += 1
-        task.definition = self._definition()
-        place = self._random.choice((None, self._later(1e5)))
+        task.definition = self._values.definition()
+        place = self._random.choice((None, self._values.later(1e5)))
         self._add(
-            task.id, task.version, TaskUpdated(at=self._now, definition=task.definition, next_run_at=place)
+            task.id,
+            task.version,
+            TaskUpdated(at=self._values.now, definition=task.definition, next_run_at=place),
         )
 
     def _cancel(self, task: _Task) -> None:
         task.version += 1
         task.status = "cancelled"
-        self._add(task.id, task.version, TaskCancelled(at=self._now))
+        self._add(task.id, task.version, TaskCancelled(at=self._values.now))
 
     def _redact(self, task: _Task) -> None:
         """Nothing is rewritten here: what follows for read models is the same."""
@@ -175,18 +141,20 @@ class RandomLog:
         rewritten = tuple(Rewritten(place, stream, "00" * 32) for place, stream in enumerate(streams, 1))
         stream, task.version = redaction_stream(task.id), task.version + 1
         before = sum(new.stream == stream for new in self.facts)
-        self._add(stream, before + 1, EventsRedacted(at=self._now, task_id=task.id, rewritten=rewritten))
-        self._add(task.id, task.version, TaskRedacted(at=self._now))
+        self._add(
+            stream, before + 1, EventsRedacted(at=self._values.now, task_id=task.id, rewritten=rewritten)
+        )
+        self._add(task.id, task.version, TaskRedacted(at=self._values.now))
 
     def _pause_or_resume(self, task: _Task) -> None:
         task.version += 1
-        note = self._random.choice((None, self._text()))
+        note = self._random.choice((None, self._values.text()))
         paused = task.status == "paused"
         task.status = "scheduled" if paused else "paused"
         self._add(
             task.id,
             task.version,
-            TaskResumed(at=self._now) if paused else TaskPaused(at=self._now, note=note),
+            TaskResumed(at=self._values.now) if paused else TaskPaused(at=self._values.now, note=note),
         )
 
     def _occur(self, task: _Task) -> None:
@@ -196,7 +164,7 @@ class RandomLog:
             task_version=task.version,
             task_name=task.definition.name,
             namespace="default",
-            due_at=self._now - timedelta(milliseconds=self._random.randrange(-1, 90_000)),
+            due_at=self._values.now - timedelta(milliseconds=self._random.randrange(-1, 90_000)),
             kind=self._random.choice(kinds),
         )
         if self._skipped and self._random.random() < 0.1:
@@ -205,11 +173,11 @@ class RandomLog:
             run.version, run.attempts, run.waiting = run.version + 1, 1, False
             task, occurrence = run.task, run.occurrence
         else:
-            run = _Run(self._uuid(), task, occurrence, 1, 1)
-        following = self._later(1e4) if isinstance(task.definition.trigger, Cron) else None
+            run = _Run(self._values.uuid(), task, occurrence, 1, 1)
+        following = self._values.later(1e4) if isinstance(task.definition.trigger, Cron) else None
         if self._random.random() < 0.15:
             skipped = ExecutionSkipped(
-                at=self._now, occurrence=occurrence, reason="missed", next_run_at=following
+                at=self._values.now, occurrence=occurrence, reason="missed", next_run_at=following
             )
             self._add(run.id, run.version, skipped)
             self._skipped.append(run)
@@ -218,40 +186,40 @@ class RandomLog:
         if occurrence.kind == "scheduled" and run.version == 1 and self._random.random() < 0.1:
             run.requested, run.attempts = True, 0
             queued = ExecutionQueued(
-                at=self._now, occurrence=occurrence, behind=self._uuid(), next_run_at=following
+                at=self._values.now, occurrence=occurrence, behind=self._values.uuid(), next_run_at=following
             )
             self._add(run.id, 1, queued)
             return
         if occurrence.kind != "scheduled":
             run.requested, run.attempts = True, 0
-            self._add(run.id, run.version, ExecutionRequested(at=self._now, occurrence=occurrence))
+            self._add(run.id, run.version, ExecutionRequested(at=self._values.now, occurrence=occurrence))
             return
         self._start(run, following)
 
     def _start(self, run: _Run, following: datetime | None) -> None:
         run.requested, run.attempts = False, 1
         started = ExecutionStarted(
-            at=self._now,
+            at=self._values.now,
             occurrence=run.occurrence,
             node="node-1",
-            lease_until=self._now + timedelta(seconds=60),
+            lease_until=self._values.now + timedelta(seconds=60),
             next_run_at=following,
         )
         self._add(run.id, run.version, started)
 
     def _progress(self, run: _Run) -> None:
         run.version += 1
-        common: dict[str, Any] = {"at": self._now, "task_id": run.task.id}
+        common: dict[str, Any] = {"at": self._values.now, "task_id": run.task.id}
         claim: dict[str, Any] = {
             "task_version": run.task.version,
             "node": "node-2",
-            "lease_until": self._now + timedelta(seconds=60),
+            "lease_until": self._values.now + timedelta(seconds=60),
         }
         roll = self._random.random()
         if run.requested and roll < 0.8:
             self._start(run, None)
         elif run.requested:
-            self._end(run, ExecutionCancelled(**common, reason=f"cancelled by a user: {self._text()}"))
+            self._end(run, ExecutionCancelled(**common, reason=f"cancelled by a user: {self._values.text()}"))
         elif run.waiting and roll < 0.8:
             run.attempts, run.waiting = run.attempts + 1, False
             self._add(run.id, run.version, AttemptStarted(**common, **claim, number=run.attempts))
@@ -266,44 +234,31 @@ class RandomLog:
             self._add(run.id, run.version, lost)
         elif roll < 0.4:
             run.waiting = True
-            failed = AttemptFailed(**common, **self._failure(run), retry_at=self._later(60))
+            failed = AttemptFailed(
+                **common,
+                **self._values.failure(run.attempts, run.occurrence.due_at),
+                retry_at=self._values.later(60),
+            )
             self._add(run.id, run.version, failed)
         elif roll < 0.5:
             skipped = ExecutionSkipped(
-                at=self._now, occurrence=run.occurrence, reason="overtaken", next_run_at=None
+                at=self._values.now, occurrence=run.occurrence, reason="overtaken", next_run_at=None
             )
             self._end(run, skipped)
             if run.attempts == 1:
                 self._skipped.append(run)
         elif roll < 0.65:
-            failure = self._failure(run) if roll < 0.6 else {"attempt": None}
+            failure = (
+                self._values.failure(run.attempts, run.occurrence.due_at) if roll < 0.6 else {"attempt": None}
+            )
             self._end(run, ExecutionFailed(**common, **failure, reason="no attempt is left"))
         else:
-            self._end(run, ExecutionSucceeded(**common, attempt=self._attempt(run, ok=True)))
-
-    def _failure(self, run: _Run) -> dict[str, Any]:
-        """A status that is a failure, no answer, or a status that would do, had the body been another."""
-        roll = self._random.random()
-        unmet = f"the body does not contain {self._text()}" if roll < 0.3 else None
-        return {"attempt": self._attempt(run, ok=unmet is not None), "unmet": unmet}
-
-    def _attempt(self, run: _Run, *, ok: bool) -> Attempt:
-        pick = self._random.choice
-        answer: Answer = Answered(
-            status_code=pick((200, 204)) if ok else pick((404, 500, 503)),
-            headers={"content-type": "text/plain", "x": self._text()},
-            body=self._text() * pick((1, 50)),
-            truncated=pick((True, False)),
-        )
-        if not ok and pick((True, False)):
-            answer = Unanswered(error=f"connection refused {self._text()}")
-        started_at = run.occurrence.due_at + timedelta(microseconds=self._random.randrange(-500, 10_000_000))
-        return Attempt(
-            number=run.attempts,
-            started_at=started_at,
-            duration_ms=self._random.randrange(400_000),
-            answer=answer,
-        )
+            self._end(
+                run,
+                ExecutionSucceeded(
+                    **common, attempt=self._values.attempt(run.attempts, run.occurrence.due_at, ok=True)
+                ),
+            )
 
     def _end(self, run: _Run, fact: AnyFact) -> None:
         self._runs.remove(run)
@@ -312,12 +267,14 @@ class RandomLog:
         over = isinstance(fact, ExecutionSucceeded | ExecutionFailed)
         if over and task.status in {"scheduled", "paused"} and self._random.random() < 0.05:
             task.version += 1
-            counted = TaskFailuresCounted(at=self._now, failures=1, execution_id=run.id)
+            counted = TaskFailuresCounted(at=self._values.now, failures=1, execution_id=run.id)
             self._add(task.id, task.version, counted)
         if over and task.status in {"scheduled", "paused"} and isinstance(task.definition.trigger, OneOff):
             task.version += 1
             task.status = "completed"
             outcome: Outcome = "succeeded" if isinstance(fact, ExecutionSucceeded) else "failed"
             self._add(
-                task.id, task.version, TaskCompleted(at=self._now, outcome=outcome, execution_id=run.id)
+                task.id,
+                task.version,
+                TaskCompleted(at=self._values.now, outcome=outcome, execution_id=run.id),
             )

@@ -20,6 +20,7 @@ from domain.facts import (
     ExecutionSucceeded,
     ExecutionTakenOver,
 )
+from tests.support.decisions import conclude, drop, give_up
 from tests.support.given import (
     MINUTE,
     NOON,
@@ -29,12 +30,9 @@ from tests.support.given import (
     attempt,
     cancelled,
     completed,
-    conclude,
     created,
-    drop,
     failed,
     failed_attempt,
-    give_up,
     given,
     given_execution,
     lease,

@@ -16,18 +16,16 @@ from domain.definition import Definition, JsonCondition, RetryPolicy, SuccessPol
 from domain.execution import Execution, Over, Waiting
 from domain.fact import Fact
 from domain.facts import AttemptFailed, ExecutionFact, ExecutionFailed, ExecutionSucceeded
+from tests.support.decisions import conclude, give_up, lapse
 from tests.support.given import (
     NOON,
     RUN,
     after,
     answered,
     attempt,
-    conclude,
     definition,
     failed_attempt,
-    give_up,
     given_execution,
-    lapse,
     lease,
     no_answer,
     started,

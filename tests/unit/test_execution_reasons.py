@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from domain.facts import ExecutionFact, ExecutionFailed
-from tests.support.given import conclude, failed_attempt, given_execution, started, started_again, taken_over
+from tests.support.decisions import conclude
+from tests.support.given import failed_attempt, given_execution, started, started_again, taken_over
 
 
 @pytest.mark.parametrize(

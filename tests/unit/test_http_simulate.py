@@ -40,17 +40,18 @@ async def simulate(service: HttpService, **body: Any) -> dict[str, Any]:
 
 async def test_a_changed_schedule_is_told_before_and_after(service: HttpService) -> None:
     task = await service.create(trigger={"type": "cron", "cron": "0 * * * *"})
-    told = await simulate(
-        service, task_id=task["id"], change={"trigger": {"cron": "*/30 * * * *"}}, limit=1, **FUTURE
-    )
-    window = told["future"]
+    # From a fixed instant on: a window from now holds one occurrence less once its first one has passed.
+    window = {"from": (NOW + timedelta(hours=1)).isoformat(), "to": (NOW + timedelta(hours=7)).isoformat()}
+    change = {"trigger": {"cron": "*/30 * * * *"}}
+    told = await simulate(service, task_id=task["id"], change=change, limit=1, future=window)
+    future = told["future"]
     assert told["past"] is None
-    assert (window["before"]["occurrences"], window["after"]["occurrences"]) == (6, 12)
-    assert (len(window["differences"]), window["differences_total"]) == (1, 6)
-    [difference] = window["differences"]
+    assert (future["before"]["occurrences"], future["after"]["occurrences"]) == (6, 12)
+    assert (len(future["differences"]), future["differences_total"]) == (1, 6)
+    [difference] = future["differences"]
     assert (difference["task_id"], difference["before"]) == (task["id"], None)
     assert (difference["after"]["status"], difference["assumed"]) == ("succeeded", True)
-    assert [crowd["destination"] for crowd in window["collisions"]] == ["api.example.com:443"]
+    assert [crowd["destination"] for crowd in future["collisions"]] == ["api.example.com:443"]
     assert len(service.log.recorded) == 1
 
 

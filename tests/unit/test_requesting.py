@@ -22,14 +22,13 @@ from domain.facts import (
 )
 from domain.requesting import Period
 from domain.task import Pause, Paused, Scheduled, Task
+from tests.support.decisions import cancel, complete, update
 from tests.support.given import (
     MINUTE,
     NOON,
     TASK,
     after,
-    cancel,
     cancelled,
-    complete,
     completed,
     created,
     definition,
@@ -43,7 +42,6 @@ from tests.support.given import (
     skipped,
     started,
     succeeded,
-    update,
     updated,
 )
 

@@ -13,21 +13,19 @@ from domain.errors import TaskAlreadyOver, VersionMismatch
 from domain.facts import TaskCancelled, TaskCompleted, TaskCreated, TaskFailuresCounted, TaskUpdated
 from domain.schedule import NothingAhead
 from domain.task import Over, Scheduled
+from tests.support.decisions import cancel, complete, update
 from tests.support.given import (
     MINUTE,
     NOON,
     RUN,
     TASK,
     after,
-    cancel,
     cancelled,
-    complete,
     completed,
     created,
     definition,
     given,
     occurrence,
-    update,
     updated,
 )
 
