@@ -24,10 +24,10 @@ def past(question: Question, read: Sequence[Read], at: datetime, window: Window,
     """A window of the past, lived through from an instant on. Raises `Inadmissible`, `TooMuchToSimulate`."""
 
     def record_of(each: Read) -> Record:
-        if each.events is None:
+        if (events := each.events) is None:
             definition = each.subject.redefine(None, at)
             return newborn(question.namespace, definition, at, at, window.end, budget)
-        return recorded(each.events, at, window.end)
+        return recorded(events, at, window.end)
 
     bases = [
         Basis(record_of(each), each.subject, at, each.usual, happened=True) for each in budget.over(read)
@@ -45,10 +45,10 @@ def future(
     start, comparison = max(now, window.start - WARMING), Comparison(window, Downtimes(), budget)
 
     def record_of(each: Read) -> Record:
-        if each.events is None:
+        if (events := each.events) is None:
             definition = each.subject.redefine(None, now)
             return newborn(question.namespace, definition, now, start, window.end, budget)
-        return present(each.events, now, start, window.end, budget)
+        return present(events, now, start, window.end, budget)
 
     bases = (Basis(record_of(each), each.subject, now, each.usual, happened=False) for each in read)
     return accounts(window, [comparison.account(basis, start) for basis in bases], question.limit, ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import batched
 from statistics import median
@@ -53,11 +53,16 @@ class Usual(Struct, frozen=True):
 
 
 class Read(Struct, frozen=True):
-    """What was read of a task; `events` None: there is none yet."""
+    """What was read of a task, `found` by position; None: there is none yet."""
 
     subject: Subject
     usual: Usual
-    events: Sequence[Recorded] | None
+    found: Mapping[int, Recorded] | None
+
+    @property
+    def events(self) -> Sequence[Recorded] | None:
+        """In the order of the log. To put many in order takes a while, which others need not wait for."""
+        return None if self.found is None else [self.found[position] for position in sorted(self.found)]
 
 
 class Gathering:
@@ -99,10 +104,10 @@ class Gathering:
 
     async def _events(
         self, history: History, moment: Moment, until: datetime, *, bodies: bool
-    ) -> Sequence[Recorded]:
+    ) -> Mapping[int, Recorded]:
         """The task's events and, of its executions, those of what went on at a moment or came before `until`.
 
-        In the order of the log. Raises `TooMuchToSimulate` and `LogUnavailable`.
+        By position. Raises `TooMuchToSimulate` and `LogUnavailable`.
         """
         task_id = history.task.id
         earlier = history_of(
@@ -120,7 +125,7 @@ class Gathering:
             thin = [thinned(event, bodies=bodies) for event in await self._runs.streams(some)]
             self._take(thin)
             found |= {event.position: event for event in thin}
-        return [found[position] for position in sorted(found)]
+        return found
 
     def _take(self, events: Sequence[Recorded]) -> None:
         """Raises `TooMuchToSimulate`."""
