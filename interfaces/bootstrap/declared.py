@@ -54,6 +54,8 @@ async def apply_tasks(
         async for done in Applier(commands, request).apply(steps):
             report(done)
             position = max(position, done.position or 0)
+        if not position:
+            return True
         visibility = Visibility(with_liveness(settings.direct_dsn()), ReadModels(connections).checkpoint)
         async with background(visibility.run()):
             return await visibility.wait_for(position, settings.visibility_timeout_seconds)
