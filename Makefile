@@ -1,14 +1,19 @@
 # `make` alone lists the targets. Each target sets up what it needs: all it takes is make, git and Python 3.12+.
-# Overridable: PYTHON, ARGS (more words for pytest or the benchmarks), SCENARIO, SCALE, REPEAT, RACE_REPEAT, YES,
-# CHAOS_EXECUTIONS, CHAOS_SEED, DOCS_PORT, DOCKER, COMPOSE, IMAGE.
+# Overridable: PYTHON, ARGS (more words for pytest or the benchmarks), WORKERS, SCENARIO, SCALE, REPEAT, RACE_REPEAT,
+# YES, CHAOS_EXECUTIONS, CHAOS_SEED, DOCS_PORT, DOCKER, COMPOSE, IMAGE.
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 ARGS ?=
+WORKERS ?= 3
 RACE_REPEAT ?= 5
 CHAOS_EXECUTIONS ?= 5000
 DOCS_PORT ?= 8000
+# Each worker takes one file after the other: those that wait longest first, those that compute last.
+SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone" \
+	tests/e2e tests/integration tests/contract tests/unit
+ALONE = -m alone tests/e2e
 DOCKER ?= docker
 COMPOSE ?= $(DOCKER) compose
 IMAGE ?= chronoledger:latest
@@ -33,9 +38,9 @@ clean: ## Remove build and test leftovers; data, logs and .venv stay
 	find . -path ./.venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 .PHONY: test test-unit test-contract test-integration test-e2e test-coverage test-race benchmark
-test: dev ## Run all tests: those without I/O by two processes, then those that share the machine one by one
-	$(BIN)/python -m pytest -n 2 tests/unit $(ARGS)
-	$(BIN)/python -m pytest tests/contract tests/integration tests/e2e $(ARGS)
+test: dev ## Run all tests: WORKERS files at a time (3), then those that need the machine for themselves
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+	$(BIN)/python -m pytest $(ALONE) $(ARGS)
 test-unit: dev ## Run the unit tests (no I/O, seconds)
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 test-contract: dev ## Run the contract suites, once for every implementation of a port
@@ -46,7 +51,8 @@ test-e2e: dev ## Run the end-to-end tests on running processes
 	$(BIN)/python -m pytest tests/e2e $(ARGS)
 test-coverage: dev ## Run all tests; 90 % of everything and 100 % of domain and application must be covered
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) $(ARGS)
+	$(BIN)/coverage run -m pytest $(ALONE) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report --fail-under=90

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from application.ports import Recorded
     from tests.support.event_logs import Subject
 
-DEADLINE_SECONDS = 20
+DEADLINE_SECONDS = 60
 
 UNREADABLE = {
     "a topic of a later release": ("task.teleported.v1", b"{}"),

@@ -43,7 +43,7 @@ def test_a_run_by_hand_is_made_at_once_also_of_a_paused_task(client: Client, cal
 
 
 def test_a_paused_task_is_silent_and_catches_up_when_resumed(client: Client, callee: Callee) -> None:
-    trigger = {"type": "interval", "every_seconds": 1, "start_at": soon(3).isoformat()}
+    trigger = {"type": "interval", "every_seconds": 1, "start_at": soon(5).isoformat()}
     action = {"method": "GET", "url": callee.url("/ok?paused")}
     task = client.create({"name": "Paused", "trigger": trigger, "action": action})
     command(client, f"/tasks/{task['id']}/pause")

@@ -30,6 +30,7 @@ OVER_SECONDS = 120
 
 
 @pytest.mark.race
+@pytest.mark.alone
 def test_killing_one_of_three_delays_what_it_owned_by_no_more_than_its_expiry(
     database: str, folder: Path, callee: Callee, record_property: Callable[[str, object], None]
 ) -> None:
@@ -56,6 +57,7 @@ def test_killing_one_of_three_delays_what_it_owned_by_no_more_than_its_expiry(
 
 
 @pytest.mark.race
+@pytest.mark.alone
 def test_a_rolling_restart_of_three_schedulers_repeats_nothing_and_delays_nothing_for_long(
     database: str, folder: Path, callee: Callee, record_property: Callable[[str, object], None]
 ) -> None:

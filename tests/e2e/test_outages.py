@@ -26,7 +26,7 @@ def test_a_lost_database_is_told_and_waited_for_and_nothing_is_lost_or_repeated(
 ) -> None:
     with proxied(database) as outage, Service(folder, DATABASE_URL=outage.dsn) as service:
         client, path = Client(service.url), f"/ok?{kind}="
-        due = soon(3)
+        due = soon(6)
         tasks = [
             *client.create_all(
                 one_off(callee.url(f"{path}{number}."), due + timedelta(seconds=number / 10))

@@ -107,7 +107,7 @@ def test_the_tour_of_the_readme_gives_what_it_shows(service: str, folder: Path) 
     steps = [(command.replace(PORT, service), output) for command, output in tour(README.read_text())]
     script = f"\necho {SEPARATOR}\n".join(command for command, _ in steps)
     typed = subprocess.run(
-        ["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False, timeout=90
+        ["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False, timeout=170
     )
     outputs = typed.stdout.replace(service, PORT).split(f"{SEPARATOR}\n")
     shown = [steady(output) for _, output in steps]

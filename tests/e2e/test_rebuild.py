@@ -50,7 +50,7 @@ def test_dropped_tables_come_back_byte_for_byte(used_service: Service, callee: C
     before = rows(used_service.dsn())
     with psycopg.connect(used_service.dsn(), autocommit=True) as connection:
         connection.execute("DROP TABLE task_states, closed_results CASCADE")
-    health = httpx.get(f"{used_service.url}/health")
+    health = httpx.get(f"{used_service.url}/health", timeout=30)
     assert health.status_code == 503
     assert (
         "tasks, tasks_by_status, task_states, task_results, closed_results"

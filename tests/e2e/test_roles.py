@@ -41,7 +41,7 @@ def test_two_schedulers_call_each_of_three_hundred_tasks_once(
         results = client.all("/results")
         assert [result["attempts"] for result in results] == [1] * 300
         for service in services:
-            assert httpx.get(f"{service.url}/metrics").text.startswith("# HELP")
+            assert httpx.get(f"{service.url}/metrics", timeout=30).text.startswith("# HELP")
         assert [service.stop() for service in services] == [0] * len(ROLES)
         assert not any(service.processes() for service in services)
 

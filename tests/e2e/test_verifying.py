@@ -56,10 +56,12 @@ def test_published_heads_are_found_again(sealed_service: tuple[Service, Path]) -
 
 def test_evidence_is_checked_without_the_service(sealed_service: tuple[Service, Path]) -> None:
     service, public = sealed_service
-    run = httpx.get(f"{service.url}/api/v1/results?status=succeeded&sort=due_at").json()["items"][0]["id"]
+    run = httpx.get(f"{service.url}/api/v1/results?status=succeeded&sort=due_at", timeout=30).json()["items"][
+        0
+    ]["id"]
 
     def taken() -> bool:
-        answer = httpx.get(f"{service.url}/api/v1/executions/{run}/evidence")
+        answer = httpx.get(f"{service.url}/api/v1/executions/{run}/evidence", timeout=30)
         bundle.write_bytes(answer.content)
         return answer.status_code == 200
 

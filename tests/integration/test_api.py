@@ -30,7 +30,7 @@ def base_url(database: str, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def client(base_url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=base_url, timeout=20) as open_client:
+    with httpx.Client(base_url=base_url, timeout=60) as open_client:
         yield open_client
 
 

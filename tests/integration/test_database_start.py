@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from infrastructure.settings import Settings
 
-DEADLINE_SECONDS = 20
+DEADLINE_SECONDS = 60
 
 
 def settings(dsn: str, direct: str = "") -> Settings:

@@ -111,7 +111,7 @@ async def test_an_empty_log_has_no_time(database: str) -> None:
 
 
 def test_whoever_reads_on_while_others_write_misses_nothing(database: str, tmp_path: Path) -> None:
-    with running_api(database, tmp_path) as url, httpx.Client(base_url=f"{url}/api/v1", timeout=20) as client:
+    with running_api(database, tmp_path) as url, httpx.Client(base_url=f"{url}/api/v1", timeout=60) as client:
         ids, told, after = [], [], 0
         for number in range(30):
             created_now = client.post(

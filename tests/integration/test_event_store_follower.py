@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from application.ports import Recorded
 
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 60
 LISTENING = (
     "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     " AND (query LIKE 'LISTEN%' OR query LIKE '%notification_id >%')"

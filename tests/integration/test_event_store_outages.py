@@ -23,6 +23,9 @@ from tests.support.proxy import Proxy
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+# A prompt append gives up after five; the rest is for a machine that is shared.
+GIVEN_UP_SECONDS = 9.0
+
 
 @pytest.fixture
 async def proxy(database: str) -> AsyncIterator[Proxy]:
@@ -50,7 +53,7 @@ async def test_a_prompt_append_gives_up_in_time_and_works_again_when_the_databas
     began = monotonic()
     with pytest.raises(LogUnavailable):
         await appender.append(during)
-    assert monotonic() - began < 5.5
+    assert monotonic() - began < GIVEN_UP_SECONDS
     proxy.accept()
     async with asyncio.timeout(DEADLINE_SECONDS):
         assert await appender.append(after) is not None
@@ -82,7 +85,7 @@ async def test_a_server_that_hangs_holds_prompt_appends_no_longer_than_an_outage
     began = monotonic()
     with pytest.raises(LogUnavailable):
         await appender.append(during)
-    assert monotonic() - began < 5.5
+    assert monotonic() - began < GIVEN_UP_SECONDS
     proxy.thaw()
     async with asyncio.timeout(DEADLINE_SECONDS):
         assert await appender.append(after) is not None
@@ -108,7 +111,7 @@ async def test_reads_say_that_the_database_is_away_and_work_again_when_it_is_bac
         async with asyncio.timeout(DEADLINE_SECONDS):
             await readable(log, stream)
         # The pool's own pace of reconnecting would by now have grown to a quarter of a minute.
-        assert monotonic() - began < 5
+        assert monotonic() - began < 10
 
 
 async def readable(log: PostgresEventLog, stream: UUID) -> None:

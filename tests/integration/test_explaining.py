@@ -42,7 +42,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def client(database: str, tmp_path: Path) -> Iterator[httpx.Client]:
-    with running_api(database, tmp_path) as url, httpx.Client(base_url=url, timeout=20) as open_client:
+    with running_api(database, tmp_path) as url, httpx.Client(base_url=url, timeout=60) as open_client:
         yield open_client
 
 

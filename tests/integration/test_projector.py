@@ -70,7 +70,7 @@ async def test_a_batch_tells_those_who_wait_what_is_visible(database: str) -> No
         async with running(Projector(db, database, PROJECTIONS)):
             async with await connect(database) as writer:
                 position = await append(writer, [created()])
-            async for notification in connection.notifies(timeout=20, stop_after=1):
+            async for notification in connection.notifies(timeout=60, stop_after=1):
                 assert notification.payload == str(position)
                 break
             else:

@@ -156,7 +156,7 @@ async def test_while_a_read_model_is_rebuilt_nobody_is_told_what_is_visible(data
         async def told(what: str) -> list[str]:
             await connection.execute("SELECT pg_notify('projected', %s)", (what,))
             heard: list[str] = []
-            async for notification in listener.notifies(timeout=20):
+            async for notification in listener.notifies(timeout=60):
                 heard.append(notification.payload)
                 if notification.payload == what:
                     break

@@ -74,7 +74,7 @@ def base_url(
 
 @pytest.fixture(scope="module")
 def known_task(base_url: str) -> str:
-    created: str = httpx.post(f"{base_url}/api/v1/tasks", json=task_json()).json()["id"]
+    created: str = httpx.post(f"{base_url}/api/v1/tasks", json=task_json(), timeout=60).json()["id"]
     return created
 
 

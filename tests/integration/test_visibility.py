@@ -12,7 +12,7 @@ from tests.support.projecting import connect
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 TELL = "SELECT pg_notify('projected', %s)"
 
 

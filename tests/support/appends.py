@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from application.ports import Recorded
 
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 60
 
 
 @dataclass

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from infrastructure.projector import Projection, Projector
     from infrastructure.projector.parking import Parked
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 type Tables = dict[str, list[str]]
 

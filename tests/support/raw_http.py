@@ -14,7 +14,7 @@ from interfaces.listening import listen, server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 60
 MIB = 1024 * 1024
 
 

@@ -81,7 +81,7 @@ class Receiver:
         """The recorded requests for exactly this path and query."""
         return [call for call in self.calls if call.path == path]
 
-    async def wait_for(self, count: int, *, deadline_seconds: float = 30) -> list[Call]:
+    async def wait_for(self, count: int, *, deadline_seconds: float = 60) -> list[Call]:
         """The recorded requests once there are `count`; raises TimeoutError when they do not come."""
         async with asyncio.timeout(deadline_seconds), self._arrived:
             await self._arrived.wait_for(lambda: len(self.calls) >= count)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 @contextlib.contextmanager
@@ -45,7 +45,7 @@ def client_of(dsn: str, folder: Path) -> Iterator[httpx.Client]:
 
 def _await_read_models(url: str) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while httpx.get(f"{url}/api/v1/tasks").status_code != 200:
+    while httpx.get(f"{url}/api/v1/tasks", timeout=DEADLINE_SECONDS).status_code != 200:
         assert time.monotonic() < deadline, "the projector did not make the read models"
         time.sleep(0.02)
 

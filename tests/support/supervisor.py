@@ -122,7 +122,7 @@ def embedded(data_dir: Path, *, connections: int = 100, **variables: str) -> Emb
     return EmbeddedPostgres(data_dir, connections=connections, environ=environ(data_dir) | variables)
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 30) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for a condition."""
     deadline = time.monotonic() + seconds
     while not holds():
