@@ -68,7 +68,7 @@ def archive(context: click.Context, before: Month | None) -> None:
 def list_command() -> None:
     """Show every month that was ever archived."""
     with bootstrap.database(settings("archive")) as found:
-        bootstrap.prepare_database(found)
+        bootstrap.check_database(found)
         known = bootstrap.list_archives(found)
     for each in known:
         click.echo(_line(each))
@@ -85,7 +85,7 @@ def verify_command(months: tuple[Month, ...]) -> None:
     """
     failed = False
     with bootstrap.database(settings("archive")) as found:
-        bootstrap.prepare_database(found)
+        bootstrap.check_database(found)
         known = bootstrap.list_archives(found, months)
         # The copy of a month that is in the log may be gone: nothing needs it.
         for each in known if months else [one for one in known if one.away]:

@@ -34,8 +34,8 @@ async def _figures(
 ) -> Response[Metrics]:
     """Counted over what is stored, so they survive a restart and are the same at every process."""
     moment = await api.moment(past)
-    await api.reach(freshness.min_position)
     if moment is None:
+        await api.reach(freshness.min_position)
         figures = await api.parts.queries.figures(datetime.now(UTC))
     else:
         figures = await api.parts.past.figures(moment)

@@ -87,8 +87,8 @@ class TaskController(Controller):
     ) -> Response[TaskPage]:
         """Tasks by status, kind of trigger, name and age."""
         query, moment = selection.query(), await api.moment(past)
-        await api.reach(freshness.min_position)
         if moment is None:
+            await api.reach(freshness.min_position)
             listing = await api.parts.queries.tasks(query, paging(selection))
         else:
             selection.check_past()
@@ -112,8 +112,8 @@ class TaskController(Controller):
     ) -> Response[Task]:
         """One task; its ETag is what If-Match takes."""
         moment = await api.moment(past)
-        await api.reach(freshness.min_position)
         if moment is None:
+            await api.reach(freshness.min_position)
             view = await api.parts.queries.task(NAMESPACE, task_id)
         else:
             view = await api.parts.past.task(NAMESPACE, task_id, moment)

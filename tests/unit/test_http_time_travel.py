@@ -61,6 +61,16 @@ async def test_figures_and_occurrences_are_those_of_the_moment(service: HttpServ
     assert {item["outcome"] for item in paused.json()["items"]} == {"paused"}
 
 
+@pytest.mark.parametrize("path", ["/tasks", "/tasks/{id}", "/metrics"])
+async def test_the_past_waits_for_no_read_model(service: HttpService, path: str) -> None:
+    created = await service.create()
+    there = path.format(id=created["id"])
+    service.visibility.reached = False
+    await as_of(service, there, as_of_position=1, min_position=99)
+    late = await service.client.get(f"/api/v1{there}", params={"min_position": 99})
+    assert late.status_code == 425
+
+
 async def test_a_task_that_did_not_exist_yet_is_not_found(service: HttpService) -> None:
     created = await service.create()
     for path in (f"/tasks/{created['id']}", f"/tasks/{created['id']}/occurrences"):
