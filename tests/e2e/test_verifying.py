@@ -9,6 +9,7 @@ import httpx
 import msgspec
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from tests.e2e.client import Client, cron
 from tests.support.service import Service
@@ -40,6 +41,16 @@ def test_nothing_was_changed_while_the_service_works(sealed_service: tuple[Servi
     assert "pin yours" not in verified.stdout
     assert verified.stdout.splitlines()[-1] == "nothing was changed"
     assert "pin yours" in service.run("verify").stdout
+
+
+def test_whoever_verifies_needs_to_read_only(sealed_service: tuple[Service, Path]) -> None:
+    service, public = sealed_service
+    with psycopg.connect(service.dsn(), autocommit=True) as connection:
+        connection.execute("CREATE ROLE auditor LOGIN IN ROLE pg_read_all_data")
+    reading = make_conninfo(service.dsn(), user="auditor")
+    verified = service.run("verify", "--key", str(public), DATABASE_URL=reading)
+    assert verified.returncode == 0, verified.stderr
+    assert service.run("archive", "list", DATABASE_URL=reading).returncode == 0
 
 
 def test_published_heads_are_found_again(sealed_service: tuple[Service, Path]) -> None:
