@@ -26,7 +26,6 @@ from application.what_if.simulator import Simulator
 from domain.facts import TaskCreated
 from interfaces.bootstrap.ledger import LedgerOfReadModels
 from interfaces.bootstrap.runs import RunsOfReadModels
-from interfaces.http.app import create_app
 from interfaces.http.dependencies import Dependencies, HttpOptions
 from interfaces.http.health import HealthCheck, HealthReport
 from interfaces.http.nodes import Node
@@ -34,6 +33,7 @@ from projections.reader import BadCursor
 from projections.views import Figures, Listing, ResultView, TaskView
 from tests.support.archived import ArchivedMonths
 from tests.support.event_reader import MemoryEventReader
+from tests.support.http_apps import lent
 from tests.support.log import MemoryLog
 from tests.support.past import MemoryPast
 from tests.support.redactable import MemoryLedger, MemoryRedactor
@@ -293,9 +293,9 @@ async def http_service(**options: Any) -> AsyncIterator[HttpService]:
         exposition=OneMetric(),
         observer=observer,
     )
-    app = create_app(dependencies, HttpOptions(**options))
-    transport = httpx.ASGITransport(app=cast("Any", app), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
-        yield HttpService(
-            log, queries, visibility, health, nodes, observer, clock, archived, sealed, app, client
-        )
+    with lent(dependencies, HttpOptions(**options)) as app:
+        transport = httpx.ASGITransport(app=cast("Any", app), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            yield HttpService(
+                log, queries, visibility, health, nodes, observer, clock, archived, sealed, app, client
+            )
