@@ -222,8 +222,11 @@ class _Reading:
                 self._tell(before, step, cut=instead, unsent=not instead and not fact.interrupted)
             case Requested():
                 self._left_waiting(run, later if instead else step)
-            case Waiting() if before.retry_at < step.now:
-                self._retried(before, later)
+            case Waiting():
+                if before.retry_at < step.now:
+                    self._retried(before, later)
+                if instead:  # before anybody looked at it again, if its task was over
+                    self._enter("review", run, self.state.changed, later)
             case _:
                 pass
         if not instead and not isinstance(before, Requested):

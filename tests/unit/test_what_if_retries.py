@@ -18,7 +18,7 @@ from domain.facts import (
 )
 from tests.support.given import NOON, definition
 from tests.support.scheduler import World
-from tests.support.what_if import SECOND, events_of, failing, retold, simulated
+from tests.support.what_if import SECOND, events_of, failing, retold, run_in, simulated
 
 FIRST, SECOND_ONE, THIRD = (NOON + seconds * SECOND for seconds in (10, 20, 30))
 
@@ -110,6 +110,22 @@ async def test_an_attempt_whose_turn_came_too_late_is_sent_by_a_policy_that_lets
     _, brought = Attempts(record, SECOND).of(running, NOON, FIRST)
     sent = brought(running, definition(), record.start.task, SECOND_ONE)
     assert isinstance(sent, ExecutionSucceeded)
+
+
+async def test_a_retry_cancelled_before_the_end_of_its_task_was_heard_of_is_cancelled_again() -> None:
+    world = World()
+    world.caller.answers(503)
+    task_id = await world.create(**failing())
+    async with world.scheduler():
+        await world.clock.pass_by(3)
+    await world.cancel(task_id)
+    await world.clock.pass_by(0.02)
+    waiting = run_in(world, NOON + 2 * SECOND, task_id)
+    await world.cancel_execution(waiting)
+    await world.clock.pass_by(1)
+    again = retold(world, task_id)
+    reasons = {run: fact.reason for _, run, fact in again.facts if isinstance(fact, ExecutionCancelled)}
+    assert reasons[waiting] == "cancelled by a user"
 
 
 async def test_a_retry_that_nobody_claimed_before_its_task_was_cancelled_is_not_made() -> None:
