@@ -222,13 +222,12 @@ class _Reading:
                 self._tell(before, step, cut=instead, unsent=not instead and not fact.interrupted)
             case Requested():
                 self._left_waiting(run, later if instead else step)
-            case Waiting():
+            case _:
+                assert isinstance(before, Waiting), "what is over is not cancelled"
                 if before.retry_at < step.now:
                     self._retried(before, later)
                 if instead:  # before anybody looked at it again, if its task was over
                     self._enter("review", run, self.state.changed, later)
-            case _:
-                pass
         if not instead and not isinstance(before, Requested):
             self._enter("review", run, self.state.changed, step)
 
