@@ -18,6 +18,7 @@ STALLED_SECONDS = 30.0
 POLL_SECONDS = 0.02
 
 HEAD = "SELECT coalesce(max(notification_id), 0) FROM events"
+SEALED = "SELECT coalesce(max(last_position), 0) FROM tree_heads"
 CHECKPOINT = "SELECT coalesce(min(position), 0) FROM projection_checkpoints WHERE name = ANY (%s)"
 # A one-off is over in the transaction that writes the row of its execution; what recurs does not count.
 COUNTED = (
@@ -60,14 +61,25 @@ async def head(dsn: str) -> int:
 
 async def caught_up(dsn: str, told: Callable[[int, int], None] | None = None) -> None:
     """Return when the read models reflect the log as it is now; `told` hears of it. Raises `Stalled`."""
+    await _reached(dsn, (CHECKPOINT, list(NAMES)), "the read models stand", told)
+
+
+async def sealed(dsn: str, told: Callable[[int, int], None] | None = None) -> None:
+    """Return when the log is sealed as it is now; `told` hears of it. Raises `Stalled`."""
+    await _reached(dsn, (SEALED,), "the seals end", told)
+
+
+async def _reached(
+    dsn: str, asked: tuple[Any, ...], where: str, told: Callable[[int, int], None] | None
+) -> None:
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         end = (await _row(connection, HEAD))[0]
         seen, moved = -1, time.monotonic()
-        while (position := (await _row(connection, CHECKPOINT, list(NAMES)))[0]) < end:
+        while (position := (await _row(connection, *asked))[0]) < end:
             if position > seen:
                 seen, moved = position, time.monotonic()
             if time.monotonic() - moved > STALLED_SECONDS:
-                raise Stalled(f"the read models stand at event {position} of {end}")
+                raise Stalled(f"{where} at event {position} of {end}")
             if told:
                 told(position, end)
             await asyncio.sleep(POLL_SECONDS)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.benchmarks import experiments, history
+from tests.benchmarks import experiments, history, ledger
 from tests.benchmarks.figures import Chart, Figure, Findings, Limit, Line
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ async def run(stage: Stage) -> Findings:
 async def _measure(stage: Stage, dsn: str, stored: int) -> Found:
     with stage.service(dsn) as running:
         shown_rate = await experiments.warm_up(stage, dsn)
+        await ledger.sealed(dsn, partial(stage.progress.count, what="events sealed"))  # what was stored, too
         stage.server.settle(dsn)
         count = stage.scaled(BURST, least=500)
         stage.progress.step(f"with {stored:,} results stored: {count:,} at once, then {RATE}/s")
