@@ -73,8 +73,13 @@ async def verified(
 
 
 async def as_superuser(connection: AsyncConnection, *statements: str) -> None:
-    """Change what nobody else can: without triggers and constraints."""
+    """Change what nobody else can: without triggers and constraints.
+
+    A sealer in the middle of a block has read the seals before the change, and would not see it: it is let
+    finish.
+    """
     async with connection.transaction():
+        await connection.execute("LOCK TABLE sealed_blocks")
         await connection.execute("SET LOCAL session_replication_role = replica")
         for text in statements:
             await connection.execute(text.encode())
