@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from application.scheduler.due_index import Entry
     from application.scheduler.work import Job
 
-AHEAD = timedelta(milliseconds=20)
-QUANTUM = timedelta(milliseconds=10)
+# A commit that takes ten times as long as usual, and the work behind it, makes no call late.
+AHEAD = timedelta(milliseconds=100)
+QUANTUM = timedelta(milliseconds=75)
+# What must not be sent twice is given up when its node dies in between: that is to be as short as it can be.
+LATE_QUANTUM = timedelta(milliseconds=10)
 # What is claimed is leased; more than can start soon would only make leases grow old.
 MAX_READY = 1_000
 # Their reads take turns with all else that this node does: more at a time would end no sooner.
@@ -39,7 +42,9 @@ log = logging.getLogger(__name__)
 
 
 class Claimer:
-    """Claims up to 20 ms ahead, in steps of 10 ms, and hands what was won to `start`.
+    """Claims 75 to 100 ms ahead, 25 ms of what is due in one step, and hands what was won to `start`.
+
+    Of at-most-once tasks it claims at least 10 ms ahead.
 
     What is contested has to be looked into first: that happens beside, so that nothing else is late by it.
     """
@@ -222,6 +227,8 @@ class Claimer:
     def _left_until(self, entry: Entry, now: datetime) -> datetime:
         """Until it is this node's turn, and what was begun before the task came to its place is known."""
         turn = entry.fire_at + self._members.patience(entry.task_id)
+        if entry.definition.delivery == "at_most_once":
+            turn += QUANTUM - LATE_QUANTUM
         return turn if self._ongoing.covers(entry) else max(turn, now + AHEAD + QUANTUM)
 
     def _make_bid(self, entry: Entry, now: datetime) -> Bid | None:

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-AHEAD = timedelta(milliseconds=20)
-"""What is due in the next quantum is claimed ahead."""
+AHEAD = timedelta(milliseconds=100)
+"""What is due soon is claimed ahead."""
 OVERDUE = timedelta(seconds=10)
 """Its owner may have done nothing; then it is the turn of the others."""
 LATE_RETRY = timedelta(seconds=5)

@@ -51,14 +51,27 @@ async def test_an_occurrence_is_claimed_ahead_and_sent_not_before_its_instant() 
     world = World()
     await world.create(at=after(5))
     async with world.scheduler():
-        await world.clock.reach(after(4.985))
+        await world.clock.reach(after(4.92))
         assert world.facts(ExecutionStarted) == []
-        await world.clock.reach(after(4.99))
+        await world.clock.reach(after(4.925))
         assert len(world.facts(ExecutionStarted)) == 1
         await world.clock.reach(after(4.999))
         assert world.calls == []
         await world.clock.reach(after(5))
         assert len(world.calls) == 1
+
+
+async def test_what_must_not_be_sent_twice_is_claimed_shortly_before_it_is_sent() -> None:
+    world = World()
+    await world.create(at=after(5), delivery="at_most_once")
+    other = await world.create(at=after(4.999))
+    async with world.scheduler():
+        await world.clock.reach(after(4.985))
+        assert [fact.occurrence.task_id for fact in world.facts(ExecutionStarted)] == [other]
+        await world.clock.reach(after(4.99))
+        assert len(world.facts(ExecutionStarted)) == 2
+        await world.clock.reach(after(5))
+        assert [call.at for call in world.calls] == [after(4.999), after(5)]
 
 
 async def test_after_a_downtime_the_latest_missed_occurrence_runs_and_the_older_ones_are_skipped() -> None:

@@ -137,9 +137,9 @@ async def test_what_falls_due_within_a_quantum_is_claimed_together_whatever_else
     for milliseconds in (0, 4, 9):
         await world.create(at=after(5 + milliseconds / 1_000))
     async with world.scheduler():
-        await world.clock.reach(after(4.985))
+        await world.clock.reach(after(4.92))
         await world.create(at=after(100))  # news, but no reason to claim a part of it already
-        await world.clock.reach(after(4.989))
+        await world.clock.reach(after(4.924))
         assert world.observed.claims == []
         await world.clock.reach(after(5.1))
     assert world.observed.claims == [(3, 0)]
