@@ -108,8 +108,10 @@ def _sum(verified: Verified) -> Iterator[str]:
             "the public key is the one that is stored beside the heads, where whoever changes the log can "
             "change it too: pin yours with --key"
         )
-    if verified.findings:
-        findings = "1 finding" if verified.findings == 1 else f"{verified.findings:,} findings"
+    if verified.unknown_key and verified.findings == 1:
+        yield "this is not proved to be the log that was sealed with the key of --key; nothing else was found"
+    elif verified.findings:
+        findings = _counted(verified.findings, "finding")
         yield f"the log was changed: {findings}, the first at position {verified.first}"
     elif verified.events:
         yield "nothing else was changed" if verified.rewritten else "nothing was changed"
@@ -134,6 +136,10 @@ def _sum_of_bundle(checked: VerifiedBundle) -> Iterator[str]:
 def _redacted(events: int, tasks: int) -> Iterator[str]:
     if events:
         were, left = ("1 event was", "it still holds is what it held")
+def _counted(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"
+
+
         if events > 1:
             were, left = (f"{events:,} events were", "they still hold is what they held")
         of = "the redaction of 1 task" if tasks == 1 else f"the redactions of {tasks:,} tasks"

@@ -81,6 +81,11 @@ class KeyRing:
     def __init__(self, keys: Iterable[PublicKey]) -> None:
         self._keys = {key.id: key for key in keys}
 
+    @property
+    def ids(self) -> list[bytes]:
+        """What heads call these keys."""
+        return list(self._keys)
+
     def flaw(self, signed: SignedHead) -> str | None:
         """What is wrong with a signature, as the end of a sentence; None: nothing."""
         key = self._keys.get(signed.key_id)

@@ -65,6 +65,16 @@ def test_the_sum_says_how_much_was_rewritten_by_redactions() -> None:
     assert (total["rewritten"], total["redacted_tasks"]) == (3, 2)
 
 
+def test_a_key_that_has_signed_nothing_is_not_called_a_change_of_the_log() -> None:
+    unknown = CLEAN._replace(unknown_key=True, findings=1, first=9)
+    assert Sentences().ended(unknown).splitlines()[1:] == [
+        "this is not proved to be the log that was sealed with the key of --key; nothing else was found"
+    ]
+    changed = Sentences().ended(unknown._replace(findings=2, first=7)).splitlines()
+    assert changed[1:] == ["the log was changed: 2 findings, the first at position 7"]
+    assert msgspec.json.decode(JsonLines().ended(unknown))["unknown_key"] is True
+
+
 def test_what_is_not_sealed_is_not_called_unchanged() -> None:
     empty = CLEAN._replace(events=0, sealed_at=None)
     assert Sentences().ended(empty) == "the log is empty"
