@@ -56,6 +56,12 @@ def test_a_key_that_signed_nothing_is_told_in_a_line(sealed_service: tuple[Servi
     assert not any(line.startswith("position") for line in lines[1:])
 
 
+def test_of_an_empty_log_nothing_can_be_told(sealed_service: tuple[Service, Path], database: str) -> None:
+    service, _ = sealed_service
+    verified = service.run("verify", DATABASE_URL=database)
+    assert (verified.returncode, verified.stdout) == (2, "the log is empty\n"), verified.stderr
+
+
 def test_whoever_verifies_needs_to_read_only(sealed_service: tuple[Service, Path]) -> None:
     service, public = sealed_service
     with psycopg.connect(service.dsn(), autocommit=True) as connection:
