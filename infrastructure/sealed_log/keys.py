@@ -117,7 +117,10 @@ def read_public_key(path: Path) -> PublicKey:
     except OSError as error:
         raise KeyUnusable(f"{path} cannot be read ({error.strerror})") from error
     except (ValueError, KeyUnusable) as error:
-        raise KeyUnusable(f"{path} is no Ed25519 public key in PEM") from error
+        raise KeyUnusable(
+            f"{path} is no Ed25519 public key in PEM; `openssl pkey -in PRIVATE_KEY -pubout -out PUBLIC_KEY` "
+            "makes it of the private one, which stays where it is"
+        ) from error
 
 
 def ensure_key(path: Path) -> None:
