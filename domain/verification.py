@@ -48,6 +48,14 @@ def not_by_a_redaction(event: RewrittenEvent) -> Finding:
     return Finding("event_changed", event.position, event.position, detail)
 
 
+def signed_by_none(keys: int, first: int, last: int) -> Finding:
+    """No head, of those that end at these positions and between, is signed by one of so many pinned keys."""
+    key, asked = "any of the keys", "is one of them the right one?"
+    if keys == 1:
+        key, asked = "the key", "is it the right one?"
+    return Finding("head_changed", first, last, f"no head is signed by {key} to verify with: {asked}")
+
+
 class Verifier:
     """Is given the blocks in order, each with the events from behind the one before up to its end.
 

@@ -11,7 +11,10 @@ from urllib.parse import urlencode
 import psycopg
 import structlog
 from psycopg.conninfo import conninfo_to_dict
-from yoyo import get_backend, read_migrations  # type: ignore[import-untyped]
+from yoyo import read_migrations  # type: ignore[import-untyped]
+from yoyo.backends.core import PostgresqlPsycopgBackend  # type: ignore[import-untyped]
+from yoyo.connections import parse_uri  # type: ignore[import-untyped]
+from yoyo.migrations import default_migration_table  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +32,9 @@ PATIENCE_SECONDS = 120.0
 # yoyo's own way to ask creates its tables.
 KEPT = "SELECT to_regclass('_yoyo_migration') IS NOT NULL"
 APPLIED = "SELECT migration_id FROM _yoyo_migration"
+
+# yoyo's own way finds out by trying, at every start: an error each time in the server's log.
+LOCK_TABLE_THERE = "SELECT to_regclass('yoyo_lock') IS NOT NULL"
 
 # By the name that `infrastructure.database` gives them.
 SERVICES = (
@@ -146,8 +152,10 @@ def _alone(dsn: str) -> Iterator[Any]:
         if guard.execute(TRY_LOCK).fetchone() != (True,):
             log.info("waiting for another process that migrates this database")
             guard.execute(LOCK)
-        backend = get_backend(_yoyo_uri(dsn))
+        backend = PostgresqlPsycopgBackend(parse_uri(_yoyo_uri(dsn)), default_migration_table)
         try:
+            if guard.execute(LOCK_TABLE_THERE).fetchone() != (True,):
+                backend.create_lock_table()
             backend.break_lock()
             yield backend
         finally:

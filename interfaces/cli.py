@@ -111,7 +111,8 @@ def check_command(projections: tuple[str, ...], *, as_json: bool) -> None:
 def config_command() -> None:
     """Show the configuration in force, secrets masked, and where each value comes from."""
     settings = common.settings("config", logs=False)
-    rows = bootstrap.in_force(settings)
+    in_use = settings if settings.database_configured else bootstrap.beside_embedded(settings)
+    rows = bootstrap.in_force(in_use)
     width = max(len(f"{name}={value}") for name, value, _ in rows)
     for name, value, source in rows:
         click.echo(f"{f'{name}={value}'.ljust(width)}  # {source}")

@@ -96,20 +96,25 @@ def _sum(verified: Verified) -> Iterator[str]:
         yield f"and {verified.findings - MOST_TOLD:,} more; --json tells all of them"
     if verified.sealed_at is not None:
         until = f"up to position {verified.position:,}, sealed at {verified.sealed_at.isoformat()}"
-        yield f"{verified.events:,} events compared with their seals, {until}"
+        seals = "its seal" if verified.events == 1 else "their seals"
+        yield f"{_counted(verified.events, 'event')} compared with {seals}, {until}"
     if verified.witnessed:
-        heads = "1 head that was" if verified.witnessed == 1 else f"{verified.witnessed:,} heads that were"
-        yield f"and with {heads} kept elsewhere"
+        were = "was" if verified.witnessed == 1 else "were"
+        yield f"and with {_counted(verified.witnessed, 'head')} that {were} kept elsewhere"
     if verified.unsealed:
-        yield f"{verified.unsealed:,} later events are not sealed yet, so nothing is known of them"
+        are, them = ("is", "it") if verified.unsealed == 1 else ("are", "them")
+        later = _counted(verified.unsealed, "later event")
+        yield f"{later} {are} not sealed yet, so nothing is known of {them}"
     yield from _redacted(verified.rewritten, verified.redacted_tasks)
-    if not verified.pinned:
+    if not verified.pinned and verified.sealed_at is not None:
         yield (
             "the public key is the one that is stored beside the heads, where whoever changes the log can "
             "change it too: pin yours with --key"
         )
-    if verified.findings:
-        findings = "1 finding" if verified.findings == 1 else f"{verified.findings:,} findings"
+    if verified.unknown_key and verified.findings == 1:
+        yield "this is not proved to be the log that was sealed with the key of --key; nothing else was found"
+    elif verified.findings:
+        findings = _counted(verified.findings, "finding")
         yield f"the log was changed: {findings}, the first at position {verified.first}"
     elif verified.events:
         yield "nothing else was changed" if verified.rewritten else "nothing was changed"
@@ -119,8 +124,8 @@ def _sum(verified: Verified) -> Iterator[str]:
 
 def _sum_of_bundle(checked: VerifiedBundle) -> Iterator[str]:
     evidence, head = checked.evidence, checked.evidence.signed.head
-    yield f"execution {evidence.stream}: {len(evidence.events):,} events"
-    yield f"proved by the head of {head.tree_size:,} events, signed at {head.sealed_at.isoformat()}"
+    yield f"execution {evidence.stream}: {_counted(len(evidence.events), 'event')}"
+    yield f"proved by the head of {_counted(head.tree_size, 'event')}, signed at {head.sealed_at.isoformat()}"
     redacted = evidence.redacted()
     yield from _redacted(redacted.total(), len(redacted))
     if not checked.pinned:
@@ -129,6 +134,10 @@ def _sum_of_bundle(checked: VerifiedBundle) -> Iterator[str]:
         yield "this is not proved to be what the log held"
     else:
         yield "all of them were in the log then, as they are here"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _redacted(events: int, tasks: int) -> Iterator[str]:

@@ -170,7 +170,7 @@ class _Check:
         for projection in self._projections:
             version, _ = found.get(projection.name, (None, 0))
             _check_version(projection, version)
-        places = {name: position for name, (_, position) in found.items()}
+        places = {projection.name: found[projection.name][1] for projection in self._projections}
         furthest, ends_at = max(places.values()), await head(self._connection)
         if ends_at < furthest or min(places.values()) < self._position:
             raise LogRewound(ends_at, max(furthest, self._position))

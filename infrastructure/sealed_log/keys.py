@@ -81,6 +81,11 @@ class KeyRing:
     def __init__(self, keys: Iterable[PublicKey]) -> None:
         self._keys = {key.id: key for key in keys}
 
+    @property
+    def ids(self) -> list[bytes]:
+        """What heads call these keys."""
+        return list(self._keys)
+
     def flaw(self, signed: SignedHead) -> str | None:
         """What is wrong with a signature, as the end of a sentence; None: nothing."""
         key = self._keys.get(signed.key_id)
@@ -112,7 +117,10 @@ def read_public_key(path: Path) -> PublicKey:
     except OSError as error:
         raise KeyUnusable(f"{path} cannot be read ({error.strerror})") from error
     except (ValueError, KeyUnusable) as error:
-        raise KeyUnusable(f"{path} is no Ed25519 public key in PEM") from error
+        raise KeyUnusable(
+            f"{path} is no Ed25519 public key in PEM; `openssl pkey -in PRIVATE_KEY -pubout -out PUBLIC_KEY` "
+            "makes it of the private one, which stays where it is"
+        ) from error
 
 
 def ensure_key(path: Path) -> None:

@@ -13,7 +13,7 @@ from domain.merkle import HASH_BYTES
 from domain.redaction import original_digest
 from domain.redaction_facts import EventsRedacted
 from domain.sealing import SealedBlock, state_digest
-from domain.verification import NODE_LEVEL, Finding, Verifier, not_by_a_redaction
+from domain.verification import NODE_LEVEL, Finding, Verifier, not_by_a_redaction, signed_by_none
 from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.archive.merging import archived_events
 from infrastructure.database import with_liveness
@@ -55,7 +55,8 @@ class Verified(NamedTuple):
 
     `first` is the first position that a finding names. `sealed_at` is when the last of them was sealed.
     `pinned`: the keys came from elsewhere; `witnessed`: so many heads did. `rewritten` events are those that
-    the redactions of `redacted_tasks` tasks account for.
+    the redactions of `redacted_tasks` tasks account for. `unknown_key`: no head is signed by a key that came
+    from elsewhere, which is one of the findings.
     """
 
     events: int
@@ -68,6 +69,7 @@ class Verified(NamedTuple):
     witnessed: int
     rewritten: int = 0
     redacted_tasks: int = 0
+    unknown_key: bool = False
 
 
 async def verify(
@@ -79,17 +81,32 @@ async def verify(
 ) -> Verified:
     """Compare every event with its seal, and every seal with the signed heads.
 
-    With `pinned` keys no others are believed; else those that are stored beside the heads. `witnessed` are
+    With `pinned` keys no others are believed; else those that are stored beside the heads. Where no head is
+    signed by a pinned one, that is found once, and the stored ones are taken for the rest. `witnessed` are
     heads that were kept elsewhere; `library` has what was archived. Raises `ArchiveAway` and `psycopg.Error`.
     """
     async with await AsyncConnection.connect(with_liveness(dsn), autocommit=True) as connection:
         await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         await connection.set_read_only(True)
         async with connection.transaction():
-            keys = pinned or await read_keys(connection)
+            stranger = await _of_others(connection, pinned)
+            keys = pinned if pinned and stranger is None else [*pinned, *await read_keys(connection)]
             verifier = Verifier(KeyRing(keys).flaw, witnessed)
             verification = _Verification(connection, observer, verifier, library)
-            return (await verification.run())._replace(pinned=bool(pinned), witnessed=len(witnessed))
+            if stranger is not None:
+                verification.tell(stranger)
+            return (await verification.run())._replace(
+                pinned=bool(pinned), witnessed=len(witnessed), unknown_key=stranger is not None
+            )
+
+
+async def _of_others(connection: AsyncConnection, pinned: Sequence[PublicKey]) -> Finding | None:
+    """What is found if there are pinned keys and heads, and none of these by one of those."""
+    if not pinned:
+        return None
+    cursor = await connection.execute(statement("heads_of_others"), {"key_ids": KeyRing(pinned).ids})
+    ends = await cursor.fetchone()
+    return None if ends is None else signed_by_none(len(pinned), *ends)
 
 
 class _Verification:
@@ -116,9 +133,9 @@ class _Verification:
         await self._compare_nodes()
         await self._find_surplus_nodes()
         for event in leaves.rewritings.unaccounted():
-            self._tell(not_by_a_redaction(event))
+            self.tell(not_by_a_redaction(event))
         for finding in self._verifier.ended():
-            self._tell(finding)
+            self.tell(finding)
         redacted = leaves.rewritings.accounted()
         return Verified(
             events=self._compared,
@@ -138,14 +155,14 @@ class _Verification:
             signed = None if row[_BLOCK_COLUMNS] is None else signed_head(row[_BLOCK_COLUMNS:])
             block = None if row[0] is None else _block(*row[:_BLOCK_COLUMNS])
             if block is None:
-                self._tell(self._verifier.missing(signed))
+                self.tell(self._verifier.missing(signed))
                 continue
             last = self._verifier.until(signed)
             events = await (
                 leaves.within(self._verifier.extent(block)) if last is None else leaves.up_to(last)
             )
             for finding in self._verifier.block(block, signed, events):
-                self._tell(finding)
+                self.tell(finding)
             self._compared += len(events)
             self._sealed_at = signed.head.sealed_at if signed else self._sealed_at
             if len(self._verifier.nodes) >= NODES_AT_ONCE:
@@ -158,7 +175,7 @@ class _Verification:
         cursor = await self._connection.execute(statement("wrong_nodes"), node_arrays(nodes))
         for level, index, first, last in await cursor.fetchall():
             detail = f"the stored node {index:,} of level {level} is not that of their leaves"
-            self._tell(Finding("node_changed", first, last, detail))
+            self.tell(Finding("node_changed", first, last, detail))
         nodes.clear()
 
     async def _find_surplus_nodes(self) -> None:
@@ -167,9 +184,10 @@ class _Verification:
         behind = self._verifier.last_position + 1
         for level, index in await cursor.fetchall():
             detail = f"the stored node {index:,} of level {level} is above nothing that is sealed"
-            self._tell(Finding("node_changed", behind, behind, detail))
+            self.tell(Finding("node_changed", behind, behind, detail))
 
-    def _tell(self, finding: Finding) -> None:
+    def tell(self, finding: Finding) -> None:
+        """Count what is found, and pass it on."""
         self._findings += 1
         self._first = finding.position if self._first is None else min(self._first, finding.position)
         self._observer.found(finding)

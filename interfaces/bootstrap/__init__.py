@@ -65,7 +65,13 @@ from interfaces.bootstrap.carry import (
     replay_events,
     selection,
 )
-from interfaces.bootstrap.database import check_database, database, embedded, prepare_database
+from interfaces.bootstrap.database import (
+    beside_embedded,
+    check_database,
+    database,
+    embedded,
+    prepare_database,
+)
 from interfaces.bootstrap.declared import apply_tasks, live_definitions, live_tasks, plan_tasks
 from interfaces.bootstrap.jobs import (
     PortUnknown,
@@ -164,6 +170,7 @@ __all__ = [
     "apply_tasks",
     "archive_before",
     "background",
+    "beside_embedded",
     "check",
     "check_database",
     "check_standstill",

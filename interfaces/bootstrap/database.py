@@ -66,10 +66,9 @@ def embedded(settings: Settings) -> Iterator[tuple[EmbeddedPostgres, Settings]]:
     )
     with postgres as dsn:
         (settings.data_dir / CONNINFO_FILE).write_text(dsn, encoding="utf-8")
-        key_file = settings.data_dir / FILE_NAME
         if settings.audit_key_file is None:
-            ensure_key(key_file)
-        yield postgres, with_audit_key(_at(settings, dsn), key_file)
+            ensure_key(settings.data_dir / FILE_NAME)
+        yield postgres, _at(settings, dsn)
 
 
 def _check_writable(log_dir: Path) -> None:
@@ -113,8 +112,15 @@ def _own(stack: contextlib.ExitStack, settings: Settings) -> Settings:
 
 
 def _at(settings: Settings, dsn: str) -> Settings:
-    """Settings that lead to the embedded Postgres and to the archives beside it."""
-    return with_archives(with_database(settings, dsn), settings.data_dir / ARCHIVES)
+    """Settings that lead to the embedded Postgres, and to the archives and the key beside it."""
+    return beside_embedded(with_database(settings, dsn))
+
+
+def beside_embedded(settings: Settings) -> Settings:
+    """The same settings with the archives and the key that belong to the embedded Postgres."""
+    return with_audit_key(
+        with_archives(settings, settings.data_dir / ARCHIVES), settings.data_dir / FILE_NAME
+    )
 
 
 def prepare_database(settings: Settings, *, patience_seconds: float = STARTUP_SECONDS) -> list[str]:

@@ -31,6 +31,15 @@ def used_service(callee: Callee) -> Iterator[Service]:
         yield service
 
 
+@pytest.mark.parametrize("asked", [("tasks", "statistics"), ("statistics", "tasks")])
+def test_read_models_are_told_in_the_order_that_was_asked_for(
+    used_service: Service, asked: tuple[str, str]
+) -> None:
+    checked = used_service.run("check", *asked)
+    assert checked.returncode == 0, checked.stderr
+    assert [line.split()[0] for line in checked.stdout.splitlines()[:2]] == list(asked)
+
+
 def test_nothing_differs_while_the_service_works(used_service: Service) -> None:
     checked = used_service.run("check")
     assert checked.returncode == 0, checked.stderr

@@ -31,6 +31,17 @@ def test_config_shows_what_is_in_force_from_where_and_no_secret(shared_service: 
     assert "opensesame" not in shown.stdout
 
 
+def test_config_shows_what_belongs_to_the_embedded_database_and_to_no_other(shared_service: Service) -> None:
+    own = shared_service.run("config")
+    assert own.returncode == 0, own.stderr
+    shown = {line.partition("=")[0]: line.split()[0] for line in own.stdout.splitlines()}
+    data = shown["DATA_DIR"].partition("=")[2]
+    assert shown["ARCHIVE_DIR"] == f"ARCHIVE_DIR={data}/archives"
+    assert shown["AUDIT_KEY_FILE"] == f"AUDIT_KEY_FILE={data}/audit.key"
+    other = shared_service.run("config", DATABASE_URL="postgresql://db.test/tasks")
+    assert {"ARCHIVE_DIR=", "AUDIT_KEY_FILE="} <= {line.split()[0] for line in other.stdout.splitlines()}
+
+
 def test_seeding_twice_next_to_the_service_creates_each_example_once(
     shared_service: Service, client: Client
 ) -> None:

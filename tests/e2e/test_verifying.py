@@ -43,6 +43,25 @@ def test_nothing_was_changed_while_the_service_works(sealed_service: tuple[Servi
     assert "pin yours" in service.run("verify").stdout
 
 
+def test_a_key_that_signed_nothing_is_told_in_a_line(sealed_service: tuple[Service, Path]) -> None:
+    service, public = sealed_service
+    private, other = public.with_name("other.key"), public.with_name("other.pub")
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(private)], check=True)
+    subprocess.run(["openssl", "pkey", "-in", str(private), "-pubout", "-out", str(other)], check=True)
+    verified = service.run("verify", "--key", str(other))
+    assert verified.returncode == 1, verified.stderr
+    lines = verified.stdout.splitlines()
+    assert lines[0].endswith(": no head is signed by the key to verify with: is it the right one?")
+    assert lines[-1].startswith("this is not proved to be the log")
+    assert not any(line.startswith("position") for line in lines[1:])
+
+
+def test_of_an_empty_log_nothing_can_be_told(sealed_service: tuple[Service, Path], database: str) -> None:
+    service, _ = sealed_service
+    verified = service.run("verify", DATABASE_URL=database)
+    assert (verified.returncode, verified.stdout) == (2, "the log is empty\n"), verified.stderr
+
+
 def test_whoever_verifies_needs_to_read_only(sealed_service: tuple[Service, Path]) -> None:
     service, public = sealed_service
     with psycopg.connect(service.dsn(), autocommit=True) as connection:

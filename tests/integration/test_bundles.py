@@ -25,16 +25,20 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 RUN = UUID(int=1 << 127)
 
 
-@pytest.fixture
-async def bundle(tmp_path: Path) -> Path:
+async def evidence(path: Path, events: int) -> Path:
     rows = [
-        (number, RUN, number, "execution.started.v1", '{"ä":"\\u0000"}'.encode(), NOON) for number in (1, 2)
+        (number, RUN, number, "execution.started.v1", '{"ä":"\\u0000"}'.encode(), NOON)
+        for number in range(1, events + 1)
     ]
     sealed = MemorySealedLog(rows)
     sealed.seal()
-    path = tmp_path / "evidence.json"
     path.write_bytes(msgspec.json.encode(Evidence.of(await Audit(sealed).evidence(RUN))))
     return path
+
+
+@pytest.fixture
+async def bundle(tmp_path: Path) -> Path:
+    return await evidence(tmp_path / "evidence.json", 2)
 
 
 @pytest.fixture
@@ -56,6 +60,14 @@ def test_evidence_holds_by_itself(bundle: Path, key: Path) -> None:
     assert proved.startswith("proved by the head of 2 events, signed at ")
     assert outcome == "all of them were in the log then, as they are here"
     assert "pin yours with --key" in verify("--bundle", bundle).output
+
+
+async def test_evidence_of_one_event_is_told_as_one(tmp_path: Path, key: Path) -> None:
+    first, proved, _ = verify(
+        "--bundle", await evidence(tmp_path / "one.json", 1), "--key", key
+    ).output.splitlines()
+    assert first == f"execution {RUN}: 1 event"
+    assert proved.startswith("proved by the head of 1 event, signed at ")
 
 
 def test_changed_evidence_is_told_with_the_position(bundle: Path, key: Path) -> None:

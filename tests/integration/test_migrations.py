@@ -72,6 +72,22 @@ def test_up_again_has_nothing_to_do(empty_database: str) -> None:
     assert objects(empty_database) == before
 
 
+def test_up_again_makes_no_tables_to_find_out_what_there_is(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(empty_database)
+    executed, execute = list[str](), DatabaseBackend.execute
+
+    def overheard(backend: DatabaseBackend, statement: str, *parameters: object) -> object:
+        executed.append(statement)
+        return execute(backend, statement, *parameters)
+
+    monkeypatch.setattr(DatabaseBackend, "execute", overheard)
+    assert migrate(empty_database) == []
+    assert executed
+    assert [statement for statement in executed if "TABLE" in statement] == []
+
+
 def test_down_removes_everything_and_up_works_again(empty_database: str) -> None:
     untouched = objects(empty_database)
     applied = migrate(empty_database)

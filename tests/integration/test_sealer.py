@@ -201,6 +201,12 @@ def test_a_file_that_is_no_key_is_refused(tmp_path: Path, content: bytes) -> Non
         read_public_key(path)
 
 
+def test_a_private_key_in_the_place_of_its_public_one_is_told_how_to_make_that(tmp_path: Path) -> None:
+    ensure_key(tmp_path / "key")
+    with pytest.raises(KeyUnusable, match=r"openssl pkey -in .* -pubout"):
+        read_public_key(tmp_path / "key")
+
+
 def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
     private = ec.generate_private_key(ec.SECP256R1())
     path = tmp_path / "key"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from infrastructure.sealed_log.keys import SigningKey
 from infrastructure.sealed_log.reading import latest_heads
 from tests.support.projecting import connect
 from tests.support.random_log import RandomLog
@@ -240,26 +238,6 @@ async def test_what_a_block_says_of_its_end_has_no_event_skipped(database: str) 
 async def test_all_heads_under_a_key_that_is_gone_are_told(database: str) -> None:
     found = await tampered(database, "UPDATE audit_keys SET public_key = 'none'")
     assert found == [("head_changed", end, end) for end in (3_000, 4_096, 6_000)]
-
-
-async def test_another_key_than_the_pinned_one_is_told(database: str) -> None:
-    other = SigningKey(Ed25519PrivateKey.generate())
-    async with await connect(database) as connection:
-        await sealed_log(connection, 10)
-    _, heard = await verified(database, pinned=[other.public])
-    assert heard.places() == [("head_changed", 10, 10)]
-
-
-async def test_a_new_key_goes_on_where_the_old_one_ended(database: str) -> None:
-    other = SigningKey(Ed25519PrivateKey.generate())
-    async with await connect(database) as connection:
-        await sealed_log(connection, 10)
-        await append(connection, RandomLog(9).grow(10))
-        await seal(connection, other)
-    _, heard = await verified(database)
-    assert heard.findings == []
-    _, heard = await verified(database, pinned=[KEY.public, other.public])
-    assert heard.findings == []
 
 
 async def test_who_seals_everything_anew_is_found_by_heads_that_were_kept_elsewhere(database: str) -> None:

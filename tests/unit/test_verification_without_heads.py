@@ -1,4 +1,6 @@
-"""Blocks whose head is gone: each has the events that are its own, whatever it says of their positions."""
+"""Blocks whose head is gone, or under no key that is known: each has the events that are its own, whatever it
+says of their positions.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from msgspec.structs import replace
 
 from domain.merkle import Tree, leaf_hash
 from domain.sealing import SealedBlock
-from domain.verification import Verifier
+from domain.verification import Verifier, signed_by_none
 from tests.unit.test_verification import (
     Leaf,
     Sealed,
@@ -132,4 +134,12 @@ def test_of_blocks_without_heads_those_before_are_doubted_where_one_leads_nowher
         ("head_changed", 5, 5),
         ("head_changed", 8, 8),
         ("block_changed", 3, 8),
+    ]
+
+
+def test_keys_that_have_signed_nothing_are_asked_about() -> None:
+    asked = [signed_by_none(keys, 5, 21).detail for keys in (1, 2)]
+    assert asked == [
+        "no head is signed by the key to verify with: is it the right one?",
+        "no head is signed by any of the keys to verify with: is one of them the right one?",
     ]

@@ -40,6 +40,13 @@ def test_the_sum_says_what_was_compared_and_what_came_out() -> None:
         "and with 1 head that was kept elsewhere",
         "and with 2 heads that were kept elsewhere",
     ]
+    one = Sentences().ended(CLEAN._replace(events=1, position=1)).splitlines()[0]
+    assert one.startswith("1 event compared with its seal, up to position 1, ")
+    behind = [Sentences().ended(CLEAN._replace(unsealed=number)).splitlines()[1] for number in (1, 2)]
+    assert behind == [
+        "1 later event is not sealed yet, so nothing is known of it",
+        "2 later events are not sealed yet, so nothing is known of them",
+    ]
     changed = CLEAN._replace(findings=1, first=7, unsealed=3, pinned=False)
     assert Sentences().ended(changed).splitlines() == [
         compared,
@@ -63,6 +70,21 @@ def test_the_sum_says_how_much_was_rewritten_by_redactions() -> None:
     )
     total = msgspec.json.decode(JsonLines().ended(CLEAN._replace(rewritten=3, redacted_tasks=2)))
     assert (total["rewritten"], total["redacted_tasks"]) == (3, 2)
+
+
+def test_a_key_that_has_signed_nothing_is_not_called_a_change_of_the_log() -> None:
+    unknown = CLEAN._replace(unknown_key=True, findings=1, first=9)
+    assert Sentences().ended(unknown).splitlines()[1:] == [
+        "this is not proved to be the log that was sealed with the key of --key; nothing else was found"
+    ]
+    changed = Sentences().ended(unknown._replace(findings=2, first=7)).splitlines()
+    assert changed[1:] == ["the log was changed: 2 findings, the first at position 7"]
+    assert msgspec.json.decode(JsonLines().ended(unknown))["unknown_key"] is True
+
+
+def test_where_nothing_is_sealed_no_key_is_spoken_of() -> None:
+    empty = CLEAN._replace(events=0, sealed_at=None, pinned=False)
+    assert Sentences().ended(empty) == "the log is empty"
 
 
 def test_what_is_not_sealed_is_not_called_unchanged() -> None:
