@@ -186,6 +186,15 @@ async def test_each_wrong_use_is_told_with_its_place_and_what_to_change(
     assert told in answer.json()["detail"]
 
 
+async def test_all_that_an_empty_question_lacks_is_told_at_once(service: HttpService) -> None:
+    answer = await service.client.post("/api/v1/simulate", json={})
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-body")
+    assert [error["detail"] for error in answer.json()["errors"]] == [
+        "Give `past`, `future`, or both.",
+        "Give `definition` (with `task_id`: instead of its own), or `change`.",
+    ]
+
+
 async def test_both_ends_of_a_window_that_are_wrong_are_told(service: HttpService) -> None:
     past = {"from": SOON, "to": (NOW + timedelta(hours=7)).isoformat()}
     answer = await service.client.post("/api/v1/simulate", json=CHANGE | {"past": past})
