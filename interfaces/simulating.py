@@ -16,6 +16,7 @@ from domain.success import looks_at_bodies
 from domain.wording import shown
 from interfaces.http.json_body import read_task
 from interfaces.http.parameters import NAMESPACE
+from interfaces.http.shape_tables import TRIGGERS
 from projections.views import Paging
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _patched(change: dict[str, Any]) -> Redefine:
 
         def patched() -> Definition:
             try:
-                body = msgspec.json.encode(merged(msgspec.to_builtins(old), change))
+                body = msgspec.json.encode(merged(_kept(old, change), change))
             except RecursionError:
                 raise Inadmissible([FieldError(pointer="", detail=TOO_DEEP)]) from None
             return admit(read_task(body).to_domain("UTC"), at, current=old.trigger)
@@ -139,6 +140,17 @@ def _patched(change: dict[str, Any]) -> Redefine:
         return _within("/change", patched, f" (Task {shown(old.name)}.)")
 
     return redefine
+
+
+def _kept(old: Definition, change: dict[str, Any]) -> dict[str, Any]:
+    """What a change begins with: a trigger of another type lacks what that type does not have."""
+    kept: dict[str, Any] = msgspec.to_builtins(old)
+    trigger = change.get("trigger")
+    kind = trigger.get("type") if isinstance(trigger, dict) else None
+    if isinstance(kind, str) and kind in TRIGGERS:
+        known = {"type", *TRIGGERS[kind].__struct_encode_fields__}
+        kept["trigger"] = {name: value for name, value in kept["trigger"].items() if name in known}
+    return kept
 
 
 def merged(target: Any, patch: Any) -> Any:

@@ -91,7 +91,8 @@ class SimulationRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     change: Annotated[
         dict[str, Any] | None,
         Meta(
-            description="A JSON merge patch (RFC 7396) of the definition of each task; `{}` changes nothing.",
+            description="A JSON merge patch (RFC 7396) of the definition of each task; `{}` changes nothing. "
+            "A trigger of another `type` is left without what that type does not have.",
             examples=[{"overlap": {"mode": "queue_one"}}],
         ),
     ] = None
