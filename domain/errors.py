@@ -8,9 +8,11 @@ from uuid import UUID
 from msgspec import Struct
 
 from domain.identity import due_at_of
+from domain.wording import instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from domain.months import Month
 
@@ -45,6 +47,20 @@ class TaskNotFound(Refused):
     def __init__(self, task_id: UUID) -> None:
         super().__init__(f"There is no task {task_id}; check the id.")
         self.task_id = task_id
+
+
+class TaskNotThereYet(TaskNotFound):
+    """There was no such task at that moment yet; ask for a later one."""
+
+    def __init__(self, task_id: UUID, since: datetime, position: int) -> None:
+        Refused.__init__(
+            self,
+            f"There was no task {task_id} yet: it is there since {instant(since)}, position {position:,} of "
+            "the log; ask for that moment or a later one.",
+        )
+        self.task_id = task_id
+        self.since = since
+        self.position = position
 
 
 class ExecutionNotFound(Refused):

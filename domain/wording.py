@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _LONGEST_SHOWN = 80
 # Control characters, lone surrogates, line and paragraph separators: they break logs, or cannot be stored.
@@ -22,6 +27,11 @@ def printed(text: str) -> str:
 
 def _printable(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def instant(moment: datetime) -> str:
+    """The instant in UTC, as exact as it is and as answers write it."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def unprintable(text: str) -> str | None:

@@ -16,13 +16,14 @@ from domain.success import looks_at_bodies
 from domain.wording import shown
 from interfaces.http.json_body import read_task
 from interfaces.http.parameters import NAMESPACE
+from interfaces.http.shape_tables import TRIGGERS
 from projections.views import Paging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from uuid import UUID
 
-    from application.what_if.question import Redefine
+    from application.what_if.question import Redefine, Window
     from domain.definition import Definition
     from interfaces.http.query_ports import Simulator
     from interfaces.http.simulation_body import UnreadSimulation
@@ -51,7 +52,7 @@ async def simulate(
     asked: UnreadSimulation, tasks: Tasks, simulator: Simulator, now: datetime, default_timezone: str
 ) -> Simulated:
     """The answer. Raises `InvalidBody`, and what the simulator and the list raise."""
-    past, future = asked.windows(now)
+    past, future = windows(asked, now)
     question = Question(
         namespace=NAMESPACE,
         subjects=await _subjects(asked, tasks, default_timezone),
@@ -64,8 +65,19 @@ async def simulate(
     )
 
 
+def windows(asked: UnreadSimulation, now: datetime) -> tuple[Window | None, Window | None]:
+    """That of the past, and that of the future. Raises `InvalidBody`, which tells of other members, too."""
+    misfits = tuple(_misfits(asked))
+    try:
+        found = asked.windows(now)
+    except InvalidBody as error:
+        raise InvalidBody([*error.errors, *misfits]) from None
+    if misfits:
+        raise InvalidBody(misfits)
+    return found
+
+
 async def _subjects(asked: UnreadSimulation, tasks: Tasks, default_timezone: str) -> tuple[Subject, ...]:
-    _check_members(asked)
     if asked.replacement is not None:
         return (_replaced(asked.task_id, asked.replacement, default_timezone),)
     change = asked.change or {}
@@ -82,8 +94,8 @@ async def _subjects(asked: UnreadSimulation, tasks: Tasks, default_timezone: str
     return tuple(Subject(view.id, redefine, bodies) for view in found.items)
 
 
-def _check_members(asked: UnreadSimulation) -> None:
-    """Raises `InvalidBody`."""
+def _misfits(asked: UnreadSimulation) -> Iterator[FieldError]:
+    """The first of the members that is missing, or does not go with another."""
     wrong: tuple[str, str] | None = None
     if asked.filter is not None and asked.task_id is not None:
         wrong = "/filter", "Give either this or `task_id`, not both."
@@ -96,7 +108,7 @@ def _check_members(asked: UnreadSimulation) -> None:
     elif asked.change is not None and asked.task_id is None and asked.filter is None:
         wrong = "/change", "Say of which tasks: give `task_id` or `filter`."
     if wrong is not None:
-        raise InvalidBody([FieldError(pointer=wrong[0], detail=wrong[1])])
+        yield FieldError(pointer=wrong[0], detail=wrong[1])
 
 
 def _replaced(task_id: UUID | None, body: bytes, default_timezone: str) -> Subject:
@@ -120,7 +132,7 @@ def _patched(change: dict[str, Any]) -> Redefine:
 
         def patched() -> Definition:
             try:
-                body = msgspec.json.encode(merged(msgspec.to_builtins(old), change))
+                body = msgspec.json.encode(merged(_kept(old, change), change))
             except RecursionError:
                 raise Inadmissible([FieldError(pointer="", detail=TOO_DEEP)]) from None
             return admit(read_task(body).to_domain("UTC"), at, current=old.trigger)
@@ -128,6 +140,17 @@ def _patched(change: dict[str, Any]) -> Redefine:
         return _within("/change", patched, f" (Task {shown(old.name)}.)")
 
     return redefine
+
+
+def _kept(old: Definition, change: dict[str, Any]) -> dict[str, Any]:
+    """What a change begins with: a trigger of another type lacks what that type does not have."""
+    kept: dict[str, Any] = msgspec.to_builtins(old)
+    trigger = change.get("trigger")
+    kind = trigger.get("type") if isinstance(trigger, dict) else None
+    if isinstance(kind, str) and kind in TRIGGERS:
+        known = {"type", *TRIGGERS[kind].__struct_encode_fields__}
+        kept["trigger"] = {name: value for name, value in kept["trigger"].items() if name in known}
+    return kept
 
 
 def merged(target: Any, patch: Any) -> Any:

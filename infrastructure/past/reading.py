@@ -10,6 +10,7 @@ from uuid import UUID
 
 from application.past.moment import Moment, NotYet, TooMuchHistory
 from application.ports import LogUnavailable, Undecodable, Unreadable
+from domain import wording
 from domain.facts import ExecutionFailed, ExecutionSucceeded
 from domain.identity import milliseconds
 from infrastructure.event_store.log import READ_SECONDS
@@ -58,7 +59,7 @@ class PostgresPast:
         async with self._reading() as connection:
             [(now,)] = await _rows(connection, "database_now", {})
             if instant > now:
-                raise NotYet(f"it is {now.isoformat()} now, by the database's clock")
+                raise NotYet(f"it is {wording.instant(now)} now, by the database's clock")
             if now - instant < SETTLED:
                 await connection.execute(statement("await_appends"))
             [(position,)] = await _rows(connection, "position_at", {"instant": instant})

@@ -87,6 +87,12 @@ def _count(number: int, noun: str) -> str:
 
 def _scheduler(signs: VitalSigns) -> HealthCheck:
     beat = signs.scheduler_beat_seconds
+    if not _beats(beat) and signs.stands_still:
+        return _bad(
+            "No scheduler begins on this database: it holds an earlier moment, or a copy or a part of a log. "
+            "To look at it none is needed; `chronoledger replay --release` on it lets them begin, or says "
+            "what is to end first."
+        )
     if not _beats(beat):
         seen = "none was ever seen" if beat is None else f"the last heartbeat was {beat:.0f} s ago"
         return _bad(f"No scheduler is running ({seen}); start `chronoledger scheduler` and read its log.")

@@ -16,6 +16,8 @@ from application.past.moment import Moment, NotYet
 from application.ports import LogUnavailable
 from application.tasks import Accepted
 from application.tasks import Request as CommandRequest
+from domain.errors import TaskNotFound, TaskNotThereYet
+from domain.facts import TaskCreated
 from interfaces.http.answers import Result, Task
 from interfaces.http.as_of import AsOf
 from interfaces.http.dependencies import Dependencies, HttpOptions
@@ -26,6 +28,7 @@ from interfaces.http.written import Written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from uuid import UUID
 
     from litestar.connection import ASGIConnection
 
@@ -64,6 +67,14 @@ class Api:
             name = "as_of_position" if isinstance(asked, int) else "as_of"
             advice = f"It lies in the future, for {error}: give an earlier one."
             raise InvalidParameters([(name, advice)]) from error
+
+    async def missing(self, task_id: UUID, moment: Moment | None) -> TaskNotFound:
+        """Why a task is not found: there is none, or there was none yet."""
+        first = () if moment is None else (await self.parts.events.of_stream(task_id, 0, 1)).items
+        for event in first:
+            if event.topic == TaskCreated.topic and event.namespace == NAMESPACE:
+                return TaskNotThereYet(task_id, event.recorded_at, event.position)
+        return TaskNotFound(task_id)
 
     async def created(self, accepted: Accepted, prefer: str | None) -> Response[Task]:
         """Answer a creation with the task as it was accepted; a repeated one with the task as it is now."""

@@ -54,7 +54,7 @@ def _application(
     app = Litestar(
         route_handlers=routes,
         dependencies={name: _provided(value) for name, value in injected.items()},
-        before_request=contract.check_parameters,
+        before_request=contract.check,
         cors_config=_cors(options),
         exception_handlers={Exception: ProblemAnswers(contract).answer},
         request_max_body_size=options.max_body_bytes,

@@ -15,8 +15,9 @@ from msgspec import Meta, Raw, Struct
 from domain.errors import FieldError, InvalidBody
 from domain.requesting import Period
 from domain.wording import pointer, printed, shown
-from interfaces.http.json_body import check_media_type
+from interfaces.http.json_body import UNREADABLE, check_media_type
 from interfaces.http.refusals import MalformedBody
+from interfaces.http.shape import MOST_TOLD
 
 if TYPE_CHECKING:
     from litestar.dto.data_structures import DTOFieldDefinition
@@ -126,24 +127,43 @@ def read_command[B: Struct](body: bytes, shape: type[B]) -> B:
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
-        raise InvalidBody([_explained(str(error), body, shape)]) from None
+        raise InvalidBody(_explained(str(error), body, shape)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedBody(f"The body is not JSON: {error}.") from None
 
 
-def _explained(said: str, body: bytes, shape: type[Struct]) -> FieldError:
-    known = ", ".join(shape.__struct_fields__)
+def _explained(said: str, body: bytes, shape: type[Struct]) -> list[FieldError]:
     if unknown := _UNKNOWN.match(said):
-        detail = f"{shown(unknown['name'])} is not a field here: leave it out. Known are {known}."
-        return FieldError(pointer=pointer(unknown["name"]), detail=detail)
+        return _misfits(body, shape) or [_unknown(unknown["name"], shape)]
     if missing := _MISSING.match(said):
-        name = missing["name"]
-        return FieldError(pointer=f"/{name}", detail=f"This field is missing: add {_WANTED[name]}.")
+        return _misfits(body, shape) or [_missing(missing["name"])]
     if place := _PLACE.search(said):
         name = place["name"]
         detail = f"{_as_sent(body, name)} will not do: give {_WANTED[name]}."
-        return FieldError(pointer=f"/{name}", detail=detail)
-    return FieldError(pointer="", detail=f"This is not an object: send one. Known members are {known}.")
+        return [FieldError(pointer=f"/{name}", detail=detail)]
+    known = ", ".join(shape.__struct_fields__)
+    return [FieldError(pointer="", detail=f"This is not an object: send one. Known members are {known}.")]
+
+
+def _misfits(body: bytes, shape: type[Struct]) -> list[FieldError]:
+    """The members that the object lacks, and those that it does not have; none where it cannot be read."""
+    try:
+        members = msgspec.json.decode(body, type=dict[str, Raw])
+    except UNREADABLE:
+        return []
+    fields = {field.name: field.required for field in msgspec.structs.fields(shape)}
+    missing = [_missing(name) for name, required in fields.items() if required and name not in members]
+    return [*missing, *(_unknown(name, shape) for name in members if name not in fields)][:MOST_TOLD]
+
+
+def _missing(name: str) -> FieldError:
+    return FieldError(pointer=f"/{name}", detail=f"This field is missing: add {_WANTED[name]}.")
+
+
+def _unknown(name: str, shape: type[Struct]) -> FieldError:
+    known = ", ".join(shape.__struct_fields__)
+    detail = f"{shown(name)} is not a field here: leave it out. Known are {known}."
+    return FieldError(pointer=pointer(name), detail=detail)
 
 
 def _as_sent(body: bytes, name: str) -> str:

@@ -1,12 +1,20 @@
-"""The OpenAPI document as a judge of requests: which parameters an operation has, and what they may be."""
+"""The OpenAPI document as a judge of requests: which parameters an operation has, and if a body."""
 
 from __future__ import annotations
 
 import difflib
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from domain.wording import shown
+import msgspec
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from msgspec import Raw
+
+from domain.errors import FieldError, InvalidBody
+from domain.wording import pointer, shown
+from interfaces.http.json_body import UNREADABLE
 from interfaces.http.refusals import InvalidParameters
+from interfaces.http.shape import MOST_TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,8 +40,34 @@ class Contract:
             for key, parameters in self._parameters.items()
             if any(item["in"] == "query" and item.get("required") for item in parameters)
         }
+        self._without_body = {
+            (method.upper(), path)
+            for path, operations in document["paths"].items()
+            for method, operation in operations.items()
+            if "requestBody" not in operation
+        }
 
-    async def check_parameters(self, request: Request[Any, Any, Any]) -> None:
+    async def check(self, request: Request[Any, Any, Any]) -> None:
+        """Refuses what would be ignored. Raises `InvalidParameters` and `InvalidBody`."""
+        self._check_parameters(request)
+        if _key(request) in self._without_body and _has_body(request):
+            await self._check_body(request)
+
+    async def _check_body(self, request: Request[Any, Any, Any]) -> None:
+        """Refuses a body that says something. Raises `InvalidBody`."""
+        known = ", ".join(item["name"] for item in self._of(request) or [])
+        nothing = f"This takes no body{f', only the parameters {known}' if known else ''}"
+        members = await _members(request)
+        if members is None:
+            raise InvalidBody([FieldError(pointer="", detail=f"{nothing}: send none.")])
+        errors = [
+            FieldError(pointer=pointer(name), detail=f"{shown(name)} is not known: leave it out. {nothing}.")
+            for name in islice(members, MOST_TOLD)
+        ]
+        if errors:
+            raise InvalidBody(errors)
+
+    def _check_parameters(self, request: Request[Any, Any, Any]) -> None:
         """Refuses what would be ignored (unknown, given twice, or `null`), and a query without what it needs.
 
         Raises `InvalidParameters`, which names each.
@@ -78,6 +112,23 @@ def _plain(request: Request[Any, Any, Any]) -> bool:
     """Whether there is nothing that could be wrong, as with most requests: no query, no header twice."""
     names = [name for name, _ in request.scope["headers"]]
     return not request.scope["query_string"] and len(set(names)) == len(names)
+
+
+def _has_body(request: Request[Any, Any, Any]) -> bool:
+    """Whether there may be one: HTTP/1.1 declares it, be it empty."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in request.scope["headers"]
+    )
+
+
+async def _members(request: Request[Any, Any, Any]) -> Mapping[str, Raw] | None:
+    """Those of the body's object: none where it says nothing; None: it is something else."""
+    try:
+        body = await request.body()
+        return msgspec.json.decode(body.strip() or b"{}", type=dict[str, Raw] | None) or {}
+    except (*UNREADABLE, RequestEntityTooLarge):
+        return None
 
 
 def _repeated_headers(

@@ -15,9 +15,11 @@ from interfaces.http.problem_types import (
     DATABASE_UNAVAILABLE,
     HEAD_TOO_LARGE,
     INTERNAL_ERROR,
+    INVALID_BODY,
     INVALID_PARAMETER,
     NOT_YET_VISIBLE,
     READ_MODELS_MISSING,
+    UNSUPPORTED_MEDIA_TYPE,
     ProblemType,
 )
 
@@ -127,8 +129,12 @@ def some_refused(answer: type[Struct]) -> dict[int, ResponseSpec]:
 
 
 def problems(*kinds: ProblemType) -> dict[int, ResponseSpec]:
-    """The problems that a route may answer with, by status; any route may be asked wrongly, and may fail."""
-    every = [BAD_REQUEST, INVALID_PARAMETER, *kinds, HEAD_TOO_LARGE, INTERNAL_ERROR]
+    """The problems that a route may answer with, by status; any route may be asked wrongly, and may fail.
+
+    Without a body of its own, which is of some media type, it refuses every other.
+    """
+    body = () if UNSUPPORTED_MEDIA_TYPE in kinds else (INVALID_BODY,)
+    every = [BAD_REQUEST, INVALID_PARAMETER, *kinds, *body, HEAD_TOO_LARGE, INTERNAL_ERROR]
     statuses = sorted({kind.status for kind in every})
     return {status: _answer([kind for kind in every if kind.status == status]) for status in statuses}
 

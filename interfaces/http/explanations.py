@@ -12,6 +12,7 @@ from litestar.params import PathParameter, QueryParameter
 from msgspec import Struct
 
 from application.explanation.occurrences import LONGEST_WINDOW
+from domain.errors import TaskNotFound
 from domain.wording import shown
 from interfaces.http import documentation as doc
 from interfaces.http.api import Api
@@ -117,10 +118,13 @@ class ExplanationController(Controller):
         start, end = selection.window(datetime.now(UTC) if moment is None else moment.at)
         await api.reach(freshness.min_position)
         asked = (NAMESPACE, task_id, start, end, selection.limit)
-        if moment is None:
-            found = await api.parts.occurrences.window(*asked)
-        else:
-            found = await api.parts.past.window(*asked, moment)
+        try:
+            if moment is None:
+                found = await api.parts.occurrences.window(*asked)
+            else:
+                found = await api.parts.past.window(*asked, moment)
+        except TaskNotFound:
+            raise await api.missing(task_id, moment) from None
         return Response(OccurrenceWindow.of(found), headers=reflecting(moment))
 
     @get(

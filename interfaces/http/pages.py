@@ -10,6 +10,7 @@ from litestar.params import FromPath
 
 from interfaces.http.openapi import openapi_document, openapi_yaml
 from interfaces.http.problems import BY_SLUG
+from interfaces.http.routes import API_PREFIX
 
 _LINKS = {
     "name": "Chronoledger",
@@ -23,7 +24,7 @@ _LINKS = {
 }
 
 
-@get("/", include_in_schema=False)
+@get(["/", API_PREFIX], include_in_schema=False)
 async def index() -> dict[str, str]:
     """Where everything is."""
     return _LINKS

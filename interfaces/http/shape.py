@@ -137,7 +137,7 @@ def _unknown_field(parents: tuple[str, ...], name: str, parent: Any, known: Sequ
 
 def _of(parents: tuple[str, ...], parent: dict[str, Any]) -> str:
     if parents == ("trigger",) and (kind := _kind(parent)):
-        return f" of a {kind} trigger"
+        return f" of {'an' if kind == 'interval' else 'a'} {kind} trigger"
     return f" of {'.'.join(parents)}" if parents else " of a task"
 
 

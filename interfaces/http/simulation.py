@@ -51,7 +51,7 @@ async def simulate_tasks(
 ) -> SimulationAnswer:
     """What would have happened in the past, or will in the future, if tasks were defined otherwise."""
     now = datetime.now(UTC)
-    past, _ = data.windows(now)
+    past, _ = simulating.windows(data, now)
     try:
         if past is not None:
             await api.reach((await api.parts.past.at(past.end - SETTLING)).position)

@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from application.what_if.question import FARTHEST, LONGEST_WINDOW, Window
 from domain.errors import FieldError, InvalidBody
-from domain.wording import pointer, printed, shown
+from domain.wording import instant, pointer, printed, shown
 from interfaces.http.bodies import TaskDefinition
 from interfaces.http.command_bodies import CommandBody
 from interfaces.http.json_body import check_media_type, decoded
@@ -91,7 +91,8 @@ class SimulationRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     change: Annotated[
         dict[str, Any] | None,
         Meta(
-            description="A JSON merge patch (RFC 7396) of the definition of each task; `{}` changes nothing.",
+            description="A JSON merge patch (RFC 7396) of the definition of each task; `{}` changes nothing. "
+            "A trigger of another `type` is left without what that type does not have.",
             examples=[{"overlap": {"mode": "queue_one"}}],
         ),
     ] = None
@@ -143,9 +144,6 @@ class UnreadSimulation(Struct, kw_only=True, forbid_unknown_fields=True):
             raise InvalidBody([FieldError(pointer="", detail="Give `past`, `future`, or both.")])
         past = None if self.past is None else _window("past", self.past, now)
         future = None if self.future is None else _window("future", self.future, now)
-        errors = [*_past_errors(past, now), *_future_errors(future, now)]
-        if errors:
-            raise InvalidBody(errors)
         return past, future
 
 
@@ -235,38 +233,47 @@ def _as_sent(document: Any, names: tuple[str, ...]) -> str:
 def _window(name: str, span: PastSpan | FutureSpan, now: datetime) -> Window:
     start = now if span.from_ is UNSET else _in_utc(f"/{name}/from", span.from_)
     end = now if span.to is UNSET else _in_utc(f"/{name}/to", span.to)
-    if end <= start:
-        detail = f"{end.isoformat()} is not after `from` ({start.isoformat()}): give a later instant."
-        raise InvalidBody([FieldError(pointer=f"/{name}/to", detail=detail)])
-    if end - start > LONGEST_WINDOW:
+    judged = _past_errors if isinstance(span, PastSpan) else _future_errors
+    errors = judged(start, end, now)
+    if not errors and end <= start:
+        detail = f"{instant(end)} is not after `from` ({instant(start)}): give a later instant."
+        errors = [FieldError(pointer=f"/{name}/to", detail=detail)]
+    elif not errors and end - start > LONGEST_WINDOW:
         wide = f"The window is {(end - start).days} days wide: give at most {LONGEST_WINDOW.days} days."
-        raise InvalidBody([FieldError(pointer=f"/{name}/to", detail=wide)])
+        errors = [FieldError(pointer=f"/{name}/{'from' if span.to is UNSET else 'to'}", detail=wide)]
+    if errors:
+        raise InvalidBody(errors)
     return Window(start, end)
 
 
-def _in_utc(place: str, instant: datetime) -> datetime:
+def _in_utc(place: str, given: datetime) -> datetime:
     try:
-        return instant.astimezone(UTC)
+        return given.astimezone(UTC)
     except OverflowError:
-        detail = f"{instant.isoformat()} is outside of the years 1 to 9999 in UTC: give another instant."
+        detail = f"{given.isoformat()} is outside of the years 1 to 9999 in UTC: give another instant."
         raise InvalidBody([FieldError(pointer=place, detail=detail)]) from None
 
 
-def _past_errors(past: Window | None, now: datetime) -> list[FieldError]:
-    if past is not None and past.end > now:
-        detail = f"{past.end.isoformat()} is in the future: give an instant up to now, or leave it out."
-        return [FieldError(pointer="/past/to", detail=detail)]
-    if past is not None and past.start < FIRST:
-        detail = f"{past.start.isoformat()} is before 1970: give a later instant."
-        return [FieldError(pointer="/past/from", detail=detail)]
-    return []
+def _past_errors(start: datetime, end: datetime, now: datetime) -> list[FieldError]:
+    errors = []
+    if start >= now:
+        detail = f"{instant(start)} is in the future: give an instant before now."
+        errors.append(FieldError(pointer="/past/from", detail=detail))
+    elif start < FIRST:
+        detail = f"{instant(start)} is before 1970: give a later instant."
+        errors.append(FieldError(pointer="/past/from", detail=detail))
+    if end > now:
+        detail = f"{instant(end)} is in the future: give an instant up to now, or leave it out."
+        errors.append(FieldError(pointer="/past/to", detail=detail))
+    return errors
 
 
-def _future_errors(future: Window | None, now: datetime) -> list[FieldError]:
-    if future is not None and future.start < now:
-        detail = f"{future.start.isoformat()} has passed: give a later instant, or leave it out for now."
-        return [FieldError(pointer="/future/from", detail=detail)]
-    if future is not None and future.end > now + FARTHEST:
-        detail = f"{future.end.isoformat()} is too far ahead: give one within {FARTHEST.days} days."
-        return [FieldError(pointer="/future/to", detail=detail)]
-    return []
+def _future_errors(start: datetime, end: datetime, now: datetime) -> list[FieldError]:
+    errors = []
+    if start < now:
+        detail = f"{instant(start)} has passed: give a later instant, or leave it out for now."
+        errors.append(FieldError(pointer="/future/from", detail=detail))
+    if end > now + FARTHEST:
+        detail = f"{instant(end)} is too far ahead: give one within {FARTHEST.days} days."
+        errors.append(FieldError(pointer="/future/to", detail=detail))
+    return errors

@@ -118,7 +118,7 @@ class TaskController(Controller):
         else:
             view = await api.parts.past.task(NAMESPACE, task_id, moment)
         if view is None:
-            raise TaskNotFound(task_id)
+            raise await api.missing(task_id, moment)
         headers = {"ETag": f'"{view.version}"', **reflecting(moment)}
         return Written(Task.of_view(view), status_code=200, headers=headers)
 

@@ -84,7 +84,7 @@ def test_lists_of_the_past_take_the_filters_sorts_and_pages_of_the_present(
         ({"as_of": "yesterday"}, "as_of", "is not an instant"),
         ({"as_of": "2026-01-01T00:00:00"}, "as_of", "is not an instant"),
         ({"as_of": "0001-01-01T00:00:00Z"}, "as_of", "give one from 1970"),
-        ({"as_of": "9000-01-01T00:00:00Z"}, "as_of", "lies in the future, for it is 2"),
+        ({"as_of": "9000-01-01T00:00:00Z"}, "as_of", "Z now, by the database's clock: give"),
         ({"as_of_position": "7"}, "as_of_position", "the log ends at position 0: give an earlier one"),
         ({"as_of_position": "-1"}, "as_of_position", "will not do"),
         ({"as_of_position": "x"}, "as_of_position", "will not do"),
@@ -122,6 +122,9 @@ def test_before_the_first_event_there_was_nothing(database: str, tmp_path: Path)
             assert (missing.status_code, missing.json()["type"]) == (404, "/problems/task-not-found")
             window = client.get(f"/tasks/{created['id']}/occurrences", params=params)
             assert window.status_code == 404
+            assert window.json()["detail"] == missing.json()["detail"]
+            since = missing.json()["detail"].partition("it is there since ")[2].partition(",")[0]
+            assert client.get(f"/tasks/{created['id']}", params={"as_of": since}).json() == created
 
 
 def test_what_was_committed_right_before_is_seen_at_once(database: str, tmp_path: Path) -> None:

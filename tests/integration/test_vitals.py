@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from infrastructure.carry import standstill
 from infrastructure.database import pool
 from infrastructure.vitals import DatabaseAway, Vitals
 from interfaces.bootstrap.health_checks import HealthChecks
@@ -64,6 +65,19 @@ async def test_what_a_retired_projection_left_behind_is_not_waited_for(
     signs = await Vitals(connections, NAMES, RELATIONS).read()
     assert (signs.projected, signs.furthest, signs.parked) == (head, head, 0)
     assert signs.oldest_unprojected_seconds is None
+
+
+async def test_a_database_on_which_no_scheduler_begins_says_so(
+    database: str, connections: AsyncConnectionPool
+) -> None:
+    vitals = Vitals(connections, NAMES, RELATIONS)
+    assert not (await vitals.read()).stands_still
+    with psycopg.connect(database, autocommit=True) as connection:
+        standstill.begin(connection, standstill.IMPORTING)
+        standstill.end(connection, standstill.IMPORTING, earlier=True)
+        assert (await vitals.read()).stands_still
+        standstill.end(connection, standstill.REPLAYED)
+    assert not (await vitals.read()).stands_still
 
 
 async def test_a_database_without_the_tables_answers_but_cannot_be_used(empty_database: str) -> None:

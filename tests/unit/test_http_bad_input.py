@@ -39,6 +39,7 @@ def one_off(instant: object, **more: str) -> dict[str, Any]:
 WRONG_DEFINITIONS = {
     "unknown field": ({"nam": "x"}, "/nam", 'did you mean "name"'),
     "unknown field of a trigger": (cron("* * * * *", datetime="x"), "/trigger/datetime", "of a cron trigger"),
+    "unknown field of an interval": (interval(60, cron="x"), "/trigger/cron", "of an interval trigger"),
     "unknown field of an action": (action(header={}), "/action/header", 'did you mean "headers"'),
     "unknown field of retries": ({"retry": {"attempts": 1}}, "/retry/attempts", "max_attempts"),
     "read-only field": ({"version": 3}, "/version", "leave it out"),

@@ -235,8 +235,9 @@ async def test_the_document_is_served_as_json_and_as_yaml(service: HttpService) 
     assert as_yaml.text == openapi_files.swagger_yaml()
 
 
-async def test_the_way_in_leads_everywhere(service: HttpService) -> None:
-    links = (await service.client.get("/")).json()
+@pytest.mark.parametrize("way_in", ["/", "/api/v1", "/api/v1/"])
+async def test_the_way_in_leads_everywhere(service: HttpService, way_in: str) -> None:
+    links = (await service.client.get(way_in)).json()
     del links["name"]
     for link in links.values():
         assert (await service.client.get(link)).status_code == 200, link

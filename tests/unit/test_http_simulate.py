@@ -125,8 +125,23 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "/future/to",
         "is outside of the years 1 to 9999 in UTC: give another instant",
     ),
-    "too long": (CHANGE | {"past": {"from": "2020-01-01T00:00:00Z"}}, "/past/to", "give at most 31 days"),
+    "too long": (CHANGE | {"past": {"from": "2020-01-01T00:00:00Z"}}, "/past/from", "give at most 31 days"),
+    "too long until an end": (
+        CHANGE | {"past": {"from": "2020-01-01T00:00:00Z", "to": "2020-03-01T00:00:00Z"}},
+        "/past/to",
+        "The window is 60 days wide: give at most 31 days.",
+    ),
     "past that is to come": (CHANGE | {"past": {"from": AGO, "to": SOON}}, "/past/to", "in the future"),
+    "past that is to begin": (
+        CHANGE | {"past": {"from": "2200-01-01T02:00:00+02:00"}},
+        "/past/from",
+        "2200-01-01T00:00:00Z is in the future: give an instant before now.",
+    ),
+    "future that ends before it begins": (
+        CHANGE | {"future": {"to": "2020-01-01T00:00:00Z"}},
+        "/future/to",
+        "2020-01-01T00:00:00Z is not after `from` (",
+    ),
     "before 1970": (
         CHANGE | {"past": {"from": "1969-12-31T00:00:00Z", "to": "1970-01-02T00:00:00Z"}},
         "/past/from",
@@ -169,6 +184,21 @@ async def test_each_wrong_use_is_told_with_its_place_and_what_to_change(
     errors = answer.json()["errors"]
     assert pointer in [error["pointer"] for error in errors]
     assert told in answer.json()["detail"]
+
+
+async def test_all_that_an_empty_question_lacks_is_told_at_once(service: HttpService) -> None:
+    answer = await service.client.post("/api/v1/simulate", json={})
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-body")
+    assert [error["detail"] for error in answer.json()["errors"]] == [
+        "Give `past`, `future`, or both.",
+        "Give `definition` (with `task_id`: instead of its own), or `change`.",
+    ]
+
+
+async def test_both_ends_of_a_window_that_are_wrong_are_told(service: HttpService) -> None:
+    past = {"from": SOON, "to": (NOW + timedelta(hours=7)).isoformat()}
+    answer = await service.client.post("/api/v1/simulate", json=CHANGE | {"past": past})
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/past/from", "/past/to"]
 
 
 async def test_a_change_that_a_task_does_not_admit_names_member_and_task(service: HttpService) -> None:

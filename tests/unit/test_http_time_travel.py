@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -71,12 +72,34 @@ async def test_the_past_waits_for_no_read_model(service: HttpService, path: str)
     assert late.status_code == 425
 
 
-async def test_a_task_that_did_not_exist_yet_is_not_found(service: HttpService) -> None:
+@pytest.mark.parametrize("page", ["", "/occurrences"])
+async def test_a_task_that_was_not_there_yet_is_told_from_when_it_is(service: HttpService, page: str) -> None:
+    await service.create()
     created = await service.create()
-    for path in (f"/tasks/{created['id']}", f"/tasks/{created['id']}/occurrences"):
-        answer = await service.client.get(f"/api/v1{path}", params={"as_of_position": 0})
-        assert answer.status_code == 404
+    first = service.log.recorded[-1]
+    since = first.recorded_at.isoformat().replace("+00:00", "Z")
+    earlier = (first.recorded_at - timedelta(microseconds=1)).isoformat()
+    path = f"/tasks/{created['id']}{page}"
+    for then in ({"as_of_position": 1}, {"as_of": earlier}):
+        answer = await service.client.get(f"/api/v1{path}", params=then)
         assert_a_problem(answer)
+        assert (answer.status_code, answer.json()["type"]) == (404, "/problems/task-not-found")
+        assert answer.json()["detail"] == (
+            f"There was no task {created['id']} yet: it is there since {since}, position 2 of the log; ask "
+            "for that moment or a later one."
+        )
+    await as_of(service, path, as_of=since)
+    await as_of(service, path, as_of_position=2)
+
+
+@pytest.mark.parametrize("page", ["", "/occurrences"])
+async def test_what_is_no_task_today_either_is_not_there(service: HttpService, page: str) -> None:
+    created = await service.create()
+    run = await service.client.post(f"/api/v1/tasks/{created['id']}/trigger")
+    for unknown in (uuid4(), run.json()["id"]):
+        answer = await service.client.get(f"/api/v1/tasks/{unknown}{page}", params={"as_of_position": 0})
+        assert answer.status_code == 404
+        assert answer.json()["detail"] == f"There is no task {unknown}; check the id."
 
 
 @pytest.mark.parametrize("path", ["/tasks", "/tasks/{id}", "/tasks/{id}/occurrences", "/metrics"])
