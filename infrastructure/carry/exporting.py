@@ -51,8 +51,8 @@ def export_events(
 
     Until all is there the file is called `<path>.part`: when that is found, the export goes on behind its
     last whole part, up to where the log ended when it was begun, which `went_on` hears; one without a part
-    begins anew. Archived months come from their files. Raises `CarryRefused`, `ArchiveAway` and
-    `psycopg.Error`.
+    begins anew, and is not left behind by a refusal. Archived months come from their files. Raises
+    `CarryRefused`, `ArchiveAway` and `psycopg.Error`.
     """
     if path.exists():
         raise ArchiveTaken(f"{path} is there already: choose another name, or remove it first")
@@ -63,7 +63,8 @@ def export_events(
             books = _begun(connection, library, unfinished, file, selection)
             if books.parts:
                 went_on(books.header.head)
-            _write_parts(connection, library, file, books, told)
+            with _nothing_left_without_parts(unfinished, books):
+                _write_parts(connection, library, file, books, told)
             if selection.sealed:
                 _write_seals(connection, file, books)
             _check_unredacted(connection, unfinished, books)
@@ -92,6 +93,17 @@ def _write_parts(connection: Connection, library: Library, file: BinaryIO, books
         file.write(frame(part, lines))
         file.flush()
         told("exported", part.last, until)
+
+
+@contextlib.contextmanager
+def _nothing_left_without_parts(unfinished: Path, books: Books) -> Iterator[None]:
+    """It would be in the way of whoever asks for less because of the refusal."""
+    try:
+        yield
+    except Exception:
+        if not books.parts:
+            unfinished.unlink()
+        raise
 
 
 def _write_seals(connection: Connection, file: BinaryIO, books: Books) -> None:
@@ -127,14 +139,14 @@ def _begun(
             )
         return _new(connection, file, selection)
     books, last, end = kept
+    if last is None:
+        file.truncate(0)
+        return _new(connection, file, selection)
     if books.header.selection != selection:
         told = books.header.selection.told() or "all events"
         raise ArchiveTaken(
             f"{path} is the beginning of another export ({told}): remove it, or ask for the same"
         )
-    if last is None:
-        file.truncate(0)
-        return _new(connection, file, selection)
     _check_unredacted(connection, path, books)
     if books.header.head > head(connection) or not _holds(connection, library, selection, last):
         raise ArchiveTaken(

@@ -19,6 +19,7 @@ from infrastructure.carry import (
     import_events,
     reading,
 )
+from infrastructure.carry.archive import Header, frame
 from infrastructure.database import with_liveness
 from tests.support.carrying import Interrupted, Told, append_one, events, fill, plant_odd_states, read_models
 
@@ -95,9 +96,13 @@ def test_an_interrupted_export_goes_on_with_what_it_was_begun_with(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.zst", "log.ndjson.zst"]
 
 
-def test_an_export_of_which_no_part_was_written_begins_anew(log: str, archive: Path) -> None:
-    with pytest.raises(Interrupted):
-        exported(log, archive, Told("exported", 0))
+@pytest.mark.parametrize("selection", [Selection(), Selection(namespace="other")])
+def test_an_export_of_which_no_part_was_written_begins_anew(
+    log: str, archive: Path, selection: Selection
+) -> None:
+    """A kill leaves it so, and it is in nobody's way."""
+    header = frame(Header(selection=selection, head=events(log)[-1][4]))
+    archive.with_name(f"{archive.name}.part").write_bytes(header)
     last, begun = append_one(log), list[int]()
     assert export_events(log, archive, Selection(), Told(), went_on=begun.append).last == last
     assert begun == []
