@@ -13,7 +13,7 @@ from infrastructure.carry.errors import StreamsCut, TargetArchived, TargetInUse
 from infrastructure.carry.statements import statement
 from infrastructure.database import with_liveness
 from infrastructure.event_store.log import HEAD
-from infrastructure.migrator import SERVICES
+from infrastructure.migrator import services_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,7 +55,7 @@ def head(connection: Connection) -> int:
 
 def check_unused(connection: Connection) -> None:
     """Raises `TargetInUse`."""
-    if connection.execute(SERVICES).fetchone() != (0,):
+    if services_beside(connection):
         raise TargetInUse("services are still connected to the database: stop them first")
 
 

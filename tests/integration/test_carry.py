@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -183,6 +184,17 @@ def test_nothing_is_imported_beside_a_service_or_another_import(
         with pytest.raises(TargetInUse, match="somebody else writes"):
             imported(other_database, archive)
     assert events(other_database) == []
+
+
+def test_who_is_about_to_leave_is_no_service(
+    log: str, other_database: str, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A closed connection, such as that of the migrations, is counted until its process has ended."""
+    exported(log, archive)
+    with psycopg.connect(with_liveness(other_database)) as leaving:
+        monkeypatch.setattr(time, "sleep", lambda _: leaving.close())
+        imported(other_database, archive)
+    assert events(other_database) == events(log)
 
 
 def test_what_was_not_written_by_this_export_is_not_overwritten(log: str, archive: Path) -> None:
