@@ -52,7 +52,7 @@ def replay_events(
         with snapshot(source):
             expected = seals_digest(sealed(source, until))
             store_sealed(target, sealed(source, until), until, expected)
-        standstill.end(target, standstill.REPLAYING, earlier=True)
+        standstill.end(target, standstill.REPLAYING, standstill.REPLAYED)
         events = stored(target)
     return Copied(events, events - before)
 

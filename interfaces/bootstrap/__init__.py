@@ -65,7 +65,13 @@ from interfaces.bootstrap.carry import (
     replay_events,
     selection,
 )
-from interfaces.bootstrap.database import check_database, database, embedded, prepare_database
+from interfaces.bootstrap.database import (
+    check_database,
+    database,
+    embedded,
+    has_embedded,
+    prepare_database,
+)
 from interfaces.bootstrap.declared import apply_tasks, live_definitions, live_tasks, plan_tasks
 from interfaces.bootstrap.jobs import (
     PortUnknown,
@@ -177,6 +183,7 @@ __all__ = [
     "explain_task",
     "export_events",
     "forget_process",
+    "has_embedded",
     "import_events",
     "in_force",
     "list_archives",
