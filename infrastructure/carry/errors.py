@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from domain.wording import shown
+
 if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
@@ -72,6 +74,16 @@ class NoSuchTask(CarryRefused):
         super().__init__(
             f"there is no task {task_id} in the log, so there is nothing to export: check the id, which must "
             "be that of a task and not of an execution (`GET /api/v1/tasks` lists tasks)"
+        )
+
+
+class NoSuchNamespace(CarryRefused):
+    """The log knows no task of this namespace; check its name."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(
+            f"there is no task of the namespace {shown(namespace)} in the log, so there is nothing to "
+            "export: check its name"
         )
 
 

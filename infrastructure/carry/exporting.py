@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from msgspec import UNSET
 
+from domain.definition import DEFAULT_NAMESPACE
 from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.carry.archive import Header, Part, frame, frames
 from infrastructure.carry.books import Books, entered
@@ -18,6 +19,7 @@ from infrastructure.carry.errors import (
     ArchiveDamaged,
     ArchiveTaken,
     ArchiveUnreadable,
+    NoSuchNamespace,
     NoSuchTask,
     RedactedMeanwhile,
 )
@@ -26,6 +28,7 @@ from infrastructure.carry.reading import portions
 from infrastructure.carry.seals import sealed, written_seals
 from infrastructure.carry.standstill import marked
 from infrastructure.carry.statements import statement
+from infrastructure.event_store.logged import BEGINNING_BYTES, member
 from infrastructure.private_file import private
 
 if TYPE_CHECKING:
@@ -77,11 +80,19 @@ def export_events(
 
 
 def _check_known(connection: Connection, selection: Selection) -> None:
-    """Streams of tasks never leave the log. Raises `NoSuchTask`."""
-    if selection.task_id is None:
+    """Streams of tasks never leave the log. Raises `NoSuchTask` and `NoSuchNamespace`."""
+    task_id, namespace = selection.task_id, selection.namespace
+    if task_id is not None and not _is_there(connection, "task_there", {"task_id": task_id}):
+        raise NoSuchTask(task_id)
+    if namespace is None or namespace == DEFAULT_NAMESPACE:
         return
-    if connection.execute(statement("task_there"), {"task_id": selection.task_id}).fetchone() != (True,):
-        raise NoSuchTask(selection.task_id)
+    named = {"named": member("namespace", namespace), "beginning": BEGINNING_BYTES}
+    if not _is_there(connection, "namespace_there", named):
+        raise NoSuchNamespace(namespace)
+
+
+def _is_there(connection: Connection, name: str, wanted: dict[str, Any]) -> bool:
+    return connection.execute(statement(name), wanted).fetchone() == (True,)
 
 
 def _write_parts(connection: Connection, library: Library, file: BinaryIO, books: Books, told: Told) -> None:
@@ -159,7 +170,7 @@ def _begun(
 def _check_unredacted(connection: Connection, path: Path, books: Books) -> None:
     """Of what was rewritten since it was begun, the archive would not tell. Raises `RedactedMeanwhile`."""
     bounds = {"head": books.header.head, "until": books.header.until}
-    if connection.execute(statement("rewritten_since"), bounds).fetchone() == (True,):
+    if _is_there(connection, "rewritten_since", bounds):
         raise RedactedMeanwhile(path)
 
 
