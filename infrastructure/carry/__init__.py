@@ -12,6 +12,7 @@ from infrastructure.carry.errors import (
     RedactedMeanwhile,
     StreamsCut,
     TargetInUse,
+    TargetIsSource,
     TargetNotEmpty,
 )
 from infrastructure.carry.exporting import export_events
@@ -36,6 +37,7 @@ __all__ = [
     "StandsStill",
     "StreamsCut",
     "TargetInUse",
+    "TargetIsSource",
     "TargetNotEmpty",
     "check_standstill",
     "end_standstill",

@@ -102,6 +102,13 @@ class TargetInUse(CarryRefused):
     """Something else works on the database that the log is carried to; stop it first."""
 
 
+class TargetIsSource(TargetInUse):
+    """A log cannot be copied onto itself; name another database."""
+
+    def __init__(self) -> None:
+        super().__init__("the database to replay to is the one that the log is in: give another, empty one")
+
+
 class TargetArchived(CarryRefused):
     """The database has archives of another log; carry the log to one that has none."""
 

@@ -36,7 +36,7 @@ def replay_events(
     with. Archived months of the source come from their files. Both must reach Postgres directly.
     Raises `CarryRefused`, `ArchiveAway` and `psycopg.Error`.
     """
-    with connected(source_dsn) as source, held(target_dsn) as target:
+    with connected(source_dsn) as source, held(target_dsn, source) as target:
         before = _begun(source, library, target, until)
         standstill.begin(target, standstill.REPLAYING)
         after = head(target)
