@@ -26,9 +26,10 @@ class ArchiveAway(LogUnavailable):
     Asking again does not help before: telling less than there is would be wrong, whoever asks.
     """
 
-    def __init__(self, name: str, complaint: str) -> None:
+    def __init__(self, name: str, complaint: str, wanted: str = "the file back") -> None:
+        """`wanted` is what has to be put where archives are."""
         super().__init__(
-            f"the archive {name} is needed and cannot be read ({complaint}); put the file back to where "
+            f"the archive {name} is needed and cannot be read ({complaint}); put {wanted} to where "
             "ARCHIVE_DIR says"
         )
         self.name = name

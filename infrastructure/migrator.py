@@ -19,6 +19,8 @@ from yoyo.migrations import default_migration_table  # type: ignore[import-untyp
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from psycopg import Connection
+
 log = structlog.get_logger(__name__)
 
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('chronoledger.migrations', 0))"
@@ -41,6 +43,9 @@ SERVICES = (
     "SELECT count(*) FROM pg_stat_activity "
     "WHERE datname = current_database() AND application_name = 'chronoledger' AND pid <> pg_backend_pid()"
 )
+# Postgres counts a connection that was closed, such as that of the migrations, until its process is gone.
+CLOSING_SECONDS = 3.0
+CLOSING_POLL_SECONDS = 0.02
 
 
 class TablesLocked(Exception):
@@ -136,8 +141,17 @@ def _counted(dsn: str, table: str, query: LiteralString) -> int:
 def services_connected(dsn: str) -> int:
     """How many connections others of this program hold to the database. Raises `psycopg.Error`."""
     with psycopg.connect(dsn, autocommit=True) as connection:
-        row = connection.execute(SERVICES).fetchone()
-        return int(row[0]) if row else 0
+        return services_beside(connection)
+
+
+def services_beside(connection: Connection) -> int:
+    """How many beside this connection, which is in no transaction; those that end within 3 s do not count."""
+    deadline = time.monotonic() + CLOSING_SECONDS
+    while True:
+        [(count,)] = connection.execute(SERVICES).fetchall()
+        if not count or time.monotonic() > deadline:
+            return int(count)
+        time.sleep(CLOSING_POLL_SECONDS)
 
 
 def _migrations() -> Any:  # yoyo ships no types

@@ -19,7 +19,7 @@ from infrastructure import setting_kinds as kinds
 from infrastructure.dotenv_file import WrongDotenv, misspelt, read_dotenv
 from infrastructure.setting_kinds import seconds, whole
 
-type Source = Literal["environment", ".env", "embedded", "default"]
+type Source = Literal["environment", ".env", "embedded", "default", "--to"]
 
 MASK = "***"
 
@@ -220,10 +220,10 @@ def _typos(in_file: Mapping[str, str]) -> list[str]:
     ]
 
 
-def with_database(settings: Settings, dsn: str) -> Settings:
+def with_database(settings: Settings, dsn: str, source: Source = "embedded") -> Settings:
     """The same settings on another database, such as the embedded one."""
-    kept = {name: source for name, source in settings.sources.items() if name != "DIRECT_DATABASE_URL"}
-    sources: dict[str, Source] = {**kept, "DATABASE_URL": "embedded"}
+    kept = {name: known for name, known in settings.sources.items() if name != "DIRECT_DATABASE_URL"}
+    sources: dict[str, Source] = {**kept, "DATABASE_URL": source}
     return replace(settings, database_url=dsn, direct_database_url=None, sources=sources)
 
 

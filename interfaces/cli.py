@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from pathlib import Path
@@ -42,11 +43,15 @@ def _role_command(role: str, summary: str) -> None:
     @click.option("--child", is_flag=True, hidden=True)
     def role_command(*, child: bool) -> None:
         settings = common.settings(role, warn=not child)
-        if not child:
-            bootstrap.prepare_database(settings)
-            if role == "scheduler":
-                bootstrap.check_standstill(settings.direct_dsn())
-        sys.exit(run_role(settings, role, child=child))  # type: ignore[arg-type]
+        with contextlib.ExitStack() as stack:
+            if role == "api" and bootstrap.has_embedded(settings):
+                # To look at what stands still: `serve` refuses that.
+                settings = stack.enter_context(bootstrap.database(settings))
+            if not child:
+                bootstrap.prepare_database(settings)
+                if role == "scheduler":
+                    bootstrap.check_standstill(settings.direct_dsn())
+            sys.exit(run_role(settings, role, child=child))  # type: ignore[arg-type]
 
 
 _role_command("api", "Run the REST API alone.")

@@ -19,6 +19,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from application.archived import ArchiveAway
 from infrastructure.zstandard import ZstdError, compress, decompress
 
 if TYPE_CHECKING:
@@ -117,6 +118,11 @@ class Damaged(Exception):
 
     def __init__(self, name: str, complaint: str) -> None:
         super().__init__(f"the archive {name} is damaged: {complaint}; fetch another copy of it")
+        self._name, self._complaint = name, complaint
+
+    def away(self) -> ArchiveAway:
+        """The same, to whoever needs what is in the archive."""
+        return ArchiveAway(self._name, f"it is damaged: {self._complaint}", "another copy of the file")
 
 
 def line(event: Event) -> bytes:

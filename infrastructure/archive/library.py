@@ -43,7 +43,7 @@ class Library:
             raise
         except Damaged as error:
             self._opened.pop(archive.name, None)
-            raise ArchiveAway(archive.name, str(error)) from error
+            raise error.away() from error
 
     def _file(self, archive: Archive) -> ArchiveFile:
         if archive.name not in self._opened:

@@ -7,7 +7,6 @@ import heapq
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from application.archived import ArchiveAway
 from infrastructure.archive.catalogue import archives, archives_in
 from infrastructure.archive.form import Damaged, Event
 from infrastructure.archive.statements import statement
@@ -71,7 +70,7 @@ def _read(archive: Archive, file: ArchiveFile) -> Iterator[Event]:
     try:
         yield from file.events()
     except Damaged as error:
-        raise ArchiveAway(archive.name, str(error)) from error
+        raise error.away() from error
 
 
 def events_after_in(

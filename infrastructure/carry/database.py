@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from infrastructure.archive.catalogue import archives_in
-from infrastructure.carry.errors import StreamsCut, TargetArchived, TargetInUse
+from infrastructure.carry.errors import StreamsCut, TargetArchived, TargetInUse, TargetIsSource
 from infrastructure.carry.statements import statement
 from infrastructure.database import with_liveness
 from infrastructure.event_store.log import HEAD
-from infrastructure.migrator import SERVICES
+from infrastructure.migrator import services_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,17 +55,28 @@ def head(connection: Connection) -> int:
 
 def check_unused(connection: Connection) -> None:
     """Raises `TargetInUse`."""
-    if connection.execute(SERVICES).fetchone() != (0,):
+    if services_beside(connection):
         raise TargetInUse("services are still connected to the database: stop them first")
 
 
+def _check_elsewhere(connection: Connection, source: Connection) -> None:
+    """Raises `TargetIsSource`."""
+    [(pid, began)] = source.execute(statement("own_session")).fetchall()
+    there = connection.execute(statement("session_there"), {"pid": pid, "began": began}).fetchone()
+    if there == (True,):
+        raise TargetIsSource
+
+
 @contextlib.contextmanager
-def held(dsn: str) -> Iterator[Connection]:
+def held(dsn: str, source: Connection | None = None) -> Iterator[Connection]:
     """A connection to a database of which the log is its own until it ends.
 
-    `dsn` must reach Postgres directly. Raises `TargetInUse` and `TargetArchived`.
+    `source` leads to the log that is copied to it. `dsn` must reach Postgres directly. Raises `TargetInUse`,
+    which `TargetIsSource` is, and `TargetArchived`.
     """
     with connected(dsn) as connection:
+        if source is not None:
+            _check_elsewhere(connection, source)
         check_unused(connection)
         if connection.execute(statement("take_log")).fetchone() != (True,):
             raise TargetInUse("somebody else writes to the log of the database: wait until that is done")

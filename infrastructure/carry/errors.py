@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from domain.wording import shown
+
 if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
@@ -75,6 +77,16 @@ class NoSuchTask(CarryRefused):
         )
 
 
+class NoSuchNamespace(CarryRefused):
+    """The log knows no task of this namespace; check its name."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(
+            f"there is no task of the namespace {shown(namespace)} in the log, so there is nothing to "
+            "export: check its name"
+        )
+
+
 class PartsArchived(CarryRefused):
     """A part of a log is asked for, and some of it lies in an archive."""
 
@@ -88,6 +100,13 @@ class PartsArchived(CarryRefused):
 
 class TargetInUse(CarryRefused):
     """Something else works on the database that the log is carried to; stop it first."""
+
+
+class TargetIsSource(TargetInUse):
+    """A log cannot be copied onto itself; name another database."""
+
+    def __init__(self) -> None:
+        super().__init__("the database to replay to is the one that the log is in: give another, empty one")
 
 
 class TargetArchived(CarryRefused):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from msgspec import UNSET
 
+from domain.definition import DEFAULT_NAMESPACE
 from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.carry.archive import Header, Part, frame, frames
 from infrastructure.carry.books import Books, entered
@@ -18,6 +19,7 @@ from infrastructure.carry.errors import (
     ArchiveDamaged,
     ArchiveTaken,
     ArchiveUnreadable,
+    NoSuchNamespace,
     NoSuchTask,
     RedactedMeanwhile,
 )
@@ -26,6 +28,7 @@ from infrastructure.carry.reading import portions
 from infrastructure.carry.seals import sealed, written_seals
 from infrastructure.carry.standstill import marked
 from infrastructure.carry.statements import statement
+from infrastructure.event_store.logged import BEGINNING_BYTES, member
 from infrastructure.private_file import private
 
 if TYPE_CHECKING:
@@ -51,8 +54,8 @@ def export_events(
 
     Until all is there the file is called `<path>.part`: when that is found, the export goes on behind its
     last whole part, up to where the log ended when it was begun, which `went_on` hears; one without a part
-    begins anew. Archived months come from their files. Raises `CarryRefused`, `ArchiveAway` and
-    `psycopg.Error`.
+    begins anew, and is not left behind by a refusal. Archived months come from their files. Raises
+    `CarryRefused`, `ArchiveAway` and `psycopg.Error`.
     """
     if path.exists():
         raise ArchiveTaken(f"{path} is there already: choose another name, or remove it first")
@@ -63,7 +66,8 @@ def export_events(
             books = _begun(connection, library, unfinished, file, selection)
             if books.parts:
                 went_on(books.header.head)
-            _write_parts(connection, library, file, books, told)
+            with _nothing_left_without_parts(unfinished, books):
+                _write_parts(connection, library, file, books, told)
             if selection.sealed:
                 _write_seals(connection, file, books)
             _check_unredacted(connection, unfinished, books)
@@ -76,11 +80,19 @@ def export_events(
 
 
 def _check_known(connection: Connection, selection: Selection) -> None:
-    """Streams of tasks never leave the log. Raises `NoSuchTask`."""
-    if selection.task_id is None:
+    """Streams of tasks never leave the log. Raises `NoSuchTask` and `NoSuchNamespace`."""
+    task_id, namespace = selection.task_id, selection.namespace
+    if task_id is not None and not _is_there(connection, "task_there", {"task_id": task_id}):
+        raise NoSuchTask(task_id)
+    if namespace is None or namespace == DEFAULT_NAMESPACE:
         return
-    if connection.execute(statement("task_there"), {"task_id": selection.task_id}).fetchone() != (True,):
-        raise NoSuchTask(selection.task_id)
+    named = {"named": member("namespace", namespace), "beginning": BEGINNING_BYTES}
+    if not _is_there(connection, "namespace_there", named):
+        raise NoSuchNamespace(namespace)
+
+
+def _is_there(connection: Connection, name: str, wanted: dict[str, Any]) -> bool:
+    return connection.execute(statement(name), wanted).fetchone() == (True,)
 
 
 def _write_parts(connection: Connection, library: Library, file: BinaryIO, books: Books, told: Told) -> None:
@@ -92,6 +104,17 @@ def _write_parts(connection: Connection, library: Library, file: BinaryIO, books
         file.write(frame(part, lines))
         file.flush()
         told("exported", part.last, until)
+
+
+@contextlib.contextmanager
+def _nothing_left_without_parts(unfinished: Path, books: Books) -> Iterator[None]:
+    """It would be in the way of whoever asks for less because of the refusal."""
+    try:
+        yield
+    except Exception:
+        if not books.parts:
+            unfinished.unlink()
+        raise
 
 
 def _write_seals(connection: Connection, file: BinaryIO, books: Books) -> None:
@@ -127,14 +150,14 @@ def _begun(
             )
         return _new(connection, file, selection)
     books, last, end = kept
+    if last is None:
+        file.truncate(0)
+        return _new(connection, file, selection)
     if books.header.selection != selection:
         told = books.header.selection.told() or "all events"
         raise ArchiveTaken(
             f"{path} is the beginning of another export ({told}): remove it, or ask for the same"
         )
-    if last is None:
-        file.truncate(0)
-        return _new(connection, file, selection)
     _check_unredacted(connection, path, books)
     if books.header.head > head(connection) or not _holds(connection, library, selection, last):
         raise ArchiveTaken(
@@ -147,7 +170,7 @@ def _begun(
 def _check_unredacted(connection: Connection, path: Path, books: Books) -> None:
     """Of what was rewritten since it was begun, the archive would not tell. Raises `RedactedMeanwhile`."""
     bounds = {"head": books.header.head, "until": books.header.until}
-    if connection.execute(statement("rewritten_since"), bounds).fetchone() == (True,):
+    if _is_there(connection, "rewritten_since", bounds):
         raise RedactedMeanwhile(path)
 
 

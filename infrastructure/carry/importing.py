@@ -74,7 +74,7 @@ def import_events(dsn: str, path: Path, *, partial: bool, told: Told) -> Importe
                     expected = seals_digest(_seals(path, file))
                     store_sealed(connection, _seals(path, file), manifest.last or 0, expected)
             earlier = not manifest.whole or _stood_still(path, file)
-            standstill.end(connection, standstill.IMPORTING, earlier=earlier)
+            standstill.end(connection, standstill.IMPORTING, standstill.IMPORTED if earlier else None)
             return Imported(manifest, manifest.events - before, standstill.marked(connection) is not None)
 
 

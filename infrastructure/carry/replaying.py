@@ -36,7 +36,7 @@ def replay_events(
     with. Archived months of the source come from their files. Both must reach Postgres directly.
     Raises `CarryRefused`, `ArchiveAway` and `psycopg.Error`.
     """
-    with connected(source_dsn) as source, held(target_dsn) as target:
+    with connected(source_dsn) as source, held(target_dsn, source) as target:
         before = _begun(source, library, target, until)
         standstill.begin(target, standstill.REPLAYING)
         after = head(target)
@@ -52,7 +52,7 @@ def replay_events(
         with snapshot(source):
             expected = seals_digest(sealed(source, until))
             store_sealed(target, sealed(source, until), until, expected)
-        standstill.end(target, standstill.REPLAYING, earlier=True)
+        standstill.end(target, standstill.REPLAYING, standstill.REPLAYED)
         events = stored(target)
     return Copied(events, events - before)
 

@@ -26,11 +26,16 @@ REPLAYING = (
     "a replay into this database has not ended: run `chronoledger replay` to the same moment again, which "
     "goes on with it"
 )
-REPLAYED = (
-    "this database holds the state of an earlier moment, replayed: what was due then, and what has been "
-    "called since, would be called now. Look at it with `chronoledger api`; if it is to go on from there, "
-    "`chronoledger replay --release` on it lets schedulers begin"
+_CALLED_AGAIN = (
+    "what was due then, and what has been called since, would be called now. Look at it with "
+    "`chronoledger api`; if it is to go on from there, `chronoledger replay --release` on it lets schedulers "
+    "begin"
 )
+REPLAYED = f"this database holds the state of an earlier moment, replayed: {_CALLED_AGAIN}"
+IMPORTED = (
+    "this database holds a part of a log, or one on which no scheduler began, imported: " + _CALLED_AGAIN
+)
+_LASTING = frozenset({REPLAYED, IMPORTED})
 
 
 class StandsStill(Exception):
@@ -64,15 +69,15 @@ def begin(connection: Connection, reason: str) -> None:
         raise
 
 
-def end(connection: Connection, reason: str, *, earlier: bool = False) -> None:
-    """Take back what `begin` did, if it did; of an `earlier` moment schedulers are kept away all the same."""
+def end(connection: Connection, reason: str, lasting: str | None = None) -> None:
+    """Take back what `begin` did, if it did; for a `lasting` reason schedulers are kept away all the same."""
     with connection.transaction():
         left = _marks(connection)
         if reason not in left:
             return
-        if earlier:
-            _mark(connection, REPLAYED)
-        if earlier or len(left) > 1:
+        if lasting is not None:
+            _mark(connection, lasting)
+        if lasting is not None or len(left) > 1:
             connection.execute(statement("unmark_standstill"), {"reason": reason})
         else:
             connection.execute(statement("end_standstill"))
@@ -117,14 +122,15 @@ def end_standstill(dsn: str) -> bool:
     """Let schedulers begin; whether they were kept away. Raises `NotReleased` and `psycopg.Error`."""
     with connected(dsn) as connection:
         reason = marked(connection)
-        if reason not in {None, REPLAYED}:
-            raise NotReleased(str(reason))
-        end(connection, REPLAYED)
+        if reason is not None and reason not in _LASTING:
+            raise NotReleased(reason)
+        for each in _LASTING:
+            end(connection, each)
         return reason is not None
 
 
 def _first(marks: set[str]) -> str | None:
-    return min(marks, key=REPLAYED.__eq__, default=None)
+    return min(marks, key=_LASTING.__contains__, default=None)
 
 
 def _marks(connection: Connection) -> set[str]:

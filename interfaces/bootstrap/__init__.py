@@ -70,6 +70,7 @@ from interfaces.bootstrap.database import (
     check_database,
     database,
     embedded,
+    has_embedded,
     prepare_database,
 )
 from interfaces.bootstrap.declared import apply_tasks, live_definitions, live_tasks, plan_tasks
@@ -184,6 +185,7 @@ __all__ = [
     "explain_task",
     "export_events",
     "forget_process",
+    "has_embedded",
     "import_events",
     "in_force",
     "list_archives",

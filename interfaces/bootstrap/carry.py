@@ -89,7 +89,7 @@ def elsewhere(settings: Settings, dsn: str) -> Settings:
         conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:  # what it says may hold a part of the password
         raise NoConnectionString from None
-    return with_database(settings, dsn)
+    return with_database(settings, dsn, "--to")
 
 
 def export_events(

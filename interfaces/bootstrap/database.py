@@ -101,6 +101,11 @@ def database(settings: Settings) -> Iterator[Settings]:
             raise TablesMissing(error) from error
 
 
+def has_embedded(settings: Settings) -> bool:
+    """Whether no database is configured, and an embedded one is there already."""
+    return not settings.database_configured and (settings.data_dir / CONNINFO_FILE).exists()
+
+
 def _own(stack: contextlib.ExitStack, settings: Settings) -> Settings:
     try:
         return stack.enter_context(embedded(settings))[1]

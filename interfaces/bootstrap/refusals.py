@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from infrastructure.settings import Settings
+    from infrastructure.settings import Settings, Source
+
+
+_ANY_VARIABLE = "DATABASE_URL or DB_HOST, DB_PORT, DB_USER, DB_PASSWORD and DB_NAME"
+_TO: Source = "--to"
 
 
 class LogDirectoryUnusable(Exception):
@@ -90,13 +94,17 @@ def _complaint(settings: Settings, error: Exception, tried: Mapping[str, Any]) -
             where = _variable(settings, "DB_NAME")
             return f'There is no database "{tried.get("dbname", "")}": create it, or correct {where}'
         case None:
-            return (
-                f"The database does not answer ({first_line(error)}); start it, or correct DATABASE_URL or "
-                "DB_HOST, DB_PORT, DB_USER, DB_PASSWORD and DB_NAME"
-            )
+            where = _TO if _is_second(settings) else _ANY_VARIABLE
+            return f"The database does not answer ({first_line(error)}); start it, or correct {where}"
+
+
+def _is_second(settings: Settings) -> bool:
+    return settings.sources.get("DATABASE_URL") == _TO
 
 
 def _variable(settings: Settings, part: str) -> str:
+    if _is_second(settings):
+        return _TO
     if settings.direct_database_url:
         return "DATABASE_URL and DIRECT_DATABASE_URL"
     return "DATABASE_URL" if settings.database_url else part

@@ -105,6 +105,10 @@ def restore_command(month: Month) -> None:
     """Put a month back into the log; the file stays, as a copy."""
     with bootstrap.database(settings("archive")) as found:
         bootstrap.prepare_database(found)
+        [known] = bootstrap.list_archives(found, (month,))
+        if not known.away:
+            click.echo(f"{month} is in the log already: nothing was done")
+            return
         click.echo(_line(bootstrap.restore_archive(found, month)))
 
 

@@ -44,6 +44,8 @@ def replay_command(
     """
     place = until if until_position is None else until_position
     asked = [projection is not None, until is not None, until_position is not None, release]
+    if until is not None and until_position is not None:
+        raise click.UsageError("--until and --until-position both name the moment: give one of them")
     if sum(asked) != 1 or (place is None) != (target is None):
         raise click.UsageError(_WANTED)
     if projection is not None:

@@ -144,14 +144,20 @@ def _tell(steps: Sequence[Step], file: TaskFile) -> None:
 
 def _apply(settings: Settings, steps: Sequence[Step], reason: str | None) -> bool:
     """Whether some step was refused after all."""
-    refusals = []
+    from interfaces.task_files import telling  # noqa: PLC0415 - only this command pays for it
+
+    refusals, applied = [], []
 
     def report(done: Done) -> None:
-        if done.refusal is not None:
+        if done.refusal is None:
+            applied.append(done.step)
+        else:
             refusals.append(done)
             click.echo(f"! {done.refusal}")
 
     shown = run(bootstrap.apply_tasks(settings, steps, reason, report))
+    if counts := telling.accomplished(applied):
+        click.echo(f"Done: {counts}.")
     if refusals:
         click.echo(f"{len(refusals):,} refused; import the file again for what is left to do.")
     if not shown:

@@ -115,7 +115,9 @@ def options(
     except getopt.GetoptError as error:
         if "requires argument" in str(error):
             raise NotUnderstood(f"{_dashed(error.opt)} is not told its value") from None
-        raise NotUnderstood(f"{_dashed(error.opt)} has no counterpart here") from None
+        raise NotUnderstood(
+            f"{_dashed(error.opt)} has no counterpart here: leave it out if the call can do without it"
+        ) from None
     return [(names.get(option, option.removeprefix("--")), value) for option, value in found], rest
 
 

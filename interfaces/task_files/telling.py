@@ -58,7 +58,21 @@ def summary(steps: Sequence[Step]) -> str:
         "unchanged": sum(isinstance(step, Keep) for step in steps) - ended,
         "ended as declared": ended,
     }
-    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "no tasks"
+    return _counted(counts) or "no tasks"
+
+
+def accomplished(steps: Sequence[Step]) -> str:
+    """How many of each kind were done; empty, where there was nothing to do."""
+    counts = {
+        "created": sum(isinstance(step, Create) for step in steps),
+        "changed": sum(isinstance(step, Change) for step in steps),
+        "cancelled": sum(isinstance(step, Cancel) for step in steps),
+    }
+    return _counted(counts)
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
 
 def _bad(step: Bad, file: TaskFile) -> Iterator[str]:

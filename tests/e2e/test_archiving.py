@@ -99,6 +99,8 @@ def test_a_month_is_archived_looked_into_and_restored(service: Service, callee: 
 
     restored = service.run("archive", "restore", str(month))
     assert restored.stdout.startswith(f"{month}  restored  "), restored.stderr
+    again = service.run("archive", "restore", str(month))
+    assert (again.returncode, again.stdout) == (0, f"{month} is in the log already: nothing was done\n")
     file.unlink()
     assert service.run("archive", "verify").returncode == 0
     assert service.run("archive", "verify", str(month)).returncode == 1

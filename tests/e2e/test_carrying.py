@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from tests.e2e.client import Client
 from tests.support.carrying import events, fill, read_models, seals
 from tests.support.projecting import connect
 from tests.support.sealing import seal
@@ -53,6 +54,26 @@ def killed_once(reached: Callable[[], bool], folder: Path, dsn: str, *arguments:
         process.kill()
         process.wait()
         service.close()
+
+
+def test_a_part_of_a_log_in_an_embedded_database_is_looked_at_there(database: str, folder: Path) -> None:
+    asyncio.run(fill(database, 300))
+    assert command(folder, database, "export", "--out", "part.zst", "--to", "250").returncode == 0
+    created = events(database, "topic = 'task.created.v1' AND notification_id <= 250")
+    tasks = {str(row[0]) for row in created if b'"namespace":"default"' in row[3]}
+    elsewhere = Service(folder, "api")
+    try:
+        imported = elsewhere.run("import", "part.zst", "--partial")
+        assert "NO SCHEDULER BEGINS" in imported.stdout, imported.stderr
+        refused = elsewhere.run("serve")
+        assert refused.returncode == 1
+        assert "holds a part of a log" in refused.stderr
+        elsewhere.start(healthy=False)
+        assert {task["id"] for task in Client(elsewhere.url).all("/tasks")} == tasks
+        assert elsewhere.stop() == 0
+        assert elsewhere.processes() == []
+    finally:
+        elsewhere.close()
 
 
 def stored(dsn: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -19,6 +20,7 @@ from infrastructure.carry import (
     import_events,
     reading,
 )
+from infrastructure.carry.archive import Header, frame
 from infrastructure.database import with_liveness
 from tests.support.carrying import Interrupted, Told, append_one, events, fill, plant_odd_states, read_models
 
@@ -95,9 +97,13 @@ def test_an_interrupted_export_goes_on_with_what_it_was_begun_with(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.zst", "log.ndjson.zst"]
 
 
-def test_an_export_of_which_no_part_was_written_begins_anew(log: str, archive: Path) -> None:
-    with pytest.raises(Interrupted):
-        exported(log, archive, Told("exported", 0))
+@pytest.mark.parametrize("selection", [Selection(), Selection(namespace="other")])
+def test_an_export_of_which_no_part_was_written_begins_anew(
+    log: str, archive: Path, selection: Selection
+) -> None:
+    """A kill leaves it so, and it is in nobody's way."""
+    header = frame(Header(selection=selection, head=events(log)[-1][4]))
+    archive.with_name(f"{archive.name}.part").write_bytes(header)
     last, begun = append_one(log), list[int]()
     assert export_events(log, archive, Selection(), Told(), went_on=begun.append).last == last
     assert begun == []
@@ -178,6 +184,17 @@ def test_nothing_is_imported_beside_a_service_or_another_import(
         with pytest.raises(TargetInUse, match="somebody else writes"):
             imported(other_database, archive)
     assert events(other_database) == []
+
+
+def test_who_is_about_to_leave_is_no_service(
+    log: str, other_database: str, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A closed connection, such as that of the migrations, is counted until its process has ended."""
+    exported(log, archive)
+    with psycopg.connect(with_liveness(other_database)) as leaving:
+        monkeypatch.setattr(time, "sleep", lambda _: leaving.close())
+        imported(other_database, archive)
+    assert events(other_database) == events(log)
 
 
 def test_what_was_not_written_by_this_export_is_not_overwritten(log: str, archive: Path) -> None:

@@ -105,12 +105,17 @@ def test_what_cannot_be_done_is_told(log: str, other_database: str, run: Run, tm
         assert behind.returncode == 2
         assert "--from lies behind --to" in behind.stderr
     assert list(tmp_path.glob("a.zst*")) == []
-    exported = run(log, "export", "--out", "part.zst", "--namespace", "nobody's")
+    nobodys = run(log, "export", "--out", "a.zst", "--namespace", "nobody's")
+    assert (nobodys.returncode, nobodys.stdout) == (1, "")
+    assert 'there is no task of the namespace "nobody\'s" in the log' in nobodys.stderr
+    assert list(tmp_path.glob("a.zst*")) == []
+    latest = str(events(log, "topic = 'task.created.v1'")[-1][0])
+    exported = run(log, "export", "--out", "part.zst", "--task", latest, "--to", "1")
     assert exported.stdout.splitlines()[0] == "no events in part.zst"
     partial = run(other_database, "import", "part.zst")
     assert partial.returncode == 1
     [sentence] = partial.stderr.splitlines()
-    assert sentence.endswith("(namespace nobody's): add --partial to make a log of that part alone")
+    assert sentence.endswith(f"(task {latest}, to event 1): add --partial to make a log of that part alone")
     assert run(other_database, "import", "part.zst", "--partial").returncode == 0
     (tmp_path / "text.zst").write_text("text")
     damaged = run(other_database, "import", "text.zst")

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from infrastructure.carry import (
     NotReleased,
     Selection,
     StandsStill,
     TargetInUse,
+    TargetIsSource,
     TargetNotEmpty,
     check_standstill,
     end_standstill,
@@ -159,12 +161,14 @@ def test_no_scheduler_begins_on_an_earlier_moment_that_comes_by_file(
     done = run(other_database, "import", "part.zst", "--partial")
     assert done.returncode == 0, done.stderr
     assert "NO SCHEDULER BEGINS" in done.stdout
-    with pytest.raises(StandsStill, match="the state of an earlier moment"):
+    with pytest.raises(
+        StandsStill, match="holds a part of a log, or one on which no scheduler began, imported"
+    ):
         check_standstill(other_database)
     export_events(other_database, tmp_path / "copy.zst", Selection(), Told())
     migrate(empty_database)
     import_events(empty_database, tmp_path / "copy.zst", partial=False, told=Told())
-    with pytest.raises(StandsStill, match="the state of an earlier moment"):
+    with pytest.raises(StandsStill, match="on which no scheduler began, imported"):
         check_standstill(empty_database)
     assert end_standstill(empty_database)
     again = import_events(empty_database, tmp_path / "copy.zst", partial=False, told=Told())
@@ -229,7 +233,7 @@ def test_only_an_empty_database_or_the_beginning_of_the_same_replay_is_taken(
     with pytest.raises(TargetNotEmpty):
         replay_events(log, other_database, 600, Told())
     check_standstill(other_database)
-    with pytest.raises(TargetInUse):
+    with pytest.raises(TargetIsSource, match="is the one that the log is in"):
         replay_events(log, log, 600, Told())
     check_standstill(log)
 
@@ -251,6 +255,13 @@ def test_what_cannot_be_done_is_told(log: str, other_database: str, run: Run) ->
     nowhere = run(log, "replay", "--until-position", "1", "--to", "not a dsn")
     assert nowhere.returncode == 1
     assert "is named by no connection string" in nowhere.stderr
+    missing = make_conninfo(other_database, dbname="no_such_thing")
+    uncreated = run(log, "replay", "--until-position", "1", "--to", missing)
+    assert uncreated.returncode == 1
+    assert 'There is no database "no_such_thing": create it, or correct --to. ' in uncreated.stderr
+    twice = run(log, "replay", "--until", "2026-01-01T00:00:00Z", "--until-position", "1", "--to", log)
+    assert twice.returncode == 2
+    assert "--until and --until-position both name the moment: give one of them" in twice.stderr
     local = run(log, "replay", "--until", "2026-01-01T00:00:00", "--to", other_database)
     assert local.returncode == 2
     assert "an instant with its offset" in local.stderr

@@ -15,6 +15,7 @@ from application.ports import NewFact
 from domain.identity import redaction_stream
 from domain.redaction_facts import EventsRedacted, Rewritten
 from infrastructure.carry import (
+    NoSuchNamespace,
     NoSuchTask,
     Selection,
     StreamsCut,
@@ -108,7 +109,9 @@ def test_a_payload_that_names_a_namespace_belongs_to_no_other(
 ) -> None:
     state = b'{"meta":{},"fact":{"namespace":"mine","payload":{"namespace":"other"}}}'
     plant_task(database, state)
-    assert carried(database, other_database, tmp_path / "a.zst", Selection(namespace="other")) == []
+    with pytest.raises(NoSuchNamespace, match='no task of the namespace "other"'):
+        export_events(database, tmp_path / "a.zst", Selection(namespace="other"), Told())
+    assert selected(database, Selection(namespace="other")) == []
     assert carried(database, other_database, tmp_path / "b.zst", Selection(namespace="mine")) == events(
         database
     )

@@ -75,6 +75,7 @@ def test_what_is_exported_changes_nothing_and_makes_the_same_elsewhere(
         "+ Nightly report",
         "+ Ping",
         "2 to create",
+        "Done: 2 created.",
         "Lists show it once a projector has caught up.",
     ]
     before = events(database)
@@ -157,7 +158,7 @@ def test_a_crontab_is_taken_over_once(run: Run, database: str, tmp_path: Path) -
     left_out = "? line 3 is left out: @reboot is no schedule that a task could have\n"
     first = run("tasks", "import", "--crontab", name)
     assert first.returncode == 0, first.stderr
-    assert first.stdout.startswith(f"{left_out}+ 127.0.0.1:9/ping\n1 to create\n")
+    assert first.stdout.startswith(f"{left_out}+ 127.0.0.1:9/ping\n1 to create\nDone: 1 created.\n")
     assert run("tasks", "import", "--crontab", name).stdout == f"{left_out}1 unchanged\n"
     assert len(events(database)) == 1
     doubled = CRONTAB + CRONTAB.splitlines()[1].replace("ping", "ping?twice") + "\n"

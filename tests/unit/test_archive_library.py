@@ -63,8 +63,14 @@ def test_a_file_that_agrees_with_itself_and_was_not_written_is_refused() -> None
     _, archive = written(STATES)
     forged, _ = written([b'{"status_code":201}'] * 6)
     library = Library(Shelved({"january": forged}))
-    with pytest.raises(ArchiveAway, match="its manifest hashes to"):
+    with pytest.raises(ArchiveAway, match="its manifest hashes to") as refused:
         library.ask(replace(archive, size=len(forged)), lambda file: list(file.events()))
+    sentence = str(refused.value)
+    assert sentence.startswith(
+        "the archive january is needed and cannot be read (it is damaged: its manifest"
+    )
+    assert sentence.endswith("was written); put another copy of the file to where ARCHIVE_DIR says")
+    assert sentence.count("january") == sentence.count(";") == 1
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def test_a_command_is_the_call_that_it_makes(command: str, expected: dict[str, A
         ("curl a.example b.example", "calls 2 URLs"),
         ("wget a.example b.example", "calls 2 URLs"),
         ("curl 'a.example/{x,y}'", "brackets"),
-        ("curl -k https://a.example", "-k has no counterpart here"),
+        ("curl -k https://a.example", "-k has no counterpart here: leave it out if the call"),
         ("curl --proxy p https://a.example", "--proxy has no counterpart here"),
         ("curl a.example -m", "-m is not told its value"),
         ("curl a.example --url", "--url is not told its value"),

@@ -7,6 +7,7 @@ import pytest
 
 from infrastructure.login import Refusal, refusal
 from infrastructure.settings import load
+from interfaces.bootstrap import elsewhere
 from interfaces.bootstrap.refusals import DatabaseUnusable
 
 PREFIX = 'connection failed: connection to server at "127.0.0.1", port 5432 failed: '
@@ -88,3 +89,11 @@ def test_the_sentence_names_the_variables_that_were_set() -> None:
     assert "correct DATABASE_URL and DIRECT_DATABASE_URL" in str(DatabaseUnusable(both, error))
     assert "host=direct" in str(DatabaseUnusable(both, error))
     assert "host=pooler" in str(DatabaseUnusable(both, error, both.dsn()))
+
+
+def test_a_database_that_an_option_names_is_corrected_there() -> None:
+    second = elsewhere(load({"DATABASE_URL": "postgresql://me@here/x"}), "postgresql://me@elsewhere/x")
+    for words, advice in ((PASSWORD, "correct --to"), ("Connection refused", "start it, or correct --to")):
+        told = str(DatabaseUnusable(second, psycopg.OperationalError(PREFIX + words)))
+        assert f"{advice}. In force: " in told
+        assert "host=elsewhere" in told

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from domain.errors import TaskNotFound
 from interfaces.task_files.reading import read_yaml
-from interfaces.task_files.telling import summary, told
+from interfaces.task_files.telling import accomplished, summary, told
 from tests.support.declaring import declared, planned
 from tests.support.given import TASK, after, definition, every
 from tests.support.scheduler import REQUEST, World
@@ -35,6 +35,7 @@ async def test_each_step_is_told_in_the_order_of_the_file_and_what_is_unchanged_
         f"- gone ({ended}) is cancelled",
     ]
     assert summary(steps) == "1 to create, 1 to change, 1 to cancel, 1 unchanged"
+    assert accomplished(steps) == "1 created, 1 changed, 1 cancelled"
 
 
 async def test_headers_and_payloads_may_be_secret() -> None:
