@@ -74,9 +74,9 @@ async def test_a_database_on_which_no_scheduler_begins_says_so(
     assert not (await vitals.read()).stands_still
     with psycopg.connect(database, autocommit=True) as connection:
         standstill.begin(connection, standstill.IMPORTING)
-        standstill.end(connection, standstill.IMPORTING, standstill.REPLAYED)
+        standstill.end(connection, standstill.IMPORTING, standstill.IMPORTED)
         assert (await vitals.read()).stands_still
-        standstill.end(connection, standstill.REPLAYED)
+        standstill.end(connection, standstill.IMPORTED)
     assert not (await vitals.read()).stands_still
 
 
