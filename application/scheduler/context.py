@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from application.scheduler.node import Node
     from domain.facts import ExecutionFailed, ExecutionSucceeded, Occurrence, TaskCancelled, TaskPaused
 
-# Longer than the claimer's quantum: at a steady rate, outcomes go into the call of the next claims.
-GATHER = timedelta(milliseconds=15)
+# Longer than lies between two claims: at a steady rate, outcomes go into the call of the next ones.
+GATHER = timedelta(milliseconds=40)
 
 
 class SchedulerObserver(Protocol):
