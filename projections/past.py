@@ -46,7 +46,8 @@ async def past_tasks(
         await connection.execute(statement("shadow_read_models"))
         await connection.execute(projection.ddl)
         async for entries in streams:
-            await projection.apply(connection, entries)
+            async for _ in projection.apply(connection, entries):
+                pass
         return await read_page(connection, TASKS, task_filters(query), paging)
 
 

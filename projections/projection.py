@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol, get_args
 from uuid import UUID
 
@@ -66,8 +66,13 @@ class Projection(Protocol):
         """What must be applied in order: entries with the same key, and only those, meet in a row."""
         ...
 
-    async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
-        """Fold a batch into the tables, within the caller's transaction. Raises `PoisonEvent`."""
+    def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> AsyncGenerator[None]:
+        """Fold a batch into the tables in three steps, within the caller's transaction. Raises `PoisonEvent`.
+
+        The first asks for the rows that it continues, the second reads the answers and puts rows down, the
+        third adds up. What several projections do in the first is one round trip in a pipeline, and so is
+        what they do in the third; in the second there must be none, for COPY goes through no pipeline.
+        """
         ...
 
 

@@ -9,8 +9,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from projections.copying import bigint, boolean, instant, integer, json, put, text, uuid, uuids, word
-from projections.statements import statement
+from projections.copying import bigint, boolean, instant, integer, json, put, text, uuid, word
+from projections.taking import Taken, take
 from projections.views import AttemptView, ResultStatus
 
 if TYPE_CHECKING:
@@ -58,21 +58,14 @@ _headers = msgspec.json.Decoder(dict[str, str])
 _attempts = msgspec.json.Decoder(tuple[AttemptView, ...])
 
 
-async def take_results(connection: AsyncConnection, ids: Collection[UUID]) -> dict[UUID, ResultRow]:
-    """Take the rows of those executions that have one out of their tables."""
-    taken = await _take(connection, "take_open_results", ids)
-    if len(taken) < len(ids):
-        closed = [execution_id for execution_id in ids if execution_id not in taken]
-        taken |= await _take(connection, "take_closed_results", closed)
-    return taken
+async def take_open(connection: AsyncConnection, ids: Collection[UUID]) -> Taken[ResultRow]:
+    """Take the rows of those executions that are not over out of their table."""
+    return await take(connection, "take_open_results", ids, _taken)
 
 
-async def _take(connection: AsyncConnection, name: str, ids: Collection[UUID]) -> dict[UUID, ResultRow]:
-    if not ids:
-        return {}
-    async with connection.cursor(binary=True) as cursor:
-        await cursor.execute(statement(name), {"ids": uuids(ids)})
-        return {row[0]: _taken(row) for row in await cursor.fetchall()}
+async def take_closed(connection: AsyncConnection, ids: Collection[UUID]) -> Taken[ResultRow]:
+    """Take the rows of those executions that are over out of their table: something has come after all."""
+    return await take(connection, "take_closed_results", ids, _taken)
 
 
 def _taken(row: Sequence[object]) -> ResultRow:

@@ -32,12 +32,13 @@ from domain.facts import (
     TaskUpdated,
 )
 from domain.redaction_facts import EventsRedacted, TaskRedacted
-from projections.copying import instant, put, uuid, uuids
+from projections.copying import instant, put, uuid
 from projections.projection import Entry, continued, unknown
 from projections.statements import statement
+from projections.taking import take
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
     from psycopg import AsyncConnection
 
@@ -197,22 +198,20 @@ class Statistics:
         """The execution."""
         return entry.stream
 
-    async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+    async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> AsyncGenerator[None]:
         """See `Projection.apply`."""
-        known = await _take(connection, continued(entries))
+        taken = await take(connection, "take_open_executions", continued(entries), _send_at)
+        yield
+        known = await taken.rows()
         tally = fold(known, entries)
         kept = {execution_id: at for execution_id, at in known.items() if execution_id not in tally.closed}
         await put(connection, "put_open_executions", (kept | tally.opened).items(), _open_fields)
+        yield
         await _add(connection, tally)
 
 
-async def _take(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, datetime]:
-    """Those that are open still are put back."""
-    if not ids:
-        return {}
-    async with connection.cursor(binary=True) as cursor:
-        await cursor.execute(statement("take_open_executions"), {"ids": uuids(ids)})
-        return dict(await cursor.fetchall())
+def _send_at(row: Sequence[datetime]) -> datetime:
+    return row[1]
 
 
 def _open_fields(opened: tuple[UUID, datetime]) -> tuple[bytes, ...]:

@@ -32,13 +32,13 @@ from domain.facts import (
 from domain.redaction_facts import EventsRedacted, TaskRedacted
 from projections.erasing import erased, status_error
 from projections.projection import Entry, beginning_missing, continued, unknown
-from projections.result_rows import ResultRow, put_results, take_results
+from projections.result_rows import ResultRow, put_results, take_closed, take_open
 from projections.state_counts import StateCounts, count_change, write_counts
 from projections.statements import statement
 from projections.views import AttemptView
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
     from uuid import UUID
 
     from psycopg import AsyncConnection
@@ -283,8 +283,16 @@ class TaskResults:
         """The execution."""
         return entry.stream
 
-    async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+    async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> AsyncGenerator[None]:
         """See `Projection.apply`."""
-        changes = fold(await take_results(connection, continued(entries)), entries)
+        earlier = continued(entries)
+        taken = await take_open(connection, earlier)
+        yield
+        known = await taken.rows()
+        if len(known) < len(earlier):
+            closed = await take_closed(connection, [each for each in earlier if each not in known])
+            known |= await closed.rows()
+        changes = fold(known, entries)
         await put_results(connection, changes.rows.values())
+        yield
         await write_counts(connection, "count_result_states", changes.counts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
@@ -13,10 +13,11 @@ from msgspec.structs import replace
 from domain.definition import Cron, Definition, Interval, OneOff
 from projections.copying import bigint, double, instant, jsonb, put, text, uuid, uuids, verbatim, word
 from projections.statements import statement
+from projections.taking import Taken, take
 from projections.views import TaskStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container
+    from collections.abc import Collection, Container, Sequence
 
     from psycopg import AsyncConnection
 
@@ -51,13 +52,13 @@ _definition = msgspec.json.Decoder(Definition)
 _STATE = tuple(name for name in TaskRow.__struct_fields__ if name != "definition")
 
 
-async def take_tasks(connection: AsyncConnection, ids: Collection[UUID]) -> dict[UUID, TaskRow]:
+async def take_tasks(connection: AsyncConnection, ids: Collection[UUID]) -> Taken[TaskRow]:
     """Take the states of those tasks that have one out of their table; definitions stay where they are."""
-    if not ids:
-        return {}
-    async with connection.cursor(binary=True) as cursor:
-        await cursor.execute(statement("take_task_states"), {"ids": uuids(ids)})
-        return {row[0]: TaskRow(**dict(zip(_STATE, row, strict=True))) for row in await cursor.fetchall()}
+    return await take(connection, "take_task_states", ids, _taken)
+
+
+def _taken(row: Sequence[Any]) -> TaskRow:
+    return TaskRow(**dict(zip(_STATE, row, strict=True)))
 
 
 async def with_definitions(

@@ -37,7 +37,7 @@ from projections.statements import statement
 from projections.task_rows import TaskRow, put_tasks, take_tasks, with_definitions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
     from uuid import UUID
 
     from psycopg import AsyncConnection
@@ -220,13 +220,15 @@ class Tasks:
             case _:
                 return entry.stream
 
-    async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+    async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> AsyncGenerator[None]:
         """See `Projection.apply`."""
         about = _about(entries)
-        known = await take_tasks(connection, _earlier(about))
-        known = await with_definitions(connection, known, _redacted(about))
+        taken = await take_tasks(connection, _earlier(about))
+        yield
+        known = await with_definitions(connection, await taken.rows(), _redacted(about))
         changes = _fold(known, about)
         await put_tasks(connection, changes.rows.values(), stored=known)
+        yield
         await write_counts(connection, "count_task_states", changes.counts)
 
 

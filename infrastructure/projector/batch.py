@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, NamedTuple
 
-from infrastructure.projector.checkpoints import CheckpointMoved, lock_checkpoints, move_checkpoints
-from infrastructure.projector.parking import Parked, Sieve, held_keys, is_poison, store_parked
+from psycopg import AsyncTransaction
+
+from infrastructure.projector.checkpoints import (
+    CheckpointMoved,
+    lock_checkpoints,
+    locked,
+    locking,
+    move_checkpoints,
+)
+from infrastructure.projector.parking import Parked, Sieve, apply, held_keys, is_poison, store_parked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from psycopg import AsyncConnection
 
+    from infrastructure.projector.checkpoints import Checkpoint
     from infrastructure.projector.ports import Projection
     from infrastructure.projector.reading import Entry
 
@@ -34,30 +44,71 @@ async def apply_batch(connection: AsyncConnection, batch: Batch) -> list[Parked]
     Raises `CheckpointMoved` when a projection is not at `batch.after`, and whatever says that the database is
     away: nothing is applied then.
     """
+    careful = False
     try:
-        return await _transact(connection, batch, careful=False)
+        await _apply_together(connection, batch)
+    except _SomeParked:
+        pass
     except Exception as error:
         if not is_poison(error):
             raise
-    return await _transact(connection, batch, careful=True)
+        careful = True
+    else:
+        return []
+    return await _apply_apart(connection, batch, careful=careful)
 
 
-async def _transact(connection: AsyncConnection, batch: Batch, *, careful: bool) -> list[Parked]:
+class _SomeParked(Exception):
+    """Events may have to wait behind parked ones, which the rows must not be taken out for."""
+
+
+async def _apply_together(connection: AsyncConnection, batch: Batch) -> None:
+    """With a round trip for what all projections ask, and one for what they add up. Raises `_SomeParked`."""
+    async with AsyncExitStack() as stack:
+        applied = [projection.apply(connection, batch.entries) for projection in batch.projections]
+        for steps in applied:
+            await stack.enter_async_context(aclosing(steps))
+        async with connection.pipeline():
+            # `connection.transaction()`, begun in a pipeline, would go on in one until it ends.
+            await stack.enter_async_context(AsyncTransaction(connection))
+            asked = await locking(connection, batch.projections)
+            for steps in applied:
+                await anext(steps)
+        checkpoints = await locked(asked)
+        _expect(checkpoints, batch)
+        if any(checkpoint.has_parked for checkpoint in checkpoints.values()):
+            raise _SomeParked
+        for steps in applied:
+            await anext(steps)
+        async with connection.pipeline():
+            for steps in applied:
+                await anext(steps, None)
+            await _move(connection, batch)
+
+
+async def _apply_apart(connection: AsyncConnection, batch: Batch, *, careful: bool) -> list[Parked]:
     parked: list[Parked] = []
     async with connection.transaction():
         checkpoints = await lock_checkpoints(connection, batch.projections)
-        if [checkpoint.position for checkpoint in checkpoints.values()] != [batch.after] * len(
-            batch.projections
-        ):
-            raise CheckpointMoved
+        _expect(checkpoints, batch)
         for projection in batch.projections:
             if careful or checkpoints[projection.name].has_parked:
                 parked += await _sift(connection, projection, batch.entries)
             else:
-                await projection.apply(connection, batch.entries)
-        last = batch.entries[-1].position
-        await move_checkpoints(connection, batch.projections, batch.after, last, batch.visible)
+                await apply(connection, projection, batch.entries)
+        await _move(connection, batch)
     return parked
+
+
+def _expect(checkpoints: Mapping[str, Checkpoint], batch: Batch) -> None:
+    positions = [checkpoint.position for checkpoint in checkpoints.values()]
+    if positions != [batch.after] * len(batch.projections):
+        raise CheckpointMoved
+
+
+async def _move(connection: AsyncConnection, batch: Batch) -> None:
+    last = batch.entries[-1].position
+    await move_checkpoints(connection, batch.projections, batch.after, last, batch.visible)
 
 
 async def _sift(

@@ -9,7 +9,7 @@ from infrastructure.projector.statements import statement
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from psycopg import AsyncConnection
+    from psycopg import AsyncConnection, AsyncCursor
 
     from infrastructure.projector.ports import Projection
 
@@ -30,9 +30,18 @@ async def lock_checkpoints(
     connection: AsyncConnection, projections: Iterable[Projection]
 ) -> dict[str, Checkpoint]:
     """Read checkpoints and keep others from the projections' tables until the transaction ends."""
+    return await locked(await locking(connection, projections))
+
+
+async def locking(connection: AsyncConnection, projections: Iterable[Projection]) -> AsyncCursor:
+    """Ask for what `lock_checkpoints` does; in a pipeline, `locked` answers once that is over."""
     names = [projection.name for projection in projections]
-    cursor = await connection.execute(statement("lock_checkpoints"), {"names": names})
-    rows = await cursor.fetchall()
+    return await connection.execute(statement("lock_checkpoints"), {"names": names})
+
+
+async def locked(asked: AsyncCursor) -> dict[str, Checkpoint]:
+    """The answer to `locking`."""
+    rows = await asked.fetchall()
     return {name: Checkpoint(version, position, parked) for name, version, position, parked, _ in rows}
 
 
@@ -52,14 +61,11 @@ async def move_checkpoints(
 ) -> None:
     """Move on from the expected position, and tell what is visible then, unless that is None.
 
-    Raises `CheckpointMoved` when one of them is not there.
+    The checkpoints are locked, and were seen to be there.
     """
     names = [projection.name for projection in projections]
     parameters = {"names": names, "expected": expected, "position": position, "visible": visible}
-    cursor = await connection.execute(statement("move_checkpoints"), parameters)
-    moved = await cursor.fetchone()
-    if moved is None or moved[0] != len(names):
-        raise CheckpointMoved
+    await connection.execute(statement("move_checkpoints"), parameters)
 
 
 async def set_checkpoint(connection: AsyncConnection, projection: Projection, position: int) -> None:

@@ -68,7 +68,7 @@ class Sieve:
             return
         try:
             async with self._connection.transaction():
-                await self._projection.apply(self._connection, free)
+                await apply(self._connection, self._projection, free)
         except Exception as error:
             if not is_poison(error):
                 raise
@@ -92,6 +92,12 @@ class Sieve:
         key = self._projection.key(entry)
         self._held.setdefault(key, entry.position)
         self.parked.append(Parked(self._projection.name, entry.position, key, error))
+
+
+async def apply(connection: AsyncConnection, projection: Projection, entries: Sequence[Entry]) -> None:
+    """Have one projection apply events, one step after the other."""
+    async for _ in projection.apply(connection, entries):
+        pass
 
 
 async def held_keys(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
     from uuid import UUID
 
     from psycopg import AsyncConnection
@@ -35,8 +35,13 @@ class Projection(Protocol):
         """What must be applied in order: events with the same key, and only those, meet in a row."""
         ...
 
-    async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
-        """Fold events into the tables, within the caller's transaction."""
+    def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> AsyncGenerator[None]:
+        """Fold a batch into the tables in three steps, within the caller's transaction.
+
+        The first asks for the rows that it continues, the second reads the answers and puts rows down, the
+        third adds up. What several projections do in the first is one round trip in a pipeline, and so is
+        what they do in the third; in the second there must be none, for COPY goes through no pipeline.
+        """
         ...
 
 

@@ -18,7 +18,7 @@ from tests.support.projecting import connect, contents, project, running, until
 from tests.support.stored import append
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
     from uuid import UUID
 
@@ -40,10 +40,11 @@ class Refusing(TaskResults):
         super().__init__()
         self._execution = execution
 
-    async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+    async def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> AsyncGenerator[None]:
         if any(entry.stream == self._execution for entry in entries):
             raise ValueError("not by this release")
-        await super().apply(connection, entries)
+        async for _ in super().apply(connection, entries):
+            yield
 
 
 async def test_parked_events_that_are_archived_are_applied_by_a_replay(archivist: Archivist) -> None:
