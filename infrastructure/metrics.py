@@ -134,7 +134,7 @@ class Instruments:
         self._won, self._lost = claims.labels("won"), claims.labels("refused")
         self._in_flight = Gauge(
             "chronoledger_in_flight_calls",
-            "Outbound calls that are being made.",
+            "Outbound calls that are being made, as of the last second.",
             registry=self._registry,
             multiprocess_mode="livesum",
         )

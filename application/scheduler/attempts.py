@@ -49,7 +49,6 @@ class Attempts:
         self._clock = context.clock
         self._node = context.node
         self._work = context.work
-        self._observer = context.observer
         self._caller = context.caller
         self._reclaim = reclaim
         self._settle = settle
@@ -123,14 +122,12 @@ class Attempts:
             await self._free.acquire()
             job = heapq.heappop(self._ready)[3]
             self._in_flight += 1
-            self._observer.in_flight(self._in_flight)
             try:
                 if not await apart("an attempt of execution", job.execution.id, self._attempt(job)):
                     # Its lease runs out, and then whoever looks goes on with it.
                     self._work.done(job)
             finally:
                 self._in_flight -= 1
-                self._observer.in_flight(self._in_flight)
 
     async def _attempt(self, job: Job) -> None:
         try:

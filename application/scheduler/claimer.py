@@ -202,7 +202,7 @@ class Claimer:
                 log.error("%s %s", WHAT, bid.due.task_id, exc_info=answer)
                 self._give_up(bid)
         answered = await asyncio.gather(*map(self._look_why, refused)) if refused else []
-        won = sum(bid.won for bid in bids)
+        won = sum([bid.won for bid in bids])
         self._observer.claimed(won, len(bids) - won - answered.count(False))
         return all(answered)
 

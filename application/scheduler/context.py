@@ -30,7 +30,7 @@ class SchedulerObserver(Protocol):
         """A batch of claims came back."""
 
     def in_flight(self, calls: int) -> None:
-        """How many calls are being made now."""
+        """How many calls are being made now; told every second."""
 
     def indexed(self, entries: int) -> None:
         """How many tasks the due index holds."""

@@ -12,6 +12,7 @@ from application.ports import LogUnavailable
 from application.scheduler.apart import apart
 from application.scheduler.due_index import Entry
 from application.scheduler.waiting import patiently
+from application.scheduler.work import OVERTAKING
 from application.streams import load_latest
 from domain.facts import TaskResumed
 from domain.task import Scheduled
@@ -98,10 +99,11 @@ class Feed:
                 self._index_changed()
 
     async def _apply(self, event: Recorded) -> None:
-        for job in self._work.overtake(event):
-            if job.cancelled:
-                self._retries.add(job)
-        self._work.stop(event)
+        if type(event.fact) in OVERTAKING:
+            for job in self._work.overtake(event):
+                if job.cancelled:
+                    self._retries.add(job)
+            self._work.stop(event)
         self._requests.follow(event)
         if isinstance(event.fact, TaskResumed):
             self._resumed[event.stream] = event.position

@@ -67,6 +67,7 @@ class Heart:
     async def _beat(self) -> None:
         self._hurry.clear()
         pulse, asked = self._pulse(), self._clock.steady()
+        self._observer.in_flight(pulse.in_flight)
         database = await self._nodes.beat(self._name, pulse)
         self._said = pulse.claims
         check = self._members.clock_check

@@ -89,6 +89,8 @@ class Members:
 
         Who has not loaded yet comes after all others.
         """
+        if not self._others:
+            return timedelta()
         place = rank(self._name, self._others, subject) if self._loaded else len(self._others)
         return PATIENCE + (place - 1) * NEXT_IN_ORDER if place else timedelta()
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from msgspec import Struct
+from uuid_utils.compat import uuid4
 
 from application.ports import Group, Guard, Meta, NewFact
 from domain.execution import Lease, Running
@@ -51,9 +52,8 @@ class Node(Struct, frozen=True, kw_only=True):
         guard: tuple[UUID, int] | None = None,
     ) -> Group:
         """Facts (stream, version, fact) to append together if `guard` (stream, version) is still the head."""
-        command_id = uuid4()
         return Group(
-            facts=tuple(NewFact(*fact) for fact in facts),
+            facts=tuple([NewFact(*fact) for fact in facts]),
             guards=() if guard is None else (Guard(*guard),),
-            meta=Meta(actor=f"scheduler:{self.name}", correlation_id=str(facts[0][0]), command_id=command_id),
+            meta=Meta(actor=f"scheduler:{self.name}", correlation_id=str(facts[0][0]), command_id=uuid4()),
         )

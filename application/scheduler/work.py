@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from domain.execution import Running
 
 
+OVERTAKING = frozenset({TaskUpdated, TaskCancelled, ExecutionCancelled})
+"""What `overtake` and `stop` look at: few of the facts that are followed."""
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """An execution of this node's: running (or claimed and not yet sent), or waiting for its next attempt.

@@ -153,8 +153,8 @@ class Appender:
             refused, first_position, recorded_at = row
             accepted = _positions(batch, set(refused), first_position)
             if first_position is not None:
-                size = sum(pending.size for pending in accepted)
-                self._own.add(first_position, recorded_at, (one.group for one in accepted), size)
+                size = sum([pending.size for pending in accepted])
+                self._own.add(first_position, recorded_at, [one.group for one in accepted], size)
         finally:
             asked.cancel()
         return accepted
@@ -168,7 +168,7 @@ class Appender:
             self._observer.appended(
                 accepted=len(accepted),
                 refused=len(batch) - len(accepted),
-                events=sum(len(pending.group.facts) for pending in batch),
+                events=sum([len(pending.group.facts) for pending in batch]),
                 seconds=seconds,
             )
 
