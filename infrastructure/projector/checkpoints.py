@@ -42,7 +42,7 @@ async def locking(connection: AsyncConnection, projections: Iterable[Projection]
 async def locked(asked: AsyncCursor) -> dict[str, Checkpoint]:
     """The answer to `locking`."""
     rows = await asked.fetchall()
-    return {name: Checkpoint(version, position, parked) for name, version, position, parked, _ in rows}
+    return {name: Checkpoint(version, position, parked) for name, version, position, parked, *_ in rows}
 
 
 async def read_positions(connection: AsyncConnection, projections: Iterable[Projection]) -> dict[str, int]:
