@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import httpx
 
 from interfaces import bootstrap
-from interfaces.listening import address, listen, server
+from interfaces.listening import address, listen
+from interfaces.server import server
 
 if TYPE_CHECKING:
     import socket
