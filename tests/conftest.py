@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+# Unit tests that take long: none should be what one worker still has when the others have nothing left.
+LONG = {
+    "test_schedule_oracle.py",
+    "test_schedule_properties.py",
+    "test_scheduler_simulation.py",
+    "test_what_if_worlds.py",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the unit tests, begin with the long ones."""
+    items.sort(key=lambda item: item.path.parent.name == "unit" and 1 + (item.path.name not in LONG))
+
+
 def pytest_report_header() -> str:
     """Say which Postgres the integration and e2e tests run on."""
     kind = f"container {postgres.IMAGE}" if postgres.engine_answers() else "embedded, no container engine"
