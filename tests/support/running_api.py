@@ -46,9 +46,10 @@ def client_of(dsn: str, folder: Path) -> Iterator[httpx.Client]:
 
 def _await_read_models(url: str) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while httpx.get(f"{url}/api/v1/tasks", timeout=DEADLINE_SECONDS).status_code != 200:
-        assert time.monotonic() < deadline, "the projector did not make the read models"
-        time.sleep(0.02)
+    with httpx.Client(timeout=DEADLINE_SECONDS, verify=False) as client:
+        while client.get(f"{url}/api/v1/tasks").status_code != 200:
+            assert time.monotonic() < deadline, "the projector did not make the read models"
+            time.sleep(0.02)
 
 
 class _Service(threading.Thread):
