@@ -11,10 +11,6 @@ from urllib.parse import urlencode
 import psycopg
 import structlog
 from psycopg.conninfo import conninfo_to_dict
-from yoyo import read_migrations  # type: ignore[import-untyped]
-from yoyo.backends.core import PostgresqlPsycopgBackend  # type: ignore[import-untyped]
-from yoyo.connections import parse_uri  # type: ignore[import-untyped]
-from yoyo.migrations import default_migration_table  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -155,6 +151,8 @@ def services_beside(connection: Connection) -> int:
 
 
 def _migrations() -> Any:  # yoyo ships no types
+    from yoyo import read_migrations  # type: ignore[import-untyped]  # noqa: PLC0415 - as below
+
     with resources.as_file(resources.files("migrations")) as folder:
         return read_migrations(str(folder)).filter(lambda migration: migration.id[0].isdigit())
 
@@ -166,7 +164,7 @@ def _alone(dsn: str) -> Iterator[Any]:
         if guard.execute(TRY_LOCK).fetchone() != (True,):
             log.info("waiting for another process that migrates this database")
             guard.execute(LOCK)
-        backend = PostgresqlPsycopgBackend(parse_uri(_yoyo_uri(dsn)), default_migration_table)
+        backend = _backend(dsn)
         try:
             if guard.execute(LOCK_TABLE_THERE).fetchone() != (True,):
                 backend.create_lock_table()
@@ -174,6 +172,15 @@ def _alone(dsn: str) -> Iterator[Any]:
             yield backend
         finally:
             backend.connection.close()
+
+
+def _backend(dsn: str) -> Any:
+    # Those that `serve` starts migrate nothing, and do not pay for it.
+    from yoyo.backends.core import PostgresqlPsycopgBackend  # type: ignore[import-untyped]  # noqa: PLC0415
+    from yoyo.connections import parse_uri  # type: ignore[import-untyped]  # noqa: PLC0415
+    from yoyo.migrations import default_migration_table  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    return PostgresqlPsycopgBackend(parse_uri(_yoyo_uri(dsn)), default_migration_table)
 
 
 def _yoyo_uri(dsn: str) -> str:

@@ -13,11 +13,11 @@ import structlog
 import uvloop
 
 from interfaces import bootstrap
-from interfaces.listening import address, listen, server
+from interfaces.listening import address, listen
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from typing import Any, Literal
 
     from litestar import Litestar
@@ -63,8 +63,8 @@ async def _worker(settings: Settings, role: Role, listening: socket.socket | Non
     if listening is None:
         _stop_with_parent(stop)
     engine = bootstrap.scheduler(settings) if role == "scheduler" else bootstrap.projector(settings)
-    async with engine as (work, app):
-        pages = asyncio.create_task(_pages(app, listening, stop, settings))
+    async with engine as (work, make_app):
+        pages = asyncio.create_task(_pages(make_app, listening, stop, settings))
         failed = await _work_until(work(), stop)
         stop.set()
         await pages
@@ -72,10 +72,13 @@ async def _worker(settings: Settings, role: Role, listening: socket.socket | Non
 
 
 async def _pages(
-    app: Litestar, listening: socket.socket | None, stop: asyncio.Event, settings: Settings
+    make_app: Callable[[], Litestar],
+    listening: socket.socket | None,
+    stop: asyncio.Event,
+    settings: Settings,
 ) -> None:
     if listening is not None:
-        await serve_until(app, listening, stop, settings.shutdown_grace_seconds)
+        await serve_until(make_app(), listening, stop, settings.shutdown_grace_seconds)
 
 
 async def _work_until(work: Awaitable[None], stop: asyncio.Event) -> bool:
@@ -101,6 +104,8 @@ async def serve_until(app: Litestar, listening: socket.socket, stop: asyncio.Eve
 
     Raises what the server ended with, if it ended untold; everything else is told to stop then.
     """
+    from interfaces.server import server  # noqa: PLC0415 - a process without pages does not pay for it
+
     web = server(app, grace)
     serving = asyncio.create_task(web.serve(sockets=[listening]))
     log.info("serving", url=address(listening))

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
-import psycopg
 import pytest
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from infrastructure.migrator import migrate
 from tests.support import postgres
+from tests.support.databases import Databases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+# Unit tests that take long: none should be what one worker still has when the others have nothing left.
+LONG = {
+    "test_schedule_oracle.py",
+    "test_schedule_properties.py",
+    "test_scheduler_simulation.py",
+    "test_what_if_worlds.py",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the unit tests, begin with the long ones."""
+    items.sort(key=lambda item: item.path.parent.name == "unit" and 1 + (item.path.name not in LONG))
 
 
 def pytest_report_header() -> str:
@@ -31,49 +42,35 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def template_database(postgres_server: str) -> str:
-    """The name of a migrated, empty database to copy."""
-    name = "migrated_template"
-    _create(postgres_server, name, template=None)
-    migrate(make_conninfo(postgres_server, dbname=name))
-    return name
+def databases(postgres_server: str) -> Databases:
+    """What makes databases on it."""
+    return Databases(postgres_server)
+
+
+@pytest.fixture(scope="session")
+def template_database(databases: Databases) -> Iterator[str]:
+    """The DSN of a migrated, empty database to copy."""
+    with databases.empty() as dsn:
+        migrate(dsn)
+        yield dsn
 
 
 @pytest.fixture
-def empty_database(postgres_server: str) -> Iterator[str]:
+def empty_database(databases: Databases) -> Iterator[str]:
     """The DSN of a database without a schema, dropped afterwards."""
-    name = f"test_{uuid4().hex}"
-    _create(postgres_server, name, template=None)
-    yield make_conninfo(postgres_server, dbname=name)
-    _drop(postgres_server, name)
+    with databases.empty() as dsn:
+        yield dsn
 
 
 @pytest.fixture
-def database(postgres_server: str, template_database: str) -> Iterator[str]:
+def database(databases: Databases, template_database: str) -> Iterator[str]:
     """The DSN of a migrated, empty database of the test's own, dropped afterwards."""
-    name = f"test_{uuid4().hex}"
-    _create(postgres_server, name, template=template_database)
-    yield make_conninfo(postgres_server, dbname=name)
-    _drop(postgres_server, name)
+    with databases.copy(template_database) as dsn:
+        yield dsn
 
 
 @pytest.fixture
-def other_database(postgres_server: str, template_database: str) -> Iterator[str]:
+def other_database(databases: Databases, template_database: str) -> Iterator[str]:
     """As `database`, beside it."""
-    name = f"test_{uuid4().hex}"
-    _create(postgres_server, name, template=template_database)
-    yield make_conninfo(postgres_server, dbname=name)
-    _drop(postgres_server, name)
-
-
-def _create(server: str, name: str, template: str | None) -> None:
-    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-        sql.Identifier(name), sql.Identifier(template or "template0")
-    )
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(statement)
-
-
-def _drop(server: str, name: str) -> None:
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    with databases.copy(template_database) as dsn:
+        yield dsn

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 import structlog
 from msgspec import Struct
@@ -130,6 +129,8 @@ class HeadUrl:
 
     async def publish(self, signed: SignedHead) -> None:
         """See `Target`."""
+        import httpx  # noqa: PLC0415 - only who publishes to a URL pays for it
+
         try:
             async with httpx.AsyncClient(timeout=ANSWER_SECONDS) as client:
                 headers = {"Content-Type": "application/json"}

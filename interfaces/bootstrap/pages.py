@@ -18,7 +18,6 @@ from infrastructure.sealed_log.stored import PostgresSealedLog
 from infrastructure.stored_figures import StoredFigures, stored_figures
 from infrastructure.vitals import Vitals
 from interfaces.bootstrap.health_checks import HealthChecks
-from interfaces.http.app import create_ops_app
 from interfaces.http.dependencies import HttpOptions, OpsDependencies
 from projections.catalogue import NAMES, RELATIONS
 
@@ -111,6 +110,8 @@ def ops_app(
     settings: Settings, instruments: Instruments, connections: AsyncConnectionPool, parts: tuple[Part, ...]
 ) -> Litestar:
     """The pages of a process that serves no API."""
+    from interfaces.http.app import create_ops_app  # noqa: PLC0415 - the children of `serve` have no pages
+
     dependencies = OpsDependencies(
         health=HealthChecks(Vitals(connections, NAMES, RELATIONS), parts),
         exposition=ProcessExposition(instruments),

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import random
 from datetime import timedelta
+from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,6 @@ from infrastructure.event_store import (
     PostgresFollower,
     PostgresRedactor,
 )
-from infrastructure.http_caller import AiohttpCaller
 from infrastructure.metrics import Instruments
 from infrastructure.nodes import NodeTable, PostgresNodes
 from infrastructure.observers import ObservedProjector, ObservedScheduler
@@ -55,9 +55,7 @@ from interfaces.bootstrap.ledger import MOST_OF_THE_PAST, LedgerOfReadModels
 from interfaces.bootstrap.pages import StoredExposition, ops_app, options
 from interfaces.bootstrap.past import PastOfLog
 from interfaces.bootstrap.runs import RunsOfReadModels
-from interfaces.bootstrap.shown_nodes import ShownNodes
 from interfaces.bootstrap.simulations import simulator
-from interfaces.http.app import create_app
 from interfaces.http.dependencies import Dependencies
 from projections.catalogue import NAMES, PROJECTIONS, RELATIONS
 from projections.due import DueReader
@@ -72,6 +70,7 @@ if TYPE_CHECKING:
     from infrastructure.settings import Settings
 
     type Work = Callable[[], Coroutine[Any, Any, None]]
+    type Pages = Callable[[], Litestar]
 
 log = structlog.get_logger(__name__)
 
@@ -83,6 +82,9 @@ REDACTION_WAIT_SECONDS = 2.0
 @contextlib.asynccontextmanager
 async def api(settings: Settings) -> AsyncIterator[Litestar]:
     """The REST API, with everything behind it started."""
+    from interfaces.bootstrap.shown_nodes import ShownNodes  # noqa: PLC0415 - as the next line
+    from interfaces.http.app import create_app  # noqa: PLC0415 - only this role pays for the web framework
+
     instruments = Instruments()
     clock = SystemClock()
     async with (
@@ -127,8 +129,10 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
 
 
 @contextlib.asynccontextmanager
-async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
-    """The scheduler's `run`, which raises `StandsStill`, and the pages of its process."""
+async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
+    """The scheduler's `run`, which raises `StandsStill`, and what makes the pages of its process."""
+    from infrastructure.http_caller import AiohttpCaller  # noqa: PLC0415 - only this role pays for it
+
     instruments = Instruments()
     clock = SystemClock()
     task_log = TaskLog(settings.log_dir, on_dropped=instruments.log_dropped)
@@ -173,14 +177,14 @@ async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
 
         _settle_memory()
         try:
-            yield work, ops_app(settings, instruments, connections, ("scheduler",))
+            yield work, partial(ops_app, settings, instruments, connections, ("scheduler",))
         finally:
             await asyncio.to_thread(task_log.close)
 
 
 @contextlib.asynccontextmanager
-async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
-    """The projector's `run`, and the pages of its process."""
+async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
+    """The projector's `run`, and what makes the pages of its process."""
     instruments = Instruments()
     async with pool(with_liveness(settings.dsn()), settings.db_max_connections) as connections:
         engine = Projector(
@@ -198,7 +202,7 @@ async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Litestar]]:
             if settings.retention_days:
                 keeper = retention(settings, lambda: engine.owns)
                 await stack.enter_async_context(background(keeper.run()))
-            yield engine.run, ops_app(settings, instruments, connections, ("projectors",))
+            yield engine.run, partial(ops_app, settings, instruments, connections, ("projectors",))
         with contextlib.suppress(LogUnavailable):
             await nodes.leave(name)
 

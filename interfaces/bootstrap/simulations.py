@@ -12,7 +12,6 @@ from infrastructure.event_store import Appender, PostgresEventLog
 from infrastructure.past import PostgresPast
 from infrastructure.what_if import PostgresRuns
 from interfaces.bootstrap.archives import library
-from interfaces.simulating import Simulated, simulate
 from projections.reader import ReadModels
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from application.explanation.claims import Now, Streams
     from infrastructure.settings import Settings
     from interfaces.http.simulation_body import UnreadSimulation
+    from interfaces.simulating import Simulated
 
 
 def simulator(connections: AsyncConnectionPool, log: Streams, shelf: Shelf, clock: Now) -> Simulator:
@@ -30,6 +30,8 @@ def simulator(connections: AsyncConnectionPool, log: Streams, shelf: Shelf, cloc
 
 async def simulated(settings: Settings, asked: UnreadSimulation) -> Simulated:
     """The answer to a question. Raises `InvalidBody`, `TaskNotFound`, `NotYet` and `TooMuchToSimulate`."""
+    from interfaces.simulating import simulate  # noqa: PLC0415 - it comes with the web framework
+
     dsn, clock = with_liveness(settings.dsn()), SystemClock()
     async with pool(dsn, 2) as connections, Appender(dsn) as appender:
         shelf = Shelf(connections, library(settings))

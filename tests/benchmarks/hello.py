@@ -9,7 +9,8 @@ import uvloop
 from litestar import Litestar, get
 from msgspec import Struct
 
-from interfaces.listening import address, listen, server
+from interfaces.listening import address, listen
+from interfaces.server import server
 
 
 class Greeting(Struct, frozen=True):

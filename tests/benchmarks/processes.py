@@ -66,7 +66,7 @@ class Server:
 @contextlib.contextmanager
 def postgres_server() -> Iterator[Server]:
     """The embedded Postgres, tuned as a database of one's own would be; on a disk, where fsync costs."""
-    with postgres.embedded(POSTGRES_SETTINGS, parent="/var/tmp") as dsn:
+    with postgres.embedded(POSTGRES_SETTINGS, parent=Path("/var/tmp")) as dsn:
         with psycopg.connect(dsn) as connection:
             first = usage.parent_of(connection.info.backend_pid)
         yield Server(dsn, first)

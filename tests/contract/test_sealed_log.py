@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -24,10 +25,11 @@ from tests.support.sealing import KEY, seal
 from tests.support.stored import append
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from application.audit import SealedLog
     from infrastructure.event_store.log import Row
+    from tests.support.databases import Databases
 
 # Not a multiple of anything: Postgres seals in blocks, of which each has a head.
 EVENTS = (5_000, 3_500)
@@ -40,10 +42,23 @@ class Sealed(NamedTuple):
     rows: list[Row]
 
 
-@pytest.fixture(params=["memory", "postgres"])
-async def sealed(request: pytest.FixtureRequest, database: str) -> AsyncIterator[Sealed]:
+class Twice(NamedTuple):
+    """The same log in both: sealing takes long, and here everybody only reads."""
+
+    memory: MemorySealedLog
+    dsn: str
+    rows: list[Row]
+
+
+@pytest.fixture(scope="module")
+def twice(databases: Databases, template_database: str) -> Iterator[Twice]:
+    with databases.copy(template_database) as dsn:
+        yield asyncio.run(_sealed_twice(dsn))
+
+
+async def _sealed_twice(dsn: str) -> Twice:
     source = RandomLog(3)
-    async with await connect(database) as connection, pool(database, 4) as connections:
+    async with await connect(dsn) as connection:
         known: list[Row] = []
         memory = MemorySealedLog(known)
 
@@ -60,8 +75,16 @@ async def sealed(request: pytest.FixtureRequest, database: str) -> AsyncIterator
             # A gap, as an append that was rolled back leaves one.
             await connection.execute("SELECT nextval(pg_get_serial_sequence('events', 'notification_id'))")
         await grow(1)
-        log = memory if request.param == "memory" else PostgresSealedLog(connections)
-        yield Sealed(log, known)
+    return Twice(memory, dsn, known)
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def sealed(request: pytest.FixtureRequest, twice: Twice) -> AsyncIterator[Sealed]:
+    if request.param == "memory":
+        yield Sealed(twice.memory, twice.rows)
+        return
+    async with pool(twice.dsn, 4) as connections:
+        yield Sealed(PostgresSealedLog(connections), twice.rows)
 
 
 async def test_every_event_is_proved_by_every_head_that_has_it(sealed: Sealed) -> None:

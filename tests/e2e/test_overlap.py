@@ -17,10 +17,26 @@ if TYPE_CHECKING:
     from tests.e2e.client import Json
 
 EVERY_SECOND = 6
+POLICIES: dict[str, Any] = {
+    "default": {},
+    "queue_one": {"overlap": {"mode": "queue_one"}},
+    "queue_all": {"overlap": {"mode": "queue_all"}},
+    "cancel_running": {"overlap": {"mode": "cancel_running"}},
+}
 
 
-def overlapping(client: Client, url: str, **policies: Any) -> list[Json]:
-    """The results of a task, oldest first, that is due six times while each of its runs takes 2.5 s."""
+@pytest.fixture(scope="module")
+def rows_of(client: Client, callee: Callee) -> dict[str, list[Json]]:
+    """The results of a task under each policy; side by side, for all they do is take their time."""
+    tasks = {
+        name: overlapping(client, callee.url(f"/slow/2.5?overlap-{name}"), **policies)
+        for name, policies in POLICIES.items()
+    }
+    return {name: results(client, task) for name, task in tasks.items()}
+
+
+def overlapping(client: Client, url: str, **policies: Any) -> Json:
+    """A task that is due six times while each of its runs takes 2.5 s."""
     trigger = {
         "type": "interval",
         "every_seconds": 1,
@@ -28,7 +44,11 @@ def overlapping(client: Client, url: str, **policies: Any) -> list[Json]:
         "end_at": soon(EVERY_SECOND + 1).isoformat(),
     }
     action = {"method": "GET", "url": url}
-    task = client.create({"name": "Slow", "trigger": trigger, "action": action, **policies})
+    return client.create({"name": "Slow", "trigger": trigger, "action": action, **policies})
+
+
+def results(client: Client, task: Json) -> list[Json]:
+    """Those of a task that is over, oldest first."""
 
     def probe() -> list[Json] | None:
         over = client.task(task)["status"] != "scheduled"
@@ -59,26 +79,27 @@ def apart(rows: list[Json]) -> bool:
     )
 
 
-def test_by_default_what_falls_due_during_a_run_is_skipped(client: Client, callee: Callee) -> None:
-    rows = overlapping(client, callee.url("/slow/2.5?overlap-skip"))
+def test_by_default_what_falls_due_during_a_run_is_skipped(
+    rows_of: dict[str, list[Json]], callee: Callee
+) -> None:
+    rows = rows_of["default"]
     assert set(statuses(rows)) == {"succeeded", "skipped"}
     assert statuses(rows)["skipped"] >= EVERY_SECOND / 2
     assert apart(rows)
-    assert len(callee.calls("/slow/2.5?overlap-skip")) == statuses(rows)["succeeded"]
+    assert len(callee.calls("/slow/2.5?overlap-default")) == statuses(rows)["succeeded"]
 
 
 @pytest.mark.parametrize("mode", ["queue_one", "queue_all"])
-def test_what_is_queued_runs_one_after_the_other(client: Client, callee: Callee, mode: str) -> None:
-    rows = overlapping(client, callee.url(f"/slow/2.5?overlap-{mode}"), overlap={"mode": mode})
+def test_what_is_queued_runs_one_after_the_other(rows_of: dict[str, list[Json]], mode: str) -> None:
+    rows = rows_of[mode]
     assert apart(rows)
     ran = [row["due_at"] for row in rows if row["status"] == "succeeded"]
     assert [row["due_at"] for row in sorted(rows, key=lambda row: str(row["run_at"])) if row["run_at"]] == ran
     assert ("skipped" in statuses(rows)) is (mode == "queue_one")
 
 
-def test_a_newer_run_cancels_the_one_that_goes_on(client: Client, callee: Callee) -> None:
-    rows = overlapping(client, callee.url("/slow/2.5?overlap-cancel"), overlap={"mode": "cancel_running"})
-    *older, newest = rows
+def test_a_newer_run_cancels_the_one_that_goes_on(rows_of: dict[str, list[Json]]) -> None:
+    *older, newest = rows_of["cancel_running"]
     # A machine that stands still for a second misses an occurrence.
     assert set(statuses(older)) <= {"cancelled", "skipped"}
     assert statuses(older)["cancelled"] >= EVERY_SECOND / 2

@@ -8,13 +8,14 @@ import shlex
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.supervisor import open_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,10 +67,7 @@ def steady(output: str) -> str:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that an unprivileged Postgres can reach: pytest's own are closed to others."""
-    with tempfile.TemporaryDirectory(prefix="chronoledger-tour-", dir="/tmp") as name:
-        path = Path(name)
-        path.chmod(0o755)
+    with open_folder() as path:
         yield path
 
 

@@ -12,7 +12,7 @@ import pytest
 import structlog
 import uvloop
 
-from interfaces import listening
+from interfaces import server
 from interfaces.http.refusals import MOST_HEAD_BYTES
 from tests.support.raw_http import MIB, Connection, Service, serving
 
@@ -39,7 +39,7 @@ async def test_every_answer_says_at_which_second_it_was_given(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seconds in (0, 1, 1, 86_400):
-        monkeypatch.setattr(listening, "time", SimpleNamespace(time=lambda now=seconds: now + 0.9))
+        monkeypatch.setattr(server, "time", SimpleNamespace(time=lambda now=seconds: now + 0.9))
         await connection.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         _, headers, _ = await connection.answer()
         assert headers["date"] == formatdate(seconds, usegmt=True)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import psycopg
 import pytest
 import schemathesis
 from hypothesis import settings
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 from schemathesis import checks
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import (
@@ -31,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from schemathesis import Case
+
+    from tests.support.databases import Databases
 
 # Not among them: that what fits the schema is accepted. A cron that never fires fits it and is refused.
 CHECKS = [
@@ -60,15 +59,11 @@ schema = schemathesis.openapi.from_dict(openapi_document(), config=CONFIG)
 
 @pytest.fixture(scope="module")
 def base_url(
-    postgres_server: str, template_database: str, tmp_path_factory: pytest.TempPathFactory
+    databases: Databases, template_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    name = "api_contract"
-    create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*map(sql.Identifier, (name, template_database)))
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(create)
     # A position that the log never reaches is waited for: briefly, as there are many of them.
     folder, briefly = tmp_path_factory.mktemp("api"), {"VISIBILITY_TIMEOUT_SECONDS": "0.2"}
-    with running_api(make_conninfo(postgres_server, dbname=name), folder, **briefly) as url:
+    with databases.copy(template_database) as dsn, running_api(dsn, folder, **briefly) as url:
         yield url
 
 

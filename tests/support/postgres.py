@@ -6,17 +6,17 @@ import contextlib
 import os
 import shutil
 import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
 
 from infrastructure.embedded_postgres import EmbeddedPostgres
+from tests.support.places import new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 IMAGE = "postgres:17"
 # It need not survive a power cut: what is tested of crashes has a server of its own.
@@ -51,10 +51,9 @@ def _container() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def embedded(settings: Mapping[str, str] | None = None, *, parent: str = "/tmp") -> Iterator[str]:
+def embedded(settings: Mapping[str, str] | None = None, *, parent: Path | None = None) -> Iterator[str]:
     """The DSN of a superuser on an embedded server, with other settings than postgresql.conf's."""
-    folder = Path(tempfile.mkdtemp(prefix="chronoledger-test-", dir=parent))
-    folder.chmod(0o755)
+    folder = new_folder(parent)
     try:
         if settings:
             with EmbeddedPostgres(folder) as dsn:

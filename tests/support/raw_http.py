@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar, Request, get, post
 
-from interfaces.listening import listen, server
+from interfaces.listening import listen
+from interfaces.server import server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import httpx
 
 from interfaces import bootstrap
-from interfaces.listening import address, listen, server
+from interfaces.listening import address, listen
+from interfaces.server import server
 
 if TYPE_CHECKING:
     import socket
@@ -45,9 +46,10 @@ def client_of(dsn: str, folder: Path) -> Iterator[httpx.Client]:
 
 def _await_read_models(url: str) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while httpx.get(f"{url}/api/v1/tasks", timeout=DEADLINE_SECONDS).status_code != 200:
-        assert time.monotonic() < deadline, "the projector did not make the read models"
-        time.sleep(0.02)
+    with httpx.Client(timeout=DEADLINE_SECONDS, verify=False) as client:
+        while client.get(f"{url}/api/v1/tasks").status_code != 200:
+            assert time.monotonic() < deadline, "the projector did not make the read models"
+            time.sleep(0.02)
 
 
 class _Service(threading.Thread):

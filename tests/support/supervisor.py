@@ -6,7 +6,6 @@ import pwd
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import psycopg
 
 from infrastructure.embedded_postgres import EmbeddedPostgres
 from infrastructure.embedded_postgres.processes import command_line
+from tests.support.places import new_folder
 
 NOBODY = pwd.getpwnam("nobody")
 _ROOT = Path(__file__).parents[2]
@@ -89,9 +89,8 @@ class Supervisor:
 
 @contextlib.contextmanager
 def open_folder() -> Iterator[Path]:
-    """A folder that every account can enter, which pytest's own is not when root runs it."""
-    folder = Path(tempfile.mkdtemp(prefix="chronoledger-test-", dir="/tmp"))
-    folder.chmod(0o755)
+    """A folder that every account can enter, and that goes with whoever opened it."""
+    folder = new_folder()
     try:
         yield folder
     finally:
