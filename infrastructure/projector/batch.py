@@ -7,6 +7,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import AsyncTransaction
 
+from domain.facts import (
+    AttemptFailed,
+    AttemptStarted,
+    ExecutionFailed,
+    ExecutionQueued,
+    ExecutionSkipped,
+    ExecutionStarted,
+    ExecutionSucceeded,
+    ExecutionTakenOver,
+    TaskCompleted,
+    TaskFailuresCounted,
+)
 from infrastructure.projector.checkpoints import (
     CheckpointMoved,
     lock_checkpoints,
@@ -26,6 +38,23 @@ if TYPE_CHECKING:
     from infrastructure.projector.reading import Entry
 
 
+ROUTINE = frozenset(
+    {
+        ExecutionStarted,
+        ExecutionSucceeded,
+        ExecutionFailed,
+        ExecutionQueued,
+        ExecutionSkipped,
+        ExecutionTakenOver,
+        AttemptStarted,
+        AttemptFailed,
+        TaskCompleted,
+        TaskFailuresCounted,
+    }
+)
+"""What schedulers write as executions go on; `append_groups` tells `commands` of all else."""
+
+
 class Batch(NamedTuple):
     """Events right after the checkpoint that these projections share.
 
@@ -36,6 +65,10 @@ class Batch(NamedTuple):
     entries: Sequence[Entry]
     after: int
     visible: int | None = None
+
+    def is_routine(self) -> bool:
+        """Whether it tells only how executions go on, which nobody was promised to see after a crash."""
+        return all(type(entry.fact) in ROUTINE for entry in self.entries)
 
 
 async def apply_batch(connection: AsyncConnection, batch: Batch) -> list[Parked]:
@@ -71,7 +104,7 @@ async def _apply_together(connection: AsyncConnection, batch: Batch) -> None:
         async with connection.pipeline():
             # `connection.transaction()`, begun in a pipeline, would go on in one until it ends.
             await stack.enter_async_context(AsyncTransaction(connection))
-            asked = await locking(connection, batch.projections)
+            asked = await locking(connection, batch.projections, relaxed=batch.is_routine())
             for steps in applied:
                 await anext(steps)
         checkpoints = await locked(asked)

@@ -33,10 +33,15 @@ async def lock_checkpoints(
     return await locked(await locking(connection, projections))
 
 
-async def locking(connection: AsyncConnection, projections: Iterable[Projection]) -> AsyncCursor:
-    """Ask for what `lock_checkpoints` does; in a pipeline, `locked` answers once that is over."""
+async def locking(
+    connection: AsyncConnection, projections: Iterable[Projection], *, relaxed: bool = False
+) -> AsyncCursor:
+    """Ask for what `lock_checkpoints` does; in a pipeline, `locked` answers once that is over.
+
+    `relaxed`: a crash of the database may take the transaction back.
+    """
     names = [projection.name for projection in projections]
-    return await connection.execute(statement("lock_checkpoints"), {"names": names})
+    return await connection.execute(statement("lock_checkpoints"), {"names": names, "relaxed": relaxed})
 
 
 async def locked(asked: AsyncCursor) -> dict[str, Checkpoint]:
