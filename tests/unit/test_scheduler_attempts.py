@@ -292,27 +292,3 @@ async def test_of_those_whose_instant_has_come_the_first_priority_goes_first_the
         sending.start(job(5, after(1.5), priority=1))
         await world.clock.reach(after(10))
     assert [int(call.url.rsplit("/")[-1]) for call in world.calls] == [1, 4, 5, 3, 2]
-
-
-async def test_a_call_is_pressing_from_its_instant_until_somebody_sends_it() -> None:
-    world = World()
-    context = world.context()
-    assert not context.pressing()
-    sending = Attempts(context, Reclaim(context), no_settling, no_end, concurrency=1)
-    assert not context.pressing()
-    sending.start(job(1, after(1)))
-    sending.start(job(2, after(1)))
-    assert not context.pressing()
-    await world.clock.reach(after(1))
-    assert context.pressing()
-    world.caller.takes = timedelta(seconds=5)
-    running = asyncio.create_task(sending.run())
-    await world.clock.settle()
-    assert (sending.in_flight(), sending.ready()) == (1, 1)
-    assert not context.pressing()  # the other one waits for a worker, not for its turn
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-
-
-async def no_settling(brought: Sequence[tuple[Job, Attempt]], on_its_way: Callable[[], object]) -> None:
-    raise AssertionError("nothing was brought")
