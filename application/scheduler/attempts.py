@@ -41,7 +41,7 @@ class Attempts:
         self,
         context: Context,
         reclaim: Reclaim,
-        settle: Callable[[Sequence[tuple[Job, Attempt]], Callable[[], None]], Awaitable[None]],
+        settle: Callable[[Sequence[tuple[Job, Attempt]]], Awaitable[None]],
         close: Callable[[Job, ExecutionFailed], Awaitable[None]],
         concurrency: int,
     ) -> None:
@@ -66,7 +66,6 @@ class Attempts:
         self._unrecorded = 0
         self._room = asyncio.Event()
         self._group = asyncio.TaskGroup()
-        context.pressing.ask(self._pressing)
 
     def start(self, job: Job) -> None:
         """Send a claimed attempt at its instant, or as soon as a worker is free."""
@@ -75,12 +74,6 @@ class Attempts:
         if self._sleep is not None and self._timed[0][2] is job:
             sleep, self._sleep = self._sleep, None
             sleep.cancel()
-
-    def _pressing(self) -> bool:
-        """Whether a call's instant has come, and nobody is sending it yet who could."""
-        if self._ready and self._in_flight < self._concurrency:
-            return True
-        return bool(self._timed) and self._timed[0][0] <= self._clock.now()
 
     def ready(self) -> int:
         """How many claimed attempts wait for their instant or for a worker."""
@@ -158,24 +151,22 @@ class Attempts:
     async def flush(self) -> None:
         """Have the log take what was gathered along with what it is given next."""
         if self._gathered:
-            await self._record_now().wait()
+            self._record_now()
+            await asyncio.sleep(0)  # which sees it on its way
 
     async def _record_soon(self, gathered: list[tuple[Job, Attempt]]) -> None:
         await self._clock.pause(self._gather)
         if self._gathered is gathered:
             self._record_now()
 
-    def _record_now(self) -> asyncio.Event:
+    def _record_now(self) -> None:
         gathered, self._gathered = self._gathered, []
-        on_its_way = asyncio.Event()
-        self._group.create_task(self._record(gathered, on_its_way))
-        return on_its_way
+        self._group.create_task(self._record(gathered))
 
-    async def _record(self, gathered: list[tuple[Job, Attempt]], on_its_way: asyncio.Event) -> None:
+    async def _record(self, gathered: list[tuple[Job, Attempt]]) -> None:
         try:
-            await self._settle(gathered, on_its_way.set)
+            await self._settle(gathered)
         finally:
-            on_its_way.set()
             self._unrecorded -= len(gathered)
             self._room.set()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from domain.facts import ExecutionStarted
 from domain.overlap import NOTHING, Going, give_way
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -69,13 +68,7 @@ class Bids:
     Whoever claims again without looking takes his own first claim for somebody else's, and nobody sends it.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        start: Callable[[Job], None],
-        along: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        """`along` has others append as well."""
+    def __init__(self, context: Context, start: Callable[[Job], None]) -> None:
         self._log = context.log
         self._clock = context.clock
         self._node = context.node
@@ -83,8 +76,6 @@ class Bids:
         self._work = context.work
         self._ongoing = context.ongoing
         self._start = start
-        self._along = along
-        self._pressing = context.pressing
         self._doubts: dict[UUID, tuple[ExecutionStarted, Due]] = {}
         self.next_look: datetime | None = None
 
@@ -93,20 +84,13 @@ class Bids:
 
         An error is that of one bid alone. Raises `LogUnavailable`.
         """
-        groups: list[Group] = []
-        for bid in bids:
-            if self._pressing():
-                await asyncio.sleep(0)
-            groups.append(self._group(bid))
-        if self._along is not None:
-            await self._along()
         try:
-            answers = await self._log.append_all(groups)
+            answers = await self._log.append_all([self._group(bid) for bid in bids])
         except LogUnavailable:
             for bid in bids:
                 self._doubt(bid)
             raise
-        return await self._all_answered(bids, answers)
+        return [self._answered(bid, answer) for bid, answer in zip(bids, answers, strict=True)]
 
     async def append(self, bid: Bid) -> bool:
         """Whether the log accepts a bid. Raises `LogUnavailable`, and what the bid is refused with."""
@@ -114,16 +98,6 @@ class Bids:
         if isinstance(accepted, Exception):
             raise accepted
         return accepted
-
-    async def _all_answered(
-        self, bids: Sequence[Bid], answers: Sequence[Answer]
-    ) -> Sequence[bool | Exception]:
-        answered: list[bool | Exception] = []
-        for bid, answer in zip(bids, answers, strict=True):
-            if self._pressing():
-                await asyncio.sleep(0)
-            answered.append(self._answered(bid, answer))
-        return answered
 
     def _answered(self, bid: Bid, answer: Answer) -> bool | Exception:
         if not isinstance(answer, int):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 from application.scheduler.due_index import DueIndex
 from application.scheduler.members import Members
 from application.scheduler.ongoing import Ongoing
-from application.scheduler.pressing import Pressing
 from application.scheduler.work import Work
 
 if TYPE_CHECKING:
@@ -63,7 +62,6 @@ class Context:
     index: DueIndex = field(default_factory=DueIndex)
     work: Work = field(default_factory=Work)
     ongoing: Ongoing = field(default_factory=Ongoing)
-    pressing: Pressing = field(default_factory=Pressing)
     members: Members = field(init=False)
 
     def __post_init__(self) -> None:

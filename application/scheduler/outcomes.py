@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from domain.attempt import Attempt
     from domain.definition import Definition
 
+# Outcomes taken in one turn of the event loop, so that calls are not late: about a millisecond of work.
+SLICE = 20
+
 log = logging.getLogger(__name__)
 
 
@@ -49,26 +52,18 @@ class Outcomes:
         self._observer = context.observer
         self._chance = context.chance
         self._retry = retry
-        self._pressing = context.pressing
 
-    async def settle(
-        self, brought: Sequence[tuple[Job, Attempt]], on_its_way: Callable[[], None] | None = None
-    ) -> None:
-        """Record attempts, each apart from the others; its job then waits for a retry or is done.
-
-        `on_its_way` is called just before the log is given them.
-        """
+    async def settle(self, brought: Sequence[tuple[Job, Attempt]]) -> None:
+        """Record attempts, each apart from the others; its job then waits for a retry or is done."""
         concluded: list[_Concluded] = []
-        for job, attempt in brought:
-            if self._pressing():
+        for place, (job, attempt) in enumerate(brought):
+            if place and place % SLICE == 0:
                 await asyncio.sleep(0)
             if one := self._concluded(job, attempt):
                 concluded.append(one)
         plain = [one for one in concluded if one.group is not None]
         others = [one for one in concluded if one.group is None]
         recording = self._record(plain)
-        if on_its_way is not None:
-            on_its_way()
         await (asyncio.gather(recording, *map(self._close_apart, others)) if others else recording)
 
     def _concluded(self, job: Job, attempt: Attempt) -> _Concluded | None:
@@ -90,8 +85,8 @@ class Outcomes:
     async def _record(self, plain: list[_Concluded]) -> None:
         answers = await self._log.append_all([one.group for one in plain if one.group], patience="patient")
         refused: list[_Concluded] = []
-        for one, answer in zip(plain, answers, strict=True):
-            if self._pressing():
+        for place, (one, answer) in enumerate(zip(plain, answers, strict=True)):
+            if place and place % SLICE == 0:
                 await asyncio.sleep(0)
             if isinstance(answer, int):
                 self._go_on_apart(one)

@@ -115,7 +115,6 @@ class Appender:
             self._wake.clear()
             while batch := self._queue.take():
                 await self._commit(batch)
-                await asyncio.sleep(0)  # a call may be due
 
     async def _commit(self, batch: list[Pending]) -> None:
         try:

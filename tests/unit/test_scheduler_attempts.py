@@ -52,8 +52,7 @@ async def attempts(
     `settled` gets how many would have been recorded together.
     """
 
-    async def settle(brought: Sequence[tuple[Job, Attempt]], on_its_way: Callable[[], object]) -> None:
-        on_its_way()
+    async def settle(brought: Sequence[tuple[Job, Attempt]]) -> None:
         if settled is not None:
             settled.append(len(brought))
         await (asyncio.sleep(0) if recorded is None else recorded())

@@ -12,7 +12,6 @@ from application.scheduler import bids, claimer, waiting
 from application.scheduler.bids import bid_for
 from application.scheduler.due_index import Entry
 from application.scheduler.node import Node
-from application.scheduler.pressing import Pressing
 from domain.facts import (
     ExecutionSkipped,
     ExecutionStarted,
@@ -66,7 +65,7 @@ async def test_what_is_cancelled_while_many_are_claimed_is_not_even_tried(
         return bid_for(entry, node, now, going)
 
     monkeypatch.setattr(claimer, "bid_for", bid)
-    monkeypatch.setattr(Pressing, "__call__", lambda _: True)
+    monkeypatch.setattr(claimer, "SLICE", 1)
     async with world.scheduler(concurrency=30):
         await world.clock.reach(after(10))
     assert len(world.calls) == 29

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from application.scheduler.outcomes import Outcomes
-from application.scheduler.pressing import Pressing
 from application.scheduler.work import Job
 from domain import execution as executions
 from domain.facts import (
@@ -193,7 +192,7 @@ async def test_an_outcome_from_which_nothing_can_follow_leaves_the_others_going_
 
 
 async def test_recording_many_outcomes_gives_way_to_calls_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Pressing, "__call__", lambda _: True)
+    monkeypatch.setattr("application.scheduler.outcomes.SLICE", 2)
     world = World()
     jobs = [await called(world, await world.create(at=NOON), at=NOON) for _ in range(7)]
     settling, _ = outcomes(world)
@@ -203,7 +202,7 @@ async def test_recording_many_outcomes_gives_way_to_calls_in_between(monkeypatch
     while not recording.done():
         await asyncio.sleep(0)
         seen.add(len(world.observed.ends))
-    assert seen == set(range(8))
+    assert seen >= {0, 2, 4, 6, 7}
 
 
 async def test_an_outcome_waits_through_an_outage() -> None:
