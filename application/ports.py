@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 from uuid import UUID
@@ -255,6 +255,14 @@ class Nodes(Protocol):
         ...
 
 
+class Cancellable(Protocol):
+    """What is going to be called."""
+
+    def cancel(self) -> object:
+        """Call it not any more; twice, or too late, does no harm."""
+        ...
+
+
 class Clock(Protocol):
     """The time, and waiting for it."""
 
@@ -266,6 +274,13 @@ class Clock(Protocol):
         """Return at the instant, within a fraction of a millisecond, never before it.
 
         Sleepers follow the wall clock when it is set.
+        """
+        ...
+
+    def call_at(self, instant: datetime, callback: Callable[[], None]) -> Cancellable:
+        """Call back in a turn of the event loop to come, at the instant as `sleep_until` has it.
+
+        A clock that is set back may call before it: whoever minds looks at `now`.
         """
         ...
 

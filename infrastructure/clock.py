@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-type _Sleeper = tuple[int, int, Future[None]]
-"""When to wake, a number that keeps the order of equals, and what its coroutine awaits."""
+type _Sleeper = tuple[int, int, Future[None] | "_Callback"]
+"""When to wake, a number that keeps the order of equals, and what its coroutine awaits or is to be called."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -47,17 +47,26 @@ class SystemClock:
 
         A past instant returns after one turn of the loop, so that one who is always late starves nobody.
         """
-        due_ns = (instant - _EPOCH) // _MICROSECOND * 1_000
         loop = asyncio.get_running_loop()
         waiting = loop.create_future()
+        self._wake(loop, instant, waiting)
+        return waiting
+
+    def call_at(self, instant: datetime, callback: Callable[[], None]) -> _Callback:
+        """Call at the instant, as `sleep_until` would return."""
+        waiting = _Callback(callback)
+        self._wake(asyncio.get_running_loop(), instant, waiting)
+        return waiting
+
+    def _wake(self, loop: AbstractEventLoop, instant: datetime, waiting: Future[None] | _Callback) -> None:
+        due_ns = (instant - _EPOCH) // _MICROSECOND * 1_000
         if time.time_ns() >= due_ns:
             loop.call_soon(_wake_up, waiting)
-            return waiting
+            return
         sleepers = self._sleepers.get(loop)
         if sleepers is None:
             sleepers = self._sleepers[loop] = _Sleepers()
         sleepers.add(due_ns, waiting)
-        return waiting
 
     def steady(self) -> timedelta:
         """Time since some fixed moment, which no setting of the wall clock changes."""
@@ -68,6 +77,29 @@ class SystemClock:
         await asyncio.sleep(max(0.0, duration.total_seconds()))
 
 
+class _Callback:
+    """What is called once, unless it is cancelled before."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Not any more; when it has been called already, that does nothing."""
+        self._callback = None
+
+    def done(self) -> bool:
+        """Whether it has been called or cancelled."""
+        return self._callback is None
+
+    def call(self) -> None:
+        """Call it."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
+
+
 class _Sleepers:
     """Those who sleep on one event loop. Holds no reference to it, so that both can be collected."""
 
@@ -75,15 +107,16 @@ class _Sleepers:
         self._heap: list[_Sleeper] = []
         self._number = 0
         self._room = _LEAST_ROOM
+        self._waking = False
         self._alarm = _new_alarm(self._wake)
 
-    def add(self, due_ns: int, waiting: Future[None]) -> None:
+    def add(self, due_ns: int, waiting: Future[None] | _Callback) -> None:
         self._number += 1
         sleeper: _Sleeper = (due_ns, self._number, waiting)
         heapq.heappush(self._heap, sleeper)
         if len(self._heap) > self._room:
             self._forget_the_cancelled()
-        if self._heap[0] is sleeper:
+        if self._heap[0] is sleeper and not self._waking:
             self._set_alarm()
 
     def _forget_the_cancelled(self) -> None:
@@ -94,16 +127,22 @@ class _Sleepers:
 
     def _wake(self) -> None:
         now_ns = time.time_ns()
-        while self._heap and (self._heap[0][0] <= now_ns or self._heap[0][2].done()):
-            _wake_up(heapq.heappop(self._heap)[2])
-        self._set_alarm()
+        self._waking = True  # whoever is called may wait for the next instant: the alarm is set once for all
+        try:
+            while self._heap and (self._heap[0][0] <= now_ns or self._heap[0][2].done()):
+                _wake_up(heapq.heappop(self._heap)[2])
+        finally:
+            self._waking = False
+            self._set_alarm()
 
     def _set_alarm(self) -> None:
         self._alarm.set(self._heap[0][0] if self._heap else None)
 
 
-def _wake_up(waiting: Future[None]) -> None:
-    if not waiting.done():
+def _wake_up(waiting: Future[None] | _Callback) -> None:
+    if isinstance(waiting, _Callback):
+        waiting.call()
+    elif not waiting.done():
         waiting.set_result(None)
 
 

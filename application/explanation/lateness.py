@@ -32,8 +32,8 @@ def why_late(history: History, fact: ExecutionStarted) -> tuple[str, Rule, tuple
     if len(pause) == 2:
         resumed = wording.instant(decided_at(pause[1]))
         return f"the task was paused until {resumed}", policies.paused(definition), pause
-    nobody = "no scheduler had claimed it before (none was running, or none could reach the log)"
-    return nobody, policies.catch_up(definition), ()
+    why = "none was running, none could reach the log, or none had room for its call"
+    return f"no scheduler had claimed it before ({why})", policies.catch_up(definition), ()
 
 
 def beside(behind: timedelta) -> str:

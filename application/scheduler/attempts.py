@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-from itertools import count
 from typing import TYPE_CHECKING
 
 from application.ports import Call
@@ -15,9 +13,9 @@ from domain import execution as executions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from datetime import datetime
 
     from application.scheduler.context import Context
+    from application.scheduler.lineup import Lineup
     from application.scheduler.reclaim import Reclaim
     from application.scheduler.work import Job
     from domain.attempt import Attempt
@@ -31,15 +29,15 @@ MANY = 250
 
 
 class Attempts:
-    """Sends claimed attempts and passes what came back to `settle`, with a bound on the calls in flight.
+    """Sends what the lineup has and passes what came back to `settle`, with a bound on the calls in flight.
 
-    A worker goes on with the next call while an outcome is on its way to the log. Of those whose instant has
-    come, the lowest priority number goes first, then the earliest instant.
+    A worker goes on with the next call while an outcome is on its way to the log.
     """
 
     def __init__(
         self,
         context: Context,
+        lineup: Lineup,
         reclaim: Reclaim,
         settle: Callable[[Sequence[tuple[Job, Attempt]]], Awaitable[None]],
         close: Callable[[Job, ExecutionFailed], Awaitable[None]],
@@ -50,34 +48,17 @@ class Attempts:
         self._node = context.node
         self._work = context.work
         self._caller = context.caller
+        self._lineup = lineup
         self._reclaim = reclaim
         self._settle = settle
         self._close = close
         self._gather = context.gather
         self._concurrency = concurrency
-        self._timed: list[tuple[datetime, int, Job]] = []
-        self._serial = count()
-        self._ready: list[tuple[int, datetime, int, Job]] = []
-        self._arrived = asyncio.Event()
-        self._sleep: asyncio.Future[None] | None = None
-        self._free = asyncio.Semaphore(0)
         self._in_flight = 0
         self._gathered: list[tuple[Job, Attempt]] = []
         self._unrecorded = 0
         self._room = asyncio.Event()
         self._group = asyncio.TaskGroup()
-
-    def start(self, job: Job) -> None:
-        """Send a claimed attempt at its instant, or as soon as a worker is free."""
-        heapq.heappush(self._timed, (job.send_at, next(self._serial), job))
-        self._arrived.set()
-        if self._sleep is not None and self._timed[0][2] is job:
-            sleep, self._sleep = self._sleep, None
-            sleep.cancel()
-
-    def ready(self) -> int:
-        """How many claimed attempts wait for their instant or for a worker."""
-        return len(self._timed) + len(self._ready)
 
     def in_flight(self) -> int:
         """How many calls are being made."""
@@ -85,42 +66,21 @@ class Attempts:
 
     def unfinished(self) -> int:
         """How many attempts are claimed, in flight or unrecorded."""
-        return self.ready() + self._in_flight + self._unrecorded
+        return self._lineup.waiting() + self._lineup.held() + self._in_flight + self._unrecorded
 
     async def run(self) -> None:
         """Send for ever."""
-        async with self._group:
-            for number in range(self._concurrency):
-                self._group.create_task(self._worker(), name=f"worker-{number}")
-            await self._dispatch()
-
-    async def _dispatch(self) -> None:
-        while True:
-            if self._timed:
-                await self._alarm(self._timed[0][0])
-            else:
-                self._arrived.clear()
-                await self._arrived.wait()
-            now = self._clock.now()
-            while self._timed and self._timed[0][0] <= now:
-                instant, serial, job = heapq.heappop(self._timed)
-                heapq.heappush(self._ready, (job.definition.priority, instant, serial, job))
-                self._free.release()
-
-    async def _alarm(self, instant: datetime) -> None:
-        """Return at the instant, or when something is to be sent before it."""
-        self._sleep = sleep = asyncio.ensure_future(self._clock.sleep_until(instant))
         try:
-            await sleep
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._sleep is sleep or (task and task.cancelling()):
-                raise  # not cut short by `start`, or not by that alone: the scheduler stops
+            async with self._group:
+                for number in range(self._concurrency):
+                    self._group.create_task(self._worker(), name=f"worker-{number}")
+        finally:
+            self._lineup.close()
 
     async def _worker(self) -> None:
         while True:
-            await self._free.acquire()
-            job = heapq.heappop(self._ready)[3]
+            turn = await self._lineup.take()
+            job = turn.job
             self._in_flight += 1
             try:
                 if not await apart("an attempt of execution", job.execution.id, self._attempt(job)):
@@ -128,6 +88,7 @@ class Attempts:
                     self._work.done(job)
             finally:
                 self._in_flight -= 1
+                self._lineup.over(turn)
 
     async def _attempt(self, job: Job) -> None:
         try:

@@ -11,6 +11,7 @@ from application.ports import LogUnavailable
 from application.scheduler.apart import apart
 from application.scheduler.bids import Bids, bid_for
 from application.scheduler.contests import Contests
+from application.scheduler.parked import Parked
 from application.scheduler.refusals import Refusals
 from application.scheduler.waiting import OUTAGE_PAUSE, UNABLE_PAUSE, first_of, to_its_end
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from application.scheduler.bids import Bid
     from application.scheduler.context import Context
     from application.scheduler.due_index import Entry
-    from application.scheduler.work import Job
+    from application.scheduler.lineup import Lineup
 
 # A commit that takes ten times as long as usual, and the work behind it, makes no call late.
 AHEAD = timedelta(milliseconds=100)
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 class Claimer:
-    """Claims 75 to 100 ms ahead, 25 ms of what is due in one step, and hands what was won to `start`.
+    """Claims 75 to 100 ms ahead, 25 ms of what is due in one step, and hands what was won to the lineup.
 
     Of at-most-once tasks it claims at least 10 ms ahead.
 
@@ -52,11 +53,10 @@ class Claimer:
     def __init__(
         self,
         context: Context,
-        start: Callable[[Job], None],
-        ready: Callable[[], int],
+        lineup: Lineup,
         along: Callable[[], Awaitable[None]],
     ) -> None:
-        """`ready` tells how many won claims wait for a free worker; `along` has others append as well."""
+        """`along` has others append as well."""
         self._log = context.log
         self._clock = context.clock
         self._node = context.node
@@ -65,16 +65,17 @@ class Claimer:
         self._members = context.members
         self._ongoing = context.ongoing
         self._observer = context.observer
-        self._start = start
-        self._ready = ready
+        self._lineup = lineup
         self._along = along
-        self._bids = Bids(context, start)
+        self._bids = Bids(context, lineup.add)
         self._contests = Contests(context)
         self._refusals = Refusals(context, self._bids, self._contests)
         self._changed = asyncio.Event()
         self._beside: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Semaphore(MAX_CONTESTED)
+        self._parked = Parked(context.index, lineup)
         context.members.tell(self._owners_changed)
+        lineup.tell(self.index_changed)
 
     def index_changed(self) -> None:
         """Look at the index again: something may be due earlier than it seemed."""
@@ -113,6 +114,8 @@ class Claimer:
                 return
 
     def _wake_at(self) -> datetime | None:
+        if self._parked.has_room():
+            return self._clock.now()
         due_at, next_look = self._index.next_due(), self._bids.next_look
         return min((at for at in (due_at and due_at - QUANTUM, next_look) if at), default=None)
 
@@ -121,7 +124,8 @@ class Claimer:
             await self._clock.pause(UNABLE_PAUSE)
             return
         now = self._clock.now()
-        room = MAX_READY - self._ready()
+        self._parked.put_back()
+        room = MAX_READY - self._lineup.waiting()
         if room <= 0:
             await self._clock.pause(QUANTUM)
         elif made := await self._make_bids(self._index.pop(now + AHEAD, room), now):
@@ -219,6 +223,8 @@ class Claimer:
                 self._index.leave(entry, until)
             elif facts >= MAX_FACTS:
                 self._index.put(entry)
+            elif self._parked.takes(entry):
+                continue
             elif bid := self._make_bid(entry, now):
                 facts += len(bid.claim.facts())
                 made.append(bid)
@@ -264,7 +270,7 @@ class Claimer:
         bid.won = True
         self._index.settle(bid.entry, bid.claim.next_run_at, bid.claim.runs)
         if bid.job is not None:
-            self._start(bid.job)
+            self._lineup.add(bid.job)
 
     def _give_up(self, bid: Bid) -> None:
         self._index.remove(bid.due.task_id)

@@ -13,6 +13,7 @@ from application.scheduler.attempts import Attempts
 from application.scheduler.claimer import Claimer
 from application.scheduler.feed import Feed
 from application.scheduler.heart import Heart
+from application.scheduler.lineup import Lineup
 from application.scheduler.outcomes import Outcomes
 from application.scheduler.queues import Queues
 from application.scheduler.reclaim import Reclaim
@@ -41,9 +42,10 @@ class Scheduler:
         nodes: Nodes,
         *,
         concurrency: int,
+        per_site: int,
         grace: timedelta,
     ) -> None:
-        """`concurrency` bounds the calls in flight."""
+        """`concurrency` bounds the calls in flight, `per_site` those to one host and port."""
         self._clock = context.clock
         self._node = context.node
         self._observer = context.observer
@@ -53,12 +55,13 @@ class Scheduler:
         self._grace = grace
         reclaim = Reclaim(context)
         outcomes = Outcomes(context, self._wait_for_retry)
-        self._attempts = Attempts(context, reclaim, outcomes.settle, outcomes.close, concurrency)
-        start = self._attempts.start
+        lineup = Lineup(context.clock, per_site)
+        self._attempts = Attempts(context, lineup, reclaim, outcomes.settle, outcomes.close, concurrency)
+        start = lineup.add
         self._retries = Retries(context, reclaim, start, outcomes.close)
-        self._claimer = Claimer(context, start, self._attempts.ready, self._attempts.flush)
-        self._requests = Requests(context, start, self._attempts.ready)
-        self._queues = Queues(context, start, self._attempts.ready)
+        self._claimer = Claimer(context, lineup, self._attempts.flush)
+        self._requests = Requests(context, start, lineup.waiting)
+        self._queues = Queues(context, start, lineup.waiting)
         self._feed = Feed(context, due_tasks, follower, self._claimer, self._retries, self._requests)
         self._takeover = Takeover(
             context, due_tasks, nodes, reclaim, outcomes, start, self._retries.add, self._requests.add

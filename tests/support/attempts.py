@@ -15,7 +15,7 @@ from domain.definition import Action
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from application.ports import HttpCaller
+    from application.ports import Cancellable, HttpCaller
     from domain.attempt import Answer, Attempt
     from tests.support.receiver import Receiver
 
@@ -31,6 +31,9 @@ class StoppedClock:
         return NOON
 
     async def sleep_until(self, instant: datetime) -> None:
+        raise NotImplementedError
+
+    def call_at(self, instant: datetime, callback: Callable[[], None]) -> Cancellable:
         raise NotImplementedError
 
     def steady(self) -> timedelta:

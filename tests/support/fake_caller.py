@@ -36,13 +36,14 @@ class Seen:
 
 
 class FakeCaller:
-    """`HttpCaller` that answers from a script, then with 200; each call `takes` its time."""
+    """`HttpCaller` that answers from a script, then with 200; each call `takes` its time, or its URL's."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._script: deque[Answer] = deque()
         self.calls: list[Seen] = []
         self.takes = timedelta()
+        self.takes_at: dict[str, timedelta] = {}
         self.error: Exception | None = None
 
     def answers(self, *script: Answer | int) -> None:
@@ -58,7 +59,7 @@ class FakeCaller:
         if self.error is not None:
             raise self.error
         seen.answer = answer = self._script.popleft() if self._script else Answered(status_code=200)
-        await self._clock.pause(self.takes)
+        await self._clock.pause(self.takes_at.get(call.action.url, self.takes))
         seen.over = True
         duration_ms = (self._clock.steady() - began) // timedelta(milliseconds=1)
         return Attempt(number=call.number, started_at=started_at, duration_ms=duration_ms, answer=answer)

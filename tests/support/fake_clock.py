@@ -14,6 +14,8 @@ from tests.support.given import NOON
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from application.ports import Cancellable
+
 # More turns than any test needs: who takes them all is going round in circles.
 MAX_TURNS = 200_000
 
@@ -41,6 +43,10 @@ class FakeClock:
             await asyncio.sleep(0)
             return
         await self.alarm(instant)
+
+    def call_at(self, instant: datetime, callback: Callable[[], None]) -> Cancellable:
+        """See `application.ports.Clock`."""
+        return called_at(self, instant, callback)
 
     def steady(self) -> timedelta:
         """See `application.ports.Clock`."""
@@ -182,6 +188,10 @@ class ClockAhead:
             finally:
                 self._alarms.discard(alarm)
 
+    def call_at(self, instant: datetime, callback: Callable[[], None]) -> Cancellable:
+        """See `application.ports.Clock`."""
+        return called_at(self, instant, callback)
+
     def steady(self) -> timedelta:
         """See `application.ports.Clock`."""
         return self._world.steady()
@@ -189,3 +199,15 @@ class ClockAhead:
     async def pause(self, duration: timedelta) -> None:
         """See `application.ports.Clock`."""
         await self._world.pause(duration)
+
+
+def called_at(clock: FakeClock | ClockAhead, instant: datetime, callback: Callable[[], None]) -> Cancellable:
+    """Who sleeps until then, and calls."""
+
+    def woken(sleep: asyncio.Task[None]) -> None:
+        if not sleep.cancelled():
+            callback()
+
+    sleep = asyncio.create_task(clock.sleep_until(instant))
+    sleep.add_done_callback(woken)
+    return sleep

@@ -42,10 +42,11 @@ from tests.support.sealed_log import MemorySealedLog
 from tests.support.views import task_view
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from litestar import Litestar
 
+    from application.ports import Cancellable
     from projections.views import Paging, ResultQuery, TaskQuery
 
 
@@ -62,6 +63,10 @@ class SettableClock:
     async def sleep_until(self, instant: datetime) -> None:
         """Commands never wait."""
         raise NotImplementedError(instant)
+
+    def call_at(self, instant: datetime, callback: Callable[[], None]) -> Cancellable:
+        """Commands never wait."""
+        raise NotImplementedError(instant, callback)
 
     def steady(self) -> timedelta:
         """Commands never measure."""

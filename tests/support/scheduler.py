@@ -137,6 +137,7 @@ class World:
         name: str = "node-1",
         *,
         concurrency: int = 10,
+        per_site: int = 100,
         grace: timedelta = GRACE,
         follower: Follower | None = None,
         clock: Clock | None = None,
@@ -148,6 +149,7 @@ class World:
             follower or self.follower,
             self.nodes,
             concurrency=concurrency,
+            per_site=per_site,
             grace=grace,
         )
         running = asyncio.create_task(engine.run())

@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 
 from application.scheduler.attempts import MANY, Attempts
+from application.scheduler.lineup import Lineup
 from application.scheduler.node import Node
 from application.scheduler.reclaim import Reclaim
 from application.scheduler.work import Job
@@ -46,8 +47,8 @@ async def attempts(
     recorded: Callable[[], Awaitable[object]] | None = None,
     gather: timedelta = timedelta(),
     settled: list[int] | None = None,
-) -> AsyncIterator[Attempts]:
-    """Attempts alone; nobody records their outcomes, but each waits until it is `recorded`.
+) -> AsyncIterator[tuple[Attempts, Lineup]]:
+    """Attempts and their lineup; nobody records the outcomes, but each waits until it is `recorded`.
 
     `settled` gets how many would have been recorded together.
     """
@@ -58,10 +59,11 @@ async def attempts(
         await (asyncio.sleep(0) if recorded is None else recorded())
 
     context = replace(world.context(), gather=gather)
-    sending = Attempts(context, Reclaim(context), settle, no_end, concurrency)
+    lineup = Lineup(world.clock, concurrency)
+    sending = Attempts(context, lineup, Reclaim(context), settle, no_end, concurrency)
     running = asyncio.create_task(sending.run())
     await world.clock.settle()
-    yield sending
+    yield sending, lineup
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
@@ -69,9 +71,9 @@ async def attempts(
 
 async def test_each_call_is_sent_at_its_instant_whatever_the_order_of_the_claims() -> None:
     world = World()
-    async with attempts(world) as sending:
+    async with attempts(world) as (_, lineup):
         for number in (3, 1, 2):
-            sending.start(job(number, after(number)))
+            lineup.add(job(number, after(number)))
         await world.clock.reach(after(10))
     assert [(call.url, call.at) for call in world.calls] == [
         ("http://target/1", after(1)),
@@ -82,8 +84,8 @@ async def test_each_call_is_sent_at_its_instant_whatever_the_order_of_the_claims
 
 async def test_what_is_late_is_sent_at_once() -> None:
     world = World()
-    async with attempts(world) as sending:
-        sending.start(job(1, after(-5)))
+    async with attempts(world) as (_, lineup):
+        lineup.add(job(1, after(-5)))
         await world.clock.settle()
     assert [call.at for call in world.calls] == [NOON]
 
@@ -91,19 +93,19 @@ async def test_what_is_late_is_sent_at_once() -> None:
 async def test_a_stop_is_heard_in_the_very_turn_in_which_an_earlier_claim_comes() -> None:
     world = World()
     async with asyncio.timeout(10):
-        async with attempts(world) as sending:
-            sending.start(job(1, after(20)))
+        async with attempts(world) as (_, lineup):
+            lineup.add(job(1, after(20)))
             await world.clock.reach(after(1))
-            sending.start(job(2, after(10)))
+            lineup.add(job(2, after(10)))
     assert world.calls == []
 
 
 async def test_an_earlier_claim_does_not_wait_for_a_later_one() -> None:
     world = World()
-    async with attempts(world) as sending:
-        sending.start(job(1, after(9)))
+    async with attempts(world) as (_, lineup):
+        lineup.add(job(1, after(9)))
         await world.clock.reach(after(1))
-        sending.start(job(2, after(2)))
+        lineup.add(job(2, after(2)))
         await world.clock.reach(after(3))
     assert [call.url for call in world.calls] == ["http://target/2"]
 
@@ -111,12 +113,12 @@ async def test_an_earlier_claim_does_not_wait_for_a_later_one() -> None:
 async def test_no_more_calls_are_in_flight_than_allowed() -> None:
     world = World()
     world.caller.takes = timedelta(seconds=1)
-    async with attempts(world, concurrency=2) as sending:
+    async with attempts(world, concurrency=2) as (sending, lineup):
         for number in range(1, 6):
-            sending.start(job(number, after(1)))
-        assert sending.ready() == 5
+            lineup.add(job(number, after(1)))
+        assert lineup.waiting() == 5
         await world.clock.reach(after(1))
-        assert (sending.ready(), sending.in_flight(), sending.unfinished()) == (3, 2, 5)
+        assert (lineup.waiting(), sending.in_flight(), sending.unfinished()) == (3, 2, 5)
         await world.clock.reach(after(4))
         assert sending.unfinished() == 0
     assert [call.at for call in world.calls] == [after(1), after(1), after(2), after(2), after(3)]
@@ -125,9 +127,9 @@ async def test_no_more_calls_are_in_flight_than_allowed() -> None:
 async def test_a_worker_makes_the_next_call_while_an_outcome_is_on_its_way_to_the_log() -> None:
     world = World()
     log = asyncio.Event()
-    async with attempts(world, concurrency=1, recorded=log.wait) as sending:
+    async with attempts(world, concurrency=1, recorded=log.wait) as (sending, lineup):
         for number in (1, 2, 3):
-            sending.start(job(number, after(1)))
+            lineup.add(job(number, after(1)))
         await world.clock.reach(after(1))
         assert len(world.calls) == 3
         assert (sending.in_flight(), sending.unfinished()) == (0, 3)
@@ -142,9 +144,9 @@ async def test_calls_wait_for_the_log_when_too_many_outcomes_are_on_their_way(
     monkeypatch.setattr("application.scheduler.attempts.MAX_UNRECORDED", 2)
     world = World()
     log = asyncio.Event()
-    async with attempts(world, concurrency=1, recorded=log.wait) as sending:
+    async with attempts(world, concurrency=1, recorded=log.wait) as (sending, lineup):
         for number in range(1, 6):
-            sending.start(job(number, after(1)))
+            lineup.add(job(number, after(1)))
         await world.clock.reach(after(1))
         assert len(world.calls) == 3
         log.set()
@@ -228,18 +230,18 @@ async def test_outcomes_are_recorded_together_once_they_are_gathered_or_many() -
     world = World()
     settled: list[int] = []
     gather = timedelta(seconds=5)
-    async with attempts(world, concurrency=MANY + 10, gather=gather, settled=settled) as sending:
+    async with attempts(world, concurrency=MANY + 10, gather=gather, settled=settled) as (sending, lineup):
         for number in range(2):
-            sending.start(job(number, after(1)))
+            lineup.add(job(number, after(1)))
         await world.clock.reach(after(5))
         assert settled == []
         await world.clock.reach(after(7))
         assert settled == [2]
         for number in range(MANY):
-            sending.start(job(number, after(10)))
+            lineup.add(job(number, after(10)))
         await world.clock.reach(after(11))
         assert settled == [2, MANY]
-        sending.start(job(1, after(12)))
+        lineup.add(job(1, after(12)))
         await world.clock.reach(after(13))
         await sending.flush()
         assert settled == [2, MANY, 1]
@@ -282,12 +284,12 @@ async def test_a_caller_that_breaks_its_promise_costs_one_attempt(caplog: pytest
 async def test_of_those_whose_instant_has_come_the_first_priority_goes_first_then_the_earliest() -> None:
     world = World()
     world.caller.takes = timedelta(seconds=1)
-    async with attempts(world, concurrency=1) as sending:
-        sending.start(job(1, NOON))
+    async with attempts(world, concurrency=1) as (_, lineup):
+        lineup.add(job(1, NOON))
         await world.clock.settle()
-        sending.start(job(2, after(0.2)))
-        sending.start(job(3, after(0.1)))
-        sending.start(job(4, after(0.3), priority=1))
-        sending.start(job(5, after(1.5), priority=1))
+        lineup.add(job(2, after(0.2)))
+        lineup.add(job(3, after(0.1)))
+        lineup.add(job(4, after(0.3), priority=1))
+        lineup.add(job(5, after(1.5), priority=1))
         await world.clock.reach(after(10))
     assert [int(call.url.rsplit("/")[-1]) for call in world.calls] == [1, 4, 5, 3, 2]

@@ -1,0 +1,184 @@
+"""A host that is full: what is due there waits, and nothing else does."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from application.scheduler.lineup import Lineup, site_of
+from application.scheduler.work import Job
+from domain import execution as executions
+from domain.facts import ExecutionCancelled, ExecutionStarted
+from domain.identity import execution_id
+from tests.support.given import RUN, after, definition, started
+from tests.support.scheduler import World
+
+SLOW = "http://slow.test/report"
+QUICK = "http://quick.test/ping"
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site is crowded when four attempts are held back."""
+    monkeypatch.setattr("application.scheduler.lineup.ENOUGH_HELD", 4)
+
+
+def a_world() -> World:
+    world = World()
+    world.caller.takes_at[SLOW] = timedelta(seconds=30)
+    return world
+
+
+def calls(world: World, url: str) -> list[float]:
+    """When each call was made, in seconds after noon."""
+    return [(call.at - after(0)).total_seconds() for call in world.calls if call.url == url]
+
+
+async def test_a_slow_host_holds_up_no_other() -> None:
+    world = a_world()
+    for _ in range(12):
+        await world.create(at=after(10), url=SLOW)
+    for number in range(8):
+        await world.create(at=after(11 + number), url=QUICK)
+    async with world.scheduler(concurrency=4, per_site=2):
+        await world.clock.reach(after(25))
+        assert calls(world, QUICK) == [11 + number for number in range(8)]
+        assert calls(world, SLOW) == [10, 10]
+        await world.clock.reach(after(300))
+    assert calls(world, SLOW) == [10 + 30 * (number // 2) for number in range(12)]
+
+
+async def test_a_host_gets_its_calls_by_priority_then_in_the_order_of_their_instants() -> None:
+    world = a_world()
+    order = [
+        await world.create(at=after(10), url=SLOW),
+        await world.create(at=after(11), url=SLOW, priority=1),
+        await world.create(at=after(10.5), url=SLOW),
+        await world.create(at=after(12), url=SLOW),
+    ]
+    async with world.scheduler(per_site=1):
+        await world.clock.reach(after(200))
+    dues = [after(10), after(11), after(10.5), after(12)]
+    runs = [execution_id(task, due, "scheduled") for task, due in zip(order, dues, strict=True)]
+    assert [call.execution_id for call in world.calls] == runs
+
+
+@pytest.mark.usefixtures("small")
+async def test_what_is_due_at_a_crowded_host_is_claimed_only_when_it_can_soon_be_sent() -> None:
+    world = a_world()
+    for _ in range(20):
+        await world.create(at=after(10), url=SLOW)
+    async with world.scheduler(per_site=2):
+        await world.clock.reach(after(39))
+        assert len(world.facts(ExecutionStarted)) == 6  # two under way, four held back
+        await world.clock.reach(after(41))
+        assert len(world.facts(ExecutionStarted)) == 8
+        await world.clock.reach(after(400))
+    assert calls(world, SLOW) == [10 + 30 * (number // 2) for number in range(20)]
+    assert len({call.execution_id for call in world.calls}) == 20
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_crowded_host_holds_up_no_claim_of_another() -> None:
+    world = a_world()
+    for _ in range(50):
+        await world.create(at=after(10), url=SLOW)
+    await world.create(at=after(10), url=QUICK)
+    await world.create(at=after(20), url=QUICK)
+    async with world.scheduler(concurrency=3, per_site=2):
+        await world.clock.reach(after(25))
+    assert calls(world, QUICK) == [10, 20]
+
+
+@pytest.mark.usefixtures("small")
+async def test_several_full_hosts_share_what_may_be_held_back() -> None:
+    world = World()
+    slow = [f"http://slow-{number}.test/" for number in range(4)]
+    for url in slow:
+        world.caller.takes_at[url] = timedelta(seconds=30)
+        for _ in range(10):
+            await world.create(at=after(10), url=url)
+    async with world.scheduler(concurrency=20, per_site=1):
+        await world.clock.reach(after(11))
+        first = len(world.facts(ExecutionStarted))
+        await world.clock.reach(after(200))
+        later = len(world.facts(ExecutionStarted))
+        assert first <= 4 * (1 + 4)  # as many as each might alone, before the others were known to be full
+        assert later <= 4 * (7 + 1)  # since then one each, besides those that were sent
+        await world.clock.reach(after(400))
+    assert [len(calls(world, url)) for url in slow] == [10] * 4
+
+
+@pytest.mark.usefixtures("small")
+async def test_what_waits_at_a_crowded_host_can_be_cancelled_and_called_elsewhere() -> None:
+    world = a_world()
+    tasks = [await world.create(at=after(10), url=SLOW) for _ in range(8)]
+    async with world.scheduler(per_site=2):
+        await world.clock.reach(after(20))
+        await world.cancel(tasks[-1])
+        await world.update(tasks[-2], at=after(20.5), url=QUICK)
+        await world.clock.reach(after(21))
+        assert len(calls(world, QUICK)) == 1
+        await world.clock.reach(after(200))
+    assert len(calls(world, SLOW)) == 6
+    assert world.names(tasks[-1]) == ["TaskCreated", "TaskCancelled"]
+
+
+@pytest.mark.usefixtures("small")
+async def test_other_nodes_claim_what_one_has_no_room_for() -> None:
+    world = a_world()
+    for _ in range(20):
+        await world.create(at=after(10), url=SLOW)
+    async with world.scheduler("node-1", per_site=2), world.scheduler("node-2", per_site=2):
+        await world.clock.reach(after(11))
+        assert calls(world, SLOW) == [10] * 4
+        await world.clock.reach(after(300))
+    assert len({call.execution_id for call in world.calls}) == len(world.calls) == 20
+    assert {fact.node for fact in world.facts(ExecutionStarted)} == {"node-1", "node-2"}
+
+
+async def test_what_is_held_back_can_be_cancelled() -> None:
+    world = a_world()
+    tasks = [await world.create(at=after(10), url=SLOW) for _ in range(2)]
+    async with world.scheduler(per_site=1):
+        await world.clock.reach(after(20))
+        [under_way] = [call.execution_id for call in world.calls]
+        runs = {execution_id(task, after(10), "scheduled"): task for task in tasks}
+        [(held, task)] = [(run, task) for run, task in runs.items() if run != under_way]
+        await world.append(held, ExecutionCancelled(at=after(20), task_id=task, reason="a user"))
+        await world.clock.reach(after(100))
+    assert len(world.calls) == 1
+
+
+async def test_only_what_is_held_back_beyond_all_bounds_takes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("application.scheduler.lineup.MAX_HELD", 2)
+    world = World()
+    lineup = Lineup(world.clock, per_site=1)
+    claimed = executions.start(RUN, started(after(0)))
+    for number in range(5):
+        lineup.add(Job(claimed, definition(url=SLOW), 1, after(number)))
+    await world.clock.reach(after(10))
+    await lineup.take()
+    free = asyncio.create_task(lineup.take())
+    await world.clock.settle()
+    assert (lineup.held(), lineup.waiting()) == (4, 2)
+    free.cancel()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a.test:8080",
+        "http://a.test:8080/",
+        "http://A.test:8080/path/of?query=http://b.test/",
+        "http://a.test:8080?query",
+    ],
+)
+def test_a_site_is_scheme_host_and_port(url: str) -> None:
+    assert site_of(url) == "http://a.test:8080"
+
+
+def test_other_schemes_and_ports_are_other_sites() -> None:
+    assert len({site_of(url) for url in ("http://a/x", "https://a/x", "http://a:81/x", "http://b/x")}) == 4
