@@ -37,7 +37,7 @@ def normal_statuses(given: Sequence[str]) -> tuple[str, ...]:
 
 def covers(wide: str, narrow: str) -> bool:
     """Whether every status of the second entry is one of the first."""
-    return wide == narrow or (wide.endswith("xx") and wide[0] == narrow[0])
+    return wide == narrow or (wide.endswith("xx") and narrow.startswith(wide[0]))
 
 
 def covering(entries: Sequence[str], narrow: str) -> str | None:

@@ -115,7 +115,7 @@ def _started(
     due: Due, due_at: datetime, following: datetime | None, claimant: Claimant, now: datetime
 ) -> Begun:
     occurrence = due.occurrence(due_at, due.runs + 1)
-    timeout = timedelta(seconds=due.definition.action.timeout_seconds)
+    timeout = due.definition.action.timeout
     fact = ExecutionStarted(
         at=now,
         occurrence=occurrence,

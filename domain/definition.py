@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal
 
 from msgspec import Struct, field
@@ -64,6 +65,16 @@ class Action(Struct, frozen=True, gc=False, kw_only=True):
     timeout_seconds: float = 30.0
     connect_timeout_seconds: float | None = None
     max_redirects: int = 0
+
+    @property
+    def timeout(self) -> timedelta:
+        """`timeout_seconds` as a span."""
+        return _span(self.timeout_seconds)
+
+
+@lru_cache(maxsize=256)  # few different ones are used, for every execution several times
+def _span(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)
 
 
 type Backoff = Literal["fixed", "linear", "exponential"]

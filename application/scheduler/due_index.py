@@ -78,7 +78,8 @@ class DueIndex:
 
     def __init__(self) -> None:
         self._entries: dict[UUID, Entry] = {}
-        self._heap: list[tuple[datetime, int, UUID]] = []
+        # Many are due at one instant; of an id, its number is what is compared fast.
+        self._heap: list[tuple[datetime, int, int, UUID]] = []
         self._left: set[UUID] = set()
         self.horizon: Place | None = None
 
@@ -132,7 +133,7 @@ class DueIndex:
     def next_due(self) -> datetime | None:
         """The earliest instant at which something is to be looked at."""
         while self._heap:
-            surfaces_at, _, task_id = self._heap[0]
+            surfaces_at, _, _, task_id = self._heap[0]
             entry = self._entries.get(task_id)
             if entry is not None and not entry.claiming and entry.surfaces_at == surfaces_at:
                 return surfaces_at
@@ -149,7 +150,7 @@ class DueIndex:
             first = self.next_due()
             if first is None or first > until:
                 break
-            task_id = heapq.heappop(self._heap)[2]
+            task_id = heapq.heappop(self._heap)[3]
             entry = self._entries[task_id]
             entry.claiming = True
             self._left.discard(task_id)
@@ -236,7 +237,8 @@ class DueIndex:
             self.put(entry)
 
     def _push(self, entry: Entry) -> None:
-        heapq.heappush(self._heap, (entry.surfaces_at, entry.definition.priority, entry.task_id))
+        task_id = entry.task_id
+        heapq.heappush(self._heap, (entry.surfaces_at, entry.definition.priority, task_id.int, task_id))
 
     def _within(self, fire_at: datetime, task_id: UUID) -> bool:
         return self.horizon is None or (fire_at, task_id) <= self.horizon

@@ -37,14 +37,14 @@ class Node(Struct, frozen=True, kw_only=True):
 
     def lease(self, job: Job, now: datetime) -> Lease:
         """A lease on one attempt of a job, from now."""
-        timeout = timedelta(seconds=job.definition.action.timeout_seconds)
-        return Lease(node=self.name, task_version=job.task_version, until=now + timeout + self.margin)
+        until = now + job.definition.action.timeout + self.margin
+        return Lease(node=self.name, task_version=job.task_version, until=until)
 
     def covered(self, job: Job, now: datetime) -> bool:
         """Whether the job's lease outlives an attempt that starts now; a new one always does."""
         assert isinstance(job.execution, Running)
-        timeout = timedelta(seconds=job.definition.action.timeout_seconds)
-        return job.execution.lease_until > now + timeout + min(SPARE, self.margin / 2)
+        spare = job.execution.lease_until - now - job.definition.action.timeout
+        return spare > SPARE or spare > self.margin / 2
 
     def group(
         self,

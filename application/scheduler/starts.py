@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from application.scheduler.work import Job
@@ -33,8 +32,7 @@ class Starts:
 
     def lease(self, task: Task, send_at: datetime) -> Lease:
         """A lease on the first attempt."""
-        timeout = timedelta(seconds=task.definition.action.timeout_seconds)
-        until = send_at + timeout + self._node.margin
+        until = send_at + task.definition.action.timeout + self._node.margin
         return Lease(node=self._node.name, task_version=task.version, until=until)
 
     async def append(self, execution: Requested, fact: Turned, task: Task, send_at: datetime) -> bool:

@@ -131,6 +131,13 @@ def test_an_entry_that_is_no_status_is_refused(name: str, entry: str) -> None:
     )
 
 
+def test_an_empty_entry_among_the_successes_is_no_trouble_for_what_is_final() -> None:
+    success = SuccessPolicy(statuses=("2xx", ""), body_contains="OK")
+    given = replace(with_retry(final_statuses=("404",)), success=success)
+    assert complaint(given, "/success/statuses/1").startswith('"" is not a status')
+    assert "leave it out" in complaint(given, "/retry/final_statuses/0")
+
+
 def test_more_than_fifty_statuses_are_refused() -> None:
     said = complaint(with_retry(statuses=("503",) * 51), "/retry/statuses")
     assert said == "There are 51 statuses; give at most 50, or classes such as 5xx."
