@@ -126,10 +126,9 @@ class _Sleepers:
         self._room = max(_LEAST_ROOM, 2 * len(self._heap))
 
     def _wake(self) -> None:
-        now_ns = time.time_ns()
         self._waking = True  # whoever is called may wait for the next instant: the alarm is set once for all
         try:
-            while self._heap and (self._heap[0][0] <= now_ns or self._heap[0][2].done()):
+            while self._heap and (self._heap[0][0] <= time.time_ns() or self._heap[0][2].done()):
                 _wake_up(heapq.heappop(self._heap)[2])
         finally:
             self._waking = False

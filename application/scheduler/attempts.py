@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from application.ports import Call
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # Who waits for the log to take an outcome makes no call meanwhile; beyond this many, workers do wait for it.
 MAX_UNRECORDED = 1_000
+# What is left of a lease that no longer covers an attempt: its timeout, and twice as long as this.
+LOOK_AT_LEASES = timedelta(seconds=1)
 # More outcomes than these hardly make an append any cheaper for each.
 MANY = 250
 
@@ -54,19 +57,15 @@ class Attempts:
         self._close = close
         self._gather = context.gather
         self._concurrency = concurrency
-        self._in_flight = 0
+        self._renewing = 0
         self._gathered: list[tuple[Job, Attempt]] = []
         self._unrecorded = 0
         self._room = asyncio.Event()
         self._group = asyncio.TaskGroup()
 
-    def in_flight(self) -> int:
-        """How many calls are being made."""
-        return self._in_flight
-
     def unfinished(self) -> int:
         """How many attempts are claimed, in flight or unrecorded."""
-        return self._lineup.waiting() + self._lineup.held() + self._in_flight + self._unrecorded
+        return self._lineup.unsent() + self._renewing + self._lineup.under_way() + self._unrecorded
 
     async def run(self) -> None:
         """Send for ever."""
@@ -74,6 +73,7 @@ class Attempts:
             async with self._group:
                 for number in range(self._concurrency):
                     self._group.create_task(self._worker(), name=f"worker-{number}")
+                await self._keep_leases()
         finally:
             self._lineup.close()
 
@@ -81,14 +81,42 @@ class Attempts:
         while True:
             turn = await self._lineup.take()
             job = turn.job
-            self._in_flight += 1
             try:
                 if not await apart("an attempt of execution", job.execution.id, self._attempt(job)):
                     # Its lease runs out, and then whoever looks goes on with it.
                     self._work.done(job)
             finally:
-                self._in_flight -= 1
                 self._lineup.over(turn)
+
+    async def _keep_leases(self) -> None:
+        """Claim anew what waits for long, before its lease lapses and another node takes it for abandoned."""
+        while True:
+            await self._lineup.congested()
+            await self._clock.pause(LOOK_AT_LEASES)
+            for job in self._lineup.withdraw(self._lapses):
+                self._renewing += 1
+                self._group.create_task(self._renew(job))
+
+    def _lapses(self, job: Job) -> bool:
+        return not self._node.covered(job, self._clock.now())
+
+    async def _renew(self, job: Job) -> None:
+        try:
+            if not await apart("renewing the lease of execution", job.execution.id, self._line_up(job)):
+                self._work.done(job)
+        finally:
+            self._renewing -= 1
+
+    async def _line_up(self, job: Job) -> None:
+        try:
+            ours = await self._still_ours(job)
+        except GivenUp as given_up:
+            await self._close(job, given_up.end)
+            return
+        if ours:
+            self._lineup.add(job)
+        else:
+            self._work.done(job)
 
     async def _attempt(self, job: Job) -> None:
         try:

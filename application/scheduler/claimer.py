@@ -114,7 +114,7 @@ class Claimer:
                 return
 
     def _wake_at(self) -> datetime | None:
-        if self._parked.has_room():
+        if self._parked.can_put_back():
             return self._clock.now()
         due_at, next_look = self._index.next_due(), self._bids.next_look
         return min((at for at in (due_at and due_at - QUANTUM, next_look) if at), default=None)
@@ -223,9 +223,7 @@ class Claimer:
                 self._index.leave(entry, until)
             elif facts >= MAX_FACTS:
                 self._index.put(entry)
-            elif self._parked.takes(entry):
-                continue
-            elif bid := self._make_bid(entry, now):
+            elif self._parked.admit(entry) and (bid := self._make_bid(entry, now)):
                 facts += len(bid.claim.facts())
                 made.append(bid)
         return made

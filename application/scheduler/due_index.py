@@ -37,6 +37,7 @@ class Entry:
     """A task, at an occurrence, after so many `runs`; while that one is being claimed, it is not due.
 
     `fire_at` is when the call of that occurrence is to be sent: the index keeps tasks in this order.
+    `parked`: it is not due until it is put back, or something happens to it.
     `left_until`: it is left to somebody else until then, however due it is. `learnt_at`: the log position
     that its place was learnt from, if that may be ahead of what has been followed.
     """
@@ -48,6 +49,7 @@ class Entry:
     due_at: datetime
     runs: int = 0
     claiming: bool = False
+    parked: bool = False
     left_until: datetime | None = None
     pause: Pause | None = None
     learnt_at: int = 0
@@ -105,7 +107,7 @@ class DueIndex:
         if not self._within(entry.fire_at, entry.task_id):
             self.remove(entry.task_id)
             return
-        entry.claiming, entry.left_until = False, None
+        entry.claiming, entry.parked, entry.left_until = False, False, None
         self._left.discard(entry.task_id)
         self._entries[entry.task_id] = entry
         self._push(entry)
@@ -120,6 +122,15 @@ class DueIndex:
         entry.claiming, entry.left_until = False, until
         self._left.add(entry.task_id)
         self._push(entry)
+
+    def park(self, entry: Entry) -> None:
+        """Have a popped task surface only when it is put back, moves or is defined anew."""
+        entry.claiming, entry.parked = False, True
+
+    def unpark(self, entry: Entry) -> None:
+        """Put a task back, if it is still parked."""
+        if entry.parked and self._entries.get(entry.task_id) is entry:
+            self.put(entry)
 
     def recall(self) -> None:
         """Have everything that was left to others surface again."""
@@ -152,7 +163,7 @@ class DueIndex:
                 break
             task_id = heapq.heappop(self._heap)[3]
             entry = self._entries[task_id]
-            entry.claiming = True
+            entry.claiming, entry.parked = True, False
             self._left.discard(task_id)
             due.append(entry)
         return due

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
+
+from application.scheduler.sites import MOST_WAITING, Site, site_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,79 +16,88 @@ if TYPE_CHECKING:
     from application.ports import Cancellable, Clock
     from application.scheduler.work import Job
 
-# More that are held back take room from all: each is a job in memory, and a lease that grows old.
+# More that are held back take room from all: each is a job in memory.
 MAX_HELD = 10_000
-# All full sites together need no more: it is worked off in a quarter of a second where they are quick.
-ENOUGH_HELD = 1_000
 
 
 class Turn(NamedTuple):
-    """A claimed attempt whose instant has come, in the order in which these are sent."""
+    """An attempt that only needs a worker, in the order in which they get one."""
 
     priority: int
-    instant: datetime
-    serial: int
-    site: str
+    number: int
+    site: Site
     job: Job
 
 
 class Lineup:
-    """Claimed attempts until they are sent, and how many calls are under way to each site.
+    """Claimed attempts until they are sent, and the calls under way to each site.
 
-    Of those whose instant has come, the lowest priority number goes first, then the earliest instant. One
-    whose site has `per_site` calls under way is held back, and takes no worker and no room from others.
-    When enough waits for a site it is crowded, until half of that has been taken.
+    Of those whose instant has come, the lowest priority number goes first, then the earliest instant. A site
+    gets `per_site` calls at a time: what comes beyond these is held back, takes neither a worker nor room
+    from others, and goes to the end of its priority when there is room.
     """
 
     def __init__(self, clock: Clock, per_site: int) -> None:
         self._clock = clock
         self._per_site = per_site
-        self._told: list[Callable[[], None]] = []
-        self._timed: list[tuple[datetime, int, str, Job]] = []
+        self._sites: dict[str, Site] = {}
+        self._timed: list[tuple[datetime, int, Site, Job]] = []
         self._serial = count()
         self._due: list[Turn] = []
-        self._held: dict[str, list[Turn]] = {}
-        self._held_in_all = 0
-        self._waiting: Counter[str] = Counter()
-        self._crowded: set[str] = set()
-        self._calls: dict[str, int] = {}
+        self._held = 0
+        self._under_way = 0
+        self._watched: set[str] = set()
+        self._told: list[Callable[[], None]] = []
         # The last one to become free goes first: what it works on is still in the processor's cache.
         self._free: list[asyncio.Future[Turn]] = []
         self._alarm: Cancellable | None = None
+        self._congested = asyncio.Event()
 
     def add(self, job: Job) -> None:
         """Have an attempt sent at its instant, or as soon as there is room."""
-        site = site_of(job.definition.action.url)
-        self._waiting[site] += 1
+        name = site_of(job.definition.action.url)
+        site = self._sites.get(name)
+        if site is None:
+            site = self._sites[name] = Site(name)
+        site.waiting += 1
         heapq.heappush(self._timed, (job.send_at, next(self._serial), site, job))
         if self._timed[0][3] is job:
             self._set_alarm()
 
     def waiting(self) -> int:
-        """How many wait, but for those that are held back: of these only what is more than `MAX_HELD`."""
-        return len(self._timed) + len(self._due) + max(0, self._held_in_all - MAX_HELD)
+        """How many wait but for those that are held back: of these only what is more than `MAX_HELD`."""
+        return len(self._timed) + len(self._due) + max(0, self._held - MAX_HELD)
 
-    def held(self) -> int:
-        """How many are held back."""
-        return self._held_in_all
+    def unsent(self) -> int:
+        """How many wait in all."""
+        return len(self._timed) + len(self._due) + self._held
+
+    def under_way(self) -> int:
+        """How many have been taken and are not over."""
+        return self._under_way
+
+    def room(self, name: str) -> int:
+        """How many more attempts to a site are worth a claim."""
+        site = self._sites.get(name)
+        return MOST_WAITING if site is None else max(0, self._enough(site) - site.waiting)
+
+    def has_drained(self, name: str) -> bool:
+        """Whether half of what may wait for a site has gone."""
+        site = self._sites.get(name)
+        return site is None or site.waiting <= self._enough(site) // 2
+
+    def watch(self, name: str) -> None:
+        """Tell the listeners once a site has drained."""
+        self._watched.add(name)
 
     def tell(self, listener: Callable[[], None]) -> None:
-        """Have it called when a crowded site has room again."""
+        """Have it called when a watched site has drained."""
         self._told.append(listener)
 
-    def room(self, site: str) -> int:
-        """How many more attempts to a site are worth a claim."""
-        if site in self._crowded:
-            return 0
-        room = self._enough() - self._waiting.get(site, 0)
-        if room <= 0:
-            self._crowded.add(site)
-        return max(0, room)
-
     async def take(self) -> Turn:
-        """The next one to send, when there is one. Its site has room again once it is `over`."""
-        if turn := self._next():
-            return turn
+        """The next one to send, when there is one. Its site has room for another once it is `over`."""
+        if self._due:
+            return self._next()
         free: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
         self._free.append(free)
         return await free
@@ -95,44 +105,55 @@ class Lineup:
     def over(self, turn: Turn) -> None:
         """The call of what was taken is over."""
         site = turn.site
-        self._calls[site] -= 1
-        if not self._calls[site]:
-            del self._calls[site]
-        if held := self._held.get(site):
-            heapq.heappush(self._due, heapq.heappop(held))
-            self._held_in_all -= 1
-            if not held:
-                del self._held[site]
+        self._under_way -= 1
+        site.calls -= 1
+        if site.held:
+            self._held -= 1
+            self._make_due(site, site.release())
+        self._forget(site)
+
+    async def congested(self) -> None:
+        """Return when some wait although their instant has come."""
+        if not (self._due or self._held):
+            self._congested.clear()
+        await self._congested.wait()
+
+    def withdraw(self, which: Callable[[Job], bool]) -> list[Job]:
+        """Take out those that wait although their instant has come, and of which it holds."""
+        withdrawn: list[Job] = []
+        for site in list(self._sites.values()):
+            if going := [line for line in site.held if which(line[3])]:
+                site.held = [line for line in site.held if not which(line[3])]
+                heapq.heapify(site.held)
+                site.waiting -= len(going)
+                self._held -= len(going)
+                withdrawn += [line[3] for line in going]
+        for turn in [turn for turn in self._due if which(turn.job)]:
+            self._due.remove(turn)
+            turn.site.due -= 1
+            turn.site.waiting -= 1
+            withdrawn.append(turn.job)
+            self._forget(turn.site)
+        heapq.heapify(self._due)
+        return withdrawn
 
     def close(self) -> None:
-        """Wake nobody any more."""
-        self._free.clear()
+        """Nothing becomes due any more; what is due may still be taken."""
         if self._alarm is not None:
             self._alarm.cancel()
 
-    def _enough(self) -> int:
-        return max(self._per_site, ENOUGH_HELD // max(1, len(self._held)))
-
-    def _next(self) -> Turn | None:
-        while self._due:
-            turn = heapq.heappop(self._due)
-            calls = self._calls.get(turn.site, 0)
-            if calls < self._per_site:
-                self._calls[turn.site] = calls + 1
-                self._taken(turn.site)
-                return turn
-            heapq.heappush(self._held.setdefault(turn.site, []), turn)
-            self._held_in_all += 1
-        return None
-
-    def _taken(self, site: str) -> None:
-        self._waiting[site] = left = self._waiting[site] - 1
-        if site in self._crowded and left <= self._enough() // 2:
-            self._crowded.discard(site)
+    def _next(self) -> Turn:
+        turn = heapq.heappop(self._due)
+        site = turn.site
+        site.due -= 1
+        site.calls += 1
+        self._under_way += 1
+        site.waiting -= 1
+        if site.name in self._watched and self.has_drained(site.name):
+            self._watched.discard(site.name)
             for listener in self._told:
                 listener()
-        if not left:
-            del self._waiting[site]
+        return turn
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:
@@ -143,17 +164,27 @@ class Lineup:
         now = self._clock.now()
         while self._timed and self._timed[0][0] <= now:
             instant, serial, site, job = heapq.heappop(self._timed)
-            heapq.heappush(self._due, Turn(job.definition.priority, instant, serial, site, job))
+            if site.calls + site.due < self._per_site:
+                self._make_due(site, job)
+            else:
+                site.hold(job.definition.priority, instant, serial, job)
+                self._held += 1
         self._alarm = None
         self._set_alarm()
-        while self._free and (turn := self._next()):
-            self._free.pop().set_result(turn)
+        while self._free and self._due:
+            free = self._free.pop()
+            if not free.done():  # its worker has been told to stop
+                free.set_result(self._next())
+        if self._due or self._held:
+            self._congested.set()
 
+    def _make_due(self, site: Site, job: Job) -> None:
+        site.due += 1
+        heapq.heappush(self._due, Turn(job.definition.priority, next(self._serial), site, job))
 
-def site_of(url: str) -> str:
-    """What tells the server that a URL is about from others: scheme, host and port as they are written.
+    def _enough(self, site: Site) -> int:
+        return max(self._per_site, site.enough(self._clock.steady()))
 
-    Who writes one server in two ways has two sites; the caller's own limit holds for both together.
-    """
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0].partition('?')[0].lower()}"
+    def _forget(self, site: Site) -> None:
+        if not (site.waiting or site.calls):
+            self._sites.pop(site.name, None)

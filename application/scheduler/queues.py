@@ -29,13 +29,13 @@ class Queues:
     same one, and the log decides.
     """
 
-    def __init__(self, context: Context, start: Callable[[Job], None], ready: Callable[[], int]) -> None:
-        """`ready` tells how many won claims wait for a free worker."""
+    def __init__(self, context: Context, start: Callable[[Job], None], unsent: Callable[[], int]) -> None:
+        """`unsent` tells how many won claims wait to be sent."""
         self._log = context.log
         self._clock = context.clock
         self._ongoing = context.ongoing
         self._starts = Starts(context, start)
-        self._turns = Turns(context, ready)
+        self._turns = Turns(context, unsent)
         context.ongoing.tell(self._turns.add)
 
     async def run(self) -> None:

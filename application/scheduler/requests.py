@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 class Requests:
     """Requested executions that wait for a claim; shared like what is due, and the log decides."""
 
-    def __init__(self, context: Context, start: Callable[[Job], None], ready: Callable[[], int]) -> None:
-        """`ready` tells how many won claims wait for a free worker."""
+    def __init__(self, context: Context, start: Callable[[Job], None], unsent: Callable[[], int]) -> None:
+        """`unsent` tells how many won claims wait to be sent."""
         self._log = context.log
         self._clock = context.clock
         self._work = context.work
         self._starts = Starts(context, start)
-        self._turns = Turns(context, ready)
+        self._turns = Turns(context, unsent)
         self._hopeless: set[UUID] = set()
 
     def add(self, execution_id: UUID) -> None:

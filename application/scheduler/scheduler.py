@@ -55,13 +55,13 @@ class Scheduler:
         self._grace = grace
         reclaim = Reclaim(context)
         outcomes = Outcomes(context, self._wait_for_retry)
-        lineup = Lineup(context.clock, per_site)
+        self._lineup = lineup = Lineup(context.clock, per_site)
         self._attempts = Attempts(context, lineup, reclaim, outcomes.settle, outcomes.close, concurrency)
         start = lineup.add
         self._retries = Retries(context, reclaim, start, outcomes.close)
         self._claimer = Claimer(context, lineup, self._attempts.flush)
-        self._requests = Requests(context, start, lineup.waiting)
-        self._queues = Queues(context, start, lineup.waiting)
+        self._requests = Requests(context, start, lineup.unsent)
+        self._queues = Queues(context, start, lineup.unsent)
         self._feed = Feed(context, due_tasks, follower, self._claimer, self._retries, self._requests)
         self._takeover = Takeover(
             context, due_tasks, nodes, reclaim, outcomes, start, self._retries.add, self._requests.add
@@ -97,7 +97,7 @@ class Scheduler:
             clock_right=check.right(),
             clock_offset_ms=check.offset // timedelta(milliseconds=1),
             share=self._members.share(islice(self._index.task_ids(), SHARE_SAMPLE)),
-            in_flight=self._attempts.in_flight(),
+            in_flight=self._lineup.under_way(),
             entries=len(self._index),
             position=self._feed.position(),
         )

@@ -116,9 +116,9 @@ async def test_no_more_calls_are_in_flight_than_allowed() -> None:
     async with attempts(world, concurrency=2) as (sending, lineup):
         for number in range(1, 6):
             lineup.add(job(number, after(1)))
-        assert lineup.waiting() == 5
+        assert lineup.unsent() == 5
         await world.clock.reach(after(1))
-        assert (lineup.waiting(), sending.in_flight(), sending.unfinished()) == (3, 2, 5)
+        assert (lineup.unsent(), lineup.under_way(), sending.unfinished()) == (3, 2, 5)
         await world.clock.reach(after(4))
         assert sending.unfinished() == 0
     assert [call.at for call in world.calls] == [after(1), after(1), after(2), after(2), after(3)]
@@ -132,7 +132,7 @@ async def test_a_worker_makes_the_next_call_while_an_outcome_is_on_its_way_to_th
             lineup.add(job(number, after(1)))
         await world.clock.reach(after(1))
         assert len(world.calls) == 3
-        assert (sending.in_flight(), sending.unfinished()) == (0, 3)
+        assert (lineup.under_way(), sending.unfinished()) == (0, 3)
         log.set()
         await world.clock.settle()
         assert sending.unfinished() == 0
@@ -167,7 +167,7 @@ async def test_a_lease_that_grew_short_in_the_queue_is_renewed_before_the_call_i
         ("http://target/queued", after(60), 1),
     ]
     [renewed] = world.facts(AttemptStarted)
-    assert renewed.lease_until == after(60 + 10 + 60)
+    assert renewed.lease_until == after(59 + 10 + 60)
     assert world.names(busy)[-1] == world.names(queued)[-1] == "TaskCompleted"
 
 
@@ -201,7 +201,7 @@ async def test_a_lease_that_ran_out_while_it_was_renewed_is_renewed_again() -> N
     await world.create(at=NOON, url="http://target/busy")
     await world.create(at=after(1), url="http://target/queued")
     async with world.scheduler(concurrency=1):
-        await world.clock.reach(after(59))
+        await world.clock.reach(after(50))
 
         async def wait() -> None:
             await world.clock.sleep_until(after(200))
@@ -209,7 +209,7 @@ async def test_a_lease_that_ran_out_while_it_was_renewed_is_renewed_again() -> N
         world.log.meanwhile[AttemptStarted] = wait
         await world.clock.reach(after(300))
     assert [call.at for call in world.calls] == [NOON, after(200)]
-    assert [fact.lease_until for fact in world.facts(AttemptStarted)] == [after(130), after(270)]
+    assert [fact.lease_until for fact in world.facts(AttemptStarted)] == [after(129), after(270)]
 
 
 def test_a_short_lease_setting_covers_a_call_that_starts_at_once() -> None:
