@@ -138,6 +138,12 @@ class Instruments:
             registry=self._registry,
             multiprocess_mode="livesum",
         )
+        self._held_back = Gauge(
+            "chronoledger_held_back_calls",
+            "Outbound calls that are due and wait for room at their host, as of the last second.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
         self._indexed = Gauge(
             "chronoledger_due_index_entries",
             "Tasks that the schedulers hold in memory because they are due soon.",
@@ -213,6 +219,10 @@ class Instruments:
     def in_flight(self, calls: int) -> None:
         """So many calls are being made now."""
         self._in_flight.set(calls)
+
+    def held_back(self, calls: int) -> None:
+        """So many calls wait for room at their host now."""
+        self._held_back.set(calls)
 
     def indexed(self, entries: int) -> None:
         """The due index holds so many tasks now."""

@@ -27,6 +27,7 @@ class ObservedScheduler:
         self._task_stopped = instruments.task_stopped
         self.claimed = instruments.claimed
         self.in_flight = instruments.in_flight
+        self.held_back = instruments.held_back
         self.indexed = instruments.indexed
         self.clock_offset = instruments.clock_offset
 

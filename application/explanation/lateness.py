@@ -9,6 +9,8 @@ from application.explanation import policies, rules, wording
 from application.explanation.account import decided_at
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from application.explanation.account import Rule
     from application.explanation.history import History
     from application.ports import Recorded
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 LATE = timedelta(seconds=1)
 """What starts within this after its instant is on time for an explanation."""
+NOBODY = "(none was running, none could reach the log, or none had room for its call)"
 
 
 def why_late(history: History, fact: ExecutionStarted) -> tuple[str, Rule, tuple[Recorded, ...]]:
@@ -23,17 +26,21 @@ def why_late(history: History, fact: ExecutionStarted) -> tuple[str, Rule, tuple
     due_at = fact.occurrence.due_at
     definition = history.definition(fact.occurrence.task_version)
     if fact.occurrence.kind != "scheduled":
-        return "no scheduler had seen the request before", rules.REQUEST, ()
+        return "no scheduler had seen the request before, or none had room for its call", rules.REQUEST, ()
     stint = history.stint_of(due_at)
     if stint is not None and decided_at(stint.opened) > due_at:
-        put_there = wording.instant(decided_at(stint.opened))
-        return f"the task was put on this instant only at {put_there}", rules.LIFECYCLE, (stint.opened,)
+        why = f"the task was put on this instant only at {wording.instant(decided_at(stint.opened))}"
+        return why + _after(decided_at(stint.opened), fact), rules.LIFECYCLE, (stint.opened,)
     pause = history.pause_of(due_at)
     if len(pause) == 2:
-        resumed = wording.instant(decided_at(pause[1]))
-        return f"the task was paused until {resumed}", policies.paused(definition), pause
-    why = "none was running, none could reach the log, or none had room for its call"
-    return f"no scheduler had claimed it before ({why})", policies.catch_up(definition), ()
+        why = f"the task was paused until {wording.instant(decided_at(pause[1]))}"
+        return why + _after(decided_at(pause[1]), fact), policies.paused(definition), pause
+    return f"no scheduler had claimed it before {NOBODY}", policies.catch_up(definition), ()
+
+
+def _after(possible_since: datetime, fact: ExecutionStarted) -> str:
+    """What else made it late, when it was not claimed soon after it could be."""
+    return f", and then no scheduler claimed it at once {NOBODY}" if fact.at - possible_since > LATE else ""
 
 
 def beside(behind: timedelta) -> str:

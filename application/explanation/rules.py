@@ -25,7 +25,8 @@ REQUEST = Rule(
 )
 NO_FURTHER_ATTEMPT = Rule(name="cancel", text="Nothing more is sent for what is cancelled.")
 WORKERS = Rule(
-    name="concurrency", text="A scheduler makes a bounded number of calls at a time; what is claimed queues."
+    name="concurrency",
+    text="A scheduler makes so many calls at a time, in all and to one host; what is claimed beyond waits.",
 )
 ACCOUNTING = Rule(
     name="accounting",

@@ -128,7 +128,7 @@ def _overdue(history: History, stint: Stint, fires: datetime, now: datetime) -> 
     else:
         summary = (
             f"It is overdue by {since}: no scheduler has claimed it yet "
-            "(none is running, none can reach the log, or all are busy)."
+            "(none is running, none can reach the log, or none has room for its call)."
         )
     return Silence.of("overdue", summary, policies.catch_up(history.task.definition), stint.opened)
 

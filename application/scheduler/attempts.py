@@ -88,14 +88,22 @@ class Attempts:
             finally:
                 self._lineup.over(turn)
 
+    def review(self, overtaken: Sequence[Job]) -> None:
+        """Claim anew what waits and whose task has changed: it may go elsewhere, or first, or nowhere."""
+        if overtaken:
+            self._claim_anew(set(overtaken).__contains__)
+
     async def _keep_leases(self) -> None:
         """Claim anew what waits for long, before its lease lapses and another node takes it for abandoned."""
         while True:
             await self._lineup.congested()
             await self._clock.pause(LOOK_AT_LEASES)
-            for job in self._lineup.withdraw(self._lapses):
-                self._renewing += 1
-                self._group.create_task(self._renew(job))
+            self._claim_anew(self._lapses)
+
+    def _claim_anew(self, which: Callable[[Job], bool]) -> None:
+        for job in self._lineup.withdraw(which):
+            self._renewing += 1
+            self._group.create_task(self._renew(job))
 
     def _lapses(self, job: Job) -> bool:
         return not self._node.covered(job, self._clock.now())
@@ -119,8 +127,13 @@ class Attempts:
             self._work.done(job)
 
     async def _attempt(self, job: Job) -> None:
+        definition = job.definition
         try:
-            attempt = await self._call(job) if await self._still_ours(job) else None
+            ours = await self._still_ours(job)
+            if ours and job.definition is not definition:  # it may call another host
+                self._lineup.add(job)
+                return
+            attempt = await self._call(job) if ours else None
         except GivenUp as given_up:
             await self._close(job, given_up.end)
             return

@@ -81,6 +81,10 @@ class Claimer:
         """Look at the index again: something may be due earlier than it seemed."""
         self._changed.set()
 
+    def parked(self) -> int:
+        """How many tasks are due at a full host and not claimed for that."""
+        return len(self._parked)
+
     def _owners_changed(self) -> None:
         self._index.recall()
         self.index_changed()

@@ -32,6 +32,9 @@ class SchedulerObserver(Protocol):
     def in_flight(self, calls: int) -> None:
         """How many calls are being made now; told every second."""
 
+    def held_back(self, calls: int) -> None:
+        """How many calls wait for room at their host; told every second."""
+
     def indexed(self, entries: int) -> None:
         """How many tasks the due index holds."""
 

@@ -18,13 +18,14 @@ from domain.facts import TaskResumed
 from domain.task import Scheduled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from application.ports import DueTask, DueTasks, Follower, Place, Recorded
     from application.scheduler.claimer import Claimer
     from application.scheduler.context import Context
     from application.scheduler.requests import Requests
     from application.scheduler.retries import Retries
+    from application.scheduler.work import Job
 
 WINDOW = timedelta(minutes=5)
 # Taking in a page, or a slice of what is followed, keeps calls waiting: 1 ms, at 10 µs each.
@@ -52,7 +53,9 @@ class Feed:
         claimer: Claimer,
         retries: Retries,
         requests: Requests,
+        review: Callable[[Sequence[Job]], None],
     ) -> None:
+        """`review` hears of jobs whose task has changed since they were claimed."""
         self._log = context.log
         self._clock = context.clock
         self._index = context.index
@@ -65,6 +68,7 @@ class Feed:
         self._claimer = claimer
         self._retries = retries
         self._requests = requests
+        self._review = review
         self._resumed: dict[UUID, int] = {}
         self._any_resumed = asyncio.Event()
         self._cut_short = False
@@ -100,7 +104,9 @@ class Feed:
 
     async def _apply(self, event: Recorded) -> None:
         if type(event.fact) in OVERTAKING:
-            for job in self._work.overtake(event):
+            overtaken = self._work.overtake(event)
+            self._review(overtaken)
+            for job in overtaken:
                 if job.cancelled:
                     self._retries.add(job)
             self._work.stop(event)

@@ -68,6 +68,10 @@ class Lineup:
         """How many wait but for those that are held back: of these only what is more than `MAX_HELD`."""
         return len(self._timed) + len(self._due) + max(0, self._held - MAX_HELD)
 
+    def held_back(self) -> int:
+        """How many wait for room at their site."""
+        return self._held
+
     def unsent(self) -> int:
         """How many wait in all."""
         return len(self._timed) + len(self._due) + self._held
@@ -107,9 +111,7 @@ class Lineup:
         site = turn.site
         self._under_way -= 1
         site.calls -= 1
-        if site.held:
-            self._held -= 1
-            self._make_due(site, site.release())
+        self._fill(site)
         self._forget(site)
 
     async def congested(self) -> None:
@@ -119,22 +121,26 @@ class Lineup:
         await self._congested.wait()
 
     def withdraw(self, which: Callable[[Job], bool]) -> list[Job]:
-        """Take out those that wait although their instant has come, and of which it holds."""
-        withdrawn: list[Job] = []
-        for site in list(self._sites.values()):
-            if going := [line for line in site.held if which(line[3])]:
-                site.held = [line for line in site.held if not which(line[3])]
-                heapq.heapify(site.held)
-                site.waiting -= len(going)
-                self._held -= len(going)
-                withdrawn += [line[3] for line in going]
-        for turn in [turn for turn in self._due if which(turn.job)]:
-            self._due.remove(turn)
-            turn.site.due -= 1
-            turn.site.waiting -= 1
-            withdrawn.append(turn.job)
-            self._forget(turn.site)
+        """Take out those that wait although their instant has come, and of which it holds.
+
+        When they are added again they keep their places.
+        """
+        if not (self._due or self._held):
+            return []
+        withdrawn = [turn.job for turn in self._due if which(turn.job)]
+        gone = set(withdrawn)
+        for turn in self._due:
+            if turn.job in gone:
+                turn.site.due -= 1
+                turn.site.waiting -= 1
+        self._due = [turn for turn in self._due if turn.job not in gone]
         heapq.heapify(self._due)
+        for site in list(self._sites.values()):
+            out = site.withdraw(which)
+            self._held -= len(out)
+            withdrawn += out
+            self._fill(site)
+            self._forget(site)
         return withdrawn
 
     def close(self) -> None:
@@ -144,6 +150,7 @@ class Lineup:
 
     def _next(self) -> Turn:
         turn = heapq.heappop(self._due)
+        turn.job.place = None
         site = turn.site
         site.due -= 1
         site.calls += 1
@@ -178,9 +185,16 @@ class Lineup:
         if self._due or self._held:
             self._congested.set()
 
+    def _fill(self, site: Site) -> None:
+        while site.held and site.calls + site.due < self._per_site:
+            self._held -= 1
+            self._make_due(site, site.release())
+
     def _make_due(self, site: Site, job: Job) -> None:
         site.due += 1
-        heapq.heappush(self._due, Turn(job.definition.priority, next(self._serial), site, job))
+        if job.place is None:
+            job.place = next(self._serial)
+        heapq.heappush(self._due, Turn(job.definition.priority, job.place, site, job))
 
     def _enough(self, site: Site) -> int:
         return max(self._per_site, site.enough(self._clock.steady()))

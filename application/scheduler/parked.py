@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from application.scheduler.sites import site_of
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Parked:
-    """Entries of the index that are due and not bid for, by site, in their order.
+    """Entries of the index that are due and not bid for, by site and priority, in their order.
 
     Whatever happens to one of them makes it due again, or ends it, in the index, and so it is parked no more.
     Other nodes claim them, as all that an owner leaves.
@@ -24,8 +25,11 @@ class Parked:
     def __init__(self, index: DueIndex, lineup: Lineup) -> None:
         self._index = index
         self._lineup = lineup
-        self._sites: dict[str, dict[UUID, Entry]] = {}
+        self._sites: dict[str, dict[int, dict[UUID, Entry]]] = {}
         self._admitted: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return sum(len(entries) for by_priority in self._sites.values() for entries in by_priority.values())
 
     def can_put_back(self) -> bool:
         """Whether some site has room again; if none has, the lineup tells of the first that has."""
@@ -39,13 +43,9 @@ class Parked:
     def put_back(self) -> None:
         """Have the index give what there is room for once more, and begin a new round of `admit`."""
         self._admitted.clear()
-        for site, entries in list(self._sites.items()):
-            if not self._lineup.has_drained(site):
-                continue
-            for task_id in list(entries)[: self._lineup.room(site)]:
-                self._index.unpark(entries.pop(task_id))
-            if not entries:
-                del self._sites[site]
+        for site in list(self._sites):
+            if self._lineup.has_drained(site):
+                self._put_back_at(site, self._lineup.room(site))
 
     def admit(self, entry: Entry) -> bool:
         """Whether there is room at an entry's site, for it and for all that were admitted in this round.
@@ -57,5 +57,18 @@ class Parked:
             self._admitted[site] += 1
             return True
         self._index.park(entry)
-        self._sites.setdefault(site, {})[entry.task_id] = entry
+        by_priority = self._sites.setdefault(site, {})
+        by_priority.setdefault(entry.definition.priority, {})[entry.task_id] = entry
         return False
+
+    def _put_back_at(self, site: str, room: int) -> None:
+        by_priority = self._sites[site]
+        for priority in sorted(by_priority):
+            entries = by_priority[priority]
+            for task_id in list(islice(entries, room)):
+                self._index.unpark(entries.pop(task_id))
+                room -= 1
+            if not entries:
+                del by_priority[priority]
+        if not by_priority:
+            del self._sites[site]

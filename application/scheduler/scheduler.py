@@ -62,7 +62,15 @@ class Scheduler:
         self._claimer = Claimer(context, lineup, self._attempts.flush)
         self._requests = Requests(context, start, lineup.unsent)
         self._queues = Queues(context, start, lineup.unsent)
-        self._feed = Feed(context, due_tasks, follower, self._claimer, self._retries, self._requests)
+        self._feed = Feed(
+            context,
+            due_tasks,
+            follower,
+            self._claimer,
+            self._retries,
+            self._requests,
+            self._attempts.review,
+        )
         self._takeover = Takeover(
             context, due_tasks, nodes, reclaim, outcomes, start, self._retries.add, self._requests.add
         )
@@ -91,6 +99,7 @@ class Scheduler:
                 await self._nodes.leave(self._node.name)
 
     def _pulse(self) -> Pulse:
+        self._observer.held_back(self._lineup.held_back() + self._claimer.parked())
         check = self._members.clock_check
         return Pulse(
             claims=self._members.claims(),

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from application.scheduler.work import Job
@@ -43,8 +44,18 @@ class Site:
         self._made += 1
         return heapq.heappop(self.held)[3]
 
+    def withdraw(self, which: Callable[[Job], bool]) -> list[Job]:
+        """Take out those that are held back and of which it holds."""
+        withdrawn = [line[3] for line in self.held if which(line[3])]
+        if withdrawn:
+            gone = set(withdrawn)
+            self.held = [line for line in self.held if line[3] not in gone]
+            heapq.heapify(self.held)
+            self.waiting -= len(withdrawn)
+        return withdrawn
+
     def enough(self, now: timedelta) -> int:
-        """How many may wait: what it took in a second when it was last full; the most, until that is known."""
+        """How many may wait: what it took in a second when it was last full; at first, the most."""
         if not self.held:
             self._since = None
         elif self._since is None:

@@ -28,7 +28,8 @@ class Job:
 
     `overtaken`: its task has changed since the version that it was claimed from; `cancelled`: for good;
     `task_over`: it was over by then.
-    `stopped`: it was cancelled itself; `worker` is who makes its call right now.
+    `stopped`: it was cancelled itself; `worker` is who makes its call right now. `place` is that in the line
+    for a worker.
     """
 
     execution: Running | Waiting
@@ -40,6 +41,7 @@ class Job:
     task_over: bool = False
     stopped: bool = False
     worker: asyncio.Task[None] | None = None
+    place: int | None = None
 
     def stop(self) -> None:
         """Make no call for it any more, and break off the one that is being made; twice does no harm."""

@@ -17,6 +17,7 @@ class Observations:
 
     claims: list[tuple[int, int]] = field(default_factory=list)
     calls: list[int] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
     entries: list[int] = field(default_factory=list)
     offsets: list[float] = field(default_factory=list)
     drains: list[tuple[int, datetime]] = field(default_factory=list)
@@ -30,6 +31,10 @@ class Observations:
     def in_flight(self, calls: int) -> None:
         """See `application.scheduler.context.SchedulerObserver`."""
         self.calls.append(calls)
+
+    def held_back(self, calls: int) -> None:
+        """See `application.scheduler.context.SchedulerObserver`."""
+        self.held.append(calls)
 
     def indexed(self, entries: int) -> None:
         """See `application.scheduler.context.SchedulerObserver`."""

@@ -137,6 +137,75 @@ def test_cancelling_one_who_was_just_woken_harms_nobody(clock: SystemClock, run:
     assert sleepers(clock) == 0
 
 
+def test_what_is_to_be_called_at_an_instant_is_called_then_and_once(clock: SystemClock, run: Run) -> None:
+    called: list[datetime] = []
+
+    async def main() -> None:
+        instant = clock.now() + timedelta(milliseconds=20)
+        handle = clock.call_at(instant, lambda: called.append(clock.now()))
+        clock.call_at(clock.now() - timedelta(seconds=1), lambda: called.append(clock.now()))
+        assert called == []  # not within the call itself, however late it is
+        await clock.sleep_until(instant + timedelta(milliseconds=5))
+        handle.cancel()
+        assert len(called) == 2
+        assert called[1] >= instant
+
+    run(main())
+    assert sleepers(clock) == 0
+
+
+def test_what_is_cancelled_is_not_called(clock: SystemClock, run: Run) -> None:
+    called: list[str] = []
+
+    async def main() -> None:
+        soon = clock.now() + timedelta(milliseconds=10)
+        for instant in (soon, clock.now() - timedelta(seconds=1)):
+            handle = clock.call_at(instant, lambda: called.append("called"))
+            handle.cancel()
+            handle.cancel()
+        await clock.sleep_until(soon + timedelta(milliseconds=5))
+
+    run(main())
+    assert called == []
+
+
+def test_who_is_called_may_wait_for_the_next_instant(clock: SystemClock, run: Run) -> None:
+    async def main() -> None:
+        over = asyncio.Event()
+        instants = [clock.now() + timedelta(milliseconds=5 * number) for number in range(1, 6)]
+
+        def call() -> None:
+            assert clock.now() >= instants.pop(0)
+            if instants:
+                clock.call_at(instants[0], call)
+            else:
+                over.set()
+
+        clock.call_at(instants[0], call)
+        await over.wait()
+
+    run(main())
+
+
+def test_an_error_of_who_is_called_keeps_nobody_asleep(clock: SystemClock, run: Run) -> None:
+    heard: list[str] = []
+
+    def fail() -> None:
+        raise RuntimeError("a bug")
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: heard.append(str(context.get("exception")))
+        )
+        soon = clock.now() + timedelta(milliseconds=10)
+        clock.call_at(soon, fail)
+        await clock.sleep_until(soon)
+        await clock.sleep_until(clock.now() + timedelta(milliseconds=5))
+
+    run(main())
+    assert heard == ["a bug"]
+
+
 def test_one_who_is_always_late_starves_nobody(clock: SystemClock, run: Run) -> None:
     async def main() -> None:
         turn = asyncio.Event()

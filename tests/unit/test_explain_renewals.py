@@ -63,6 +63,7 @@ async def test_a_claim_that_an_update_renewed_names_that_update_and_not_what_cam
         await world.update(task, name="other", retry=RetryPolicy(disable_after_failures=9))
         await world.clock.reach(after(300))
     told = await Explainer(world.log, world.clock).execution("default", world.calls[1].execution_id)
-    renewal = only(told, "claim_renewed")
+    renewal, for_its_lease = [each for each in told.statements if each.code == "claim_renewed"]
+    assert for_its_lease.rule.name == "claim"
     assert renewal.rule.name == "change_before_send"
     assert [event.topic for event in renewal.events] == ["execution.attempt_started.v1", "task.updated.v1"]

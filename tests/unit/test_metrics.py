@@ -49,6 +49,7 @@ def exercised() -> Instruments:
     instruments.parked("tasks", 1)
     instruments.claimed(2, 1)
     instruments.in_flight(4)
+    instruments.held_back(6)
     instruments.indexed(7)
     instruments.task_stopped("gone")
     instruments.log_dropped(2)
@@ -69,6 +70,7 @@ EXERCISED = {
     'chronoledger_claims_total{result="won"}': 2,
     'chronoledger_claims_total{result="refused"}': 1,
     "chronoledger_in_flight_calls": 4,
+    "chronoledger_held_back_calls": 6,
     "chronoledger_due_index_entries": 7,
     'chronoledger_tasks_stopped_total{reason="gone"}': 1,
     'chronoledger_tasks_stopped_total{reason="failures"}': 0,
@@ -209,7 +211,11 @@ def test_processes_that_measure_together_are_summed_up(tmp_path: Path) -> None:
     assert {name: alive[name] for name in EXERCISED} == {
         name: pytest.approx(3 * value) for name, value in EXERCISED.items()
     }
-    gauges = ("chronoledger_in_flight_calls", "chronoledger_due_index_entries")
+    gauges = (
+        "chronoledger_in_flight_calls",
+        "chronoledger_held_back_calls",
+        "chronoledger_due_index_entries",
+    )
     assert {name: one_dead[name] for name in EXERCISED} == {
         name: pytest.approx((2 if name in gauges else 3) * value) for name, value in EXERCISED.items()
     }

@@ -11,7 +11,13 @@ from application.scheduler.lineup import Lineup
 from application.scheduler.sites import site_of
 from application.scheduler.work import Job
 from domain import execution as executions
-from domain.facts import ExecutionCancelled, ExecutionStarted
+from domain.facts import (
+    AttemptStarted,
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionStarted,
+    ExecutionTakenOver,
+)
 from domain.identity import execution_id
 from tests.support.given import RUN, after, definition, started
 from tests.support.scheduler import World
@@ -141,6 +147,130 @@ async def test_other_nodes_claim_what_one_has_no_room_for() -> None:
         await world.clock.reach(after(300))
     assert len({call.execution_id for call in world.calls}) == len(world.calls) == 20
     assert {fact.node for fact in world.facts(ExecutionStarted)} == {"node-1", "node-2"}
+
+
+async def test_two_slow_hosts_with_all_workers_let_others_have_the_next_one() -> None:
+    world = World()
+    for number in range(2):
+        url = f"http://slow-{number}.test/"
+        world.caller.takes_at[url] = timedelta(seconds=4)
+        for _ in range(20):
+            await world.create(at=after(10 + number), url=url)
+    await world.create(at=after(12), url=QUICK)
+    async with world.scheduler(concurrency=4, per_site=2):
+        await world.clock.reach(after(15))
+    assert calls(world, QUICK) == [14]
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
+@pytest.mark.parametrize("concurrency", [1, 20])
+async def test_no_lease_of_what_waits_lapses(delivery: str, concurrency: int) -> None:
+    world = World()
+    world.caller.takes_at[SLOW] = timedelta(seconds=9)
+    for _ in range(40):
+        await world.create(at=after(10), url=SLOW, delivery=delivery)
+    first, second = (world.scheduler(name, concurrency=concurrency, per_site=1) for name in ("a", "b"))
+    async with first, second:
+        await world.clock.reach(after(400))
+    assert not world.facts(ExecutionTakenOver)
+    assert not world.facts(ExecutionFailed)
+    assert world.facts(AttemptStarted), "no claim has waited for long enough"
+    assert len({call.execution_id for call in world.calls}) == len(world.calls) == 40
+    assert {call.number for call in world.calls} == {1}
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_first_priority_goes_first_at_a_full_host_however_much_waits_there() -> None:
+    world = a_world()
+    for _ in range(30):
+        await world.create(at=after(10), url=SLOW)
+    async with world.scheduler(per_site=2):
+        await world.clock.reach(after(60))
+        urgent = await world.create(at=after(61), url=SLOW, priority=1)
+        await world.clock.reach(after(200))
+    run = execution_id(urgent, after(61), "scheduled")
+    [call] = [call for call in world.calls if call.execution_id == run]
+    assert call.at <= after(130)  # behind those that were claimed before
+
+
+async def test_what_waits_is_called_where_its_task_says_now() -> None:
+    world = a_world()
+    for _ in range(3):
+        await world.create(at=after(10), url=SLOW)
+    moved = await world.create(at=after(10), url=SLOW, priority=9)
+    async with world.scheduler(per_site=1):
+        await world.clock.reach(after(15))
+        await world.update(moved, at=after(10), url=QUICK, priority=9)
+        await world.clock.reach(after(16))
+        assert calls(world, QUICK) == [15]
+        await world.clock.reach(after(200))
+    assert len(calls(world, SLOW)) == 3
+
+
+@pytest.mark.usefixtures("small")
+async def test_what_is_not_even_claimed_is_called_where_its_task_says_now() -> None:
+    world = a_world()
+    for _ in range(20):
+        await world.create(at=after(10), url=SLOW)
+    moved = await world.create(at=after(10), url=SLOW, priority=9)
+    async with world.scheduler(per_site=2):
+        await world.clock.reach(after(15))
+        assert world.names(execution_id(moved, after(10), "scheduled")) == []
+        await world.update(moved, at=after(10), url=QUICK, priority=9)
+        await world.clock.reach(after(16))
+    assert len(calls(world, QUICK)) == 1
+
+
+async def test_what_waits_and_moves_keeps_to_the_limit_of_its_new_host() -> None:
+    world = a_world()
+    world.caller.takes_at[QUICK] = timedelta(seconds=2)
+    tasks = [await world.create(at=after(10), url=SLOW) for _ in range(5)]
+    async with world.scheduler(per_site=1):
+        await world.clock.reach(after(15))
+        for task in tasks:
+            await world.update(task, at=after(10), url=QUICK)
+        await world.clock.reach(after(30))
+    assert calls(world, QUICK) == [15, 17, 19, 21]
+
+
+async def test_the_execution_of_a_cancelled_task_does_not_wait_for_its_turn_to_end() -> None:
+    world = a_world()
+    tasks = [await world.create(at=after(10), url=SLOW) for _ in range(2)]
+    async with world.scheduler(per_site=1):
+        await world.clock.reach(after(15))
+        [under_way] = [call.execution_id for call in world.calls]
+        [(run, task)] = [
+            (run, task) for task in tasks if (run := execution_id(task, after(10), "scheduled")) != under_way
+        ]
+        await world.cancel(task)
+        await world.clock.reach(after(16))
+        assert world.names(run) == ["ExecutionStarted", "ExecutionSkipped"]
+
+
+async def test_what_is_held_back_takes_the_places_of_those_that_are_cancelled_before_a_worker_is_free() -> (
+    None
+):
+    world = a_world()
+    world.caller.takes_at[QUICK] = timedelta(seconds=20)
+    await world.create(at=after(9), url=QUICK)
+    tasks = [await world.create(at=after(10 + number), url=SLOW) for number in range(4)]
+    async with world.scheduler(concurrency=1, per_site=2):
+        await world.clock.reach(after(15))
+        for task in tasks[:2]:
+            await world.cancel(task)
+        await world.clock.reach(after(100))
+    assert calls(world, SLOW) == [29, 59]
+
+
+async def test_how_much_waits_for_full_hosts_is_told() -> None:
+    world = a_world()
+    for _ in range(5):
+        await world.create(at=after(10), url=SLOW)
+    async with world.scheduler(per_site=2):
+        await world.clock.reach(after(12))
+        assert world.observed.held[-1] == 3
+        await world.clock.reach(after(200))
+        assert world.observed.held[-1] == 0
 
 
 async def test_what_is_held_back_can_be_cancelled() -> None:
