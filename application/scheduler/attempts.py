@@ -94,19 +94,22 @@ class Attempts:
             self._claim_anew(set(overtaken).__contains__)
 
     async def _keep_leases(self) -> None:
-        """Claim anew what waits for long, before its lease lapses and another node takes it for abandoned."""
+        """Claim anew what waits for long, before its lease lapses and another node takes it for abandoned.
+
+        And what was overtaken, or stopped, before it came to wait.
+        """
         while True:
             await self._lineup.congested()
             await self._clock.pause(LOOK_AT_LEASES)
-            self._claim_anew(self._lapses)
+            self._claim_anew(self._is_outdated)
 
     def _claim_anew(self, which: Callable[[Job], bool]) -> None:
         for job in self._lineup.withdraw(which):
             self._renewing += 1
             self._group.create_task(self._renew(job))
 
-    def _lapses(self, job: Job) -> bool:
-        return not self._node.covered(job, self._clock.now())
+    def _is_outdated(self, job: Job) -> bool:
+        return job.overtaken or job.stopped or not self._node.covered(job, self._clock.now())
 
     async def _renew(self, job: Job) -> None:
         try:

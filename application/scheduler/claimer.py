@@ -227,9 +227,12 @@ class Claimer:
                 self._index.leave(entry, until)
             elif facts >= MAX_FACTS:
                 self._index.put(entry)
-            elif self._parked.admit(entry) and (bid := self._make_bid(entry, now)):
-                facts += len(bid.claim.facts())
-                made.append(bid)
+            elif self._parked.admit(entry):
+                if bid := self._make_bid(entry, now):
+                    facts += len(bid.claim.facts())
+                    made.append(bid)
+                else:
+                    self._parked.dismiss(entry)
         return made
 
     def _left_until(self, entry: Entry, now: datetime) -> datetime:

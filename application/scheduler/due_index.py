@@ -37,7 +37,8 @@ class Entry:
     """A task, at an occurrence, after so many `runs`; while that one is being claimed, it is not due.
 
     `fire_at` is when the call of that occurrence is to be sent: the index keeps tasks in this order.
-    `parked`: it is not due until it is put back, or something happens to it.
+    `parked`: it is not due until it is put back, or something happens to it; `put_back`: it was, and has its
+    turn now.
     `left_until`: it is left to somebody else until then, however due it is. `learnt_at`: the log position
     that its place was learnt from, if that may be ahead of what has been followed.
     """
@@ -50,6 +51,7 @@ class Entry:
     runs: int = 0
     claiming: bool = False
     parked: bool = False
+    put_back: bool = False
     left_until: datetime | None = None
     pause: Pause | None = None
     learnt_at: int = 0
@@ -107,7 +109,8 @@ class DueIndex:
         if not self._within(entry.fire_at, entry.task_id):
             self.remove(entry.task_id)
             return
-        entry.claiming, entry.parked, entry.left_until = False, False, None
+        entry.claiming = entry.parked = entry.put_back = False
+        entry.left_until = None
         self._left.discard(entry.task_id)
         self._entries[entry.task_id] = entry
         self._push(entry)
@@ -131,6 +134,7 @@ class DueIndex:
         """Put a task back, if it is still parked."""
         if entry.parked and self._entries.get(entry.task_id) is entry:
             self.put(entry)
+            entry.put_back = True
 
     def recall(self) -> None:
         """Have everything that was left to others surface again."""

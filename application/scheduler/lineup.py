@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from application.ports import Cancellable, Clock
     from application.scheduler.work import Job
 
-# More that are held back take room from all: each is a job in memory.
+# More that are held back take room from all: each is a job in memory. From half of it on no site gets more
+# than it may call at a time.
 MAX_HELD = 10_000
 
 
@@ -83,7 +84,7 @@ class Lineup:
     def room(self, name: str) -> int:
         """How many more attempts to a site are worth a claim."""
         site = self._sites.get(name)
-        return MOST_WAITING if site is None else max(0, self._enough(site) - site.waiting)
+        return max(0, self._enough(site) - (site.waiting if site else 0))
 
     def has_drained(self, name: str) -> bool:
         """Whether half of what may wait for a site has gone."""
@@ -123,7 +124,7 @@ class Lineup:
     def withdraw(self, which: Callable[[Job], bool]) -> list[Job]:
         """Take out those that wait although their instant has come, and of which it holds.
 
-        When they are added again they keep their places.
+        When they are added again they keep their places in the line for a worker.
         """
         if not (self._due or self._held):
             return []
@@ -196,8 +197,10 @@ class Lineup:
             job.place = next(self._serial)
         heapq.heappush(self._due, Turn(job.definition.priority, job.place, site, job))
 
-    def _enough(self, site: Site) -> int:
-        return max(self._per_site, site.enough(self._clock.steady()))
+    def _enough(self, site: Site | None) -> int:
+        if self._held > MAX_HELD // 2:
+            return self._per_site
+        return max(self._per_site, site.enough(self._clock.steady()) if site else MOST_WAITING)
 
     def _forget(self, site: Site) -> None:
         if not (site.waiting or site.calls):

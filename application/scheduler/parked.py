@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from application.scheduler.sites import site_of
@@ -29,7 +29,8 @@ class Parked:
         self._admitted: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        return sum(len(entries) for by_priority in self._sites.values() for entries in by_priority.values())
+        by_priority = chain.from_iterable(each.values() for each in self._sites.values())
+        return sum(entry.parked for entries in by_priority for entry in entries.values())
 
     def can_put_back(self) -> bool:
         """Whether some site has room again; if none has, the lineup tells of the first that has."""
@@ -50,16 +51,22 @@ class Parked:
     def admit(self, entry: Entry) -> bool:
         """Whether there is room at an entry's site, for it and for all that were admitted in this round.
 
-        If there is none it is parked.
+        If there is none, or others are parked there that come before it, it is parked.
         """
         site = site_of(entry.definition.action.url)
-        if self._admitted[site] < self._lineup.room(site):
+        before = () if entry.put_back else self._sites.get(site, ())
+        its_turn = all(entry.definition.priority < priority for priority in before)
+        if its_turn and self._admitted[site] < self._lineup.room(site):
             self._admitted[site] += 1
             return True
         self._index.park(entry)
         by_priority = self._sites.setdefault(site, {})
         by_priority.setdefault(entry.definition.priority, {})[entry.task_id] = entry
         return False
+
+    def dismiss(self, entry: Entry) -> None:
+        """Nothing is claimed for an entry that was admitted: another one may be."""
+        self._admitted[site_of(entry.definition.action.url)] -= 1
 
     def _put_back_at(self, site: str, room: int) -> None:
         by_priority = self._sites[site]

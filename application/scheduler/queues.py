@@ -29,13 +29,13 @@ class Queues:
     same one, and the log decides.
     """
 
-    def __init__(self, context: Context, start: Callable[[Job], None], unsent: Callable[[], int]) -> None:
-        """`unsent` tells how many won claims wait to be sent."""
+    def __init__(self, context: Context, start: Callable[[Job], None], waiting: Callable[[], int]) -> None:
+        """`waiting` tells how many won claims wait to be sent, but for those of full hosts."""
         self._log = context.log
         self._clock = context.clock
         self._ongoing = context.ongoing
         self._starts = Starts(context, start)
-        self._turns = Turns(context, unsent)
+        self._turns = Turns(context, waiting)
         context.ongoing.tell(self._turns.add)
 
     async def run(self) -> None:

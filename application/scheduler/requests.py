@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 class Requests:
     """Requested executions that wait for a claim; shared like what is due, and the log decides."""
 
-    def __init__(self, context: Context, start: Callable[[Job], None], unsent: Callable[[], int]) -> None:
-        """`unsent` tells how many won claims wait to be sent."""
+    def __init__(self, context: Context, start: Callable[[Job], None], waiting: Callable[[], int]) -> None:
+        """`waiting` tells how many won claims wait to be sent, but for those of full hosts."""
         self._log = context.log
         self._clock = context.clock
         self._work = context.work
         self._starts = Starts(context, start)
-        self._turns = Turns(context, unsent)
+        self._turns = Turns(context, waiting)
         self._hopeless: set[UUID] = set()
 
     def add(self, execution_id: UUID) -> None:

@@ -60,8 +60,8 @@ class Scheduler:
         start = lineup.add
         self._retries = Retries(context, reclaim, start, outcomes.close)
         self._claimer = Claimer(context, lineup, self._attempts.flush)
-        self._requests = Requests(context, start, lineup.unsent)
-        self._queues = Queues(context, start, lineup.unsent)
+        self._requests = Requests(context, start, lineup.waiting)
+        self._queues = Queues(context, start, lineup.waiting)
         self._feed = Feed(
             context,
             due_tasks,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # A quick site is kept busy for a quarter of a second by these while the next ones are claimed.
 MOST_WAITING = 1_000
-PACE_IS_KNOWN_AFTER = timedelta(milliseconds=250)
+PACE_IS_KNOWN_AFTER = timedelta(seconds=1)
 
 
 class Site:
@@ -46,7 +46,7 @@ class Site:
 
     def withdraw(self, which: Callable[[Job], bool]) -> list[Job]:
         """Take out those that are held back and of which it holds."""
-        withdrawn = [line[3] for line in self.held if which(line[3])]
+        withdrawn = [line[3] for line in sorted(self.held) if which(line[3])]
         if withdrawn:
             gone = set(withdrawn)
             self.held = [line for line in self.held if line[3] not in gone]

@@ -26,12 +26,12 @@ class Turns:
     A turn follows from who the members are, so all are reckoned anew when these change, and only then.
     """
 
-    def __init__(self, context: Context, unsent: Callable[[], int]) -> None:
-        """`unsent` tells how many won claims wait to be sent."""
+    def __init__(self, context: Context, waiting: Callable[[], int]) -> None:
+        """`waiting` tells how many won claims wait to be sent, but for those of full hosts."""
         self._clock = context.clock
         self._members = context.members
         self._observer = context.observer
-        self._unsent = unsent
+        self._waiting = waiting
         self._heard: dict[UUID, timedelta] = {}
         self._turns: dict[UUID, timedelta] = {}
         self._heap: list[tuple[timedelta, UUID]] = []
@@ -54,7 +54,7 @@ class Turns:
         """Claim for ever, each once; `claim` tells whether it won, None: there was nothing to claim."""
         while True:
             await self._wait()
-            if not self._members.able() or self._unsent() >= MAX_READY:
+            if not self._members.able() or self._waiting() >= MAX_READY:
                 await self._clock.pause(UNABLE_PAUSE)
                 continue
             tried = await to_its_end(asyncio.gather(*map(claim, self._due())))

@@ -64,7 +64,7 @@ class MortalNode:
             node=context.node,
             chance=self.chance,
         )
-        engine = Scheduler(mine, self, self, self, concurrency=3, per_site=3, grace=GRACE)
+        engine = Scheduler(mine, self, self, self, concurrency=3, per_site=2, grace=GRACE)
         self.running = asyncio.create_task(engine.run())
 
     async def stop(self) -> None:
