@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from application.scheduler.context import Context
     from application.scheduler.lineup import Lineup
     from application.scheduler.reclaim import Reclaim
+    from application.scheduler.sites import Site
     from application.scheduler.work import Job
     from domain.attempt import Attempt
     from domain.facts import AttemptStarted, ExecutionFailed
@@ -57,7 +58,6 @@ class Attempts:
         self._close = close
         self._gather = context.gather
         self._concurrency = concurrency
-        self._renewing = 0
         self._gathered: list[tuple[Job, Attempt]] = []
         self._unrecorded = 0
         self._room = asyncio.Event()
@@ -65,7 +65,7 @@ class Attempts:
 
     def unfinished(self) -> int:
         """How many attempts are claimed, in flight or unrecorded."""
-        return self._lineup.unsent() + self._renewing + self._lineup.under_way() + self._unrecorded
+        return self._lineup.unsent() + self._lineup.under_way() + self._unrecorded
 
     async def run(self) -> None:
         """Send for ever."""
@@ -104,19 +104,18 @@ class Attempts:
             self._claim_anew(self._is_outdated)
 
     def _claim_anew(self, which: Callable[[Job], bool]) -> None:
-        for job in self._lineup.withdraw(which):
-            self._renewing += 1
-            self._group.create_task(self._renew(job))
+        for site, job in self._lineup.withdraw(which):
+            self._group.create_task(self._renew(site, job))
 
     def _is_outdated(self, job: Job) -> bool:
         return job.overtaken or job.stopped or not self._node.covered(job, self._clock.now())
 
-    async def _renew(self, job: Job) -> None:
+    async def _renew(self, site: Site, job: Job) -> None:
         try:
             if not await apart("renewing the lease of execution", job.execution.id, self._line_up(job)):
                 self._work.done(job)
         finally:
-            self._renewing -= 1
+            self._lineup.let_go(site)
 
     async def _line_up(self, job: Job) -> None:
         try:

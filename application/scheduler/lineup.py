@@ -46,6 +46,7 @@ class Lineup:
         self._serial = count()
         self._due: list[Turn] = []
         self._held = 0
+        self._withdrawn = 0
         self._under_way = 0
         self._watched: set[str] = set()
         self._told: list[Callable[[], None]] = []
@@ -75,7 +76,7 @@ class Lineup:
 
     def unsent(self) -> int:
         """How many wait in all."""
-        return len(self._timed) + len(self._due) + self._held
+        return len(self._timed) + len(self._due) + self._held + self._withdrawn
 
     def under_way(self) -> int:
         """How many have been taken and are not over."""
@@ -121,28 +122,33 @@ class Lineup:
             self._congested.clear()
         await self._congested.wait()
 
-    def withdraw(self, which: Callable[[Job], bool]) -> list[Job]:
+    def withdraw(self, which: Callable[[Job], bool]) -> list[tuple[Site, Job]]:
         """Take out those that wait although their instant has come, and of which it holds.
 
-        When they are added again they keep their places in the line for a worker.
+        They count as waiting for their site until they are `let_go`. Those that are added again keep their
+        places in the line for a worker.
         """
         if not (self._due or self._held):
             return []
-        withdrawn = [turn.job for turn in self._due if which(turn.job)]
-        gone = set(withdrawn)
-        for turn in self._due:
-            if turn.job in gone:
-                turn.site.due -= 1
-                turn.site.waiting -= 1
+        withdrawn = [(turn.site, turn.job) for turn in self._due if which(turn.job)]
+        gone = {job for _, job in withdrawn}
         self._due = [turn for turn in self._due if turn.job not in gone]
         heapq.heapify(self._due)
-        for site in list(self._sites.values()):
-            out = site.withdraw(which)
-            self._held -= len(out)
-            withdrawn += out
+        for site, _ in withdrawn:
+            site.due -= 1
+        for site in self._sites.values():
+            held = site.withdraw(which)
+            self._held -= len(held)
+            withdrawn += [(site, job) for job in held]
             self._fill(site)
-            self._forget(site)
+        self._withdrawn += len(withdrawn)
         return withdrawn
+
+    def let_go(self, site: Site) -> None:
+        """One that was withdrawn from a site has been added again, or is over."""
+        self._withdrawn -= 1
+        self._leave(site)
+        self._forget(site)
 
     def close(self) -> None:
         """Nothing becomes due any more; what is due may still be taken."""
@@ -156,12 +162,15 @@ class Lineup:
         site.due -= 1
         site.calls += 1
         self._under_way += 1
+        self._leave(site)
+        return turn
+
+    def _leave(self, site: Site) -> None:
         site.waiting -= 1
         if site.name in self._watched and self.has_drained(site.name):
             self._watched.discard(site.name)
             for listener in self._told:
                 listener()
-        return turn
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:

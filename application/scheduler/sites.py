@@ -51,7 +51,6 @@ class Site:
             gone = set(withdrawn)
             self.held = [line for line in self.held if line[3] not in gone]
             heapq.heapify(self.held)
-            self.waiting -= len(withdrawn)
         return withdrawn
 
     def enough(self, now: timedelta) -> int:

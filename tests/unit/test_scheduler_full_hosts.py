@@ -7,9 +7,7 @@ from datetime import timedelta
 import pytest
 
 from domain.definition import Overlap
-from domain.facts import (
-    ExecutionStarted,
-)
+from domain.facts import ExecutionStarted
 from domain.identity import execution_id
 from tests.support.full_hosts import QUICK, SLOW, a_world, calls, small
 from tests.support.given import after

@@ -11,12 +11,7 @@ from application.scheduler.lineup import Lineup
 from application.scheduler.sites import site_of
 from application.scheduler.work import Job
 from domain import execution as executions
-from domain.facts import (
-    AttemptStarted,
-    ExecutionFailed,
-    ExecutionStarted,
-    ExecutionTakenOver,
-)
+from domain.facts import AttemptStarted, ExecutionFailed, ExecutionStarted, ExecutionTakenOver
 from tests.support.full_hosts import QUICK, SLOW, a_world, calls
 from tests.support.given import RUN, after, definition, started
 from tests.support.scheduler import World
@@ -52,6 +47,31 @@ async def test_a_lease_that_cannot_be_renewed_is_left_to_others(caplog: pytest.L
         await world.clock.reach(after(400))
     assert "renewing the lease of execution" in caplog.text
     assert len({call.execution_id for call in world.calls}) == 10
+
+
+async def test_who_is_withdrawn_keeps_its_place_and_makes_no_room_until_it_is_let_go() -> None:
+    world = World()
+    lineup = Lineup(world.clock, per_site=1)
+    for number in range(3):
+        claimed = executions.start(RUN, started(after(number)))
+        lineup.add(Job(claimed, definition(url=SLOW), 1, after(number)))
+    await world.clock.reach(after(5))
+    site, room = site_of(SLOW), lineup.room(site_of(SLOW))
+    withdrawn = lineup.withdraw(lambda job: job.send_at < after(2))
+    assert [job.send_at for _, job in withdrawn] == [after(0), after(1)]
+    assert (lineup.unsent(), lineup.room(site)) == (3, room)
+    for place, job in withdrawn:
+        lineup.add(job)
+        lineup.let_go(place)
+    await world.clock.settle()
+    assert (lineup.unsent(), lineup.room(site)) == (3, room)
+    sent = []
+    for _ in range(3):
+        turn = await lineup.take()
+        sent.append(turn.job.send_at)
+        lineup.over(turn)
+    assert sent == [after(2), after(0), after(1)]  # the last one had got the room meanwhile
+    assert lineup.unsent() == lineup.under_way() == 0
 
 
 async def test_a_worker_that_is_told_to_stop_is_given_nothing() -> None:

@@ -6,9 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain.facts import (
-    ExecutionCancelled,
-)
+from domain.facts import ExecutionCancelled, ExecutionStarted
 from domain.identity import execution_id
 from tests.support.full_hosts import QUICK, SLOW, a_world, calls, small
 from tests.support.given import after
@@ -126,6 +124,24 @@ async def test_an_execution_that_is_cancelled_while_it_is_held_back_gives_up_its
         await world.append(run, ExecutionCancelled(at=after(15), task_id=task, reason="a user"))
         await world.clock.reach(after(18))
         assert world.observed.held[-1] == 0
+
+
+@pytest.mark.usefixtures("small")
+async def test_the_room_of_executions_that_are_cancelled_while_they_wait_is_used_at_once() -> None:
+    world = a_world()
+    tasks = [await world.create(at=after(10), url=SLOW) for _ in range(12)]
+    runs = {task: execution_id(task, after(10), "scheduled") for task in tasks}
+    async with world.scheduler(per_site=2):
+        await world.clock.reach(after(11))
+        under_way = {call.execution_id for call in world.calls}
+        held = {task: run for task, run in runs.items() if run not in under_way and world.names(run)}
+        for task, run in held.items():
+            await world.append(run, ExecutionCancelled(at=after(11), task_id=task, reason="a user"))
+        claimed = len(world.facts(ExecutionStarted))
+        await world.clock.reach(after(14))
+        assert claimed < len(world.facts(ExecutionStarted)) <= claimed + len(held)
+        await world.clock.reach(after(300))
+    assert len(world.calls) == len(tasks) - len(held)
 
 
 async def test_what_is_held_back_can_be_cancelled() -> None:
