@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-_encoder = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 _NUL_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # an even number of backslashes before it
 
 
@@ -18,7 +18,7 @@ def plain_text(text: str) -> str:
 
 def plain_bytes(value: Any) -> bytes:
     r"""Compact JSON of a value, with U+FFFD for every `\u0000`; the same value gives the same bytes."""
-    encoded = _encoder.encode(value)
+    encoded = _encode(value)
     # On the text, not on the value: the nesting of a payload has no bound that recursion could rely on.
     if b"\\u0000" in encoded:
         return _NUL_ESCAPE.sub("\\1\ufffd", encoded.decode()).encode()

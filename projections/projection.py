@@ -93,11 +93,17 @@ def continued(entries: Iterable[Entry]) -> list[UUID]:
 
     What was rewritten is named as well: its rows change with it.
     """
-    begun: dict[UUID, bool] = {}
+    begun: set[int] = set()
+    earlier: dict[int, UUID] = {}
     for entry in entries:
-        if type(entry.fact) in _OF_EXECUTIONS:
-            begun.setdefault(entry.stream, entry.version > 1)
-        elif isinstance(entry.fact, EventsRedacted):
-            for event in entry.fact.rewritten:
-                begun.setdefault(event.stream, True)
-    return [stream for stream, earlier in begun.items() if earlier]
+        kind = type(entry.fact)
+        if kind in _OF_EXECUTIONS:
+            number = entry.stream.int
+            if entry.version == 1:
+                begun.add(number)
+            elif number not in begun:
+                earlier[number] = entry.stream
+        elif kind is EventsRedacted:
+            rewritten = [each.stream for each in entry.fact.rewritten]  # type: ignore[attr-defined]
+            earlier |= {stream.int: stream for stream in rewritten if stream.int not in begun}
+    return list(earlier.values())

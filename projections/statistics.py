@@ -32,7 +32,7 @@ from domain.facts import (
     TaskUpdated,
 )
 from domain.redaction_facts import EventsRedacted, TaskRedacted
-from projections.copying import instant, put, uuid
+from projections.copying import head, microseconds, put
 from projections.projection import Entry, continued, unknown
 from projections.statements import statement
 from projections.taking import take
@@ -55,17 +55,21 @@ class Histogram(Struct, frozen=True):
 
     metric: str
     bounds: tuple[float, ...]
+    limits: tuple[int, ...]
     buckets: tuple[tuple[str, str], ...]
     sum: tuple[str, str]
 
-    def bucket(self, microseconds: int) -> tuple[str, str]:
-        """The count that an observation belongs to: of the metric, under a label."""
-        return self.buckets[bisect_left(self.bounds, microseconds / 1_000_000)]
+    def add(self, totals: Counter[tuple[str, str]], observed: Sequence[int]) -> None:
+        """Count each under the least bound that it does not exceed."""
+        if observed:
+            totals.update([self.buckets[bisect_left(self.limits, each)] for each in observed])
+            totals[self.sum] += sum(observed)
 
 
 def _histogram(metric: str, bounds: tuple[float, ...]) -> Histogram:
     labels = (*map(str, bounds), BEYOND)
-    return Histogram(metric, bounds, tuple((metric, label) for label in labels), (metric, SUM))
+    limits = tuple(round(bound * 1_000_000) for bound in bounds)
+    return Histogram(metric, bounds, limits, tuple((metric, label) for label in labels), (metric, SUM))
 
 
 SUM = "sum_us"
@@ -81,99 +85,109 @@ class Tally(Struct):
     opened: dict[UUID, datetime] = field(default_factory=dict)
     closed: set[UUID] = field(default_factory=set)
 
-    def observe(self, histogram: Histogram, microseconds: int) -> None:
-        """Count one observation."""
-        totals = self.totals
-        totals[histogram.bucket(microseconds)] += 1
-        totals[histogram.sum] += microseconds
-
 
 def fold(known: Mapping[UUID, datetime], entries: Iterable[Entry]) -> Tally:
     """Count a batch; `known` says when those that began before it were to be sent. Raises `PoisonEvent`."""
-    tally = Tally()
+    counting = _Counting(known)
     for entry in entries:
-        _count(tally, known, entry)
-    return tally
+        counting.count(entry)
+    return counting.tally()
 
 
-def _count(tally: Tally, known: Mapping[UUID, datetime], entry: Entry) -> None:
-    match entry.fact:
-        case ExecutionStarted() as fact:
-            _start(tally, known, entry.stream, fact)
-        case ExecutionSucceeded(attempt=attempt):
-            tally.totals["attempts", "succeeded"] += 1
-            _finish(tally, known, entry, "succeeded", attempt)
-        case TaskCompleted() | TaskFailuresCounted() | IdempotencyKeyUsed():
-            pass
-        case ExecutionQueued(occurrence=occurrence):
-            tally.opened[entry.stream] = occurrence.send_at
-        case AttemptFailed(attempt=attempt):
-            tally.totals["attempts", "failed"] += 1
-            _settle(tally, known, entry.stream, attempt)
-        case ExecutionFailed() as fact:
-            _count_failed(tally, fact)
-            _finish(tally, known, entry, "failed", fact.attempt)
-        case ExecutionTakenOver():
-            tally.totals["attempts", "lost"] += 1
-            _settle(tally, known, entry.stream, None)
-        case ExecutionSkipped():
-            tally.totals["executions", "skipped"] += 1
-            _settle(tally, known, entry.stream, None)
-        case ExecutionCancelled():
-            tally.totals["executions", "cancelled"] += 1
-            _settle(tally, known, entry.stream, None)
-        case ExecutionRequested() | AttemptStarted() | TaskCreated() | TaskUpdated():
-            pass
-        case TaskPaused() | TaskResumed() | TaskCancelled() | TaskRedacted() | EventsRedacted():
-            pass
-        case _:
-            raise unknown(entry)
+_SUCCEEDED = (("attempts", "succeeded"), ("executions", "succeeded"))
+
+type _Awaited = tuple[UUID, datetime]
+"""An execution whose first attempt is not over, and when it was to be sent."""
 
 
-def _start(tally: Tally, known: Mapping[UUID, datetime], execution_id: UUID, fact: ExecutionStarted) -> None:
-    """What was queued has waited as its task asks for, and a backfill is due in the past: neither is late."""
-    queued = _awaited(tally, known, execution_id) is not None
-    if fact.occurrence.kind != "backfill":
-        tally.opened[execution_id] = (
-            max(fact.at, fact.occurrence.send_at) if queued else fact.occurrence.send_at
-        )
+class _Counting:
+    """A batch as it is gone through: what happened is written down, and counted when that is over."""
 
+    def __init__(self, known: Mapping[UUID, datetime]) -> None:
+        self._known = {execution.int: (execution, send_at) for execution, send_at in known.items()}
+        self._opened: dict[int, _Awaited] = {}
+        self._closed: list[UUID] = []
+        self._happened: list[tuple[str, str]] = []
+        self._finished: list[datetime] = []
+        self._durations: list[int] = []
+        self._lateness: list[int] = []
 
-def _count_failed(tally: Tally, fact: ExecutionFailed) -> None:
-    if fact.attempt is not None:
-        tally.totals["attempts", "failed"] += 1
-    elif not fact.lapsed:
-        tally.totals["attempts", "lost"] += 1
+    def count(self, entry: Entry) -> None:
+        """Write down what a fact adds. Raises `PoisonEvent`."""
+        match entry.fact:
+            case ExecutionStarted() as fact:
+                self._start(entry, fact)
+            case ExecutionSucceeded(at=at, attempt=attempt):
+                self._happened += _SUCCEEDED
+                self._finish(entry, at, attempt)
+            case TaskCompleted() | TaskFailuresCounted() | IdempotencyKeyUsed():
+                pass
+            case ExecutionQueued(occurrence=occurrence):
+                self._opened[entry.stream.int] = entry.stream, occurrence.send_at
+            case AttemptFailed(attempt=attempt):
+                self._happened.append(("attempts", "failed"))
+                self._settle(entry, attempt)
+            case ExecutionFailed() as fact:
+                self._fail(entry, fact)
+            case ExecutionTakenOver():
+                self._happened.append(("attempts", "lost"))
+                self._settle(entry, None)
+            case ExecutionSkipped():
+                self._happened.append(("executions", "skipped"))
+                self._settle(entry, None)
+            case ExecutionCancelled():
+                self._happened.append(("executions", "cancelled"))
+                self._settle(entry, None)
+            case ExecutionRequested() | AttemptStarted() | TaskCreated() | TaskUpdated():
+                pass
+            case TaskPaused() | TaskResumed() | TaskCancelled() | TaskRedacted() | EventsRedacted():
+                pass
+            case _:
+                raise unknown(entry)
 
+    def tally(self) -> Tally:
+        """What it all comes to."""
+        totals = Counter(self._happened)
+        DURATION.add(totals, self._durations)
+        LATENESS.add(totals, self._lateness)
+        return Tally(totals, Counter(self._finished), dict(self._opened.values()), set(self._closed))
 
-def _finish(
-    tally: Tally, known: Mapping[UUID, datetime], entry: Entry, outcome: str, attempt: Attempt | None
-) -> None:
-    tally.totals["executions", outcome] += 1
-    at: datetime = entry.fact.at  # type: ignore[attr-defined]  # both callers hold a fact of the domain
-    tally.minutes[at.replace(second=0, microsecond=0)] += 1
-    if attempt is not None:
-        tally.observe(DURATION, attempt.duration_ms * 1_000)
-    _settle(tally, known, entry.stream, attempt)
+    def _start(self, entry: Entry, fact: ExecutionStarted) -> None:
+        """What was queued waited as its task asks for, and a backfill is due in the past: neither is late."""
+        send_at = fact.occurrence.send_at
+        if self._taken(entry) is not None:
+            send_at = max(fact.at, send_at)
+        if fact.occurrence.kind != "backfill":
+            self._opened[entry.stream.int] = entry.stream, send_at
 
+    def _fail(self, entry: Entry, fact: ExecutionFailed) -> None:
+        self._happened.append(("executions", "failed"))
+        if fact.attempt is not None:
+            self._happened.append(("attempts", "failed"))
+        elif not fact.lapsed:
+            self._happened.append(("attempts", "lost"))
+        self._finish(entry, fact.at, fact.attempt)
 
-def _settle(
-    tally: Tally, known: Mapping[UUID, datetime], execution_id: UUID, attempt: Attempt | None
-) -> None:
-    """The first attempt is over: it was late by what lies between the instant to send it and its start."""
-    due_at = _awaited(tally, known, execution_id)
-    if due_at is not None and attempt is not None and attempt.number == 1:
-        tally.observe(LATENESS, max(0, (attempt.started_at - due_at) // _MICROSECOND))
+    def _finish(self, entry: Entry, at: datetime, attempt: Attempt | None) -> None:
+        self._finished.append(at.replace(second=0, microsecond=0))
+        if attempt is not None:
+            self._durations.append(attempt.duration_ms * 1_000)
+        self._settle(entry, attempt)
 
+    def _settle(self, entry: Entry, attempt: Attempt | None) -> None:
+        """The first attempt is over: it was late by what lies between its instant and its start."""
+        awaited = self._taken(entry)
+        if awaited is not None and attempt is not None and attempt.number == 1:
+            self._lateness.append(max(0, (attempt.started_at - awaited[1]) // _MICROSECOND))
 
-def _awaited(tally: Tally, known: Mapping[UUID, datetime], execution_id: UUID) -> datetime | None:
-    """When a first attempt was to be sent that was awaited until now; None: it was not."""
-    if (due_at := tally.opened.pop(execution_id, None)) is not None:
-        return due_at
-    if execution_id not in known or execution_id in tally.closed:
-        return None
-    tally.closed.add(execution_id)
-    return known[execution_id]
+    def _taken(self, entry: Entry) -> _Awaited | None:
+        """What is not awaited any more, now that this has come; None: no first attempt was."""
+        number = entry.stream.int
+        if (opened := self._opened.pop(number, None)) is not None:
+            return opened
+        if (known := self._known.pop(number, None)) is not None:
+            self._closed.append(known[0])
+        return known
 
 
 class Statistics:
@@ -214,9 +228,12 @@ def _send_at(row: Sequence[datetime]) -> datetime:
     return row[1]
 
 
+_open_head = head("uuid", "int8")
+
+
 def _open_fields(opened: tuple[UUID, datetime]) -> tuple[bytes, ...]:
     execution_id, due_at = opened
-    return uuid(execution_id), instant(due_at)
+    return (_open_head(2, 16, execution_id.int.to_bytes(16), 8, microseconds(due_at)),)
 
 
 async def _add(connection: AsyncConnection, tally: Tally) -> None:

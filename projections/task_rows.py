@@ -11,7 +11,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.definition import Cron, Definition, Interval, OneOff
-from projections.copying import bigint, double, instant, jsonb, put, text, uuid, uuids, verbatim, word
+from projections.copying import (
+    bigint,
+    double,
+    head,
+    instant,
+    jsonb,
+    microseconds,
+    put,
+    text,
+    uuids,
+    verbatim,
+    word,
+)
 from projections.statements import statement
 from projections.taking import Taken, take
 from projections.views import TaskStatus
@@ -22,7 +34,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 
-class TaskRow(Struct, frozen=True, kw_only=True):
+class TaskRow(Struct, frozen=True, kw_only=True, gc=False):
     """What the fold knows of a task. `definition` None: the stored one stays.
 
     `fires_at` is when the call of `next_run` is to be sent, after so many `runs` since the trigger changed.
@@ -85,18 +97,33 @@ async def put_tasks(connection: AsyncConnection, rows: Collection[TaskRow], stor
     await put(connection, "put_task_states", rows, _state_fields)
 
 
+_state_head = head("uuid", "int8", "int8", "int8", "int8", "int8")
+_STATE_FIELDS = 14
+_definition_head = head("uuid", "int8")
+_DEFINITION_FIELDS = 16
+
+
 def _state_fields(row: TaskRow) -> tuple[bytes, ...]:
     return (
-        uuid(row.id),
+        _state_head(
+            _STATE_FIELDS,
+            16,
+            row.id.int.to_bytes(16),
+            8,
+            microseconds(row.created_at),
+            8,
+            microseconds(row.updated_at),
+            8,
+            row.runs,
+            8,
+            row.version,
+            8,
+            row.position,
+        ),
         word(row.namespace),
         word(row.status),
-        instant(row.created_at),
-        instant(row.updated_at),
         instant(row.next_run),
         instant(row.fires_at),
-        bigint(row.runs),
-        bigint(row.version),
-        bigint(row.position),
         instant(row.paused_at),
         instant(row.resumed_at),
         text(row.pause_note),
@@ -110,9 +137,8 @@ def _definition_fields(row: TaskRow) -> tuple[bytes, ...]:
     assert definition is not None, "only rows with a definition come here"
     trigger, action = definition.trigger, definition.action
     return (
-        uuid(row.id),
+        _definition_head(_DEFINITION_FIELDS, 16, row.id.int.to_bytes(16), 8, microseconds(row.created_at)),
         word(row.namespace),
-        instant(row.created_at),
         text(definition.name),
         word(str(trigger.__struct_config__.tag)),
         instant(trigger.datetime if isinstance(trigger, OneOff) else None),

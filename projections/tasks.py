@@ -37,7 +37,7 @@ from projections.statements import statement
 from projections.task_rows import TaskRow, put_tasks, take_tasks, with_definitions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
     from uuid import UUID
 
     from psycopg import AsyncConnection
@@ -97,15 +97,15 @@ def _about(entries: Iterable[Entry]) -> list[tuple[UUID, Entry]]:
 
 
 def _fold(known: Mapping[UUID, TaskRow], about: Iterable[tuple[UUID, Entry]]) -> TaskChanges:
-    rows = dict(known)
+    rows = {task_id.int: row for task_id, row in known.items()}  # a number is found in a third of the time
     counts: StateCounts = Counter()
     for task_id, entry in about:
-        before = rows.get(task_id)
+        before = rows.get(task_id.int)
         after = evolve(before, entry)
         if after is not before:
-            rows[task_id] = after
+            rows[task_id.int] = after
             count_change(counts, before, after)
-    return TaskChanges(rows, counts)
+    return TaskChanges({row.id: row for row in rows.values()}, counts)
 
 
 def evolve(row: TaskRow | None, entry: Entry) -> TaskRow:
@@ -236,9 +236,7 @@ def _redacted(about: Iterable[tuple[UUID, Entry]]) -> list[UUID]:
     return [task_id for task_id, entry in about if isinstance(entry.fact, EventsRedacted)]
 
 
-def _earlier(about: Iterable[tuple[UUID, Entry]]) -> list[UUID]:
+def _earlier(about: Collection[tuple[UUID, Entry]]) -> list[UUID]:
     """The tasks that were created before this batch."""
-    begun: dict[UUID, bool] = {}
-    for task_id, entry in about:
-        begun.setdefault(task_id, not isinstance(entry.fact, TaskCreated))
-    return [task_id for task_id, earlier in begun.items() if earlier]
+    created = {entry.stream.int for _, entry in about if type(entry.fact) is TaskCreated}
+    return list({task_id.int: task_id for task_id, _ in about if task_id.int not in created}.values())

@@ -42,7 +42,7 @@ class TaskView(Struct, frozen=True, kw_only=True):
     redacted_at: datetime | None = None
 
 
-class AttemptView(Struct, frozen=True, kw_only=True):
+class AttemptView(Struct, frozen=True, kw_only=True, gc=False):
     """One call of an execution. `status_code` None: no answer came, and `error_message` says why."""
 
     number: int

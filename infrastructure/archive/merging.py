@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infrastructure.archive.catalogue import archives, archives_in
 from infrastructure.archive.form import Damaged, Event
 from infrastructure.archive.statements import statement
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from psycopg import AsyncConnection, Connection
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 EVENTS_AT_ONCE = 2_000
 _NO_END = 2**63
+# A row as it is, without the call of a function that taking it apart would cost.
+_event: Callable[[tuple[Any, ...]], Event] = partial(tuple.__new__, Event)
 
 
 class Stretch(NamedTuple):
@@ -49,7 +52,7 @@ async def events_after(
         if (now := await archives(connection)) == known:
             break
         known = now
-    parts = [asked.stretch([Event(*row) for row in rows])]
+    parts = [asked.stretch(list(map(_event, rows)))]
     for archive in asked.away(known):
         if archive.first_position <= _reach(parts):
             parts.append(await library.look(archive, asked.of_file))
@@ -85,7 +88,7 @@ def events_after_in(
         if (now := archives_in(connection)) == known:
             break
         known = now
-    parts = [asked.stretch([Event(*row) for row in rows])]
+    parts = [asked.stretch(list(map(_event, rows)))]
     for archive in asked.away(known):
         if archive.first_position <= _reach(parts):
             parts.append(library.ask(archive, asked.of_file))
@@ -109,7 +112,7 @@ class _Asked(NamedTuple):
         return self.stretch(file.after(self.position, self.limit, self.most_bytes))
 
     def stretch(self, events: Sequence[Event]) -> Stretch:
-        size = sum(len(event.state) for event in events)
+        size = sum([len(event.state) for event in events])
         return Stretch(events, len(events) == self.limit or size >= self.most_bytes)
 
 

@@ -68,7 +68,7 @@ class Batch(NamedTuple):
 
     def is_routine(self) -> bool:
         """Whether it tells only how executions go on, which nobody was promised to see after a crash."""
-        return all(type(entry.fact) in ROUTINE for entry in self.entries)
+        return {type(entry.fact) for entry in self.entries} <= ROUTINE
 
 
 async def apply_batch(connection: AsyncConnection, batch: Batch) -> list[Parked]:

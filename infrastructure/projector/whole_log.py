@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 from infrastructure.archive.library import NO_ARCHIVES, Library
 from infrastructure.archive.merging import events_after
-from infrastructure.projector.reading import BATCH_BYTES, BATCH_EVENTS, Entry, Reading, bounded, decoded
+from infrastructure.projector.reading import BATCH_BYTES, Entry, Reading, bounded, decoded
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
+
+# More than a projector takes: here nobody waits for the first of them, and a task with many executions among
+# them is taken out and put back once.
+EVENTS_AT_ONCE = 20_000
 
 
 class WholeLog:
@@ -22,7 +26,7 @@ class WholeLog:
         self,
         connection: AsyncConnection,
         position: int,
-        limit: int = BATCH_EVENTS,
+        limit: int = EVENTS_AT_ONCE,
         most_bytes: int = BATCH_BYTES,
     ) -> Reading:
         """As `read_entries`. Raises `ArchiveAway` rather than to leave out what cannot be read."""

@@ -1,6 +1,6 @@
 -- What is over.
 COPY closed_results (
-    id, task_id, namespace, task_name, task_version, kind, due_at, run_at, status, reason, success, status_code,
-    response_headers, response_body, response_truncated, error_message, duration_ms, attempts, attempt_log,
-    node, created_at, position
+    id, task_id, task_version, due_at, created_at, position, attempts, namespace, task_name, kind, status, node, run_at,
+    reason, status_code, response_headers, response_body, response_truncated, error_message, duration_ms, attempt_log,
+    success
 ) FROM STDIN (FORMAT BINARY)

@@ -1,6 +1,6 @@
 -- What is not over.
 COPY open_results (
-    id, task_id, namespace, task_name, task_version, kind, due_at, run_at, status, reason, status_code,
-    response_headers, response_body, response_truncated, error_message, duration_ms, attempts, attempt_log,
-    retry_at, node, lease_until, created_at, position
+    id, task_id, task_version, due_at, created_at, position, attempts, namespace, task_name, kind, status, node, run_at,
+    reason, status_code, response_headers, response_body, response_truncated, error_message, duration_ms, attempt_log,
+    retry_at, lease_until
 ) FROM STDIN (FORMAT BINARY)

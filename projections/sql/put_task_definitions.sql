@@ -1,5 +1,5 @@
 -- What was asked for.
 COPY task_definitions (
-    id, namespace, created_at, name, trigger_type, trigger_time, cron_expr, every_seconds, timezone, method, url,
+    id, created_at, namespace, name, trigger_type, trigger_time, cron_expr, every_seconds, timezone, method, url,
     headers, payload, timeout_seconds, retry, definition
 ) FROM STDIN (FORMAT BINARY)

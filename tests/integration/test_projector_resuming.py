@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partialmethod
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
-from infrastructure.projector import TablesInUse, rebuild
-from infrastructure.projector.reading import BATCH_EVENTS
+from infrastructure.projector import TablesInUse, WholeLog, rebuild
 from projections.catalogue import PROJECTIONS, named
 from tests.support.entries import created, updated
 from tests.support.projecting import connect, contents, parked_in, project
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from tests.support.databases import Databases
 
-EVENTS = 2 * BATCH_EVENTS + 500
+AT_ONCE = 1_000
+EVENTS = 2 * AT_ONCE + 500
 
 
 class Interrupted(Exception):
@@ -52,6 +53,12 @@ class Heard:
         self.told.append((what, position))
         if what == self._interrupt_at and position >= self._after:
             raise Interrupted
+
+
+@pytest.fixture(autouse=True)
+def in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rebuilds that take three batches for the log."""
+    monkeypatch.setattr(WholeLog, "entries", partialmethod(WholeLog.entries, limit=AT_ONCE))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +104,7 @@ async def test_it_goes_on_after_the_last_batch_and_gives_the_same_rows(
     projected: str, connection: AsyncConnection
 ) -> None:
     before = await contents(connection)
-    done = (await interrupted(projected, "folded", after=BATCH_EVENTS + 1)).told[-1][1]
+    done = (await interrupted(projected, "folded", after=AT_ONCE + 1)).told[-1][1]
     assert await contents(connection) == before, "what is shown is what was shown"
     heard = Heard()
     rebuilt = await rebuild(projected, PROJECTIONS, heard)
@@ -178,7 +185,7 @@ async def test_what_was_left_of_other_read_models_is_dropped(
 async def test_tables_that_know_of_lost_events_are_not_gone_on_with(
     projected: str, connection: AsyncConnection
 ) -> None:
-    await interrupted(projected, "folded", after=BATCH_EVENTS + 1)
+    await interrupted(projected, "folded", after=AT_ONCE + 1)
     async with connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute("DELETE FROM events WHERE notification_id > 50")
@@ -190,7 +197,7 @@ async def test_tables_that_know_of_lost_events_are_not_gone_on_with(
 
 async def test_what_was_parked_before_the_interruption_counts(database: str) -> None:
     async with await connect(database) as connection:
-        log = [created(), updated(name="n" * 256), *RandomLog(5).grow(BATCH_EVENTS)]
+        log = [created(), updated(name="n" * 256), *RandomLog(5).grow(AT_ONCE)]
         await append(connection, log)
         await project(connection)
         await interrupted(database, "folded")
