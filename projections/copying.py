@@ -37,11 +37,13 @@ _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _length = Struct(">i").pack
 _int4 = Struct(">ii").pack
 _int8 = Struct(">iq").pack
-_HEAD = {"count": "h", "uuid": "i16s", "int8": "iq", "int4": "ii"}
 _float8 = Struct(">id").pack
 _array_head = Struct(">iiIii").pack
 _UUID_OID, _UUID_ARRAY_OID = 2950, 2951
 _UUID_LENGTH = _length(16)
+
+
+_FORMATS = {"uuid": "i16s", "int8": "iq", "int4": "ii"}
 
 
 def head(*kinds: Literal["uuid", "int8", "int4"]) -> Callable[..., bytes]:
@@ -49,7 +51,7 @@ def head(*kinds: Literal["uuid", "int8", "int4"]) -> Callable[..., bytes]:
 
     A `uuid` is given as its 16 bytes, and an instant, which is an `int8`, as its `microseconds`.
     """
-    return Struct(">" + "".join(map(_HEAD.__getitem__, ("count", *kinds)))).pack
+    return Struct(">h" + "".join([_FORMATS[kind] for kind in kinds])).pack
 
 
 def integer(value: int | None) -> bytes:

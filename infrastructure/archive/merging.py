@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EVENTS_AT_ONCE = 2_000
 _NO_END = 2**63
-# A row as it is, without the call of a function that taking it apart would cost.
+# A row as it is, for the columns are those of `read_events`: to call `Event` takes twice as long.
 _event: Callable[[tuple[Any, ...]], Event] = partial(tuple.__new__, Event)
 
 

@@ -12,6 +12,7 @@ from infrastructure.projector.comparing import Difference
 from infrastructure.projector.parking import Parked
 from infrastructure.projector.ports import Projection, ProjectorObserver
 from infrastructure.projector.preparation import LaterRelease, Prepared, prepare
+from infrastructure.projector.reading import BATCH_EVENTS
 from infrastructure.projector.rebuilding import (
     RebuildObserver,
     RebuildRunning,
@@ -24,6 +25,7 @@ from infrastructure.projector.runner import Projector, TablesMissing
 from infrastructure.projector.whole_log import WholeLog
 
 __all__ = [
+    "BATCH_EVENTS",
     "CheckObserver",
     "CheckRunning",
     "Checked",

@@ -41,7 +41,7 @@ from infrastructure.event_store import (
 from infrastructure.metrics import Instruments
 from infrastructure.nodes import NodeTable, PostgresNodes
 from infrastructure.observers import ObservedProjector, ObservedScheduler
-from infrastructure.projector import Projector, WholeLog
+from infrastructure.projector import BATCH_EVENTS, Projector, WholeLog
 from infrastructure.sealed_log.publishing import Publisher, target_of
 from infrastructure.sealed_log.sealer import Sealer
 from infrastructure.sealed_log.stored import PostgresSealedLog
@@ -193,7 +193,8 @@ async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
             with_liveness(settings.direct_dsn()),
             PROJECTIONS,
             ObservedProjector(instruments),
-            WholeLog(library(settings)),
+            # What it rebuilds is folded between the batches of what goes on.
+            WholeLog(library(settings), at_once=BATCH_EVENTS),
         )
         nodes = PostgresNodes(connections, "projector")
         name = f"{settings.node_name}.{token_hex(4)}"

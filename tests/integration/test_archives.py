@@ -121,7 +121,7 @@ async def test_a_rebuild_that_an_archive_has_interrupted_goes_on_when_the_file_i
     archivist: Archivist,
 ) -> None:
     class InSteps(WholeLog):
-        async def entries(self, connection: AsyncConnection, position: int, *_: int) -> Reading:
+        async def entries(self, connection: AsyncConnection, position: int, *_: int | None) -> Reading:
             return await super().entries(connection, position, 20)
 
     class Heard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from functools import partial, partialmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -12,10 +12,12 @@ import pytest
 from application.ports import NewFact
 from domain.identity import redaction_stream
 from domain.redaction_facts import EventsRedacted, Rewritten
+from infrastructure.archive.library import NO_ARCHIVES
+from infrastructure.archive.merging import Stretch, events_after
 from infrastructure.database import pool
-from infrastructure.projector import Projector, prepare, rebuild, runner
-from infrastructure.projector.reading import BATCH_REWRITTEN, read_entries
-from infrastructure.projector.whole_log import NOTHING_ARCHIVED, WholeLog
+from infrastructure.projector import Projector, prepare, rebuild, runner, whole_log
+from infrastructure.projector.reading import BATCH_EVENTS, BATCH_REWRITTEN, read_entries
+from infrastructure.projector.whole_log import EVENTS_AT_ONCE, NOTHING_ARCHIVED, WholeLog
 from projections.catalogue import PROJECTIONS
 from projections.copying import ROWS_A_PIECE
 from tests.support.entries import NOON, created
@@ -125,3 +127,36 @@ async def test_rows_that_are_sent_in_pieces_all_arrive(connection: AsyncConnecti
 async def stored_sizes(connection: AsyncConnection) -> list[int]:
     cursor = await connection.execute("SELECT octet_length(state) FROM events ORDER BY notification_id")
     return [size for (size,) in await cursor.fetchall()]
+
+
+async def test_the_whole_log_ends_a_reading_with_what_may_bring_back_too_many_answers(
+    connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole_log, "LATER_AT_ONCE", 10)
+    await append(connection, RandomLog(4).grow(300))
+    log, position, read = WholeLog(NO_ARCHIVES), 0, 0
+    while (reading := await log.entries(connection, position)).full:
+        later = [entry.version > 2 for entry in reading.entries]
+        assert later[-1]
+        assert sum(later) == 10
+        position, read = reading.entries[-1].position, read + len(later)
+    assert sum(entry.version > 2 for entry in reading.entries) <= 10
+    assert read + len(reading.entries) == 300 > read
+
+
+async def test_where_few_fill_a_reading_of_the_whole_log_few_are_asked_for(
+    connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    async def noting(*whence: Any) -> Stretch:
+        asked.append(whence[3])
+        return await events_after(*whence)
+
+    monkeypatch.setattr(whole_log, "events_after", noting)
+    await append(connection, RandomLog(4).grow(50))
+    log = WholeLog(NO_ARCHIVES)
+    await log.entries(connection, 0, most_bytes=FEW_BYTES)
+    await log.entries(connection, 0)
+    await log.entries(connection, 0)
+    assert asked == [EVENTS_AT_ONCE, BATCH_EVENTS, EVENTS_AT_ONCE]
