@@ -36,9 +36,8 @@ class RotatedFile:
 
     def _open_locked(self) -> int:
         """Open and lock the file that has the name: another process may rotate it while this one waits."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         while True:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = self._open()
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 if os.path.samestat(os.fstat(descriptor), os.stat(self._path)):
@@ -49,6 +48,14 @@ class RotatedFile:
                 os.close(descriptor)
                 raise
             os.close(descriptor)
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags, 0o644)
+        except FileNotFoundError:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self._path, flags, 0o644)
 
 
 def _write_whole(descriptor: int, chunk: bytes, size: int) -> None:

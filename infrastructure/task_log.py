@@ -1,4 +1,8 @@
-"""`LOG_DIR/tasks.log`: one JSON line an execution, written beside the hot path and never in its way."""
+"""`LOG_DIR/tasks.log`: one JSON line an execution, written beside the hot path and never in its way.
+
+Who records makes the lines: the writer's thread, making a hundred of them at a time, would keep the event
+loop from the interpreter's lock for a millisecond, and whatever is due then would be late.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,7 @@ _BATCH = 2_000
 _GATHER_SECONDS = 0.1
 _RETRY_SECONDS = 1.0
 _COMPLAINT_SECONDS = 60.0
+_ENCODER = msgspec.json.Encoder()
 
 
 class Line(Struct, frozen=True, kw_only=True):
@@ -57,7 +62,7 @@ class TaskLog:
         self._path = log_dir / FILE_NAME
         self._file = RotatedFile(self._path, max_bytes=_MAX_BYTES, backups=_BACKUPS)
         self._on_dropped = on_dropped
-        self._waiting: deque[Line] = deque()
+        self._waiting: deque[bytes] = deque()
         self._batch: list[bytes] = []
         self._filled = threading.Event()
         self._closing = threading.Event()
@@ -95,20 +100,24 @@ class TaskLog:
         if self._closing.is_set() or len(self._waiting) >= MAX_WAITING:
             self._drop(1)
             return
-        self._waiting.append(
-            Line(
-                timestamp=at,
-                level="INFO" if success else "ERROR",
-                task_id=task_id,
-                task_name=task_name,
-                execution_time=execution_time,
-                duration_ms=duration_ms,
-                status_code=status_code,
-                success=success,
-            )
+        line = Line(
+            timestamp=at,
+            level="INFO" if success else "ERROR",
+            task_id=task_id,
+            task_name=task_name,
+            execution_time=execution_time,
+            duration_ms=duration_ms,
+            status_code=status_code,
+            success=success,
         )
-        if not self._filled.is_set():
-            self._filled.set()
+        try:
+            self._waiting.append(encoded(line))
+        except Exception:  # whatever one line holds, the others are written
+            log.exception("an execution cannot be written to the task log")
+            self._drop(1)
+        else:
+            if not self._filled.is_set():
+                self._filled.set()
 
     def close(self, timeout_seconds: float = 5.0) -> None:
         """Write what waits, and stop; what cannot be written in time is dropped."""
@@ -141,15 +150,7 @@ class TaskLog:
         return True
 
     def _next_batch(self) -> list[bytes]:
-        return [self._encoded(self._waiting.popleft()) for _ in range(min(len(self._waiting), _BATCH))]
-
-    def _encoded(self, line: Line) -> bytes:
-        try:
-            return encoded(line)
-        except Exception:  # whatever one line holds, the others are written
-            log.exception("an execution cannot be written to the task log")
-            self._drop(1)
-            return b""
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
 
     def _drop(self, count: int) -> None:
         with self._counting:
@@ -159,14 +160,14 @@ class TaskLog:
 
 def encoded(line: Line) -> bytes:
     """The line as JSON with its newline; instants in UTC, text that is not Unicode made so."""
-    name = line.task_name.encode(errors="replace").decode()
-    in_utc = replace(
-        line,
-        task_name=name,
-        timestamp=line.timestamp.astimezone(UTC),
-        execution_time=line.execution_time.astimezone(UTC),
-    )
-    return msgspec.json.encode(in_utc) + b"\n"
+    if not (line.timestamp.tzinfo is line.execution_time.tzinfo is UTC and line.task_name.isascii()):
+        line = replace(
+            line,
+            task_name=line.task_name.encode(errors="replace").decode(),
+            timestamp=line.timestamp.astimezone(UTC),
+            execution_time=line.execution_time.astimezone(UTC),
+        )
+    return _ENCODER.encode(line) + b"\n"
 
 
 class _Trouble:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, cast
 
 from domain.attempt import Answered
+from infrastructure.http_caller.connection import SWITCHING_PROTOCOLS
 from infrastructure.http_caller.text import decoded
 from infrastructure.http_caller.wire import Incoming
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
 
     import httpx
-
-SWITCHING_PROTOCOLS = 101
 
 
 async def captured(response: httpx.Response, max_body_bytes: int, max_header_bytes: int) -> Answered:
@@ -26,10 +25,9 @@ async def captured(response: httpx.Response, max_body_bytes: int, max_header_byt
         pass  # what follows is no body and has no end
     elif own is None:
         body, truncated = await read_up_to(max_body_bytes, cast("httpx.AsyncByteStream", response.stream))
-    elif (whole := own.whole()) is None:
-        body, truncated = await read_up_to(max_body_bytes, own.chunks())
     else:
-        body, truncated = whole[:max_body_bytes], len(whole) > max_body_bytes
+        taken = await own.bounded()
+        body, truncated = taken[:max_body_bytes], len(taken) > max_body_bytes
     text = decoded(body, headers.get("content-type"), cut=truncated)
     return Answered(status_code=response.status_code, headers=headers, body=text, truncated=truncated)
 

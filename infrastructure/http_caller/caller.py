@@ -58,6 +58,7 @@ class AiohttpCaller:
             trusted_certificates(),
             max_concurrency=max_concurrency,
             max_per_host=max_per_host,
+            max_body_bytes=max_body_bytes,
             max_header_bytes=max_header_bytes,
         )
 

@@ -17,7 +17,7 @@ class Deadlines:
     """Makes deadlines of one event loop."""
 
     def __init__(self) -> None:
-        self._running: set[Deadline] = set()
+        self.running: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = math.inf
 
@@ -27,20 +27,19 @@ class Deadlines:
 
     def close(self) -> None:
         """Deadlines under way end no more."""
-        self._running.clear()
+        self.running.clear()
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self._rings_at = None, math.inf
 
     def begin(self, deadline: Deadline) -> None:
-        """It runs from now on."""
-        self._running.add(deadline)
+        """It runs from now on, until it is discarded from `running`.
+
+        The timer stays then, for setting it costs more than a ring in vain.
+        """
+        self.running.add(deadline)
         if deadline.at < self._rings_at:
             self._ring_at(deadline.at)
-
-    def end(self, deadline: Deadline) -> None:
-        """It needs no more waiting for; the timer stays, for setting it costs more than a ring in vain."""
-        self._running.discard(deadline)
 
     def _ring_at(self, instant: float) -> None:
         if self._timer is not None:
@@ -51,11 +50,11 @@ class Deadlines:
     def _ring(self) -> None:
         now = asyncio.get_running_loop().time()
         self._timer, self._rings_at = None, math.inf
-        for deadline in [one for one in self._running if one.at <= now]:
-            self._running.discard(deadline)
+        for deadline in [one for one in self.running if one.at <= now]:
+            self.running.discard(deadline)
             deadline.expire()
-        if self._running:
-            self._ring_at(max(min(one.at for one in self._running), now + GRACE_SECONDS))
+        if self.running:
+            self._ring_at(max(min(one.at for one in self.running), now + GRACE_SECONDS))
 
 
 class Deadline:
@@ -79,7 +78,7 @@ class Deadline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._deadlines.end(self)
+        self._deadlines.running.discard(self)
         cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
         if self.expired and self._task.uncancel() <= self._before and cancelled:
             raise TimeoutError from error

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import ssl
 
 import aiohttp
 import httpx
-from aiohttp import http_exceptions
 
 from domain.attempt import Unanswered
-from infrastructure.http_caller.progress import NotConnected, Progress, Severed, Stage
-
-# Up to the first quote, behind which it may repeat what it read; that of "can't" is none.
-PARSERS_OWN_WORDS = re.compile(r"[A-Z](?:[A-Za-z ,/-]|(?<=an)'(?=t ))+")
+from infrastructure.http_caller.progress import CutShort, Improper, NotConnected, Progress, Severed, Stage
 
 
 def failed(sentence: str, progress: Progress, *, retryable: bool = True) -> Unanswered:
@@ -76,11 +71,12 @@ def explained(cause: BaseException, progress: Progress) -> str | None:
             return f"no TLS connection to {where}: {in_words(reason)}"
         case aiohttp.ClientConnectorError(os_error=reason):
             return f"cannot connect to {where}: {in_words(reason)}"
-        case http_exceptions.HttpProcessingError(message=message):
-            return no_proper_http(progress.url, violation(message))
-        case aiohttp.ClientPayloadError():
-            return f"the answer of {where} broke off after status {progress.status}: {broken_body(cause)}"
-        case aiohttp.ServerDisconnectedError():
+        case Improper():
+            return no_proper_http(progress.url, str(cause))
+        case CutShort():
+            how = in_words(cause.__cause__) if isinstance(cause.__cause__, OSError) else str(cause)
+            return f"the answer of {where} broke off after status {progress.status}: {how}"
+        case Severed():
             return f"{where} closed the connection before it answered"
         case OSError():
             wait = progress.stage.value
@@ -97,26 +93,3 @@ def in_words(error: OSError) -> str:
     if isinstance(reason, ssl.SSLError):
         return (reason.reason or "TLS error").lower().replace("_", " ")
     return os.strerror(reason.errno).lower() if reason.errno else type(reason).__name__
-
-
-def violation(message: str) -> str:
-    """What the parser complains about. Its messages go on to quote what it read, which is left out."""
-    if message.startswith("Got more than"):
-        return "its status line or one of its headers is too long"
-    if message.startswith("Too many headers"):
-        return "it has too many headers"
-    complaint = PARSERS_OWN_WORDS.match(message)
-    return complaint[0].strip().lower() if complaint else "it cannot be parsed"
-
-
-def broken_body(error: aiohttp.ClientPayloadError) -> str:
-    """Why a body ended before its end."""
-    match error.__cause__:
-        case http_exceptions.ContentLengthError() | None:
-            return "the connection closed in the middle of the body"
-        case http_exceptions.HttpProcessingError(message=message):
-            return violation(message)
-        case OSError() as reason:
-            return in_words(reason)
-        case other:
-            return type(other).__name__

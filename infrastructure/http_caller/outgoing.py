@@ -62,17 +62,17 @@ def outgoing(request: httpx.Request) -> Outgoing:
     site = f"{request.url.scheme}://{request.url.netloc.decode()}"
     fields = [(name.decode(), value.decode(HEADER_ENCODING)) for name, value in request.headers.raw]
     framed = any(name.lower() == "content-length" for name, _ in fields)
-    fields += [] if framed else framing(request.method, request.content)
+    fields += [] if framed else framing(request.method, len(request.content))
     line = request_line(request.method, request.extensions[TARGET].decode())
     head = line + written(fields) + END_OF_LINE
     return Outgoing(request.method, site, request.extensions, head, request.content)
 
 
-def framing(method: str, content: bytes) -> list[tuple[str, str]]:
-    """The field that tells where the content ends, where it takes one."""
-    if not content and method in SILENT_METHODS:
+def framing(method: str, size: int) -> list[tuple[str, str]]:
+    """The field that tells where a content of so many bytes ends, where it takes one."""
+    if not size and method in SILENT_METHODS:
         return []
-    return [("content-length", str(len(content)))]
+    return [("content-length", str(size))]
 
 
 def request_line(method: str, target: str) -> bytes:

@@ -6,8 +6,6 @@ import enum
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-import aiohttp
-
 if TYPE_CHECKING:
     import httpx
 
@@ -63,8 +61,8 @@ class Progress:
         self.redirects += 1
 
 
-class Severed(aiohttp.ClientError):
-    """The connection broke before the head of the answer was whole; `__cause__` says how.
+class Severed(Exception):
+    """The connection broke before the head of the answer was whole; `__cause__`: the system's error, if any.
 
     `answer_began`: something of it had come, or a 1xx: the server has had the request.
     """
@@ -74,7 +72,15 @@ class Severed(aiohttp.ClientError):
         self.answer_began = answer_began
 
 
-class NotConnected(aiohttp.ClientError):
+class Improper(Exception):
+    """What came is no HTTP answer; the message says why, and quotes nothing of it."""
+
+
+class CutShort(Exception):
+    """The body of an answer broke off; the message says how, unless `__cause__`, the system's error, does."""
+
+
+class NotConnected(Exception):
     """There was no connection within so many seconds."""
 
     def __init__(self, seconds: float) -> None:

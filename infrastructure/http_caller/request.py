@@ -74,16 +74,13 @@ class RequestFactory:
 class Template:
     """An action's request without the marks of an attempt."""
 
-    __slots__ = ("_begun", "_extensions", "_method", "_site", "_unmarked", "content")
+    __slots__ = ("_begun", "_line", "_site", "_unmarked", "content")
 
-    def __init__(
-        self, method: str, target: str, front: Front, own: list[tuple[str, str]], content: bytes
-    ) -> None:
+    def __init__(self, line: Line, front: Front, own: bytes, content: bytes) -> None:
         """`own` are the fields that only this request has."""
-        self._method = method
+        self._line = line
         self._site = front.site
-        self._extensions = {TARGET: target.encode()}
-        self._begun = request_line(method, target) + front.fields + written(own)
+        self._begun = line.written + front.fields + own
         self._unmarked = front.unmarked
         self.content = content
 
@@ -95,19 +92,41 @@ class Template:
     def stamped(self, call: Call) -> Outgoing:
         """The request of one attempt; a header of the user's stays in the place of a mark with its name."""
         head = self._begun + marks(call, self._unmarked)
-        return Outgoing(self._method, self._site, self._extensions, head, self.content)
+        return Outgoing(self._line.method, self._site, self._line.extensions, head, self.content)
 
 
 def build(action: Action, user_agent: str) -> Template:
     """The action's request without the marks of an attempt. Raises `Unsendable`."""
-    where, target = taken_apart(action.url)
-    front = front_of(where, tuple(action.headers.items()), user_agent)
+    line = line_of(action.method, action.url)
+    front = front_of(line.where, tuple(action.headers.items()), user_agent)
     content, implied_type = body(action.payload, front.content_type)
-    method = action.method.upper()
-    own = framing(method, content)
+    return Template(line, front, of_the_content(line.method, len(content), implied_type), content)
+
+
+class Line(NamedTuple):
+    """A request's method, where it goes, and its first line as it is `written`."""
+
+    method: str
+    where: str
+    extensions: dict[str, bytes]
+    written: bytes
+
+
+@lru_cache(maxsize=1024)  # many tasks call the same, each with a payload of its own
+def line_of(method: str, url: str) -> Line:
+    """Raises `Unsendable`."""
+    where, target = taken_apart(url)
+    method = method.upper()
+    return Line(method, where, {TARGET: target.encode()}, request_line(method, target))
+
+
+@lru_cache(maxsize=1024)
+def of_the_content(method: str, size: int, implied_type: str | None) -> bytes:
+    """The fields that say how long the content is, and what, where the user does not."""
+    fields = framing(method, size)
     if implied_type is not None:
-        own.append(("content-type", implied_type))
-    return Template(method, target, front, own, content)
+        fields.append(("content-type", implied_type))
+    return written(fields)
 
 
 class Front(NamedTuple):

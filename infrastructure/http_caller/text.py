@@ -17,6 +17,8 @@ NOT_CHARSETS = frozenset(
 )
 CHARSETS = {module.name for module in pkgutil.iter_modules(encodings.__path__)} - NOT_CHARSETS
 UTF_8 = "utf_8"
+# What comes later in a Content-Type is not looked at: what is remembered of them must be small.
+LONGEST_TYPE = 512
 CHARSET_PARAMETER = re.compile(r""";\s*charset\s*=\s*["']?([\w.:-]{1,40})""", re.IGNORECASE | re.ASCII)
 
 
@@ -37,13 +39,18 @@ def codec_of(charset: str) -> str | None:
     return name if name in CHARSETS else None
 
 
+@lru_cache(maxsize=256)
+def _codec(content_type: str | None) -> str:
+    return codec_of(named_charset(content_type) or UTF_8) or UTF_8
+
+
 def decoded(body: bytes, content_type: str | None, *, cut: bool) -> str:
     """A body as text that any store takes: what is no character becomes U+FFFD, and so does NUL.
 
     In the charset that its Content-Type names, where Python has it; else in UTF-8.
     `cut`: the body was cut, so an unfinished character at its end is left out, not replaced.
     """
-    codec = codec_of(named_charset(content_type) or UTF_8) or UTF_8
+    codec = _codec(content_type if content_type is None else content_type[:LONGEST_TYPE])
     if codec == UTF_8 and not cut:
         return storable(body.decode(errors="replace"))
     try:

@@ -1,91 +1,44 @@
-"""The connections under the wire: aiohttp's, made to tell how far a request came."""
+"""Where connections come from: aiohttp's connector looks names up, dials and makes TLS of it."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 import httpx
+from yarl import URL
 
-from infrastructure.http_caller.progress import NotConnected, Stage, progress
-from infrastructure.http_caller.wire import Listening, Wire
+from infrastructure.http_caller.bounds import Bounds
+from infrastructure.http_caller.connection import Connection
+from infrastructure.http_caller.pool import Pool
+from infrastructure.http_caller.wire import Wire
 
 if TYPE_CHECKING:
     import ssl
 
-    from aiohttp.client_proto import ResponseHandler
-    from aiohttp.client_reqrep import ClientRequest, ConnectionKey
-    from aiohttp.connector import Connection
-    from aiohttp.tracing import Trace
-
-# Below the 5 s after which uvicorn, Node and Apache close an idle connection: reuse seldom meets a dying one.
-KEEPALIVE_SECONDS = 4.0
-READ_BUFFER_BYTES = 65_536
-STATUS_LINE_BYTES = 8_190
-HEADER_LINES = 128
 # What the peer has not taken by then is given up, so that closing never waits for one that reads nothing.
 UNSENT_GIVEN_UP_SECONDS = 120
+NO_TIMEOUT = aiohttp.ClientTimeout()
+# A body may come a byte at a time, each with the frame of its chunk.
+FRAMES = 8
+MIB = 1024 * 1024
 
 
-class ReportingConnector(aiohttp.TCPConnector):
-    """Notes in `progress` how far a request came, and gives it the connection that it asks for there."""
+class AiohttpDialler(aiohttp.TCPConnector):
+    """`Dialler` that keeps none of its connections: a pool does."""
 
-    def __init__(self, **options: Any) -> None:
-        """`options` are those of aiohttp's connector."""
-        super().__init__(**options)
-        end: type[ResponseHandler] = Listening
-        self._factory = partial(end, loop=self._loop)
+    def __init__(self, tls: ssl.SSLContext, bounds: Bounds) -> None:
+        super().__init__(ssl=tls, socket_factory=patient_socket)
+        end: Any = partial(Connection, bounds)
+        self._factory = end  # instead of aiohttp's own
 
-    async def connect(
-        self,
-        req: ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
-    ) -> Connection:
-        """A connection for the request; waits for its turn while the limits are reached."""
-        state = progress.get()
-        state.stage, state.reused = Stage.SLOT, True
-        # An idle one is the common case: asked for directly, it costs half.
-        connection = await self._get(req.connection_key, traces) or await super().connect(
-            req, traces, timeout
-        )
-        while state.reused and spoke_unasked(connection):
-            connection.close()
-            connection = await super().connect(req, traces, timeout)
-        if state.fresh and connection.protocol is not None:
-            connection.protocol.force_close()  # else each of many would lie idle for a while
-        state.stage, state.sent = Stage.ANSWER, True
-        return connection
-
-    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
-        return None if progress.get().fresh else await super()._get(key, traces)
-
-    async def _create_connection(
-        self,
-        req: ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
-    ) -> ResponseHandler:
-        state = progress.get()
-        state.stage, state.reused = Stage.CONNECTION, False
-        deadline = asyncio.timeout(state.connect_timeout_seconds)
-        try:
-            async with deadline:
-                return await super()._create_connection(req, traces, timeout)
-        except TimeoutError:
-            if state.connect_timeout_seconds is None or not deadline.expired():
-                raise
-            raise NotConnected(state.connect_timeout_seconds) from None
-
-
-def spoke_unasked(connection: Connection) -> bool:
-    """Whether an idle connection has received something: it would be taken for the next request's answer."""
-    end = connection.protocol
-    return not isinstance(end, Listening) or end.heard
+    async def dial(self, site: str) -> Connection:
+        """See `Dialler.dial`."""
+        where = aiohttp.ClientRequest("GET", URL(site, encoded=True), loop=self._loop)
+        return cast("Connection", await self._create_connection(where, [], NO_TIMEOUT))
 
 
 def patient_socket(address: aiohttp.AddrInfoType) -> socket.socket:
@@ -106,23 +59,18 @@ def trusted_certificates() -> ssl.SSLContext:
 
 
 def aiohttp_transport(
-    tls: ssl.SSLContext, *, max_concurrency: int, max_per_host: int, max_header_bytes: int
+    tls: ssl.SSLContext,
+    *,
+    max_concurrency: int,
+    max_per_host: int,
+    max_body_bytes: int,
+    max_header_bytes: int,
 ) -> Wire:
     """A transport without cookies, proxies, redirects, decompression or repetition; opens on first use."""
+    beside_body = MIB + FRAMES * max_body_bytes
+    bounds = Bounds(body=max_body_bytes, field=max_header_bytes, beside_body=beside_body)
 
-    def connector() -> ReportingConnector:
-        return ReportingConnector(
-            ssl=tls,
-            limit=max_concurrency,
-            limit_per_host=max_per_host,
-            socket_factory=patient_socket,
-            keepalive_timeout=KEEPALIVE_SECONDS,
-        )
+    def pool() -> Pool:
+        return Pool(AiohttpDialler(tls, bounds), max_calls=max_concurrency, max_per_host=max_per_host)
 
-    limits = {
-        "read_bufsize": READ_BUFFER_BYTES,
-        "max_line_size": STATUS_LINE_BYTES,
-        "max_field_size": max_header_bytes,
-        "max_headers": HEADER_LINES,
-    }
-    return Wire(connector, limits)
+    return Wire(pool)

@@ -65,11 +65,22 @@ async def test_a_huge_body_is_cut_at_the_cap_without_memory_growth(
             "/header-line-bomb",
             "did not answer in proper HTTP: its status line or one of its headers is too long",
         ),
+        (
+            "/long-header",
+            "did not answer in proper HTTP: its status line or one of its headers is too long",
+        ),
+        ("/informational-bomb", "did not answer in proper HTTP: there is too much of it beside its body"),
         ("/trailer-bomb", "broke off after status 200: it has too many headers"),
         ("/garbage", "did not answer in proper HTTP: bad status line"),
         ("/two-lengths", "did not answer in proper HTTP: transfer-encoding can't be present with content"),
-        ("/chunked-bad", "did not answer in proper HTTP: invalid character in chunk size"),
+        ("/chunked-bad", "broke off after status 200: invalid character in chunk size"),
+        (
+            "/trailer-line-bomb",
+            "broke off after status 200: its status line or one of its headers is too long",
+        ),
         ("/half-close", "broke off after status 200: the connection closed in the middle of the body"),
+        ("/body-reset", "broke off after status 200: connection reset by peer"),
+        ("/unframed-reset", "broke off after status 200: connection reset by peer"),
         ("/close", "closed the connection before it answered"),
         ("/torn", "closed the connection before it answered"),
         ("/reset", "broke while waiting for the answer: connection reset by peer"),
@@ -90,7 +101,6 @@ async def test_an_answer_that_is_none_is_a_failure_that_says_why(
     [
         ("/hang", "no complete answer within 0.3 s (waiting for the answer)"),
         ("/stall", "no complete answer within 0.3 s (status 200 came, waiting for the rest of the body)"),
-        ("/informational-bomb", "no complete answer within 0.3 s (waiting for the answer)"),
     ],
 )
 async def test_the_timeout_bounds_everything_and_closes_the_connection(
@@ -98,6 +108,14 @@ async def test_the_timeout_bounds_everything_and_closes_the_connection(
 ) -> None:
     assert (await failure(caller, receiver.url(path), timeout=0.3)).error == words
     await until(lambda: receiver.open_connections == 0)
+
+
+async def test_the_end_of_the_connection_ends_a_body_that_nothing_else_ends(
+    caller: AiohttpCaller, receiver: Receiver
+) -> None:
+    answer = await outcome(caller, receiver.url("/unframed"))
+    assert isinstance(answer, Answered)
+    assert answer.body == "all of it"
 
 
 async def test_cancellation_propagates_and_closes_the_connection(

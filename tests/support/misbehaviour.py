@@ -153,6 +153,11 @@ async def trailer_bomb(exchange: Exchange) -> None:
     await exchange.repeat(b"X-Bomb: " + b"h" * 1000 + b"\r\n")
 
 
+async def trailer_line_bomb(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Bomb: ")
+    await exchange.repeat(b"h" * CHUNK)
+
+
 async def informational_bomb(exchange: Exchange) -> None:
     await exchange.repeat(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 100)
 
@@ -181,11 +186,18 @@ async def reset(exchange: Exchange) -> None:
     exchange.writer.transport.abort()
 
 
-async def torn_by_reset(exchange: Exchange) -> None:
-    await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Le")
-    for _ in range(10):  # rounds of the loop, in which the peer reads: a reset may overtake what it follows
-        await asyncio.sleep(0)
-    await reset(exchange)
+def followed_by_reset(data: bytes) -> Script:
+    """A script that sends these bytes and breaks off the connection."""
+
+    async def send(exchange: Exchange) -> None:
+        await exchange.send(data)
+        for _ in range(
+            10
+        ):  # rounds of the loop, in which the peer reads: a reset may overtake what it follows
+            await asyncio.sleep(0)
+        await reset(exchange)
+
+    return send
 
 
 def raw(data: bytes) -> Script:
@@ -211,6 +223,7 @@ SCRIPTS: dict[str, Script] = {
     "header-bomb": header_bomb,
     "header-line-bomb": header_line_bomb,
     "trailer-bomb": trailer_bomb,
+    "trailer-line-bomb": trailer_line_bomb,
     "informational-bomb": informational_bomb,
     "hang": hang,
     "stall": stall,
@@ -218,7 +231,11 @@ SCRIPTS: dict[str, Script] = {
     "close": close,
     "reset": reset,
     "torn": raw(b"HTTP/1.1 200 OK\r\nContent-Le"),
-    "torn-by-reset": torn_by_reset,
+    "torn-by-reset": followed_by_reset(b"HTTP/1.1 200 OK\r\nContent-Le"),
+    "body-reset": followed_by_reset(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf "),
+    "unframed": raw(b"HTTP/1.1 200 OK\r\n\r\nall of it"),
+    "unframed-reset": followed_by_reset(b"HTTP/1.1 200 OK\r\n\r\nhalf "),
+    "long-header": raw(b"HTTP/1.1 200 OK\r\nX-Long: " + b"h" * 40_000 + b"\r\nContent-Length: 0\r\n\r\n"),
     "hinted": raw(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
     "garbage": raw(b"\x16\x03\x01 this is no HTTP\n\n" * 8),
     "invalid-utf8": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab\xff\xfe\xc3(\x00cd"),

@@ -1,0 +1,352 @@
+"""One end of a connection: what is taken for an answer, however its bytes arrive, and what is left on it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+import pytest
+
+from infrastructure.http_caller.bounds import Bounds
+from infrastructure.http_caller.connection import Connection
+from infrastructure.http_caller.progress import CutShort, Improper, Severed
+from tests.support.sockets import OK, WHOLE, Socket
+
+
+class Asked(NamedTuple):
+    """A connection with a request under way."""
+
+    connection: Connection
+    socket: Socket
+    head: asyncio.Task[None]
+
+
+async def asked(*, of_head: bool = False, bounds: Bounds | None = None) -> Asked:
+    connection, socket = Connection(bounds or Bounds(body=10)), Socket()
+    connection.connection_made(socket)
+    return Asked(connection, socket, await again(connection, of_head=of_head))
+
+
+async def again(connection: Connection, *, of_head: bool = False) -> asyncio.Task[None]:
+    head = asyncio.create_task(connection.ask(b"GET / HTTP/1.1\r\n\r\n", of_head=of_head))
+    await asyncio.sleep(0)
+    return head
+
+
+async def fed(connection: Connection, *parts: bytes) -> None:
+    for part in parts:
+        connection.data_received(part)
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+async def test_an_answer_is_the_same_wherever_its_bytes_are_cut(kind: str) -> None:
+    data = WHOLE[kind]
+    for cut in range(1, len(data)):
+        connection, _, head = await asked()
+        await fed(connection, data[:cut], data[cut:])
+        await head
+        assert (connection.status, await connection.body()) == (
+            (204, b"") if kind == "no body" else (200, b"hello")
+        )
+        assert connection.reusable
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+async def test_an_answer_may_come_byte_by_byte(kind: str) -> None:
+    connection, _, head = await asked()
+    await fed(connection, *[bytes([one]) for one in WHOLE[kind]])
+    await head
+    assert connection.whole
+    assert connection.fields == [
+        field
+        for field in [
+            (b"Transfer-Encoding", b"chunked"),
+            (b"Content-Length", b"5"),
+            (b"X-Empty", b""),
+        ]
+        if field[0] in WHOLE[kind]
+    ]
+
+
+async def test_one_answer_after_the_other_comes_on_one_connection() -> None:
+    connection, socket, head = await asked()
+    for kind in (*WHOLE, *WHOLE):
+        await fed(connection, WHOLE[kind])
+        await head
+        assert connection.reusable
+        head = await again(connection)
+    assert socket.sent.count(b"GET") == 1 + 2 * len(WHOLE)
+    head.cancel()
+
+
+@pytest.mark.parametrize("fields", [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
+async def test_the_answer_to_a_head_has_no_body(fields: bytes) -> None:
+    connection, _, head = await asked(of_head=True)
+    await fed(connection, b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n")
+    await head
+    assert await connection.body() == b""
+    assert connection.reusable
+    head = await again(connection)
+    await fed(connection, WHOLE["length"])
+    await head
+    assert await connection.body() == b"hello"
+
+
+@pytest.mark.parametrize("rest", [b"hello", b"?", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+async def test_a_body_after_the_answer_to_a_head_is_left_on_the_connection(rest: bytes) -> None:
+    connection, _, head = await asked(of_head=True)
+    await fed(connection, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + rest)
+    await head
+    assert (connection.status, connection.reusable) == (200, False)
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("kind", ["length", "chunks", "no body"])
+@pytest.mark.parametrize(
+    "more", [b"?", b"H", b"HTTP/1.1 103 Early Hints\r\n\r\n", WHOLE["length"], b"HTTP/1.1 1000 No\r\n\r\n"]
+)
+async def test_what_follows_an_answer_changes_nothing_but_that_no_other_request_is_made(
+    more: bytes, kind: str, *, together: bool
+) -> None:
+    connection, _, head = await asked()
+    await fed(connection, *([WHOLE[kind] + more] if together else [WHOLE[kind], more]))
+    await head
+    assert await connection.body() == (b"" if kind == "no body" else b"hello")
+    assert len(connection.fields) == WHOLE[kind].partition(b"\r\n\r\n")[0].count(b"\r\n")
+    assert not connection.reusable
+
+
+@pytest.mark.parametrize("fields", [b"", b"Upgrade: x\r\nConnection: upgrade\r\n"])
+async def test_a_switched_connection_serves_no_other_request(fields: bytes) -> None:
+    connection, _, head = await asked()
+    await fed(connection, b"HTTP/1.1 101 Switching\r\n" + fields + b"\r\n")
+    await head
+    assert (connection.status, connection.whole, connection.reusable) == (101, True, False)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n",
+    ],
+)
+async def test_a_connection_that_the_server_will_close_serves_no_other_request(head: bytes) -> None:
+    connection, _, answer = await asked()
+    await fed(connection, head + b"hello")
+    await answer
+    assert (connection.whole, connection.reusable) == (True, False)
+
+
+@pytest.mark.parametrize("size", [10, 11, 12, 1000])
+async def test_a_body_is_read_to_one_byte_more_than_its_bound(size: int) -> None:
+    connection, _, head = await asked()
+    await fed(connection, f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode(), b"b" * size)
+    await head
+    assert len(await connection.body()) == min(size, 11)
+    assert connection.reusable == (size == 10)
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5, "it has too many headers"),
+        (
+            b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100 + b"\r\nX: y\r\n",
+            "its status line or one of its headers is too long",
+        ),
+        (b"HTTP/1.1 200 " + b"O" * 1000, "there is too much of it beside its body"),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n" * 20, "there is too much of it beside its body"),
+        (b"nothing", "bad status line"),
+        (b"HTTP/1.1 2000 OK\r\n", "bad status line"),
+        (b"HTTP/1.1 200 OK\r\nno field\r\n", "invalid header token"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n", "invalid character in content-length"),
+    ],
+)
+async def test_what_is_no_answer_ends_the_connection_and_says_why(data: bytes, complaint: str) -> None:
+    bounds = Bounds(body=10, field=50, fields=3, head=200, beside_body=200)
+    connection, socket, head = await asked(bounds=bounds)
+    await fed(connection, data)
+    with pytest.raises(Improper, match=complaint):
+        await head
+    assert socket.closed
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (b"2\r\nhe\r\nzz", "invalid character in chunk size"),
+        (b"0\r\n" + b"X: y\r\n" * 5, "it has too many headers"),
+        (b"0\r\nX: " + b"y" * 1000, "there is too much of it beside its body"),
+        (b"1;" + b"x" * 1000, "there is too much of it beside its body"),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_body_that_is_none_ends_the_connection_and_says_why(
+    data: bytes, complaint: str, *, together: bool
+) -> None:
+    connection, socket, head = await asked(
+        bounds=Bounds(body=10, field=50, fields=3, head=200, beside_body=200)
+    )
+    begun = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    await fed(connection, *([begun + data] if together else [begun, data]))
+    await head
+    assert connection.status == 200
+    with pytest.raises(CutShort, match=complaint):
+        await connection.body()
+    assert socket.closed
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError(104, "reset")])
+@pytest.mark.parametrize("data", [b"", b"H", b"HTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 200 OK\r\n"])
+async def test_an_end_before_the_head_tells_whether_an_answer_had_begun(
+    data: bytes, error: Exception | None
+) -> None:
+    connection, _, head = await asked()
+    await fed(connection, *([data] if data else []))
+    connection.connection_lost(error)
+    with pytest.raises(Severed) as caught:
+        await head
+    assert caught.value.answer_began == bool(data)
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("fields", "ends"),
+    [
+        (b"", True),
+        (b"Transfer-Encoding: gzip\r\n", True),
+        (b"Transfer-Encoding: gzip, Chunked\r\n", False),
+        (b"Content-Length: 10\r\n", False),
+    ],
+)
+async def test_only_a_body_without_an_end_of_its_own_ends_with_the_connection(
+    fields: bytes, *, ends: bool
+) -> None:
+    for error in (None, ConnectionResetError(104, "reset")):
+        connection, _, head = await asked()
+        await fed(connection, b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n")
+        await head
+        body = asyncio.create_task(connection.body())
+        await asyncio.sleep(0)
+        connection.connection_lost(error)
+        if ends and error is None:
+            assert await body == b""
+            assert connection.whole
+        else:
+            with pytest.raises(CutShort):
+                await body
+        assert not connection.reusable
+
+
+@pytest.mark.parametrize(
+    ("fields", "body", "ends"),
+    [
+        (b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", b"5\r\nhel", False),
+        (b"Transfer-Encoding : chunked\r\n", b"5\r\nhel", False),
+        (b"Content-Length : 5\r\n", b"hel", False),
+        (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n", b"hel", True),
+        (b"Transfer-Encoding: gzip,\r\n chunked\r\n", b"hel", True),
+        (b"Transfer-Encoding: chunked\t\r\n", b"hel", True),
+    ],
+)
+async def test_a_body_ends_with_the_connection_where_the_parser_reads_to_its_end(
+    fields: bytes, body: bytes, *, ends: bool
+) -> None:
+    connection, _, head = await asked()
+    await fed(connection, OK + fields + b"\r\n" + body)
+    await head
+    connection.connection_lost(None)
+    if ends:
+        assert await connection.body() == b"hel"
+    else:
+        with pytest.raises(CutShort, match="in the middle of the body"):
+            await connection.body()
+
+
+async def test_blanks_around_a_value_are_none_of_it() -> None:
+    connection, _, head = await asked()
+    await fed(connection, OK + b"Location: \t /b \t\r\nContent-Length: 0 \r\n\r\n")
+    await head
+    assert connection.fields == [(b"Location", b"/b"), (b"Content-Length", b"0")]
+
+
+@pytest.mark.parametrize("trailer", [b"Connection: close", b"Transfer-Encoding: gzip"])
+async def test_a_trailer_may_end_the_connection_as_well(trailer: bytes) -> None:
+    connection, _, head = await asked()
+    await fed(connection, OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + trailer + b"\r\n\r\n")
+    await head
+    assert (connection.whole, connection.reusable) == (True, False)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_an_answer_may_come_before_the_first_request(*, closed: bool) -> None:
+    connection, socket = Connection(Bounds(body=10)), Socket()
+    connection.connection_made(socket)
+    await fed(connection, WHOLE["length"][:20], WHOLE["length"][20:])
+    if closed:
+        connection.connection_lost(None)
+    await connection.ask(b"GET / HTTP/1.1\r\n\r\n", of_head=False)
+    assert await connection.body() == b"hello"
+    assert connection.reusable != closed
+
+
+@pytest.mark.parametrize("early", [b"HTTP/1.1 200 OK\r\nContent-", b"?"])
+async def test_half_an_answer_before_the_first_request_is_none(early: bytes) -> None:
+    connection = Connection(Bounds(body=10))
+    connection.connection_made(Socket())
+    await fed(connection, early)
+    connection.connection_lost(None)
+    with pytest.raises((Severed, Improper)):
+        await connection.ask(b"GET / HTTP/1.1\r\n\r\n", of_head=False)
+
+
+async def test_of_what_comes_before_the_first_request_little_is_kept() -> None:
+    connection = Connection(Bounds(body=10))
+    connection.connection_made(Socket())
+    await fed(connection, *[b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000] * 100)
+    with pytest.raises(Improper):
+        await connection.ask(b"GET / HTTP/1.1\r\n\r\n", of_head=False)
+
+
+async def test_a_field_that_goes_on_line_after_line_is_given_up_soon() -> None:
+    bounds = Bounds(body=10)
+    connection, socket, head = await asked(bounds=bounds)
+    rest, fed_bytes = b"\n " * 1_000_000, 0
+    await fed(connection, OK + b"X: a")
+    while not socket.closed:
+        await fed(connection, rest[: 64 * 1024])
+        fed_bytes += 64 * 1024
+    with pytest.raises(Improper, match="too long"):
+        await head
+    assert fed_bytes == 64 * 1024
+
+
+async def test_a_server_that_was_silent_for_long_is_not_taken_for_one_that_is_gone() -> None:
+    connection, _, head = await asked()
+    connection.connection_lost(TimeoutError(110, "Connection timed out"))
+    with pytest.raises(TimeoutError):
+        await head
+
+
+async def test_a_connection_that_is_gone_was_asked_for_nothing() -> None:
+    connection, socket, head = await asked()
+    await fed(connection, WHOLE["length"])
+    await head
+    socket.close()
+    sent = socket.sent
+    with pytest.raises(Severed) as caught:
+        await connection.ask(b"GET / HTTP/1.1\r\n\r\n", of_head=False)
+    assert not caught.value.answer_began
+    assert socket.sent == sent
+
+
+async def test_a_cancelled_call_takes_no_answer_any_more() -> None:
+    connection, socket, head = await asked()
+    head.cancel()
+    await asyncio.gather(head, return_exceptions=True)
+    connection.close()
+    await fed(connection, WHOLE["length"])
+    assert socket.closed
+    assert not connection.whole

@@ -1,0 +1,228 @@
+"""Which connection a call gets, who waits for whom, and what is kept of hosts that nobody calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from infrastructure.http_caller import pool as pools
+from infrastructure.http_caller.bounds import Bounds
+from infrastructure.http_caller.connection import Connection
+from infrastructure.http_caller.pool import Pool
+from infrastructure.http_caller.progress import NotConnected, Progress, Stage
+from tests.support.attempts import until
+from tests.support.sockets import WHOLE, Socket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SITE, OTHER = "http://one.test", "http://two.test"
+
+
+class Dialler:
+    """Opens connections to nowhere, and counts them."""
+
+    def __init__(self) -> None:
+        self.opened: list[Connection] = []
+        self.held = asyncio.Event()
+        self.held.set()
+
+    async def dial(self, site: str) -> Connection:
+        await self.held.wait()
+        connection = Connection(Bounds(body=10))
+        connection.connection_made(Socket())
+        self.opened.append(connection)
+        return connection
+
+    async def close(self) -> None:
+        pass
+
+
+def of(site: str, *, fresh: bool = False, within: float | None = None) -> Progress:
+    return Progress(httpx.Request("GET", site), within, fresh=fresh, sent=False)
+
+
+async def served(connection: Connection) -> None:
+    """A request and its answer."""
+    head = asyncio.create_task(connection.ask(b"GET / HTTP/1.1\r\n\r\n", of_head=False))
+    await asyncio.sleep(0)
+    connection.data_received(WHOLE["length"])
+    await head
+
+
+async def taken(pool: Pool, number: int, site: str = SITE) -> list[Connection]:
+    return [await pool.take(site, of(site)) for _ in range(number)]
+
+
+async def given_back(pool: Pool, connections: Iterable[Connection], site: str = SITE) -> None:
+    for connection in connections:
+        await served(connection)
+        pool.give_back(site, connection)
+
+
+def line(pool: Pool, *sites: str) -> list[asyncio.Task[Connection]]:
+    return [asyncio.create_task(pool.take(site, of(site))) for site in sites]
+
+
+async def rounds() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def dialler() -> Dialler:
+    return Dialler()
+
+
+@pytest.fixture
+async def pool(dialler: Dialler) -> Pool:
+    return Pool(dialler, max_calls=3, max_per_host=2)
+
+
+async def test_the_connection_that_was_used_last_is_used_next(pool: Pool) -> None:
+    first, second = await taken(pool, 2)
+    await given_back(pool, [first, second])
+    assert await taken(pool, 2) == [second, first]
+
+
+async def test_it_is_told_whether_the_connection_is_a_used_one(pool: Pool) -> None:
+    state = of(SITE)
+    await given_back(pool, [await pool.take(SITE, state)])
+    assert (state.reused, state.sent, state.stage) == (False, True, Stage.ANSWER)
+    await pool.take(SITE, again := of(SITE))
+    assert again.reused
+
+
+async def test_another_hosts_connection_is_not_taken(pool: Pool, dialler: Dialler) -> None:
+    await given_back(pool, await taken(pool, 1))
+    await taken(pool, 1, OTHER)
+    assert len(dialler.opened) == 2
+
+
+async def test_a_call_that_wants_a_fresh_one_gets_it_and_leaves_none(pool: Pool, dialler: Dialler) -> None:
+    await given_back(pool, await taken(pool, 1))
+    connection = await pool.take(SITE, of(SITE, fresh=True))
+    assert connection is not dialler.opened[0]
+    await given_back(pool, [connection])
+    assert await taken(pool, 1) == dialler.opened[:1]
+
+
+async def test_a_connection_that_ended_or_spoke_while_idle_is_not_taken(pool: Pool, dialler: Dialler) -> None:
+    first, second = await taken(pool, 2)
+    await given_back(pool, [first, second])
+    first.connection_lost(None)
+    second.data_received(b"?")
+    assert (await taken(pool, 1))[0] not in (first, second)
+    assert second.lost
+    assert len(dialler.opened) == 3
+
+
+async def test_idle_connections_are_closed_in_time_and_the_host_is_forgotten(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "KEEPALIVE_SECONDS", 0.05)
+    first, second = await taken(pool, 2)
+    await given_back(pool, [first])
+    await asyncio.sleep(0.03)
+    await given_back(pool, [second])
+    await until(lambda: first.lost and second.lost)
+    assert pool.hosts == 0
+
+
+async def test_an_old_idle_connection_is_not_taken_though_nobody_has_closed_it(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await given_back(pool, first := await taken(pool, 1))
+    monkeypatch.setattr(pools, "KEEPALIVE_SECONDS", 0)
+    await asyncio.sleep(0.001)
+    assert await taken(pool, 1) != first
+    assert first[0].lost
+
+
+async def test_a_host_is_forgotten_with_its_last_call(pool: Pool) -> None:
+    [connection] = await taken(pool, 1)
+    pool.give_back(SITE, connection)  # it was not asked, so nobody knows its state
+    assert connection.lost
+    assert pool.hosts == 0
+
+
+async def test_a_full_host_holds_up_no_other(pool: Pool) -> None:
+    await taken(pool, 2)
+    [waiting] = line(pool, SITE)
+    await rounds()
+    await taken(pool, 1, OTHER)
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_who_waits_is_admitted_in_order_where_there_is_room(pool: Pool) -> None:
+    [first, second], [other] = await taken(pool, 2), await taken(pool, 1, OTHER)
+    one, two, three = line(pool, SITE, OTHER, SITE)
+    await rounds()
+    pool.give_back(OTHER, other)
+    await rounds()
+    assert (one.done(), two.done(), three.done()) == (False, True, False)
+    pool.give_back(SITE, first)
+    await rounds()
+    assert (one.done(), three.done()) == (True, False)
+    pool.give_back(SITE, second)
+    await rounds()
+    assert three.done()
+
+
+async def test_who_gives_up_waiting_leaves_the_place_to_others(pool: Pool) -> None:
+    [first, second] = await taken(pool, 2)
+    one, two, three = line(pool, SITE, SITE, SITE)
+    await rounds()
+    one.cancel()
+    await rounds()
+    pool.give_back(SITE, first)
+    two.cancel()  # it has been admitted, and does not know yet
+    await rounds()
+    assert three.done()
+    assert [task.cancelled() for task in (one, two, three)] == [True, True, False]
+    pool.give_back(SITE, second)
+    pool.give_back(SITE, three.result())
+    assert pool.hosts == 0
+    assert len(await taken(pool, 2)) == 2
+
+
+async def test_a_connection_that_is_not_made_leaves_room(pool: Pool, dialler: Dialler) -> None:
+    dialler.held.clear()
+    for _ in range(3):
+        with pytest.raises(NotConnected):
+            await pool.take(SITE, of(SITE, within=0.001))
+    assert pool.hosts == 0
+
+
+async def test_closing_ends_the_wait_for_room(pool: Pool, dialler: Dialler) -> None:
+    await taken(pool, 2)
+    [waiting] = line(pool, SITE)
+    await rounds()
+    closing = asyncio.create_task(pool.aclose())
+    with pytest.raises(ConnectionAbortedError):
+        await waiting
+    with pytest.raises(ConnectionAbortedError):
+        await taken(pool, 1, OTHER)
+    assert all(connection.lost for connection in dialler.opened)
+    for connection in dialler.opened:
+        connection.connection_lost(None)
+    await closing
+    assert len(dialler.opened) == 2
+
+
+async def test_after_closing_nothing_is_open_and_no_connection_is_handed_out(
+    pool: Pool, dialler: Dialler
+) -> None:
+    dialler.held.clear()
+    [dialling] = line(pool, SITE)
+    await rounds()
+    await pool.aclose()
+    dialler.held.set()
+    with pytest.raises(ConnectionAbortedError):
+        await dialling
+    assert dialler.opened[0].lost
+    assert pool.hosts == 0
