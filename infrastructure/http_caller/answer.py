@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, cast
 
 from domain.attempt import Answered
@@ -11,7 +10,7 @@ from infrastructure.http_caller.text import decoded
 from infrastructure.http_caller.wire import Incoming
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable
+    from collections.abc import Iterable
 
     import httpx
 
@@ -20,29 +19,15 @@ async def captured(response: httpx.Response, max_body_bytes: int, max_header_byt
     """Read the response up to the caps. The caller closes it: what was not read costs the connection."""
     own = response if isinstance(response, Incoming) else None
     headers = captured_headers(response.headers.raw if own is None else own.raw_headers, max_header_bytes)
-    body, truncated = b"", False
     if response.status_code == SWITCHING_PROTOCOLS:
-        pass  # what follows is no body and has no end
+        body = b""  # what follows is no body and has no end
     elif own is None:
-        body, truncated = await read_up_to(max_body_bytes, cast("httpx.AsyncByteStream", response.stream))
+        body = b"".join([chunk async for chunk in cast("httpx.AsyncByteStream", response.stream)])
     else:
-        taken = await own.bounded()
-        body, truncated = taken[:max_body_bytes], len(taken) > max_body_bytes
-    text = decoded(body, headers.get("content-type"), cut=truncated)
+        body = await own.bounded()
+    truncated = len(body) > max_body_bytes
+    text = decoded(body[:max_body_bytes], headers.get("content-type"), cut=truncated)
     return Answered(status_code=response.status_code, headers=headers, body=text, truncated=truncated)
-
-
-async def read_up_to(limit: int, stream: AsyncIterable[bytes]) -> tuple[bytes, bool]:
-    """At most `limit` bytes, and whether there were more; stops reading once it knows."""
-    kept = bytearray()
-    chunks = aiter(stream)
-    async for chunk in chunks:
-        kept += chunk
-        if len(kept) > limit:
-            if isinstance(chunks, AsyncGenerator):
-                await chunks.aclose()
-            return bytes(kept[:limit]), True
-    return bytes(kept), False
 
 
 def captured_headers(raw: Iterable[tuple[bytes, bytes]], limit: int) -> dict[str, str]:
