@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
     async def ask(self, request: bytes, *, of_head: bool) -> None:
         """Send a request and wait for the head of its answer; what is only informational is passed over.
 
-        `of_head`: it is a HEAD, whose answer has no body. Raises `Severed` and `Improper`.
+        `of_head`: it is a HEAD, whose answer has no body. Raises `Severed`, `Improper`, `TimeoutError`.
         """
         self.status, self.fields = 0, list[tuple[bytes, bytes]]()
         self._of_head = of_head
@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
             raise self._error
 
     async def body(self) -> bytes:
-        """The body, or one byte more of it than the bound. Raises `CutShort`."""
+        """The body, or one byte more of it than the bound. Raises `CutShort` and `TimeoutError`."""
         if self._reading:
             self._waiter = self._loop.create_future()
             await self._waiter

@@ -1,8 +1,12 @@
-"""The end of a connection without a network, and whole answers to feed to it."""
+"""Connections without a network, and whole answers to feed to them."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
+
+from infrastructure.http_caller.bounds import Bounds
+from infrastructure.http_caller.connection import Connection
 
 OK = b"HTTP/1.1 200 OK\r\n"
 HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
@@ -37,3 +41,32 @@ class Socket(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return 0
+
+
+class Asked(NamedTuple):
+    """A connection with a request under way."""
+
+    connection: Connection
+    socket: Socket
+    head: asyncio.Task[None]
+
+
+async def asked(*, of_head: bool = False, bounds: Bounds | None = None) -> Asked:
+    """A new connection, asked for the first time."""
+    connection, socket = Connection(bounds or Bounds(body=10)), Socket()
+    connection.connection_made(socket)
+    return Asked(connection, socket, await again(connection, of_head=of_head))
+
+
+async def again(connection: Connection, *, of_head: bool = False) -> asyncio.Task[None]:
+    """The next request on a connection."""
+    head = asyncio.create_task(connection.ask(b"GET / HTTP/1.1\r\n\r\n", of_head=of_head))
+    await asyncio.sleep(0)
+    return head
+
+
+async def fed(connection: Connection, *parts: bytes) -> None:
+    """Have bytes arrive, each part in a turn of the loop of its own."""
+    for part in parts:
+        connection.data_received(part)
+        await asyncio.sleep(0)
