@@ -98,11 +98,13 @@ class Feed:
             for place, event in enumerate(batch):
                 if place and place % SLICE == 0:
                     await asyncio.sleep(0)
-                await self._apply(event)
+                if not self._apply(event):
+                    await apart("following task", event.stream, self._load(event.stream))
             if batch:
                 self._index_changed()
 
-    async def _apply(self, event: Recorded) -> None:
+    def _apply(self, event: Recorded) -> bool:
+        """Follow one fact; False: its task has to be loaded."""
         if type(event.fact) in OVERTAKING:
             overtaken = self._work.overtake(event)
             self._review(overtaken)
@@ -116,8 +118,7 @@ class Feed:
             self._any_resumed.set()
         # Both before anything is waited for: what a moved horizon lets pass, a page read later must show.
         self._ongoing.follow(event)
-        if not self._index.apply(event):
-            await apart("following task", event.stream, self._load(event.stream))
+        return self._index.apply(event)
 
     async def _load(self, task_id: UUID) -> None:
         """A task of which nothing is known was given a place within the horizon: read the rest."""

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 class _Task:
-    """Executions in the order of the log, each with the version that it was begun or queued with."""
+    """Executions in the order of the log, by number, each with the version it was begun or queued with."""
 
     __slots__ = ("queued", "running")
 
     def __init__(self) -> None:
-        self.running: dict[UUID, int] = {}
-        self.queued: dict[UUID, int] = {}
+        self.running: dict[int, tuple[UUID, int]] = {}
+        self.queued: dict[int, tuple[UUID, int]] = {}
 
 
 class Ongoing:
@@ -41,8 +41,8 @@ class Ongoing:
     """
 
     def __init__(self) -> None:
-        self._tasks: dict[UUID, _Task] = {}
-        self._ahead: dict[UUID, int] = {}
+        self._tasks: dict[int, _Task] = {}
+        self._ahead: dict[int, int] = {}
         self._told: list[Callable[[UUID], None]] = []
         self.position = 0
 
@@ -58,8 +58,11 @@ class Ongoing:
 
     def going(self, task_id: UUID) -> Going:
         """What goes on of a task, in the order of the log."""
-        known = self._tasks.get(task_id)
-        return Going(tuple(known.running), tuple(known.queued)) if known else NOTHING
+        known = self._tasks.get(task_id.int)
+        if known is None:
+            return NOTHING
+        running, queued = known.running.values(), known.queued.values()
+        return Going(tuple([each for each, _ in running]), tuple([each for each, _ in queued]))
 
     def covers(self, entry: Entry) -> bool:
         """Whether all that was begun before the task came to its place is known, if that matters to it."""
@@ -68,9 +71,9 @@ class Ongoing:
     def follow(self, event: Recorded) -> None:
         """Follow one fact of the log."""
         self.position = event.position
-        known = self._ahead.get(event.stream, 0)
+        known = self._ahead.get(event.stream.int, 0)
         if event.version >= known:
-            self._ahead.pop(event.stream, None)
+            self._ahead.pop(event.stream.int, None)
         if event.version > known:
             self._apply(event)
 
@@ -80,12 +83,12 @@ class Ongoing:
         """This node has begun an execution, in a group up to `position`."""
         if position > self.position and fact.occurrence.kind == "scheduled":
             self._enter(fact.occurrence.task_id, stream, version, queued=isinstance(fact, ExecutionQueued))
-            self._ahead[stream] = version
+            self._ahead[stream.int] = version
 
     def ended(self, task_id: UUID, stream: UUID, version: int) -> None:
         """This node has ended an execution, or read that it is over: its stream is at that version."""
         if self._leave(task_id, stream, version):
-            self._ahead[stream] = version
+            self._ahead[stream.int] = version
             self._look_at(task_id)
 
     def learn(self, execution: Execution) -> None:
@@ -94,12 +97,12 @@ class Ongoing:
         What a user has had run out of turn since then is over as a scheduled one.
         """
         task_id = execution.occurrence.task_id
-        known = self._tasks.get(task_id)
+        known = self._tasks.get(task_id.int)
         if isinstance(execution, Over) or execution.occurrence.kind != "scheduled":
             self.ended(task_id, execution.id, execution.version)
-        elif known and execution.id in known.queued and not isinstance(execution, Requested):
+        elif known and execution.id.int in known.queued and not isinstance(execution, Requested):
             self._enter(task_id, execution.id, execution.version, queued=False)
-            self._ahead[execution.id] = execution.version
+            self._ahead[execution.id.int] = execution.version
 
     def _apply(self, event: Recorded) -> None:
         match event.fact:
@@ -124,33 +127,35 @@ class Ongoing:
 
     def _enter(self, task_id: UUID, stream: UUID, version: int, *, queued: bool) -> None:
         """Whatever its bound is: what the first one stands behind may have ended before it was queued."""
-        known = self._tasks.get(task_id) or self._tasks.setdefault(task_id, _Task())
-        known.running.pop(stream, None)  # dropped unsent, and begun anew since
-        known.queued.pop(stream, None)
-        (known.queued if queued else known.running)[stream] = version
+        known = self._tasks.get(task_id.int) or self._tasks.setdefault(task_id.int, _Task())
+        number = stream.int
+        known.running.pop(number, None)  # dropped unsent, and begun anew since
+        known.queued.pop(number, None)
+        (known.queued if queued else known.running)[number] = stream, version
         if not known.running or (queued and len(known.queued) == 1):
             self._look_at(task_id)
 
     def _leave(self, task_id: UUID, stream: UUID, version: int) -> bool:
         """Whether it was known to go on. What was begun anew since is not over."""
-        known = self._tasks.get(task_id)
+        known = self._tasks.get(task_id.int)
         if known is None:
             return False
-        of = known.running if stream in known.running else known.queued
-        if of.get(stream, version) >= version:
+        number = stream.int
+        of = known.running if number in known.running else known.queued
+        if number not in of or of[number][1] >= version:
             return False
-        del of[stream]
+        del of[number]
         if not known.running and not known.queued:
-            del self._tasks[task_id]
+            del self._tasks[task_id.int]
         return True
 
     def _look_if_none_runs(self, task_id: UUID) -> None:
-        known = self._tasks.get(task_id)
+        known = self._tasks.get(task_id.int)
         if known and not known.running:
             self._look_at(task_id)
 
     def _look_at(self, task_id: UUID) -> None:
-        known = self._tasks.get(task_id)
+        known = self._tasks.get(task_id.int)
         if known and known.queued:
             for may_start in self._told:
                 may_start(task_id)

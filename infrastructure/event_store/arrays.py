@@ -75,7 +75,7 @@ def big_integers(values: Sequence[int]) -> BigIntegers:
 
 def uuids(values: Sequence[UUID]) -> Uuids:
     """Any UUIDs."""
-    return _array(Uuids, len(values), [_UUID_LENGTH + value.bytes for value in values])
+    return _array(Uuids, len(values), [_UUID_LENGTH + value.int.to_bytes(16) for value in values])
 
 
 def texts(values: Sequence[str]) -> Texts:
@@ -104,7 +104,7 @@ class _ArrayDumper(Dumper):
 def _array[A: Array](kind: type[A], count: int, elements: Iterable[bytes]) -> A:
     dimensions = 1 if count else 0
     head = _head(dimensions, 0, kind.element, count, 1)[: 20 if dimensions else 12]
-    return kind(head + b"".join(elements))
+    return kind(b"".join([head, *elements]))
 
 
 @lru_cache(maxsize=256)

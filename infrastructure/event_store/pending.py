@@ -68,7 +68,8 @@ class Pending:
         self.states = [encode(new.fact, group.meta) for new in group.facts]
         self.size = sum(map(len, self.states))
         self.streams = {new.stream.int for new in group.facts}
-        self.touched = self.streams.union([guard.stream.int for guard in group.guards])
+        guarded = [guard.stream.int for guard in group.guards]
+        self.touched = self.streams.union(guarded) if guarded else self.streams
         self.tried = False
         self.alone = False
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from infrastructure.database import with_liveness
+from infrastructure.event_store.log import head
 from infrastructure.event_store.news import LOOK_SECONDS, ListeningConnection
 from infrastructure.projector.statements import statement
 
@@ -27,6 +28,12 @@ _POLL_SECONDS = LOOK_SECONDS
 COMMAND_CADENCE_SECONDS = 0.01
 COMMAND_REST_SECONDS = 0.002
 CADENCE_SECONDS = 0.05
+# Where events come so fast, executions begin and end within a longer batch: what had come and gone in three
+# tables is one row in one then.
+FAST_EVENTS_A_SECOND = 8_000
+FAST_CADENCE_SECONDS = 0.3
+# Of `reading.BATCH_EVENTS`: what comes until the next look, and while it is read, should find room as well.
+NEARLY_FULL = 4_000
 # Under load each append wakes whoever listens, which costs more than the batches.
 ENOUGH_HEARD = 3
 
@@ -49,14 +56,19 @@ class Session:
         self._attentive = True
         return True
 
-    async def news(self, since: float, applied: int) -> None:
+    async def news(self, since: float, applied: int, position: int) -> None:
         """Return when a batch is due after that of `applied` events, begun at `since` by the loop's clock.
 
         That is as soon as a command is told of, but no sooner than 2 ms from now for each event applied, or
-        10 ms after `since`; or 50 ms after it, when executions go on; and without any news a second from now,
-        for what was told and got lost.
+        10 ms after `since`; or 50 ms after it, when executions go on, and up to 300 when events come fast
+        after `position`, up to where all are applied; and without any news a second from now, for what was
+        told and got lost.
         Raises `psycopg.OperationalError` when the connection, and with it the lock, is lost.
         """
+        if applied >= FAST_EVENTS_A_SECOND * CADENCE_SECONDS:
+            await self._turn_away()
+            await self._many(since, position)
+            return
         clock = asyncio.get_running_loop().time
         now = clock()
         rested_at = min(since + COMMAND_CADENCE_SECONDS, now + applied * COMMAND_REST_SECONDS)
@@ -67,9 +79,36 @@ class Session:
                 command = told.channel == _COMMANDS
                 due_at = min(due_at, rested_at if command else since + CADENCE_SECONDS)
                 heard += not command
-            if heard > ENOUGH_HEARD and self._attentive:
-                await self._connection.execute(_TURN_AWAY)
-                self._attentive = False
+            if heard > ENOUGH_HEARD:
+                await self._turn_away()
+
+    async def _turn_away(self) -> None:
+        if self._attentive:
+            await self._connection.execute(_TURN_AWAY)
+            self._attentive = False
+
+    async def _many(self, since: float, position: int) -> None:
+        """Return on a command, with enough for a batch, once events come more slowly, or when time is up."""
+        clock = asyncio.get_running_loop().time
+        until = since + FAST_CADENCE_SECONDS
+        seen, looks_in_vain = position, 0
+        look_at = since + CADENCE_SECONDS
+        while not await self._is_command_told(look_at) and clock() < until:
+            newest = await head(self._connection)
+            waiting = newest - position
+            looks_in_vain = looks_in_vain + 1 if newest == seen else 0
+            ebbs = looks_in_vain > 1 or waiting < FAST_EVENTS_A_SECOND * (clock() - since)
+            if ebbs or waiting >= NEARLY_FULL:
+                return
+            seen, look_at = newest, min(until, clock() + CADENCE_SECONDS)
+
+    async def _is_command_told(self, by: float) -> bool:
+        clock = asyncio.get_running_loop().time
+        while (left := by - clock()) > 0:
+            heard = self._connection.notifies(timeout=left, stop_after=1)
+            if _COMMANDS in [told.channel async for told in heard]:
+                return True
+        return False
 
 
 @asynccontextmanager

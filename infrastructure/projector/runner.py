@@ -37,10 +37,11 @@ log = structlog.get_logger(__name__)
 
 
 class Pulled(NamedTuple):
-    """What was there to apply: how many events, and whether there are more."""
+    """What was there to apply: how many events, whether there are more, and the position of the last one."""
 
     events: int = 0
     more: bool = False
+    position: int = 0
 
 
 class TablesMissing(Exception):
@@ -144,7 +145,7 @@ class Projector:
             self._backoff.over()
             if pulled.more or (not pulled.events and await session.attend()):
                 continue
-            await session.news(since=started, applied=pulled.events)
+            await session.news(started, pulled.events, pulled.position)
 
     async def _pull(self) -> Pulled:
         """Apply the next batch to the projections that are furthest behind."""
@@ -169,7 +170,7 @@ class Projector:
                 return Pulled(more=True)
         self._applied(batch, parked)
         more = full or len(batch.entries) < len(entries)
-        return Pulled(len(batch.entries), more)
+        return Pulled(len(batch.entries), more, batch.entries[-1].position)
 
     async def _check_past(self, connection: AsyncConnection) -> None:
         """Events that come to lie behind a checkpoint would never be applied."""

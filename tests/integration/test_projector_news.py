@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 
+from infrastructure.projector import ownership
 from infrastructure.projector.ownership import ENOUGH_HEARD, owned
 from tests.support.entries import (
     answered,
@@ -22,10 +24,15 @@ from tests.support.projecting import connect
 from tests.support.stored import append
 
 if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
     from application.ports import NewFact
 
 LONG_AGO = -3_600.0
+HOUR_SECONDS = 3_600.0
 DEADLINE_SECONDS = 60.0
+# More than come between two batches unless events come fast.
+MANY = 10_000
 
 
 @pytest.mark.parametrize(
@@ -56,7 +63,7 @@ async def test_under_load_a_session_attends_to_commands_alone_until_there_is_not
         for run in range(ENOUGH_HEARD + 1):
             await append(writer, [started(stream=UUID(int=run + 100))])
         # As if the next batch were due in an hour: all of them are heard first.
-        await session.news(since=clock() + 3_600, applied=1_000_000)
+        await session.news(since=clock() + HOUR_SECONDS, applied=0, position=0)
         assert await session.attend()
         assert not await session.attend()
 
@@ -64,7 +71,7 @@ async def test_under_load_a_session_attends_to_commands_alone_until_there_is_not
 async def test_a_session_that_hears_little_attends_to_everything_still(database: str) -> None:
     async with await connect(database) as writer, owned(database) as session:
         await append(writer, [started()])
-        await session.news(since=LONG_AGO, applied=0)
+        await session.news(since=LONG_AGO, applied=0, position=0)
         assert not await session.attend()
 
 
@@ -74,4 +81,91 @@ async def test_a_command_that_follows_little_is_due_before_the_cadence_is_over(d
         await append(writer, [created()])
         async with asyncio.timeout(DEADLINE_SECONDS):
             # As if the last batch had begun in an hour.
-            await session.news(since=clock() + 3_600, applied=1)
+            await session.news(since=clock() + HOUR_SECONDS, applied=1, position=0)
+
+
+async def test_a_command_is_not_kept_waiting_by_events_that_come_fast(database: str) -> None:
+    clock = asyncio.get_running_loop().time
+    async with await connect(database) as writer, owned(database) as session:
+        await append(writer, [created()])
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            # As if the last batch had begun in an hour.
+            await session.news(since=clock() + HOUR_SECONDS, applied=MANY, position=0)
+        assert await session.attend()
+
+
+async def test_a_batch_is_due_once_events_come_more_slowly(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "FAST_CADENCE_SECONDS", HOUR_SECONDS)
+    clock = asyncio.get_running_loop().time
+    async with await connect(database) as writer, owned(database) as session:
+        await append(writer, [started()])
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await session.news(since=clock(), applied=MANY, position=0)
+
+
+async def test_a_batch_is_due_when_two_looks_find_nothing_new(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "FAST_CADENCE_SECONDS", HOUR_SECONDS)
+    monkeypatch.setattr(ownership, "NEARLY_FULL", MANY**4)
+    clock = asyncio.get_running_loop().time
+    async with await connect(database) as writer, owned(database) as session:
+        await append(writer, [started()])
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            # As if more had come since the last batch than any time could make slow, and no more.
+            await session.news(since=clock(), applied=MANY, position=-(MANY**3))
+
+
+async def test_a_batch_is_put_off_as_long_as_events_come_fast(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    clock = asyncio.get_running_loop().time
+    async with await connect(database) as writer, owned(database) as session:
+
+        async def growing(_: AsyncConnection) -> int:
+            nonlocal looks
+            looks += 1
+            if looks == 5:
+                await append(writer, [created()])  # which ends it
+            return looks * MANY * MANY
+
+        monkeypatch.setattr(ownership, "head", growing)
+        monkeypatch.setattr(ownership, "FAST_CADENCE_SECONDS", HOUR_SECONDS)
+        monkeypatch.setattr(ownership, "NEARLY_FULL", MANY**4)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await session.news(since=clock(), applied=MANY, position=0)
+    assert looks >= 5
+
+
+async def test_a_batch_is_put_off_no_longer_than_the_longest_time(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def growing(_: AsyncConnection) -> int:
+        return next(positions)
+
+    positions = itertools.count(start=MANY * MANY, step=MANY * MANY)
+    monkeypatch.setattr(ownership, "head", growing)
+    monkeypatch.setattr(ownership, "NEARLY_FULL", MANY**4)
+    clock = asyncio.get_running_loop().time
+    async with owned(database) as session, asyncio.timeout(DEADLINE_SECONDS):
+        await session.news(since=clock(), applied=MANY, position=0)
+
+
+async def test_a_batch_is_due_when_there_is_nearly_enough_for_one(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def growing(_: AsyncConnection) -> int:
+        return next(positions)
+
+    positions = itertools.count(start=1)
+    monkeypatch.setattr(ownership, "head", growing)
+    monkeypatch.setattr(ownership, "FAST_CADENCE_SECONDS", HOUR_SECONDS)
+    monkeypatch.setattr(ownership, "FAST_EVENTS_A_SECOND", 0)
+    monkeypatch.setattr(ownership, "NEARLY_FULL", 5)
+    clock = asyncio.get_running_loop().time
+    async with owned(database) as session, asyncio.timeout(DEADLINE_SECONDS):
+        await session.news(since=clock(), applied=MANY, position=0)
+    assert next(positions) == 6
