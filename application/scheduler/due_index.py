@@ -145,7 +145,7 @@ class DueIndex:
 
     def task_ids(self) -> Iterable[UUID]:
         """The tasks that are known."""
-        return [entry.task_id for entry in self._entries.values()]
+        return (entry.task_id for entry in self._entries.values())
 
     def next_due(self) -> datetime | None:
         """The earliest instant at which something is to be looked at."""
@@ -199,7 +199,7 @@ class DueIndex:
             case ExecutionStarted() | ExecutionQueued() | ExecutionSkipped():
                 self.advance(fact)
             case ExecutionSucceeded():
-                pass  # said for speed: it is one of two facts that are followed
+                pass  # every second fact that is followed is one: said first, so as to be quick
             case TaskCreated():
                 if event.stream.int not in self._entries:
                     self.put(Entry(event.stream, 1, fact.namespace, fact.definition, fact.next_run_at))

@@ -22,6 +22,7 @@ _ATTEND = b"LISTEN events"
 _TURN_AWAY = b"UNLISTEN events"
 _STANDBY_SECONDS = 0.5
 _POLL_SECONDS = LOOK_SECONDS
+_ANSWER_SECONDS = 10.0
 # Small batches, not events, are what projecting costs. A command is somebody who waits to see its effect, so
 # the next one waits for as long as the last batch had company to offer; executions by the thousand are looked
 # at a little later, or counted.
@@ -60,10 +61,12 @@ class Session:
         """Return when a batch is due after that of `applied` events, begun at `since` by the loop's clock.
 
         That is as soon as a command is told of, but no sooner than 2 ms from now for each event applied, or
-        10 ms after `since`; or 50 ms after it, when executions go on, and up to 300 when events come fast
-        after `position`, up to where all are applied; and without any news a second from now, for what was
-        told and got lost.
-        Raises `psycopg.OperationalError` when the connection, and with it the lock, is lost.
+        10 ms after `since`; or 50 ms after it, when executions go on; and without any news a second from now,
+        for what was told and got lost.
+        Where events come fast behind `position`, up to where all are applied, it is at once for a command, or
+        up to 300 ms after `since`.
+        Raises `psycopg.Error` when the connection, and with it the lock, is lost, and `TimeoutError` when the
+        server does not answer.
         """
         if applied >= FAST_EVENTS_A_SECOND * CADENCE_SECONDS:
             await self._turn_away()
@@ -94,7 +97,8 @@ class Session:
         seen, looks_in_vain = position, 0
         look_at = since + CADENCE_SECONDS
         while not await self._is_command_told(look_at) and clock() < until:
-            newest = await head(self._connection)
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                newest = await head(self._connection)
             waiting = newest - position
             looks_in_vain = looks_in_vain + 1 if newest == seen else 0
             ebbs = looks_in_vain > 1 or waiting < FAST_EVENTS_A_SECOND * (clock() - since)

@@ -24,6 +24,8 @@ from tests.support.projecting import connect
 from tests.support.stored import append
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from psycopg import AsyncConnection
 
     from application.ports import NewFact
@@ -84,6 +86,19 @@ async def test_a_command_that_follows_little_is_due_before_the_cadence_is_over(d
             await session.news(since=clock() + HOUR_SECONDS, applied=1, position=0)
 
 
+def scripted(monkeypatch: pytest.MonkeyPatch, heads: Iterable[int]) -> Iterator[int]:
+    """The log ends there when the session looks; neither time nor a full batch ends its wait."""
+    positions = iter(heads)
+
+    async def head(_: AsyncConnection) -> int:
+        return next(positions)
+
+    monkeypatch.setattr(ownership, "head", head)
+    monkeypatch.setattr(ownership, "FAST_CADENCE_SECONDS", HOUR_SECONDS)
+    monkeypatch.setattr(ownership, "NEARLY_FULL", MANY**4)
+    return positions
+
+
 async def test_a_command_is_not_kept_waiting_by_events_that_come_fast(database: str) -> None:
     clock = asyncio.get_running_loop().time
     async with await connect(database) as writer, owned(database) as session:
@@ -97,25 +112,22 @@ async def test_a_command_is_not_kept_waiting_by_events_that_come_fast(database: 
 async def test_a_batch_is_due_once_events_come_more_slowly(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ownership, "FAST_CADENCE_SECONDS", HOUR_SECONDS)
+    heads = scripted(monkeypatch, range(1, 1_000))
     clock = asyncio.get_running_loop().time
-    async with await connect(database) as writer, owned(database) as session:
-        await append(writer, [started()])
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            await session.news(since=clock(), applied=MANY, position=0)
+    async with owned(database) as session, asyncio.timeout(DEADLINE_SECONDS):
+        await session.news(since=clock(), applied=MANY, position=0)
+    assert next(heads) == 2
 
 
-async def test_a_batch_is_due_when_two_looks_find_nothing_new(
+async def test_a_batch_is_due_when_two_looks_in_a_row_find_nothing_new(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ownership, "FAST_CADENCE_SECONDS", HOUR_SECONDS)
-    monkeypatch.setattr(ownership, "NEARLY_FULL", MANY**4)
+    fast = MANY**3  # and more than any time could make slow
+    heads = scripted(monkeypatch, [fast, fast, fast + 1, fast + 1, fast + 1, 7])
     clock = asyncio.get_running_loop().time
-    async with await connect(database) as writer, owned(database) as session:
-        await append(writer, [started()])
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            # As if more had come since the last batch than any time could make slow, and no more.
-            await session.news(since=clock(), applied=MANY, position=-(MANY**3))
+    async with owned(database) as session, asyncio.timeout(DEADLINE_SECONDS):
+        await session.news(since=clock(), applied=MANY, position=0)
+    assert next(heads) == 7
 
 
 async def test_a_batch_is_put_off_as_long_as_events_come_fast(
@@ -143,12 +155,8 @@ async def test_a_batch_is_put_off_as_long_as_events_come_fast(
 async def test_a_batch_is_put_off_no_longer_than_the_longest_time(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def growing(_: AsyncConnection) -> int:
-        return next(positions)
-
-    positions = itertools.count(start=MANY * MANY, step=MANY * MANY)
-    monkeypatch.setattr(ownership, "head", growing)
-    monkeypatch.setattr(ownership, "NEARLY_FULL", MANY**4)
+    scripted(monkeypatch, itertools.count(start=MANY**3))
+    monkeypatch.setattr(ownership, "FAST_CADENCE_SECONDS", 0.3)
     clock = asyncio.get_running_loop().time
     async with owned(database) as session, asyncio.timeout(DEADLINE_SECONDS):
         await session.news(since=clock(), applied=MANY, position=0)
@@ -157,15 +165,25 @@ async def test_a_batch_is_put_off_no_longer_than_the_longest_time(
 async def test_a_batch_is_due_when_there_is_nearly_enough_for_one(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def growing(_: AsyncConnection) -> int:
-        return next(positions)
-
-    positions = itertools.count(start=1)
-    monkeypatch.setattr(ownership, "head", growing)
-    monkeypatch.setattr(ownership, "FAST_CADENCE_SECONDS", HOUR_SECONDS)
+    heads = scripted(monkeypatch, itertools.count(start=1))
     monkeypatch.setattr(ownership, "FAST_EVENTS_A_SECOND", 0)
     monkeypatch.setattr(ownership, "NEARLY_FULL", 5)
     clock = asyncio.get_running_loop().time
     async with owned(database) as session, asyncio.timeout(DEADLINE_SECONDS):
         await session.news(since=clock(), applied=MANY, position=0)
-    assert next(positions) == 6
+    assert next(heads) == 6
+
+
+async def test_a_server_that_does_not_answer_is_not_waited_for_without_end(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(_: AsyncConnection) -> int:
+        never: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        return await never
+
+    monkeypatch.setattr(ownership, "head", silent)
+    monkeypatch.setattr(ownership, "_ANSWER_SECONDS", 0.01)
+    clock = asyncio.get_running_loop().time
+    async with owned(database) as session:
+        with pytest.raises(TimeoutError):
+            await session.news(since=clock(), applied=MANY, position=0)
