@@ -70,7 +70,7 @@ class Session:
         """
         if applied >= FAST_EVENTS_A_SECOND * CADENCE_SECONDS:
             await self._turn_away()
-            await self._many(since, position)
+            await self._while_fast(since, position)
             return
         clock = asyncio.get_running_loop().time
         now = clock()
@@ -90,7 +90,7 @@ class Session:
             await self._connection.execute(_TURN_AWAY)
             self._attentive = False
 
-    async def _many(self, since: float, position: int) -> None:
+    async def _while_fast(self, since: float, position: int) -> None:
         """Return on a command, with enough for a batch, once events come more slowly, or when time is up."""
         clock = asyncio.get_running_loop().time
         until = since + FAST_CADENCE_SECONDS

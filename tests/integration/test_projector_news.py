@@ -99,6 +99,12 @@ def scripted(monkeypatch: pytest.MonkeyPatch, heads: Iterable[int]) -> Iterator[
     return positions
 
 
+async def waited_while_fast(database: str) -> None:
+    """A session has waited for its next batch, the last one having taken in many events just now."""
+    async with owned(database) as session, asyncio.timeout(DEADLINE_SECONDS):
+        await session.news(since=asyncio.get_running_loop().time(), applied=MANY, position=0)
+
+
 async def test_a_command_is_not_kept_waiting_by_events_that_come_fast(database: str) -> None:
     clock = asyncio.get_running_loop().time
     async with await connect(database) as writer, owned(database) as session:
@@ -113,9 +119,7 @@ async def test_a_batch_is_due_once_events_come_more_slowly(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heads = scripted(monkeypatch, range(1, 1_000))
-    clock = asyncio.get_running_loop().time
-    async with owned(database) as session, asyncio.timeout(DEADLINE_SECONDS):
-        await session.news(since=clock(), applied=MANY, position=0)
+    await waited_while_fast(database)
     assert next(heads) == 2
 
 
@@ -124,32 +128,16 @@ async def test_a_batch_is_due_when_two_looks_in_a_row_find_nothing_new(
 ) -> None:
     fast = MANY**3  # and more than any time could make slow
     heads = scripted(monkeypatch, [fast, fast, fast + 1, fast + 1, fast + 1, 7])
-    clock = asyncio.get_running_loop().time
-    async with owned(database) as session, asyncio.timeout(DEADLINE_SECONDS):
-        await session.news(since=clock(), applied=MANY, position=0)
+    await waited_while_fast(database)
     assert next(heads) == 7
 
 
 async def test_a_batch_is_put_off_as_long_as_events_come_fast(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = 0
-    clock = asyncio.get_running_loop().time
-    async with await connect(database) as writer, owned(database) as session:
-
-        async def growing(_: AsyncConnection) -> int:
-            nonlocal looks
-            looks += 1
-            if looks == 5:
-                await append(writer, [created()])  # which ends it
-            return looks * MANY * MANY
-
-        monkeypatch.setattr(ownership, "head", growing)
-        monkeypatch.setattr(ownership, "FAST_CADENCE_SECONDS", HOUR_SECONDS)
-        monkeypatch.setattr(ownership, "NEARLY_FULL", MANY**4)
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            await session.news(since=clock(), applied=MANY, position=0)
-    assert looks >= 5
+    heads = scripted(monkeypatch, [*range(MANY**3, MANY**3 + 9), 1, 7])
+    await waited_while_fast(database)
+    assert next(heads) == 7
 
 
 async def test_a_batch_is_put_off_no_longer_than_the_longest_time(
@@ -157,9 +145,7 @@ async def test_a_batch_is_put_off_no_longer_than_the_longest_time(
 ) -> None:
     scripted(monkeypatch, itertools.count(start=MANY**3))
     monkeypatch.setattr(ownership, "FAST_CADENCE_SECONDS", 0.3)
-    clock = asyncio.get_running_loop().time
-    async with owned(database) as session, asyncio.timeout(DEADLINE_SECONDS):
-        await session.news(since=clock(), applied=MANY, position=0)
+    await waited_while_fast(database)
 
 
 async def test_a_batch_is_due_when_there_is_nearly_enough_for_one(
@@ -168,9 +154,7 @@ async def test_a_batch_is_due_when_there_is_nearly_enough_for_one(
     heads = scripted(monkeypatch, itertools.count(start=1))
     monkeypatch.setattr(ownership, "FAST_EVENTS_A_SECOND", 0)
     monkeypatch.setattr(ownership, "NEARLY_FULL", 5)
-    clock = asyncio.get_running_loop().time
-    async with owned(database) as session, asyncio.timeout(DEADLINE_SECONDS):
-        await session.news(since=clock(), applied=MANY, position=0)
+    await waited_while_fast(database)
     assert next(heads) == 6
 
 
