@@ -132,29 +132,24 @@ class Instruments:
             registry=self._registry,
         )
         self._won, self._lost = claims.labels("won"), claims.labels("refused")
-        self._in_flight = Gauge(
-            "chronoledger_in_flight_calls",
-            "Outbound calls that are being made, as of the last second.",
-            registry=self._registry,
-            multiprocess_mode="livesum",
+        self._in_flight = self._gauge(
+            "chronoledger_in_flight_calls", "Outbound calls that are being made, as of the last second."
         )
-        self._held_back = Gauge(
+        self._held_back = self._gauge(
             "chronoledger_held_back_calls",
             "Outbound calls that are due and wait for room at their host, as of the last second.",
-            registry=self._registry,
-            multiprocess_mode="livesum",
         )
-        self._indexed = Gauge(
+        self._claim_lead = self._gauge(
+            "chronoledger_claim_lead_seconds",
+            "How far ahead claims are made: by the slowest answer of the database in the last minutes.",
+        )
+        self._indexed = self._gauge(
             "chronoledger_due_index_entries",
             "Tasks that the schedulers hold in memory because they are due soon.",
-            registry=self._registry,
-            multiprocess_mode="livesum",
         )
-        self._clock_offset = Gauge(
+        self._clock_offset = self._gauge(
             "chronoledger_clock_offset_seconds",
             "How far this scheduler's clock is ahead of the database's, at its last heartbeat.",
-            registry=self._registry,
-            multiprocess_mode="livesum",
         )
         self._stopped = Counter(
             "chronoledger_tasks_stopped",
@@ -169,6 +164,10 @@ class Instruments:
             "Executions that are missing in the task log because it could not be written.",
             registry=self._registry,
         )
+
+    def _gauge(self, name: str, meaning: str) -> Gauge:
+        """Of a scheduler; the processes of one service are summed."""
+        return Gauge(name, meaning, registry=self._registry, multiprocess_mode="livesum")
 
     def _measure_requests(self) -> None:
         self._requests = Counter(
@@ -223,6 +222,10 @@ class Instruments:
     def held_back(self, calls: int) -> None:
         """So many calls wait for room at their host now."""
         self._held_back.set(calls)
+
+    def claim_lead(self, seconds: float) -> None:
+        """Claims are made so far ahead now."""
+        self._claim_lead.set(seconds)
 
     def indexed(self, entries: int) -> None:
         """The due index holds so many tasks now."""

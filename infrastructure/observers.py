@@ -28,6 +28,7 @@ class ObservedScheduler:
         self.claimed = instruments.claimed
         self.in_flight = instruments.in_flight
         self.held_back = instruments.held_back
+        self.claim_lead = instruments.claim_lead
         self.indexed = instruments.indexed
         self.clock_offset = instruments.clock_offset
 

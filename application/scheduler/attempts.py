@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 # Who waits for the log to take an outcome makes no call meanwhile; beyond this many, workers do wait for it.
-MAX_UNRECORDED = 1_000
+MAX_UNRECORDED = 2_000
 # What is left of a lease that no longer covers an attempt: its timeout, and twice as long as this.
 LOOK_AT_LEASES = timedelta(seconds=1)
 # More outcomes than these hardly make an append any cheaper for each.

@@ -75,6 +75,7 @@ class Bids:
         self._index = context.index
         self._work = context.work
         self._ongoing = context.ongoing
+        self._lead = context.lead
         self._start = start
         self._doubts: dict[UUID, tuple[ExecutionStarted, Due]] = {}
         self.next_look: datetime | None = None
@@ -84,12 +85,15 @@ class Bids:
 
         An error is that of one bid alone. Raises `LogUnavailable`.
         """
+        asked = self._clock.steady()
         try:
             answers = await self._log.append_all([self._group(bid) for bid in bids])
         except LogUnavailable:
             for bid in bids:
                 self._doubt(bid)
             raise
+        finally:
+            self._lead.took(asked)
         return [self._answered(bid, answer) for bid, answer in zip(bids, answers, strict=True)]
 
     async def append(self, bid: Bid) -> bool:

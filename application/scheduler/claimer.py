@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from application.scheduler.due_index import Entry
     from application.scheduler.lineup import Lineup
 
-# A commit that takes ten times as long as usual, and the work behind it, makes no call late.
-AHEAD = timedelta(milliseconds=100)
-QUANTUM = timedelta(milliseconds=75)
 # What must not be sent twice is given up when its node dies in between: that is to be as short as it can be.
 LATE_QUANTUM = timedelta(milliseconds=10)
 # What is claimed is leased; more than can start soon would only make leases grow old.
 MAX_READY = 1_000
+# Until some of it has been sent.
+PAUSE = timedelta(milliseconds=75)
+# What is followed of the log may be behind for so long.
+BEHIND = timedelta(milliseconds=100)
 # Their reads take turns with all else that this node does: more at a time would end no sooner.
 MAX_CONTESTED = 10
 # After a long downtime each task may have hundreds of missed occurrences to record.
@@ -43,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class Claimer:
-    """Claims 75 to 100 ms ahead, 25 ms of what is due in one step, and hands what was won to the lineup.
+    """Claims as far ahead as its `Lead`, a step of that at a time, and hands what was won to the lineup.
 
     Of at-most-once tasks it claims at least 10 ms ahead.
 
@@ -65,6 +66,8 @@ class Claimer:
         self._members = context.members
         self._ongoing = context.ongoing
         self._observer = context.observer
+        self._lead = context.lead
+        self._ahead = context.lead.ahead
         self._lineup = lineup
         self._along = along
         self._bids = Bids(context, lineup.add)
@@ -75,6 +78,7 @@ class Claimer:
         self._turn = asyncio.Semaphore(MAX_CONTESTED)
         self._parked = Parked(context.index, lineup)
         context.members.tell(self._owners_changed)
+        context.lead.tell(self._lead_changed)
         lineup.tell(self.index_changed)
 
     def index_changed(self) -> None:
@@ -87,6 +91,12 @@ class Claimer:
 
     def _owners_changed(self) -> None:
         self._index.recall()
+        self.index_changed()
+
+    def _lead_changed(self) -> None:
+        if self._lead.ahead < self._ahead:
+            self._index.recall()  # what was left counts on being looked at earlier
+        self._ahead = self._lead.ahead
         self.index_changed()
 
     async def run(self) -> None:
@@ -121,7 +131,7 @@ class Claimer:
         if self._parked.can_put_back():
             return self._clock.now()
         due_at, next_look = self._index.next_due(), self._bids.next_look
-        return min((at for at in (due_at and due_at - QUANTUM, next_look) if at), default=None)
+        return min((at for at in (due_at and due_at - self._lead.quantum, next_look) if at), default=None)
 
     async def _claim_what_is_due(self) -> None:
         if not self._members.able():
@@ -131,8 +141,8 @@ class Claimer:
         self._parked.put_back()
         room = MAX_READY - self._lineup.waiting()
         if room <= 0:
-            await self._clock.pause(QUANTUM)
-        elif made := await self._make_bids(self._index.pop(now + AHEAD, room), now):
+            await self._clock.pause(PAUSE)
+        elif made := await self._make_bids(self._index.pop(now + self._lead.ahead, room), now):
             await self._claim_made(made)
         else:  # all of it was left to others: let them have their turn, here as well
             await asyncio.sleep(0)
@@ -223,7 +233,7 @@ class Claimer:
                 await asyncio.sleep(0)
             if not self._index.claiming(entry):
                 continue
-            if (until := self._left_until(entry, now)) > now + AHEAD:
+            if (until := self._left_until(entry, now)) > now + self._lead.ahead:
                 self._index.leave(entry, until)
             elif facts >= MAX_FACTS:
                 self._index.put(entry)
@@ -239,8 +249,8 @@ class Claimer:
         """Until it is this node's turn, and what was begun before the task came to its place is known."""
         turn = entry.fire_at + self._members.patience(entry.task_id)
         if entry.definition.delivery == "at_most_once":
-            turn += QUANTUM - LATE_QUANTUM
-        return turn if self._ongoing.covers(entry) else max(turn, now + AHEAD + QUANTUM)
+            turn += self._lead.quantum - LATE_QUANTUM
+        return turn if self._ongoing.covers(entry) else max(turn, now + self._lead.quantum + BEHIND)
 
     def _make_bid(self, entry: Entry, now: datetime) -> Bid | None:
         try:
@@ -250,7 +260,7 @@ class Claimer:
             self._index.remove(entry.task_id)
             return None
         if bid.claim.contested and entry.fire_at > now:  # what is in its way may end before its instant
-            self._index.leave(entry, entry.fire_at + QUANTUM)  # a quantum before which it is looked at
+            self._index.leave(entry, entry.fire_at + self._lead.quantum)  # before which it is looked at
             return None
         return bid
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from application.scheduler.due_index import DueIndex
+from application.scheduler.lead import Lead
 from application.scheduler.members import Members
 from application.scheduler.ongoing import Ongoing
 from application.scheduler.work import Work
@@ -34,6 +35,9 @@ class SchedulerObserver(Protocol):
 
     def held_back(self, calls: int) -> None:
         """How many calls wait for room at their host; told every second."""
+
+    def claim_lead(self, seconds: float) -> None:
+        """How far ahead claims are made; told every second."""
 
     def indexed(self, entries: int) -> None:
         """How many tasks the due index holds."""
@@ -66,6 +70,8 @@ class Context:
     work: Work = field(default_factory=Work)
     ongoing: Ongoing = field(default_factory=Ongoing)
     members: Members = field(init=False)
+    lead: Lead = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", Members(self.node, self.clock))
+        object.__setattr__(self, "lead", Lead(self.clock))

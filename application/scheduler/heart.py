@@ -26,6 +26,7 @@ class Heart:
         self._clock = context.clock
         self._name = context.node.name
         self._members = context.members
+        self._lead = context.lead
         self._observer = context.observer
         self._nodes = nodes
         self._pulse = pulse
@@ -68,7 +69,10 @@ class Heart:
         self._hurry.clear()
         pulse, asked = self._pulse(), self._clock.steady()
         self._observer.in_flight(pulse.in_flight)
-        database = await self._nodes.beat(self._name, pulse)
+        try:
+            database = await self._nodes.beat(self._name, pulse)
+        finally:
+            self._lead.took(asked)
         self._said = pulse.claims
         check = self._members.clock_check
         check.compare(database, self._clock.steady() - asked)

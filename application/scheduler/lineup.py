@@ -30,6 +30,16 @@ class Turn(NamedTuple):
     job: Job
 
 
+class Timed(NamedTuple):
+    """An attempt that is sent at its instant, in the order of these; `early`: it came before that."""
+
+    send_at: datetime
+    number: int
+    site: Site
+    job: Job
+    early: bool
+
+
 class Lineup:
     """Claimed attempts until they are sent, and the calls under way to each site.
 
@@ -42,7 +52,8 @@ class Lineup:
         self._clock = clock
         self._per_site = per_site
         self._sites: dict[str, Site] = {}
-        self._timed: list[tuple[datetime, int, Site, Job]] = []
+        self._timed: list[Timed] = []
+        self._early = 0
         self._serial = count()
         self._due: list[Turn] = []
         self._held = 0
@@ -61,14 +72,17 @@ class Lineup:
         site = self._sites.get(name)
         if site is None:
             site = self._sites[name] = Site(name)
+        early = job.send_at > self._clock.now()
         site.waiting += 1
-        heapq.heappush(self._timed, (job.send_at, next(self._serial), site, job))
-        if self._timed[0][3] is job:
+        site.early += early
+        self._early += early
+        heapq.heappush(self._timed, Timed(job.send_at, next(self._serial), site, job, early))
+        if self._timed[0].job is job:
             self._set_alarm()
 
     def waiting(self) -> int:
-        """How many wait but for those that are held back: of these only what is more than `MAX_HELD`."""
-        return len(self._timed) + len(self._due) + max(0, self._held - MAX_HELD)
+        """How many wait: of those that are held back only what is more than `MAX_HELD`, half of the early."""
+        return len(self._timed) - self._early // 2 + len(self._due) + max(0, self._held - MAX_HELD)
 
     def held_back(self) -> int:
         """How many wait for room at their site."""
@@ -85,12 +99,12 @@ class Lineup:
     def room(self, name: str) -> int:
         """How many more attempts to a site are worth a claim."""
         site = self._sites.get(name)
-        return max(0, self._enough(site) - (site.waiting if site else 0))
+        return max(0, self._enough(site) - (site.crowd if site else 0))
 
     def has_drained(self, name: str) -> bool:
         """Whether half of what may wait for a site has gone."""
         site = self._sites.get(name)
-        return site is None or site.waiting <= self._enough(site) // 2
+        return site is None or site.crowd <= self._enough(site) // 2
 
     def watch(self, name: str) -> None:
         """Tell the listeners once a site has drained."""
@@ -175,12 +189,14 @@ class Lineup:
     def _set_alarm(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm = self._clock.call_at(self._timed[0][0], self._dispatch) if self._timed else None
+        self._alarm = self._clock.call_at(self._timed[0].send_at, self._dispatch) if self._timed else None
 
     def _dispatch(self) -> None:
         now = self._clock.now()
-        while self._timed and self._timed[0][0] <= now:
-            instant, serial, site, job = heapq.heappop(self._timed)
+        while self._timed and self._timed[0].send_at <= now:
+            instant, serial, site, job, early = heapq.heappop(self._timed)
+            site.early -= early
+            self._early -= early
             if site.calls + site.due < self._per_site:
                 self._make_due(site, job)
             else:

@@ -52,6 +52,7 @@ class Scheduler:
         self._nodes = nodes
         self._index = context.index
         self._members = context.members
+        self._lead = context.lead
         self._grace = grace
         reclaim = Reclaim(context)
         outcomes = Outcomes(context, self._wait_for_retry)
@@ -100,6 +101,7 @@ class Scheduler:
 
     def _pulse(self) -> Pulse:
         self._observer.held_back(self._lineup.held_back() + self._claimer.parked())
+        self._observer.claim_lead(self._lead.ahead.total_seconds())
         check = self._members.clock_check
         return Pulse(
             claims=self._members.claims(),

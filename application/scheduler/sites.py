@@ -20,20 +20,26 @@ PACE_IS_KNOWN_AFTER = timedelta(seconds=1)
 class Site:
     """One server: `calls` under way to it, `due` ones that only need a worker, and those that are held back.
 
-    `waiting` counts all that are claimed and not sent: also those whose instant has not come.
+    `waiting` counts all that are claimed and not sent, `early` those of them whose instant has not come.
     """
 
-    __slots__ = ("_made", "_pace", "_since", "calls", "due", "held", "name", "waiting")
+    __slots__ = ("_made", "_pace", "_since", "calls", "due", "early", "held", "name", "waiting")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.calls = 0
         self.due = 0
         self.waiting = 0
+        self.early = 0
         self.held: list[tuple[int, datetime, int, Job]] = []
         self._since: timedelta | None = None
         self._made = 0
         self._pace: float = MOST_WAITING
+
+    @property
+    def crowd(self) -> int:
+        """What counts of those that wait: half of the early, most of which wait for nothing else."""
+        return self.waiting - self.early // 2
 
     def hold(self, priority: int, instant: datetime, serial: int, job: Job) -> None:
         """Have an attempt wait until a call is over."""

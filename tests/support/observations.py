@@ -18,6 +18,7 @@ class Observations:
     claims: list[tuple[int, int]] = field(default_factory=list)
     calls: list[int] = field(default_factory=list)
     held: list[int] = field(default_factory=list)
+    leads: list[float] = field(default_factory=list)
     entries: list[int] = field(default_factory=list)
     offsets: list[float] = field(default_factory=list)
     drains: list[tuple[int, datetime]] = field(default_factory=list)
@@ -35,6 +36,10 @@ class Observations:
     def held_back(self, calls: int) -> None:
         """See `application.scheduler.context.SchedulerObserver`."""
         self.held.append(calls)
+
+    def claim_lead(self, seconds: float) -> None:
+        """See `application.scheduler.context.SchedulerObserver`."""
+        self.leads.append(seconds)
 
     def indexed(self, entries: int) -> None:
         """See `application.scheduler.context.SchedulerObserver`."""

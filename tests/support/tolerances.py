@@ -2,8 +2,10 @@
 
 from datetime import timedelta
 
-AHEAD = timedelta(milliseconds=100)
-"""What is due soon is claimed ahead."""
+from application.scheduler.lead import MOST as AHEAD
+
+__all__ = ["AHEAD", "LATE_RETRY", "OVERDUE"]
+
 OVERDUE = timedelta(seconds=10)
 """Its owner may have done nothing; then it is the turn of the others."""
 LATE_RETRY = timedelta(seconds=5)

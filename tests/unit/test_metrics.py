@@ -50,6 +50,7 @@ def exercised() -> Instruments:
     instruments.claimed(2, 1)
     instruments.in_flight(4)
     instruments.held_back(6)
+    instruments.claim_lead(0.25)
     instruments.indexed(7)
     instruments.task_stopped("gone")
     instruments.log_dropped(2)
@@ -71,6 +72,7 @@ EXERCISED = {
     'chronoledger_claims_total{result="refused"}': 1,
     "chronoledger_in_flight_calls": 4,
     "chronoledger_held_back_calls": 6,
+    "chronoledger_claim_lead_seconds": 0.25,
     "chronoledger_due_index_entries": 7,
     'chronoledger_tasks_stopped_total{reason="gone"}': 1,
     'chronoledger_tasks_stopped_total{reason="failures"}': 0,
@@ -214,6 +216,7 @@ def test_processes_that_measure_together_are_summed_up(tmp_path: Path) -> None:
     gauges = (
         "chronoledger_in_flight_calls",
         "chronoledger_held_back_calls",
+        "chronoledger_claim_lead_seconds",
         "chronoledger_due_index_entries",
     )
     assert {name: one_dead[name] for name in EXERCISED} == {
