@@ -73,6 +73,10 @@ class Entry:
         return self.left_until or self.fire_at
 
 
+type Line = tuple[datetime, int, int]
+"""When an entry surfaces, its priority, and the number of its task's id."""
+
+
 class DueIndex:
     """Tasks due up to a horizon; what lies beyond is dropped and comes back with the next refill.
 
@@ -84,7 +88,8 @@ class DueIndex:
     def __init__(self) -> None:
         # By the numbers of task ids, which are hashed and compared in a third of the time.
         self._entries: dict[int, Entry] = {}
-        self._heap: list[tuple[datetime, int, int]] = []
+        self._heap: list[Line] = []
+        self._left_heap: list[Line] = []
         self._left: set[int] = set()
         self.horizon: Place | None = None
 
@@ -149,13 +154,12 @@ class DueIndex:
 
     def next_due(self) -> datetime | None:
         """The earliest instant at which something is to be looked at."""
-        while self._heap:
-            surfaces_at, _, number = self._heap[0]
-            entry = self._entries.get(number)
-            if entry is not None and not entry.claiming and entry.surfaces_at == surfaces_at:
-                return surfaces_at
-            heapq.heappop(self._heap)
-        return None
+        heap = self._next_heap()
+        return heap[0][0] if heap else None
+
+    def next_early(self) -> datetime | None:
+        """The earliest instant of what was left to nobody."""
+        return self._heap[0][0] if self._is_current(self._heap) else None
 
     def pop(self, until: datetime, limit: int) -> list[Entry]:
         """Take up to `limit` tasks due by an instant, in order; they stay known, as being claimed.
@@ -163,16 +167,16 @@ class DueIndex:
         Also what was left to others until then.
         """
         due: list[Entry] = []
-        while len(due) < limit:
-            first = self.next_due()
-            if first is None or first > until:
-                break
-            number = heapq.heappop(self._heap)[2]
-            entry = self._entries[number]
-            entry.claiming, entry.parked = True, False
-            self._left.discard(number)
-            due.append(entry)
+        while len(due) < limit and (heap := self._next_heap()) and heap[0][0] <= until:
+            due.append(self._take(heap))
         return due
+
+    def pop_early(self, until: datetime, limit: int) -> list[Entry]:
+        """As `pop`, but nothing that was left to others."""
+        early: list[Entry] = []
+        while len(early) < limit and self._is_current(self._heap) and self._heap[0][0] <= until:
+            early.append(self._take(self._heap))
+        return early
 
     def claiming(self, entry: Entry) -> bool:
         """Whether nothing has moved or ended a task since it was popped."""
@@ -256,7 +260,32 @@ class DueIndex:
             self.put(entry)
 
     def _push(self, entry: Entry) -> None:
-        heapq.heappush(self._heap, (entry.surfaces_at, entry.definition.priority, entry.task_id.int))
+        heap = self._heap if entry.left_until is None else self._left_heap
+        heapq.heappush(heap, (entry.surfaces_at, entry.definition.priority, entry.task_id.int))
+
+    def _next_heap(self) -> list[Line] | None:
+        """The heap that the first line of all is on."""
+        due = self._is_current(self._heap)
+        if self._is_current(self._left_heap) and not (due and self._heap[0] < self._left_heap[0]):
+            return self._left_heap
+        return self._heap if due else None
+
+    def _is_current(self, heap: list[Line]) -> bool:
+        """Whether there is a first line; stale ones before it go."""
+        while heap:
+            surfaces_at, _, number = heap[0]
+            entry = self._entries.get(number)
+            if entry is not None and not entry.claiming and entry.surfaces_at == surfaces_at:
+                return True
+            heapq.heappop(heap)
+        return False
+
+    def _take(self, heap: list[Line]) -> Entry:
+        number = heapq.heappop(heap)[2]
+        entry = self._entries[number]
+        entry.claiming, entry.parked = True, False
+        self._left.discard(number)
+        return entry
 
     def _within(self, fire_at: datetime, task_id: UUID) -> bool:
         return self.horizon is None or (fire_at, task_id) <= self.horizon

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 LEAST = timedelta(milliseconds=100)
 MOST = timedelta(milliseconds=750)
-# What becomes due within this is claimed in one append.
-STEP = timedelta(milliseconds=25)
 # The next slow moment may be a longer one.
 MARGIN = 1.5
 # The slowest answer counts for so long at least, and for twice as long at most.
@@ -30,13 +28,8 @@ class Lead:
         self._told: list[Callable[[], None]] = []
         self.ahead = LEAST
 
-    @property
-    def quantum(self) -> timedelta:
-        """How long before its instant something is claimed at the latest."""
-        return self.ahead - STEP
-
     def tell(self, changed: Callable[[], None]) -> None:
-        """Call this whenever it is another."""
+        """Call this whenever it changes."""
         self._told.append(changed)
 
     def took(self, since: timedelta) -> None:

@@ -7,6 +7,7 @@ import heapq
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
+from application.scheduler.lead import LEAST
 from application.scheduler.sites import MOST_WAITING, Site, site_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Turn(NamedTuple):
 
 
 class Timed(NamedTuple):
-    """An attempt that is sent at its instant, in the order of these; `early`: it came before that."""
+    """An attempt that is sent at its instant, in the order of these; `early`: it came long before."""
 
     send_at: datetime
     number: int
@@ -72,17 +73,22 @@ class Lineup:
         site = self._sites.get(name)
         if site is None:
             site = self._sites[name] = Site(name)
-        early = job.send_at > self._clock.now()
+        early = job.send_at > self._clock.now() + LEAST
         site.waiting += 1
-        site.early += early
-        self._early += early
+        if early:
+            site.early += 1
+            self._early += 1
         heapq.heappush(self._timed, Timed(job.send_at, next(self._serial), site, job, early))
         if self._timed[0].job is job:
             self._set_alarm()
 
     def waiting(self) -> int:
-        """How many wait: of those that are held back only what is more than `MAX_HELD`, half of the early."""
-        return len(self._timed) - self._early // 2 + len(self._due) + max(0, self._held - MAX_HELD)
+        """How many wait, but for the early and `MAX_HELD` of those that are held back."""
+        return len(self._timed) - self._early + len(self._due) + max(0, self._held - MAX_HELD)
+
+    def early(self) -> int:
+        """How many wait for their instant and came long before it."""
+        return self._early
 
     def held_back(self) -> int:
         """How many wait for room at their site."""
@@ -100,6 +106,11 @@ class Lineup:
         """How many more attempts to a site are worth a claim."""
         site = self._sites.get(name)
         return max(0, self._enough(site) - (site.crowd if site else 0))
+
+    def early_room(self, name: str) -> int:
+        """How many more early ones to a site are worth a claim."""
+        site = self._sites.get(name)
+        return 2 * self._enough(site) - (site.early if site else 0)
 
     def has_drained(self, name: str) -> bool:
         """Whether half of what may wait for a site has gone."""
@@ -195,8 +206,9 @@ class Lineup:
         now = self._clock.now()
         while self._timed and self._timed[0].send_at <= now:
             instant, serial, site, job, early = heapq.heappop(self._timed)
-            site.early -= early
-            self._early -= early
+            if early:
+                site.early -= 1
+                self._early -= 1
             if site.calls + site.due < self._per_site:
                 self._make_due(site, job)
             else:

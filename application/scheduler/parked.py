@@ -27,6 +27,7 @@ class Parked:
         self._lineup = lineup
         self._sites: dict[str, dict[int, dict[UUID, Entry]]] = {}
         self._admitted: Counter[str] = Counter()
+        self._admitted_early: Counter[str] = Counter()
 
     def __len__(self) -> int:
         by_priority = chain.from_iterable(each.values() for each in self._sites.values())
@@ -44,6 +45,7 @@ class Parked:
     def put_back(self) -> None:
         """Have the index give what there is room for once more, and begin a new round of `admit`."""
         self._admitted.clear()
+        self._admitted_early.clear()
         for site in list(self._sites):
             if self._lineup.has_drained(site):
                 self._put_back_at(site, self._lineup.room(site))
@@ -63,6 +65,14 @@ class Parked:
         by_priority = self._sites.setdefault(site, {})
         by_priority.setdefault(entry.definition.priority, {})[entry.task_id] = entry
         return False
+
+    def admit_early(self, entry: Entry) -> bool:
+        """As `admit`, for what is not due soon: it goes before nothing that is parked, and is not parked."""
+        site = site_of(entry.definition.action.url)
+        if site in self._sites or self._admitted_early[site] >= self._lineup.early_room(site):
+            return False
+        self._admitted_early[site] += 1
+        return True
 
     def dismiss(self, entry: Entry) -> None:
         """Nothing is claimed for an entry that was admitted: another one may be."""

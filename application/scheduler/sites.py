@@ -20,7 +20,8 @@ PACE_IS_KNOWN_AFTER = timedelta(seconds=1)
 class Site:
     """One server: `calls` under way to it, `due` ones that only need a worker, and those that are held back.
 
-    `waiting` counts all that are claimed and not sent, `early` those of them whose instant has not come.
+    `waiting` counts all that are claimed and not sent: also those whose instant has not come, of which the
+    `early` ones came long before it.
     """
 
     __slots__ = ("_made", "_pace", "_since", "calls", "due", "early", "held", "name", "waiting")
@@ -38,8 +39,8 @@ class Site:
 
     @property
     def crowd(self) -> int:
-        """What counts of those that wait: half of the early, most of which wait for nothing else."""
-        return self.waiting - self.early // 2
+        """How many wait that are in each other's way."""
+        return self.waiting - self.early
 
     def hold(self, priority: int, instant: datetime, serial: int, job: Job) -> None:
         """Have an attempt wait until a call is over."""

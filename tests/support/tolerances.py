@@ -2,10 +2,8 @@
 
 from datetime import timedelta
 
-from application.scheduler.lead import MOST as AHEAD
-
-__all__ = ["AHEAD", "LATE_RETRY", "OVERDUE"]
-
+AHEAD = timedelta(milliseconds=750)
+"""What is due soon is claimed ahead: how far depends on the log."""
 OVERDUE = timedelta(seconds=10)
 """Its owner may have done nothing; then it is the turn of the others."""
 LATE_RETRY = timedelta(seconds=5)

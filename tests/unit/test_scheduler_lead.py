@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from application.scheduler import lead
-from application.scheduler.lineup import Lineup
-from application.scheduler.sites import site_of
-from application.scheduler.work import Job
-from domain import execution as executions
+from domain.definition import Overlap
 from domain.facts import ExecutionStarted
-from tests.support.given import RUN, after, definition, started
+from tests.support.given import after, every
 from tests.support.scheduler import World
 
 if TYPE_CHECKING:
@@ -119,14 +116,95 @@ async def test_a_lead_that_shrinks_makes_nothing_late_that_waits_for_its_turn(
     assert world.names(once)[-1] == "TaskCompleted"
 
 
-async def test_who_waits_for_its_instant_only_counts_half() -> None:
+@pytest.fixture
+def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is room for few claims, and for no more than ten early ones."""
+    monkeypatch.setattr("application.scheduler.claimer.MAX_READY", 5)
+    monkeypatch.setattr("application.scheduler.turns.MAX_READY", 5)
+    monkeypatch.setattr("application.scheduler.claimer.MAX_EARLY", 10)
+
+
+async def a_slow_log_and_a_crowd(world: World) -> None:
+    """What is due at 30 is claimed 725 ms before; to be called within a scheduler."""
+    await world.create(at=after(10))
+    for _ in range(20):
+        await world.create(at=after(30))
+    slow(world, 0.5)
+
+
+def calls_at(world: World, url: str) -> list[float]:
+    return [round((call.at - after(0)).total_seconds(), 3) for call in world.calls if call.url == url]
+
+
+@pytest.mark.usefixtures("crowded")
+async def test_no_more_is_claimed_early_than_there_is_room_for() -> None:
     world = World()
-    lineup = Lineup(world.clock, per_site=1)
-    claimed = executions.start(RUN, started(after(0)))
-    site = site_of(definition().action.url)
-    room = lineup.room(site)
-    for _ in range(4):
-        lineup.add(Job(claimed, definition(), 1, after(1)))
-    assert (lineup.waiting(), room - lineup.room(site)) == (2, 2)
-    await world.clock.reach(after(2))
-    assert (lineup.waiting(), lineup.held_back(), room - lineup.room(site)) == (1, 3, 4)
+    async with world.scheduler():
+        await a_slow_log_and_a_crowd(world)
+        await world.clock.reach(after(29.88))
+        assert claimed_ahead(world)[1:] == [0.725] * 10
+        assert max(won for won, _ in world.observed.claims) == 5, "no more at a time than of what is sooner"
+        await world.clock.reach(after(31))
+    assert len(world.calls) == 21
+
+
+@pytest.mark.usefixtures("crowded")
+async def test_a_crowd_that_is_claimed_early_makes_nothing_late_that_comes_before_it() -> None:
+    world = World()
+    await world.create(at=after(29.7), delivery="at_most_once", url="http://once.test/")
+    by_hand = await world.create(at=after(1_000), url="http://by-hand.test/")
+    async with world.scheduler():
+        await a_slow_log_and_a_crowd(world)
+        await world.clock.reach(after(29.4))
+        await world.trigger(by_hand)
+        await world.clock.reach(after(29.5))
+        await world.create(at=after(29.7), url="http://new.test/")
+        await world.create(at=after(29.8), url="http://new-once.test/", delivery="at_most_once")
+        await world.clock.reach(after(35))
+    assert calls_at(world, "http://once.test/") == [29.7]
+    assert calls_at(world, "http://by-hand.test/") == [29.4]
+    assert calls_at(world, "http://new.test/") == [29.7]
+    assert calls_at(world, "http://new-once.test/") == [29.8]
+    [once] = [fact for fact in world.facts(ExecutionStarted) if fact.occurrence.due_at == after(29.8)]
+    assert after(29.8) - once.at <= timedelta(milliseconds=35), "however long the lead"
+
+
+async def test_nor_at_its_own_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("application.scheduler.lineup.MOST_WAITING", 4)
+    monkeypatch.setattr("application.scheduler.sites.MOST_WAITING", 4)
+    world = World()
+    await world.create(at=after(29.7), delivery="at_most_once")
+    async with world.scheduler(per_site=2):
+        await a_slow_log_and_a_crowd(world)
+        await world.clock.reach(after(29.6))
+        assert claimed_ahead(world)[1:] == [0.725] * 8, "twice as many as may wait there"
+        await world.clock.reach(after(35))
+    assert world.calls[1].at == after(29.7)
+    assert len(world.calls) == 22
+
+
+async def test_what_was_not_claimed_early_for_want_of_room_is_claimed_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("application.scheduler.claimer.MAX_EARLY", 2)
+    world = World()
+    async with world.scheduler(concurrency=30):
+        await a_slow_log_and_a_crowd(world)
+        await world.clock.reach(after(31))
+    assert claimed_ahead(world)[1:3] == [0.725] * 2
+    assert all(0.075 <= ahead <= 0.1 for ahead in claimed_ahead(world)[3:])
+    assert {call.at for call in world.calls[1:]} == {after(30)}
+
+
+async def test_a_run_that_ends_within_the_lead_is_in_nobodys_way() -> None:
+    world = World()
+    world.caller.takes = timedelta(seconds=0.6)
+    await world.create(at=after(5))
+    async with world.scheduler():
+        slow(world, 0.5)
+        await world.clock.reach(after(6))
+        trigger = every(1, start_at=after(10), max_runs=3)
+        await world.create(trigger=trigger, overlap=Overlap(mode="skip"))
+        await world.clock.reach(after(20))
+    assert claimed_ahead(world)[1:] == [0.725, 0.075, 0.075]
+    assert [call.at for call in world.calls[1:]] == [after(10), after(11), after(12)]
