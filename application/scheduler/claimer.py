@@ -62,7 +62,7 @@ class Claimer:
         self._ongoing = context.ongoing
         self._observer = context.observer
         self._lead = context.lead
-        self._early_from = context.clock.now()
+        self._early_from: datetime | None = None
         self._lineup = lineup
         self._along = along
         self._bids = Bids(context, lineup.add)
@@ -119,8 +119,8 @@ class Claimer:
     def _wake_at(self) -> datetime | None:
         if self._parked.can_put_back():
             return self._clock.now()
-        due_at, early_at = self._index.next_due(), self._index.next_early()
-        early = early_at and max(early_at + STEP - self._lead.ahead, self._early_from)
+        due_at, early = self._index.next_due(), self._index.next_early()
+        early = early and max(early + STEP - self._lead.ahead, self._early_from or self._clock.now())
         return min(
             (at for at in (due_at and due_at - QUANTUM, early, self._bids.next_look) if at), default=None
         )
@@ -142,8 +142,7 @@ class Claimer:
     def _pop(self, now: datetime, room: int) -> list[Entry]:
         near = self._index.pop(now + AHEAD, room)
         early_room = MAX_EARLY - self._lineup.early()
-        if early_room <= 0:
-            self._early_from = now + STEP
+        self._early_from = None if early_room > 0 else now + STEP
         if len(near) < room:
             near += self._index.pop_early(now + self._lead.ahead, min(early_room, MAX_READY))
         return near
@@ -251,7 +250,7 @@ class Claimer:
         if entry.definition.delivery == "at_most_once":
             turn += QUANTUM - LATE_QUANTUM
         if not self._ongoing.covers(entry):
-            return max(turn, now + AHEAD + QUANTUM)
+            return turn if entry.fire_at > now + AHEAD else max(turn, now + AHEAD + QUANTUM)
         return turn if turn > max(entry.fire_at, now + AHEAD) else None
 
     def _make_bid(self, entry: Entry, now: datetime) -> Bid | None:

@@ -148,24 +148,14 @@ class Lineup:
         await self._congested.wait()
 
     def withdraw(self, which: Callable[[Job], bool]) -> list[tuple[Site, Job]]:
-        """Take out those that wait although their instant has come, and of which it holds.
+        """Take out those that wait, and of which it holds.
 
         They count as waiting for their site until they are `let_go`. Those that are added again keep their
         places in the line for a worker.
         """
-        if not (self._due or self._held):
-            return []
-        withdrawn = [(turn.site, turn.job) for turn in self._due if which(turn.job)]
-        gone = {job for _, job in withdrawn}
-        self._due = [turn for turn in self._due if turn.job not in gone]
-        heapq.heapify(self._due)
-        for site, _ in withdrawn:
-            site.due -= 1
-        for site in self._sites.values():
-            held = site.withdraw(which)
-            self._held -= len(held)
-            withdrawn += [(site, job) for job in held]
-            self._fill(site)
+        withdrawn = self._withdraw_timed(which)
+        if self._due or self._held:
+            withdrawn += self._withdraw_due(which)
         self._withdrawn += len(withdrawn)
         return withdrawn
 
@@ -179,6 +169,36 @@ class Lineup:
         """Nothing becomes due any more; what is due may still be taken."""
         if self._alarm is not None:
             self._alarm.cancel()
+
+    def _withdraw_timed(self, which: Callable[[Job], bool]) -> list[tuple[Site, Job]]:
+        gone = [line for line in self._timed if which(line.job)]
+        if gone:
+            left = {line.number for line in gone}
+            self._timed = [line for line in self._timed if line.number not in left]
+            heapq.heapify(self._timed)
+        for line in gone:
+            self._comes(line)
+        return [(line.site, line.job) for line in gone]
+
+    def _withdraw_due(self, which: Callable[[Job], bool]) -> list[tuple[Site, Job]]:
+        withdrawn = [(turn.site, turn.job) for turn in self._due if which(turn.job)]
+        gone = {job for _, job in withdrawn}
+        self._due = [turn for turn in self._due if turn.job not in gone]
+        heapq.heapify(self._due)
+        for site, _ in withdrawn:
+            site.due -= 1
+        for site in self._sites.values():
+            held = site.withdraw(which)
+            self._held -= len(held)
+            withdrawn += [(site, job) for job in held]
+            self._fill(site)
+        return withdrawn
+
+    def _comes(self, line: Timed) -> None:
+        """It waits for its instant no more."""
+        if line.early:
+            line.site.early -= 1
+            self._early -= 1
 
     def _next(self) -> Turn:
         turn = heapq.heappop(self._due)
@@ -205,10 +225,9 @@ class Lineup:
     def _dispatch(self) -> None:
         now = self._clock.now()
         while self._timed and self._timed[0].send_at <= now:
-            instant, serial, site, job, early = heapq.heappop(self._timed)
-            if early:
-                site.early -= 1
-                self._early -= 1
+            line = heapq.heappop(self._timed)
+            self._comes(line)
+            instant, serial, site, job, _ = line
             if site.calls + site.due < self._per_site:
                 self._make_due(site, job)
             else:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from application.scheduler.context import Context
 
-# Like the claims of what is due: more than can start soon would only make leases grow old.
-MAX_READY = 1_000
+# Like the claims of what is due, with those that came early: more would only make leases grow old.
+MAX_READY = 3_000
 TOGETHER = 100
 
 

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from application.scheduler import lead
+from application.scheduler.lineup import Lineup
+from application.scheduler.sites import site_of
+from application.scheduler.work import Job
+from domain import execution as executions
 from domain.definition import Overlap
-from domain.facts import ExecutionStarted
-from tests.support.given import after, every
+from domain.facts import AttemptStarted, ExecutionStarted
+from tests.support.given import RUN, after, definition, every, started
 from tests.support.scheduler import World
 
 if TYPE_CHECKING:
@@ -71,8 +75,9 @@ async def test_a_slow_heartbeat_tells_of_the_log_before_anything_is_claimed(
         await world.clock.pause(timedelta(seconds=0.3))
         return await beat(node, pulse)
 
-    monkeypatch.setattr(world.nodes, "beat", beat_slowly)
     async with world.scheduler():
+        await world.clock.reach(after(5))
+        monkeypatch.setattr(world.nodes, "beat", beat_slowly)
         await world.clock.reach(after(11))
     assert claimed_ahead(world) == [0.425]
 
@@ -208,3 +213,86 @@ async def test_a_run_that_ends_within_the_lead_is_in_nobodys_way() -> None:
         await world.clock.reach(after(20))
     assert claimed_ahead(world)[1:] == [0.725, 0.075, 0.075]
     assert [call.at for call in world.calls[1:]] == [after(10), after(11), after(12)]
+
+
+async def test_one_crowd_after_the_other_is_claimed_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("application.scheduler.claimer.MAX_EARLY", 20)
+    monkeypatch.setattr("application.scheduler.lineup.MOST_WAITING", 10)
+    monkeypatch.setattr("application.scheduler.sites.MOST_WAITING", 10)
+    world = World()
+    async with world.scheduler(concurrency=40, per_site=10):
+        await a_slow_log_and_a_crowd(world)
+        await world.clock.reach(after(31))
+        for second in (40, 50):
+            for _ in range(20):
+                await world.create(at=after(second))
+        await world.clock.reach(after(51))
+    assert claimed_ahead(world)[1:] == [0.725] * 60
+    assert {call.at for call in world.calls[1:]} == {after(30), after(40), after(50)}
+
+
+async def test_what_has_no_early_room_at_its_host_is_claimed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("application.scheduler.lineup.MOST_WAITING", 8)
+    monkeypatch.setattr("application.scheduler.sites.MOST_WAITING", 8)
+    world = World()
+    async with world.scheduler(concurrency=30, per_site=8):
+        await a_slow_log_and_a_crowd(world)
+        await world.clock.reach(after(31))
+        for _ in range(20):
+            await world.create(at=after(40))
+        await world.clock.reach(after(41))
+    again = [0.725] * 16 + [0.075] * 4
+    assert claimed_ahead(world)[1:] == again + again
+
+
+async def test_an_update_within_the_lead_makes_nothing_late() -> None:
+    world = World()
+    trigger = every(30, start_at=after(30))
+    task = await world.create(trigger=trigger)
+    await world.create(at=after(10))
+    async with world.scheduler():
+        slow(world, 0.5)
+        await world.clock.reach(after(29.5))
+        await world.update(task, trigger=trigger, url="http://new.test/")
+        await world.clock.reach(after(29.9))
+        assert len(world.facts(AttemptStarted)) == 1, "claimed anew at once"
+        await world.clock.reach(after(31))
+    assert calls_at(world, "http://new.test/") == [30]
+
+
+@pytest.mark.usefixtures("crowded")
+async def test_a_crowd_whose_instant_has_come_keeps_nothing_that_is_run_by_hand_from_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("application.scheduler.turns.MAX_READY", 15)
+    world = World()
+    world.caller.takes = timedelta(seconds=0.1)
+    by_hand = await world.create(at=after(1_000), url="http://by-hand.test/", priority=1)
+    async with world.scheduler(concurrency=1):
+        await a_slow_log_and_a_crowd(world)
+        await world.clock.reach(after(30.05))
+        await world.trigger(by_hand)
+        await world.clock.reach(after(40))
+    assert calls_at(world, "http://by-hand.test/") == [30.1]
+
+
+async def test_who_is_early_takes_room_once_its_instant_has_come() -> None:
+    world = World()
+    lineup = Lineup(world.clock, per_site=1)
+    site = site_of(definition().action.url)
+    room, early_room = lineup.room(site), lineup.early_room(site)
+
+    def taken() -> tuple[int, int, int, int]:
+        return (
+            lineup.early(),
+            lineup.waiting() + lineup.held_back(),
+            room - lineup.room(site),
+            early_room - lineup.early_room(site),
+        )
+
+    claimed = executions.start(RUN, started(after(1)))
+    for _ in range(4):
+        lineup.add(Job(claimed, definition(), 1, after(1)))
+    assert taken() == (4, 0, 0, 4)
+    await world.clock.reach(after(2))
+    assert taken() == (0, 4, 4, 0)

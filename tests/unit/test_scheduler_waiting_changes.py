@@ -110,7 +110,7 @@ async def test_a_change_just_before_its_instant_does_not_wait_for_a_full_host_ei
         else:
             await world.cancel(task)
         await world.clock.reach(after(22))
-        assert calls(world, QUICK) == ([21] if change == "moved" else [])
+        assert calls(world, QUICK) == ([20] if change == "moved" else [])
         assert world.names(execution_id(task, after(20), "scheduled"))[-1] != "ExecutionStarted"
 
 

@@ -44,7 +44,9 @@ async def test_a_claim_that_was_overtaken_before_the_window_is_looked_at_in_it()
     task_id = await world.create(trigger=Interval(every_seconds=10, anchor=NOON))
     async with world.scheduler():
         await world.clock.pass_by(9.995)
-        await world.update(task_id, trigger=Interval(every_seconds=7, anchor=NOON))
+        with world.follower.held():
+            await world.update(task_id, trigger=Interval(every_seconds=7, anchor=NOON))
+            await world.clock.pass_by(0.004)
         await world.clock.pass_by(1)
     again = retold(world, task_id, NOON + 9.997 * SECOND)
     assert [type(fact).__name__ for _, _, fact in again.facts] == ["ExecutionSkipped"]
