@@ -141,7 +141,7 @@ class Instruments:
         )
         self._claim_lead = self._gauge(
             "chronoledger_claim_lead_seconds",
-            "How far ahead claims are made: by the slowest answer of the database in the last minutes.",
+            "How far ahead claims are made: by how slow the log was lately.",
         )
         self._indexed = self._gauge(
             "chronoledger_due_index_entries",
