@@ -140,8 +140,7 @@ class Instruments:
             "Outbound calls that are due and wait for room at their host, as of the last second.",
         )
         self._claim_lead = self._gauge(
-            "chronoledger_claim_lead_seconds",
-            "How far ahead claims are made: by how slow the log was lately.",
+            "chronoledger_claim_lead_seconds", "How far ahead claims are made, by how slow the log was."
         )
         self._indexed = self._gauge(
             "chronoledger_due_index_entries",
