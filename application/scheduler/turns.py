@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from application.scheduler.claimer import MAX_EARLY
+from application.scheduler.claimer import MAX_READY as MAX_DUE
 from application.scheduler.waiting import UNABLE_PAUSE, first_of, to_its_end
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from application.scheduler.context import Context
 
 # Like the claims of what is due, with those that came early: more would only make leases grow old.
-MAX_READY = 3_000
+MAX_READY = MAX_DUE + MAX_EARLY
 TOGETHER = 100
 
 

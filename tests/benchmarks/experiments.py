@@ -32,9 +32,13 @@ class TooSlow(Exception):
 
 
 class Burst(NamedTuple):
-    """Executions a second from their instant to the last row of the ledger, and to the last outcome."""
+    """Executions a second from the first claim to the last row of the ledger, and to the last outcome.
+
+    `rate_from_instant` leaves out how far ahead the first are claimed.
+    """
 
     rate: float
+    rate_from_instant: float
     logged_rate: float
     cpu_ms: float
     lost: int
@@ -73,12 +77,11 @@ async def burst(stage: Stage, dsn: str, running: Roles, count: int, shown_rate: 
     samples = await ledger.recorded(dsn, count, since, partial(stage.progress.count, what="executions"))
     used = _used(cpu, running.cpu())
     logged, told = await ledger.logged(dsn, before), stage.sink.told()
-    # The first are claimed ahead: how far depends on the disk, and is no time that anybody waits.
-    begin = max(logged.first_claim, due.timestamp())
-    rise = [(sample.at - begin, float(sample.succeeded - since.succeeded)) for sample in samples]
+    rise = [(sample.at - logged.first_claim, float(sample.succeeded - since.succeeded)) for sample in samples]
     return Burst(
-        rate=count / (samples[-1].at - begin),
-        logged_rate=count / (logged.last_outcome - begin),
+        rate=count / (samples[-1].at - logged.first_claim),
+        rate_from_instant=count / (samples[-1].at - max(logged.first_claim, due.timestamp())),
+        logged_rate=count / (logged.last_outcome - logged.first_claim),
         cpu_ms=sum(used.values()) * 1_000 / count,
         lost=_lost(count, since, samples[-1], told),
         duplicates=told.duplicates,

@@ -272,3 +272,15 @@ def test_a_task_that_was_left_to_another_node_and_is_being_claimed_is_not_recall
     assert index.next_due() is None
     index.settle(taken, after(60))
     assert index.next_due() == after(60)
+
+
+def test_what_was_left_comes_out_among_the_others_in_order_and_never_early() -> None:
+    index = index_of(*(entry(after(second), number=second) for second in (1, 2, 6)))
+    left, _ = index.pop(after(2), 2)
+    index.leave(left, after(5))
+    index.put(entry(after(4), number=4))
+    assert (index.next_due(), index.next_early()) == (after(4), after(4))
+    assert [taken.task_id.int for taken in index.pop_early(after(4.5), 9)] == [4]
+    assert (index.next_due(), index.next_early()) == (after(5), after(6))
+    index.put(entry(after(4), number=4))
+    assert [taken.task_id.int for taken in index.pop(after(9), 9)] == [4, 1, 6]
