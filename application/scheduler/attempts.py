@@ -43,11 +43,11 @@ class Attempts:
         context: Context,
         lineup: Lineup,
         reclaim: Reclaim,
-        settle: Callable[[Sequence[tuple[Job, Attempt]]], Awaitable[None]],
+        settle: Callable[[Sequence[tuple[Job, Attempt]], Callable[[], None]], Awaitable[None]],
         close: Callable[[Job, ExecutionFailed], Awaitable[None]],
         concurrency: int,
     ) -> None:
-        """`close` takes a job whose claimed attempt may not be made any more."""
+        """`settle` says when the log is given outcomes; `close` takes a job whose attempt may not be made."""
         self._clock = context.clock
         self._node = context.node
         self._work = context.work
@@ -57,8 +57,10 @@ class Attempts:
         self._settle = settle
         self._close = close
         self._gather = context.gather
+        self._short_gather = context.short_gather
         self._concurrency = concurrency
         self._gathered: list[tuple[Job, Attempt]] = []
+        self._hurries = False
         self._unrecorded = 0
         self._room = asyncio.Event()
         self._group = asyncio.TaskGroup()
@@ -144,10 +146,13 @@ class Attempts:
             return
         self._gathered.append((job, attempt))
         self._unrecorded += 1
-        if len(self._gathered) == 1:
-            self._group.create_task(self._record_soon(self._gathered))
-        elif len(self._gathered) >= MANY:
+        urgent = _is_urgent(job)
+        if len(self._gathered) >= MANY:
             self._record_now()
+        elif len(self._gathered) == 1 or (urgent and not self._hurries):
+            self._hurries = urgent
+            wait = self._short_gather if urgent else self._gather
+            self._group.create_task(self._record_after(wait, self._gathered))
         while self._unrecorded > MAX_UNRECORDED:
             self._room.clear()
             await self._room.wait()
@@ -155,22 +160,25 @@ class Attempts:
     async def flush(self) -> None:
         """Have the log take what was gathered along with what it is given next."""
         if self._gathered:
-            self._record_now()
-            await asyncio.sleep(0)  # which sees it on its way
+            await self._record_now().wait()
 
-    async def _record_soon(self, gathered: list[tuple[Job, Attempt]]) -> None:
-        await self._clock.pause(self._gather)
+    async def _record_after(self, wait: timedelta, gathered: list[tuple[Job, Attempt]]) -> None:
+        await self._clock.pause(wait)
         if self._gathered is gathered:
             self._record_now()
 
-    def _record_now(self) -> None:
+    def _record_now(self) -> asyncio.Event:
+        """It is set once the log has been given what was gathered."""
         gathered, self._gathered = self._gathered, []
-        self._group.create_task(self._record(gathered))
+        handed = asyncio.Event()
+        self._group.create_task(self._record(gathered, handed))
+        return handed
 
-    async def _record(self, gathered: list[tuple[Job, Attempt]]) -> None:
+    async def _record(self, gathered: list[tuple[Job, Attempt]], handed: asyncio.Event) -> None:
         try:
-            await self._settle(gathered)
+            await self._settle(gathered, handed.set)
         finally:
+            handed.set()
             self._unrecorded -= len(gathered)
             self._room.set()
 
@@ -207,6 +215,16 @@ class Attempts:
         """Raises `GivenUp`."""
         if end := ending.lapse(job.execution, job.definition, self._clock.now()):
             raise GivenUp(end)
+
+
+def _is_urgent(job: Job) -> bool:
+    """Whether a next run or somebody waits for its outcome, or a node that dies would leave it open."""
+    occurrence, definition = job.execution.occurrence, job.definition
+    return (
+        occurrence.kind != "scheduled"
+        or definition.delivery == "at_most_once"
+        or definition.overlap.mode in ("queue_one", "queue_all")
+    )
 
 
 def call_of(job: Job) -> Call:

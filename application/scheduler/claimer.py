@@ -11,7 +11,7 @@ from application.ports import LogUnavailable
 from application.scheduler.apart import apart
 from application.scheduler.bids import Bids, bid_for
 from application.scheduler.contests import Contests
-from application.scheduler.lead import LEAST as AHEAD
+from application.scheduler.lead import NEAR as AHEAD
 from application.scheduler.parked import Parked
 from application.scheduler.refusals import Refusals
 from application.scheduler.waiting import OUTAGE_PAUSE, UNABLE_PAUSE, first_of, to_its_end
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from application.scheduler.due_index import Entry
     from application.scheduler.lineup import Lineup
 
-# What is due within this is claimed in one append.
+# Of what is near, what is due within this is claimed in one append.
 STEP = timedelta(milliseconds=25)
 QUANTUM = AHEAD - STEP
 # What must not be sent twice is given up when its node dies in between: that is to be as short as it can be.
@@ -38,18 +38,18 @@ MAX_EARLY = 2_000
 MAX_CONTESTED = 10
 # After a long downtime each task may have hundreds of missed occurrences to record.
 MAX_FACTS = 5_000
-# Bids made in one turn of the event loop: about a millisecond of work.
-SLICE = 20
+# Bids made, or answered, in one turn of the event loop: about half a millisecond of work.
+SLICE = 10
 WHAT = "claiming an occurrence of task"
 
 log = logging.getLogger(__name__)
 
 
 class Claimer:
-    """Claims 75 to 100 ms ahead, 25 ms of what is due in one step, and hands what was won to the lineup.
+    """Claims what falls due and hands what was won to the lineup.
 
-    What nothing is in the way of it claims earlier, by its `Lead`; at-most-once tasks 10 to 35 ms ahead.
-    What is contested has to be looked into first: that happens beside, so that nothing else is late by it.
+    What nothing is in the way of is claimed by the `Lead` ahead; the rest 75 to 100 ms, at-most-once tasks 10
+    to 35. What is contested has to be looked into first: that happens beside, so that nothing else is late.
     """
 
     def __init__(self, context: Context, lineup: Lineup, along: Callable[[], Awaitable[None]]) -> None:
@@ -120,10 +120,9 @@ class Claimer:
         if self._parked.can_put_back():
             return self._clock.now()
         due_at, early = self._index.next_due(), self._index.next_early()
-        early = early and max(early + STEP - self._lead.ahead, self._early_from or self._clock.now())
-        return min(
-            (at for at in (due_at and due_at - QUANTUM, early, self._bids.next_look) if at), default=None
-        )
+        near = due_at and due_at - QUANTUM
+        early = early and max(self._lead.begins(early), self._early_from or self._clock.now())
+        return min((at for at in (near, early, self._bids.next_look) if at), default=None)
 
     async def _claim_what_is_due(self) -> None:
         if not self._members.able():
@@ -142,9 +141,11 @@ class Claimer:
     def _pop(self, now: datetime, room: int) -> list[Entry]:
         near = self._index.pop(now + AHEAD, room)
         early_room = MAX_EARLY - self._lineup.early()
-        self._early_from = None if early_room > 0 else now + STEP
+        self._early_from = None if early_room > 0 else now + self._lead.step
         if len(near) < room:
-            near += self._index.pop_early(now + self._lead.ahead, min(early_room, MAX_READY))
+            early = self._index.pop_early(now + self._lead.ahead, min(early_room, MAX_READY))
+            self._lead.stepped(len(early))
+            near += early
         return near
 
     async def _claim_made(self, made: list[Bid]) -> None:
@@ -208,7 +209,9 @@ class Claimer:
 
     async def _go_on(self, bids: list[Bid], answers: Sequence[bool | Exception]) -> bool:
         """Begin what was won, and find out about what was refused: whether that was answered as well."""
-        for bid, answer in zip(bids, answers, strict=True):
+        for place, (bid, answer) in enumerate(zip(bids, answers, strict=True)):
+            if place and place % SLICE == 0:
+                await asyncio.sleep(0)
             if answer is True:
                 self._begin(bid)
             elif answer is not False:

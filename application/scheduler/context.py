@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from domain.facts import ExecutionFailed, ExecutionSucceeded, Occurrence, TaskCancelled, TaskPaused
 
 # Longer than lies between two claims: at a steady rate, outcomes go into the call of the next ones.
-GATHER = timedelta(milliseconds=40)
+GATHER = timedelta(milliseconds=100)
+# For outcomes that somebody waits for, or that a crash should leave open as rarely as can be.
+SHORT_GATHER = timedelta(milliseconds=40)
 
 
 class SchedulerObserver(Protocol):
@@ -57,7 +59,10 @@ class SchedulerObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`chance` draws from 0…1: it spreads retries. An outcome may wait for others for as long as `gather`."""
+    """`chance` draws from 0…1: it spreads retries.
+
+    An outcome may wait for others for as long as `gather`, an urgent one for `short_gather`.
+    """
 
     log: EventLog
     clock: Clock
@@ -66,6 +71,7 @@ class Context:
     node: Node
     chance: Callable[[], float]
     gather: timedelta = GATHER
+    short_gather: timedelta = SHORT_GATHER
     index: DueIndex = field(default_factory=DueIndex)
     work: Work = field(default_factory=Work)
     ongoing: Ongoing = field(default_factory=Ongoing)

@@ -1,4 +1,4 @@
-"""How far ahead claims are made: so far that the slow moments of the log make no call late."""
+"""How far ahead claims are made, so that slow moments of the log make no call late, and how many at once."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from application.ports import Clock
 
-LEAST = timedelta(milliseconds=100)
-MOST = timedelta(milliseconds=750)
+LEAST = timedelta(milliseconds=500)
+MOST = timedelta(seconds=1)
+# What is due within this can wait no longer: it is claimed, whatever else there is to claim.
+NEAR = timedelta(milliseconds=100)
+# An append costs much however little it holds; a large one keeps calls waiting while it is put together.
+LONGEST_STEP, SHORTEST_STEP = timedelta(milliseconds=75), timedelta(milliseconds=25)
+FEW, MANY = 40, 100
 # The next slow moment may be a longer one.
 MARGIN = 1.5
 # The slowest answer counts for so long at least, and for twice as long at most.
@@ -19,7 +25,10 @@ REMEMBERED = timedelta(minutes=5)
 
 
 class Lead:
-    """One and a half times the slowest answer of the last minutes, 100 to 750 ms."""
+    """`ahead`: one and a half times the slowest answer of the last minutes, half a second to a second.
+
+    `step`: what is due within this is claimed in one append.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -27,10 +36,22 @@ class Lead:
         self._slowest = self._slowest_before = timedelta()
         self._told: list[Callable[[], None]] = []
         self.ahead = LEAST
+        self.step = LONGEST_STEP
 
     def tell(self, changed: Callable[[], None]) -> None:
         """Call this whenever it changes."""
         self._told.append(changed)
+
+    def begins(self, due_at: datetime) -> datetime:
+        """When the step begins that what is due at an instant is the first of."""
+        return due_at - self.ahead + self.step
+
+    def stepped(self, claims: int) -> None:
+        """One step has been claimed: the next is shorter if that was much, and longer if it was little."""
+        if claims > MANY:
+            self.step = max(SHORTEST_STEP, self.step / 2)
+        elif 0 < claims < FEW:
+            self.step = min(LONGEST_STEP, self.step * 2)
 
     def took(self, since: timedelta) -> None:
         """The log was asked at a moment of the steady clock, and has answered, or not been able to, now."""

@@ -7,7 +7,7 @@ import heapq
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from application.scheduler.lead import LEAST
+from application.scheduler.lead import NEAR
 from application.scheduler.sites import MOST_WAITING, Site, site_of
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Lineup:
         site = self._sites.get(name)
         if site is None:
             site = self._sites[name] = Site(name)
-        early = job.send_at > self._clock.now() + LEAST
+        early = job.send_at > self._clock.now() + NEAR
         site.waiting += 1
         if early:
             site.early += 1

@@ -32,6 +32,8 @@ OWN_EVENT = (
 READ_COMMITTED = "SET default_transaction_isolation TO 'read committed'"
 PROMPT_SECONDS = 4.0
 STATEMENT_SECONDS = 20.0
+# From so many events on, an append is put together in several turns of the event loop.
+MANY_EVENTS = 100
 BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 log = structlog.get_logger(__name__)
@@ -147,7 +149,7 @@ class Appender:
         """The last position of each accepted group."""
         asked = self._own.ask()
         try:
-            cursor = await connection.execute(APPEND, _arguments(batch), binary=True)
+            cursor = await connection.execute(APPEND, await _arguments(batch), binary=True)
             row = await cursor.fetchone()
             assert row is not None, "a function answers"
             refused, first_position, recorded_at = row
@@ -225,15 +227,26 @@ def _give_up(answers: Answers) -> None:
     answers.refuse(LogUnavailable("the database did not answer in time"))
 
 
-def _arguments(batch: Sequence[Pending]) -> tuple[arrays.Array, ...]:
+async def _arguments(batch: Sequence[Pending]) -> tuple[arrays.Array, ...]:
+    """What goes to `append_groups`; of many events, in several turns of the event loop."""
     facts = [(index, new) for index, pending in enumerate(batch) for new in pending.group.facts]
     guards = [(index, guard) for index, pending in enumerate(batch) for guard in pending.group.guards]
-    return (
+    places = (
         arrays.integers([index for index, _ in facts]),
         arrays.uuids([new.stream for _, new in facts]),
         arrays.big_integers([new.version for _, new in facts]),
+    )
+    if len(facts) >= MANY_EVENTS:
+        await asyncio.sleep(0)
+    contents = (
         arrays.texts([type(new.fact).topic for _, new in facts]),
         arrays.blobs([state for pending in batch for state in pending.states]),
+    )
+    if len(facts) >= MANY_EVENTS:
+        await asyncio.sleep(0)
+    return (
+        *places,
+        *contents,
         arrays.integers([index for index, _ in guards]),
         arrays.uuids([guard.stream for _, guard in guards]),
         arrays.big_integers([guard.version for _, guard in guards]),

@@ -129,6 +129,7 @@ class World:
             node=Node(name=name, margin=LEASE),
             chance=lambda: 0.5,
             gather=timedelta(),
+            short_gather=timedelta(),
         )
 
     @contextlib.asynccontextmanager

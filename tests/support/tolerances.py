@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-AHEAD = timedelta(milliseconds=750)
+AHEAD = timedelta(seconds=1)
 """What is due soon is claimed ahead: how far depends on the log."""
 OVERDUE = timedelta(seconds=10)
 """Its owner may have done nothing; then it is the turn of the others."""

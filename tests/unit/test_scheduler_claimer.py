@@ -41,13 +41,14 @@ async def test_very_many_missed_occurrences_are_recorded_in_portions(monkeypatch
 
 async def test_no_more_is_claimed_than_can_start_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claimer, "MAX_READY", 5)
+    monkeypatch.setattr(claimer, "MAX_EARLY", 3)
     world = World()
     world.caller.takes = timedelta(seconds=1)
     for _ in range(20):
         await world.create(at=after(1))
     async with world.scheduler(concurrency=2):
         await world.clock.reach(after(1.5))
-        assert len(world.facts(ExecutionStarted)) <= 2 + 5
+        assert len(world.facts(ExecutionStarted)) <= 2 + 5 + 3
         await world.clock.reach(after(20))
     assert len({call.execution_id for call in world.calls}) == len(world.calls) == 20
 
@@ -137,9 +138,9 @@ async def test_what_falls_due_within_a_quantum_is_claimed_together_whatever_else
     for milliseconds in (0, 4, 9):
         await world.create(at=after(5 + milliseconds / 1_000))
     async with world.scheduler():
-        await world.clock.reach(after(4.92))
+        await world.clock.reach(after(4.57))
         await world.create(at=after(100))  # news, but no reason to claim a part of it already
-        await world.clock.reach(after(4.924))
+        await world.clock.reach(after(4.574))
         assert world.observed.claims == []
         await world.clock.reach(after(5.1))
     assert world.observed.claims == [(3, 0)]

@@ -32,7 +32,7 @@ def few_may_wait_for_a_host(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
 
 
 async def a_slow_log_and_a_crowd(world: World) -> None:
-    """What is due at 30 is claimed 725 ms before; to be called within a scheduler."""
+    """What is due at 30 is claimed 675 ms before; to be called within a scheduler."""
     await world.create(at=after(10))
     for _ in range(20):
         await world.create(at=after(30))
@@ -49,7 +49,7 @@ async def test_no_more_is_claimed_early_than_there_is_room_for() -> None:
     async with world.scheduler():
         await a_slow_log_and_a_crowd(world)
         await world.clock.reach(after(29.88))
-        assert claimed_ahead(world)[1:] == [0.725] * 10
+        assert claimed_ahead(world)[1:] == [0.675] * 10
         assert max(won for won, _ in world.observed.claims) == 5, "no more at a time than of what is sooner"
         await world.clock.reach(after(31))
     assert len(world.calls) == 21
@@ -83,7 +83,7 @@ async def test_nor_at_its_own_host(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world.scheduler(per_site=2):
         await a_slow_log_and_a_crowd(world)
         await world.clock.reach(after(29.6))
-        assert claimed_ahead(world)[1:] == [0.725] * 8, "twice as many as may wait there"
+        assert claimed_ahead(world)[1:] == [0.675] * 8, "twice as many as may wait there"
         await world.clock.reach(after(35))
     assert world.calls[1].at == after(29.7)
     assert len(world.calls) == 22
@@ -97,7 +97,7 @@ async def test_what_was_not_claimed_early_for_want_of_room_is_claimed_in_time(
     async with world.scheduler(concurrency=30):
         await a_slow_log_and_a_crowd(world)
         await world.clock.reach(after(31))
-    assert claimed_ahead(world)[1:3] == [0.725] * 2
+    assert claimed_ahead(world)[1:3] == [0.675] * 2
     assert all(0.075 <= ahead <= 0.1 for ahead in claimed_ahead(world)[3:])
     assert {call.at for call in world.calls[1:]} == {after(30)}
 
@@ -112,7 +112,7 @@ async def test_a_run_that_ends_within_the_lead_is_in_nobodys_way() -> None:
         trigger = every(1, start_at=after(10), max_runs=3)
         await world.create(trigger=trigger, overlap=Overlap(mode="skip"))
         await world.clock.reach(after(20))
-    assert claimed_ahead(world)[1:] == [0.725, 0.075, 0.075]
+    assert claimed_ahead(world)[1:] == [0.675, 0.075, 0.075]
     assert [call.at for call in world.calls[1:]] == [after(10), after(11), after(12)]
 
 
@@ -127,7 +127,7 @@ async def test_one_crowd_after_the_other_is_claimed_early(monkeypatch: pytest.Mo
             for _ in range(20):
                 await world.create(at=after(second))
         await world.clock.reach(after(51))
-    assert claimed_ahead(world)[1:] == [0.725] * 60
+    assert claimed_ahead(world)[1:] == [0.675] * 60
     assert {call.at for call in world.calls[1:]} == {after(30), after(40), after(50)}
 
 
@@ -140,7 +140,7 @@ async def test_what_has_no_early_room_at_its_host_is_claimed_in_time(monkeypatch
         for _ in range(20):
             await world.create(at=after(40))
         await world.clock.reach(after(41))
-    again = [0.725] * 16 + [0.075] * 4
+    again = [0.675] * 16 + [0.075] * 4
     assert claimed_ahead(world)[1:] == again + again
 
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from application.ports import Pulse
 
 
-async def test_a_quick_log_is_asked_shortly_before_the_instant() -> None:
+async def test_a_quick_log_is_asked_half_a_second_before_the_instant() -> None:
     world = World()
     await world.create(at=after(10))
     async with world.scheduler():
         await world.clock.reach(after(11))
-    assert claimed_ahead(world) == [0.075]
-    assert world.observed.leads[-1] == 0.1
+    assert claimed_ahead(world) == [0.425]
+    assert world.observed.leads[-1] == 0.5
 
 
 @pytest.mark.parametrize("answers", [True, False], ids=["answers late", "does not answer"])
@@ -34,12 +34,12 @@ async def test_what_comes_after_a_slow_moment_of_the_log_is_claimed_further_ahea
     for second in (10, 20):
         await world.create(at=after(second))
     async with world.scheduler():
-        slow(world, 0.4)
+        slow(world, 0.6)
         with nullcontext() if answers else world.log.losing_answers():
             await world.clock.reach(after(11))
-        slow(world, 0.5)
+        slow(world, 0.7)
         await world.clock.reach(after(21))
-    assert claimed_ahead(world) == [0.075, 0.575]
+    assert claimed_ahead(world) == [0.425, 0.825]
     assert world.calls[0].at > after(10)
     assert world.calls[1].at == after(20), "the next slow moment, a longer one, made nothing late"
 
@@ -52,25 +52,25 @@ async def test_a_slow_heartbeat_tells_of_the_log_before_anything_is_claimed(
     beat = world.nodes.beat
 
     async def beat_slowly(node: str, pulse: Pulse | None = None) -> datetime:
-        await world.clock.pause(timedelta(seconds=0.3))
+        await world.clock.pause(timedelta(seconds=0.5))
         return await beat(node, pulse)
 
     async with world.scheduler():
         await world.clock.reach(after(5))
         monkeypatch.setattr(world.nodes, "beat", beat_slowly)
         await world.clock.reach(after(11))
-    assert claimed_ahead(world) == [0.425]
+    assert claimed_ahead(world) == [0.675]
 
 
-async def test_nothing_is_claimed_further_ahead_than_three_quarters_of_a_second() -> None:
+async def test_nothing_is_claimed_further_ahead_than_a_second() -> None:
     world = World()
     for second in (10, 20):
         await world.create(at=after(second))
     async with world.scheduler():
         slow(world, 3)
         await world.clock.reach(after(21))
-        assert world.observed.leads[-1] == 0.75
-    assert claimed_ahead(world) == [0.075, 0.725]
+        assert world.observed.leads[-1] == 1
+    assert claimed_ahead(world) == [0.425, 0.925]
 
 
 async def test_a_slow_moment_counts_for_five_minutes_and_not_for_more_than_ten() -> None:
@@ -80,7 +80,7 @@ async def test_a_slow_moment_counts_for_five_minutes_and_not_for_more_than_ten()
     async with world.scheduler():
         slow(world, 0.4)
         await world.clock.reach(after(1_001))
-    assert claimed_ahead(world) == [0.075, 0.575, 0.075, 0.075]
+    assert claimed_ahead(world) == [0.425, 0.525, 0.425, 0.425]
 
 
 async def test_a_lead_that_shrinks_makes_nothing_late_that_waits_for_its_turn(
@@ -95,7 +95,36 @@ async def test_a_lead_that_shrinks_makes_nothing_late_that_waits_for_its_turn(
         await world.clock.reach(after(20.9))
         assert world.observed.leads[-1] == 0.6, "it has been looked at, and left until shortly before"
         await world.clock.reach(after(22))
-        assert world.observed.leads[-1] == 0.1
-    assert claimed_ahead(world) == [0.075, 0.01]
+        assert world.observed.leads[-1] == 0.5
+    assert claimed_ahead(world) == [0.425, 0.01]
     assert [call.at for call in world.calls[1:]] == [after(21.4)]
     assert world.names(once)[-1] == "TaskCompleted"
+
+
+async def test_of_a_crowd_less_is_claimed_at_a_time_and_of_few_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lead, "FEW", 2)
+    monkeypatch.setattr(lead, "MANY", 5)
+    world = World()
+    for number in range(40):
+        await world.create(at=after(5 + number / 100))
+    for second in (20, 21, 22, 22.07):
+        await world.create(at=after(second))
+    async with world.scheduler(concurrency=50):
+        await world.clock.reach(after(23))
+    won = [claims for claims, _ in world.observed.claims]
+    assert won[0] == 8
+    assert set(won[1:-3]) <= {2, 3, 4, 5}, "half as much time at once"
+    assert won[-3:] == [1, 1, 2]
+
+
+def test_a_step_stays_between_its_bounds() -> None:
+    pace = lead.Lead(World().clock)
+    for _ in range(9):
+        pace.stepped(lead.MANY + 1)
+    assert pace.step == lead.SHORTEST_STEP
+    for claims in (lead.FEW, lead.MANY):
+        pace.stepped(claims)
+    assert pace.step == lead.SHORTEST_STEP
+    for _ in range(9):
+        pace.stepped(lead.FEW - 1)
+    assert pace.step == lead.LONGEST_STEP

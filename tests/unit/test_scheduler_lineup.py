@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from application.scheduler.lead import NEAR
 from application.scheduler.lineup import Lineup
 from application.scheduler.sites import site_of
 from application.scheduler.work import Job
@@ -114,6 +115,7 @@ async def test_only_what_is_held_back_beyond_all_bounds_takes_room(monkeypatch: 
 
 
 async def test_many_full_hosts_hold_back_few_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("application.scheduler.lead.LEAST", NEAR)
     monkeypatch.setattr("application.scheduler.lineup.MAX_HELD", 40)
     monkeypatch.setattr("application.scheduler.sites.MOST_WAITING", 10)
     monkeypatch.setattr("application.scheduler.lineup.MOST_WAITING", 10)
