@@ -64,6 +64,7 @@ class Attempts:
         self._unrecorded = 0
         self._room = asyncio.Event()
         self._group = asyncio.TaskGroup()
+        self._running = False
 
     def unfinished(self) -> int:
         """How many attempts are claimed, in flight or unrecorded."""
@@ -73,10 +74,12 @@ class Attempts:
         """Send for ever."""
         try:
             async with self._group:
+                self._running = True
                 for number in range(self._concurrency):
                     self._group.create_task(self._worker(), name=f"worker-{number}")
                 await self._keep_leases()
         finally:
+            self._running = False
             self._lineup.close()
 
     async def _worker(self) -> None:
@@ -159,7 +162,7 @@ class Attempts:
 
     async def flush(self) -> None:
         """Have the log take what was gathered along with what it is given next."""
-        if self._gathered:
+        if self._gathered and self._running:
             await self._record_now().wait()
 
     async def _record_after(self, wait: timedelta, gathered: list[tuple[Job, Attempt]]) -> None:
@@ -171,14 +174,14 @@ class Attempts:
         """It is set once the log has been given what was gathered."""
         gathered, self._gathered = self._gathered, []
         handed = asyncio.Event()
-        self._group.create_task(self._record(gathered, handed))
+        recording = self._group.create_task(self._record(gathered, handed.set))
+        recording.add_done_callback(lambda _: handed.set())  # even if it is cancelled before it begins
         return handed
 
-    async def _record(self, gathered: list[tuple[Job, Attempt]], handed: asyncio.Event) -> None:
+    async def _record(self, gathered: list[tuple[Job, Attempt]], handed: Callable[[], None]) -> None:
         try:
-            await self._settle(gathered, handed.set)
+            await self._settle(gathered, handed)
         finally:
-            handed.set()
             self._unrecorded -= len(gathered)
             self._room.set()
 
@@ -219,11 +222,11 @@ class Attempts:
 
 def _is_urgent(job: Job) -> bool:
     """Whether a next run or somebody waits for its outcome, or a node that dies would leave it open."""
-    occurrence, definition = job.execution.occurrence, job.definition
+    definition = job.definition
     return (
-        occurrence.kind != "scheduled"
+        definition.overlap.mode != "allow"
         or definition.delivery == "at_most_once"
-        or definition.overlap.mode in ("queue_one", "queue_all")
+        or job.execution.occurrence.kind != "scheduled"
     )
 
 

@@ -17,9 +17,10 @@ from application.scheduler.refusals import Refusals
 from application.scheduler.waiting import OUTAGE_PAUSE, UNABLE_PAUSE, first_of, to_its_end
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
+    from application.scheduler.attempts import Attempts
     from application.scheduler.bids import Bid
     from application.scheduler.context import Context
     from application.scheduler.due_index import Entry
@@ -52,8 +53,8 @@ class Claimer:
     to 35. What is contested has to be looked into first: that happens beside, so that nothing else is late.
     """
 
-    def __init__(self, context: Context, lineup: Lineup, along: Callable[[], Awaitable[None]]) -> None:
-        """`along` has others append as well."""
+    def __init__(self, context: Context, lineup: Lineup, attempts: Attempts) -> None:
+        """`attempts` has outcomes appended along with claims, and renews claims whose task has changed."""
         self._clock = context.clock
         self._node = context.node
         self._index = context.index
@@ -64,7 +65,7 @@ class Claimer:
         self._lead = context.lead
         self._early_from: datetime | None = None
         self._lineup = lineup
-        self._along = along
+        self._attempts = attempts
         self._bids = Bids(context, lineup.add)
         self._contests = Contests(context)
         self._refusals = Refusals(context, self._bids, self._contests)
@@ -152,16 +153,13 @@ class Claimer:
         plain = [bid for bid in made if not bid.claim.contested]
         for bid in made:
             if bid.claim.contested:
-                self._look_into(bid)
+                task = asyncio.create_task(self._claim_in_turn(bid))
+                self._beside.add(task)
+                task.add_done_callback(self._beside.discard)
         if not plain:
             await asyncio.sleep(0)  # as when all of it was left to others
         elif not await to_its_end(self._claim_all(plain)):
             await self._clock.pause(OUTAGE_PAUSE)
-
-    def _look_into(self, bid: Bid) -> None:
-        task = asyncio.create_task(self._claim_in_turn(bid))
-        self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
 
     async def _claim_in_turn(self, bid: Bid) -> None:
         async with self._turn:
@@ -191,7 +189,7 @@ class Claimer:
 
     async def _claim_all(self, bids: list[Bid]) -> bool:
         """Whether all were answered."""
-        await self._along()
+        await self._attempts.flush()
         for bid in bids:
             if bid.job is not None:  # in hand before the log has it: a change right after is not overlooked
                 self._work.add(bid.job)
@@ -217,6 +215,7 @@ class Claimer:
             elif answer is not False:
                 log.error("%s %s", WHAT, bid.due.task_id, exc_info=answer)
                 self._give_up(bid)
+        self._attempts.review([bid.job for bid in bids if bid.won and bid.job and bid.job.overtaken])
         refused = [bid for bid, answer in zip(bids, answers, strict=True) if answer is False]
         answered = await asyncio.gather(*map(self._look_why, refused)) if refused else []
         won = sum([bid.won for bid in bids])

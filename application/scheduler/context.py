@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Longer than lies between two claims: at a steady rate, outcomes go into the call of the next ones.
 GATHER = timedelta(milliseconds=100)
-# For outcomes that somebody waits for, or that a crash should leave open as rarely as can be.
+# For outcomes that a next run or somebody waits for, or that a crash should leave open as rarely as can be.
 SHORT_GATHER = timedelta(milliseconds=40)
 
 

@@ -66,8 +66,7 @@ class Outcomes:
                 concluded.append(one)
         plain = [one for one in concluded if one.group is not None]
         others = [one for one in concluded if one.group is None]
-        handed()
-        recording = self._record(plain)
+        recording = self._record(plain, handed)
         await (asyncio.gather(recording, *map(self._close_apart, others)) if others else recording)
 
     def _concluded(self, job: Job, attempt: Attempt) -> _Concluded | None:
@@ -86,7 +85,8 @@ class Outcomes:
             return self._node.group((job.execution.id, job.execution.version + 1, fact))
         return None if _depends_on_task(job, fact) else self._expected_end(job, fact)
 
-    async def _record(self, plain: list[_Concluded]) -> None:
+    async def _record(self, plain: list[_Concluded], handed: Callable[[], None]) -> None:
+        handed()
         answers = await self._log.append_all([one.group for one in plain if one.group], patience="patient")
         refused: list[_Concluded] = []
         for place, (one, answer) in enumerate(zip(plain, answers, strict=True)):

@@ -60,7 +60,7 @@ class Scheduler:
         self._attempts = Attempts(context, lineup, reclaim, outcomes.settle, outcomes.close, concurrency)
         start = lineup.add
         self._retries = Retries(context, reclaim, start, outcomes.close)
-        self._claimer = Claimer(context, lineup, self._attempts.flush)
+        self._claimer = Claimer(context, lineup, self._attempts)
         self._requests = Requests(context, start, lineup.waiting)
         self._queues = Queues(context, start, lineup.waiting)
         self._feed = Feed(
@@ -127,4 +127,5 @@ class Scheduler:
         if calls := self._attempts.unfinished():
             self._observer.draining(calls, self._clock.now() + (deadline - self._clock.steady()))
         while self._attempts.unfinished() and self._clock.steady() < deadline:
+            await self._attempts.flush()
             await self._clock.pause(DRAIN_POLL)

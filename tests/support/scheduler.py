@@ -107,6 +107,7 @@ class World:
         self.nodes = FakeNodes(self.database)
         self.readings: dict[UUID, datetime] = {}
         self.observed = Observations()
+        self.gather = self.short_gather = timedelta()
         self.ids = count(1 << 100)
         self.commands = TaskCommands(self.log, self.clock, lambda: UUID(int=next(self.ids)))
         self.archived = ArchivedMonths()
@@ -128,8 +129,8 @@ class World:
             observer=self.observed,
             node=Node(name=name, margin=LEASE),
             chance=lambda: 0.5,
-            gather=timedelta(),
-            short_gather=timedelta(),
+            gather=self.gather,
+            short_gather=self.short_gather,
         )
 
     @contextlib.asynccontextmanager

@@ -263,7 +263,7 @@ async def test_outcomes_are_recorded_together_once_they_are_gathered_or_many() -
         ("manual", {}),
         ("backfill", {}),
         ("scheduled", {"delivery": "at_most_once"}),
-        ("scheduled", {"overlap": Overlap(mode="queue_one")}),
+        ("scheduled", {"overlap": Overlap(mode="skip")}),
         ("scheduled", {"overlap": Overlap(mode="queue_all")}),
     ],
 )
@@ -289,6 +289,25 @@ async def test_an_outcome_that_is_waited_for_is_recorded_soon_and_others_with_it
         assert settled == [3]
         await world.clock.reach(after(4))
         assert settled == [3, 1]
+
+
+async def test_nobody_waits_for_a_recording_that_was_cancelled_before_it_began() -> None:
+    world = World()
+    async with attempts(world, gather=timedelta(seconds=5)) as (sending, lineup):
+        lineup.add(job(1, after(1)))
+        await world.clock.reach(after(2))
+        flushing = asyncio.create_task(sending.flush())  # in the very turn in which all ends
+    async with asyncio.timeout(10):
+        await flushing
+
+
+async def test_nothing_is_recorded_any_more_once_all_has_ended() -> None:
+    world = World()
+    async with attempts(world, gather=timedelta(seconds=5)) as (sending, lineup):
+        lineup.add(job(1, after(1)))
+        await world.clock.reach(after(2))
+    await sending.flush()
+    assert sending.unfinished() == 1
 
 
 async def test_who_flushes_waits_until_the_log_is_given_what_was_gathered() -> None:

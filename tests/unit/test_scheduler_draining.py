@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from structlog.testing import capture_logs
 
+from domain.facts import ExecutionSucceeded
 from infrastructure.metrics import Instruments
 from infrastructure.observers import ObservedScheduler
 from infrastructure.task_log import TaskLog
@@ -62,3 +63,15 @@ def test_the_log_tells_how_many_calls_and_how_long_at_most(tmp_path: Path) -> No
     [line] = logged
     assert (line["event"], line["calls"]) == ("waiting for running calls", 3)
     assert 10 < line["at_most_seconds"] <= 20
+
+
+async def test_what_is_gathered_when_a_scheduler_stops_waits_for_no_other_outcome() -> None:
+    world = World()
+    world.gather = timedelta(seconds=30)
+    world.caller.takes = timedelta(seconds=1.9)
+    await world.create(at=after(10))
+    async with world.scheduler(grace=timedelta(seconds=1)) as running:
+        await world.clock.reach(after(11))
+        running.cancel()
+        await world.clock.reach(after(13))
+    assert len(world.facts(ExecutionSucceeded)) == 1

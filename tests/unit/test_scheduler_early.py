@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
+from application.scheduler import claimer
 from application.scheduler.lineup import Lineup
 from application.scheduler.sites import site_of
 from application.scheduler.work import Job
@@ -16,6 +20,11 @@ from domain.identity import execution_id
 from tests.support.given import RUN, after, definition, every, started
 from tests.support.scheduler import World
 from tests.support.slow_log import claimed_ahead, slow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from application.scheduler.bids import Bid
 
 
 @pytest.fixture
@@ -214,3 +223,27 @@ async def test_who_is_early_takes_room_once_its_instant_has_come(monkeypatch: py
     await world.clock.reach(after(2))
     assert taken() == (0, 4, 4, 0)
     assert not lineup.has_drained(site)
+
+
+@pytest.mark.parametrize("which", [min, max], ids=["the first", "the last"])
+async def test_a_task_that_changes_while_claims_are_taken_in_is_claimed_anew_before_its_instant(
+    which: Callable[[list[int]], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    tasks = [await world.create(at=after(10)) for _ in range(3 * claimer.SLICE)]
+    changed = which([task.int for task in tasks])
+    changing: list[asyncio.Task[object]] = []
+    begin = claimer.Claimer._begin
+
+    def begin_and_change(self: claimer.Claimer, bid: Bid) -> None:
+        if not changing:
+            change = world.update(UUID(int=changed), at=after(10), url="http://new.test/")
+            changing.append(asyncio.ensure_future(change))
+        begin(self, bid)
+
+    monkeypatch.setattr(claimer.Claimer, "_begin", begin_and_change)
+    async with world.scheduler(concurrency=50):
+        await world.clock.reach(after(9.9))
+        assert len(world.facts(AttemptStarted)) == 1
+        await world.clock.reach(after(11))
+    assert calls_at(world, "http://new.test/") == [10]

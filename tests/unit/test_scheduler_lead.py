@@ -119,12 +119,12 @@ async def test_of_a_crowd_less_is_claimed_at_a_time_and_of_few_more(monkeypatch:
 
 def test_a_step_stays_between_its_bounds() -> None:
     pace = lead.Lead(World().clock)
-    for _ in range(9):
-        pace.stepped(lead.MANY + 1)
-    assert pace.step == lead.SHORTEST_STEP
-    for claims in (lead.FEW, lead.MANY):
+    steps: list[float] = []
+    for claims in (lead.FEW - 1, lead.MANY, lead.MANY + 1, lead.FEW, lead.MANY, 0, lead.MANY + 1):
         pace.stepped(claims)
-    assert pace.step == lead.SHORTEST_STEP
-    for _ in range(9):
-        pace.stepped(lead.FEW - 1)
-    assert pace.step == lead.LONGEST_STEP
+        steps.append(pace.step / lead.LONGEST_STEP)
+    assert steps == [1, 1, 1 / 2, 1 / 2, 1 / 2, 1 / 2, 1 / 3]
+    for claims in (lead.MANY + 1, lead.FEW - 1, lead.FEW - 1):
+        pace.stepped(claims)
+        steps.append(pace.step / lead.LONGEST_STEP)
+    assert steps[-3:] == [1 / 3, 2 / 3, 1]

@@ -59,6 +59,15 @@ async def test_success_ends_the_execution_and_its_one_off_together() -> None:
     assert [occurrence.due_at for occurrence, _ in world.observed.ends] == [NOON]
 
 
+async def test_it_is_told_when_the_log_is_given_outcomes() -> None:
+    world = World()
+    job = await called(world, await world.create(at=NOON), at=NOON)
+    recorded: list[int] = []
+    settling, _ = outcomes(world)
+    await settling.settle([(job, attempt(1, 204))], lambda: recorded.append(len(world.log.facts())))
+    assert recorded == [len(world.log.facts()) - 2], "before the log answers"
+
+
 async def test_the_end_of_a_cron_task_s_execution_leaves_the_task_alone() -> None:
     world = World()
     job = await called(world, await world.create(), cron="* * * * *")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from domain.definition import Overlap, RetryPolicy
+import pytest
+
+from application.scheduler.context import GATHER, SHORT_GATHER
+from domain.definition import Overlap, OverlapMode, RetryPolicy
 from domain.facts import ExecutionCancelled, ExecutionSkipped, TaskCompleted
 from domain.identity import execution_id
 from tests.support.given import after, every
@@ -32,6 +35,16 @@ async def test_skip_leaves_out_what_falls_due_during_a_run() -> None:
 async def test_a_run_that_ends_right_before_the_next_instant_is_in_nobodys_way() -> None:
     world = slow(9.999)
     await world.create(trigger=every(10), overlap=Overlap(mode="skip"))
+    async with world.scheduler():
+        await world.clock.reach(after(35))
+    assert world.runs() == [(10, 10), (20, 20), (30, 30)]
+
+
+@pytest.mark.parametrize("mode", ["skip", "queue_one"])
+async def test_nor_is_one_that_is_recorded_a_little_later(mode: OverlapMode) -> None:
+    world = slow(9.93)
+    world.gather, world.short_gather = GATHER, SHORT_GATHER
+    await world.create(trigger=every(10), overlap=Overlap(mode=mode))
     async with world.scheduler():
         await world.clock.reach(after(35))
     assert world.runs() == [(10, 10), (20, 20), (30, 30)]

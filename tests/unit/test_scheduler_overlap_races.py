@@ -78,7 +78,7 @@ async def test_what_waited_when_a_scheduler_started_starts_in_its_turn() -> None
     assert world.runs() == [(20, 35), (30, 35)]
 
 
-@pytest.mark.parametrize("lead", [0.1, 0.75])
+@pytest.mark.parametrize("lead", [0.1, 1])
 async def test_a_place_that_is_ahead_of_what_was_followed_is_not_claimed_before_that(
     lead: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
