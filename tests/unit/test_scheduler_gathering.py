@@ -1,0 +1,110 @@
+"""Outcomes wait for others, to be recorded together: how long, and who hurries them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from application.scheduler.attempts import MANY
+from application.scheduler.work import Job
+from domain import execution as executions
+from domain.definition import Overlap
+from tests.support.given import after, definition, occurrence, started
+from tests.support.scheduler import World
+from tests.support.sending import attempts, job
+
+
+async def test_outcomes_are_recorded_together_once_they_are_gathered_or_many() -> None:
+    world = World()
+    settled: list[int] = []
+    gather = timedelta(seconds=5)
+    async with attempts(world, concurrency=MANY + 10, gather=gather, settled=settled) as (sending, lineup):
+        for number in range(2):
+            lineup.add(job(number, after(1)))
+        await world.clock.reach(after(5))
+        assert settled == []
+        await world.clock.reach(after(7))
+        assert settled == [2]
+        for number in range(MANY):
+            lineup.add(job(number, after(10)))
+        await world.clock.reach(after(11))
+        assert settled == [2, MANY]
+        lineup.add(job(1, after(12)))
+        await world.clock.reach(after(13))
+        await sending.flush()
+        assert settled == [2, MANY, 1]
+        await sending.flush()
+        await world.clock.reach(after(20))
+        assert settled == [2, MANY, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "policies"),
+    [
+        ("manual", {}),
+        ("backfill", {}),
+        ("scheduled", {"delivery": "at_most_once"}),
+        ("scheduled", {"overlap": Overlap(mode="skip")}),
+        ("scheduled", {"overlap": Overlap(mode="queue_all")}),
+    ],
+)
+async def test_an_outcome_that_is_waited_for_is_recorded_soon_and_others_with_it(
+    kind: str, policies: dict[str, Any]
+) -> None:
+    world = World()
+    settled: list[int] = []
+    gather, short = timedelta(seconds=5), timedelta(seconds=1)
+    async with attempts(world, concurrency=9, gather=gather, short_gather=short, settled=settled) as (
+        _,
+        lineup,
+    ):
+        claim = msgspec.structs.replace(started(after(2)), occurrence=occurrence(after(2), kind=kind))
+        lineup.add(job(1, after(1)))
+        for number in (2, 3):
+            run = executions.start(UUID(int=number), claim)
+            lineup.add(Job(run, definition(**policies), 1, after(number)))
+        lineup.add(job(4, after(2.5)))
+        await world.clock.reach(after(2.9))
+        assert settled == []
+        await world.clock.reach(after(3))
+        assert settled == [3]
+        await world.clock.reach(after(4))
+        assert settled == [3, 1]
+
+
+async def test_nobody_waits_for_a_recording_that_was_cancelled_before_it_began() -> None:
+    world = World()
+    async with attempts(world, gather=timedelta(seconds=5)) as (sending, lineup):
+        lineup.add(job(1, after(1)))
+        await world.clock.reach(after(2))
+        flushing = asyncio.create_task(sending.flush())  # in the very turn in which all ends
+    async with asyncio.timeout(10):
+        await flushing
+
+
+async def test_nothing_is_recorded_any_more_once_all_has_ended() -> None:
+    world = World()
+    async with attempts(world, gather=timedelta(seconds=5)) as (sending, lineup):
+        lineup.add(job(1, after(1)))
+        await world.clock.reach(after(2))
+    await sending.flush()
+    assert sending.unfinished() == 1
+
+
+async def test_who_flushes_waits_until_the_log_is_given_what_was_gathered() -> None:
+    world = World()
+    given = asyncio.Event()
+    async with attempts(world, gather=timedelta(seconds=5), given=given) as (sending, lineup):
+        lineup.add(job(1, after(1)))
+        await world.clock.reach(after(2))
+        flushing = asyncio.create_task(sending.flush())
+        await world.clock.settle()
+        assert not flushing.done()
+        given.set()
+        await world.clock.settle()
+        assert flushing.done()
