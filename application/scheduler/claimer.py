@@ -11,7 +11,7 @@ from application.ports import LogUnavailable
 from application.scheduler.apart import apart
 from application.scheduler.bids import Bids, bid_for
 from application.scheduler.contests import Contests
-from application.scheduler.lead import NEAR as AHEAD
+from application.scheduler.lead import NEAR
 from application.scheduler.parked import Parked
 from application.scheduler.refusals import Refusals
 from application.scheduler.waiting import OUTAGE_PAUSE, UNABLE_PAUSE, first_of, to_its_end
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Of what is near, what is due within this is claimed in one append.
 STEP = timedelta(milliseconds=25)
-QUANTUM = AHEAD - STEP
+QUANTUM = NEAR - STEP
 # What must not be sent twice is given up when its node dies in between: that is to be as short as it can be.
 LATE_QUANTUM = timedelta(milliseconds=10)
 # What is claimed is leased; more than can start soon would only make leases grow old.
@@ -140,7 +140,7 @@ class Claimer:
             await asyncio.sleep(0)
 
     def _pop(self, now: datetime, room: int) -> list[Entry]:
-        near = self._index.pop(now + AHEAD, room)
+        near = self._index.pop(now + NEAR, room)
         early_room = MAX_EARLY - self._lineup.early()
         self._early_from = None if early_room > 0 else now + self._lead.step
         if len(near) < room:
@@ -231,7 +231,7 @@ class Claimer:
                 await asyncio.sleep(0)
             if not self._index.claiming(entry):
                 continue
-            early = entry.fire_at > now + AHEAD
+            early = entry.fire_at > now + NEAR
             if until := self._left_until(entry, now):
                 self._index.leave(entry, until)
             elif facts >= MAX_FACTS:
@@ -252,8 +252,8 @@ class Claimer:
         if entry.definition.delivery == "at_most_once":
             turn += QUANTUM - LATE_QUANTUM
         if not self._ongoing.covers(entry):
-            return turn if entry.fire_at > now + AHEAD else max(turn, now + AHEAD + QUANTUM)
-        return turn if turn > max(entry.fire_at, now + AHEAD) else None
+            return turn if entry.fire_at > now + NEAR else max(turn, now + NEAR + QUANTUM)
+        return turn if turn > max(entry.fire_at, now + NEAR) else None
 
     def _make_bid(self, entry: Entry, now: datetime) -> Bid | None:
         try:
@@ -263,7 +263,7 @@ class Claimer:
             self._index.remove(entry.task_id)
             return None
         if bid.claim.contested and entry.fire_at > now:  # what is in its way may end before its instant
-            again = QUANTUM if entry.fire_at <= now + AHEAD else timedelta()
+            again = QUANTUM if entry.fire_at <= now + NEAR else timedelta()
             self._index.leave(entry, entry.fire_at + again)
             return None
         return bid
