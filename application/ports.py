@@ -306,9 +306,25 @@ class Call(Struct, frozen=True, gc=False, kw_only=True):
     once: bool = False
 
 
-class HttpCaller(Protocol):
-    """Makes one attempt."""
+class Exchange(Protocol):
+    """One attempt: ready to be sent, then under way, then over."""
 
-    async def call(self, call: Call) -> Attempt:
-        """Send the action's request once and tell what happened; raises nothing but cancellation."""
+    def begin(self, over: Callable[[], None]) -> None:
+        """Send the action's request, once; `over` is called when it is over, and not before this returns."""
+        ...
+
+    def cancel(self) -> None:
+        """Break off what is under way, and close its connection; otherwise that does nothing."""
+        ...
+
+    def attempt(self) -> Attempt | None:
+        """What happened, once it is over; None: it was cancelled. Raises nothing."""
+        ...
+
+
+class HttpCaller(Protocol):
+    """Makes attempts."""
+
+    def exchange(self, call: Call) -> Exchange:
+        """Make one ready. Raises nothing: what cannot be sent brings an attempt that says so."""
         ...

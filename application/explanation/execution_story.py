@@ -273,7 +273,7 @@ class _Teller:
         if waited > LATE and self._claim is not None:
             late = f"Attempt {attempt.number} was sent {wording.span(waited)} after it was claimed and due"
             log = ", or for the log to take its claim anew" if self._renewed else ""
-            said = f"{late}: it waited for a free worker, or for room at its host{log}."
+            said = f"{late}: it waited for room among all calls, or at its host{log}."
             self._say("sent_late", said, rules.WORKERS, self._claim, event)
 
     def _lateness(self) -> str:

@@ -1,1 +1,1 @@
-"""The scheduler: the index proposes what is due, the log decides who starts it, workers call."""
+"""The scheduler: the index proposes what is due, the log decides who starts it, and it is called on time."""

@@ -1,51 +1,52 @@
-"""Making the calls: each claim is sent at its instant by one of a fixed number of workers."""
+"""Making the calls: each claim is made ready as it comes, and sent at its instant."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from application.ports import Call
 from application.scheduler.apart import apart
 from application.scheduler.reclaim import GivenUp
+from application.scheduler.urgency import Urgency
 from domain import ending
 from domain import execution as executions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from application.ports import Exchange
     from application.scheduler.context import Context
-    from application.scheduler.lineup import Lineup
+    from application.scheduler.lineup import Lineup, Turn
     from application.scheduler.reclaim import Reclaim
     from application.scheduler.sites import Site
     from application.scheduler.work import Job
-    from domain.attempt import Attempt
     from domain.facts import AttemptStarted, ExecutionFailed
 
 
-# Who waits for the log to take an outcome makes no call meanwhile; beyond this many, workers do wait for it.
+# Beyond this many outcomes that the log has yet to take, each keeps the room of another call.
 MAX_UNRECORDED = 2_000
 # What is left of a lease that no longer covers an attempt: its timeout, and twice as long as this.
 LOOK_AT_LEASES = timedelta(seconds=1)
 # More outcomes than these hardly make an append any cheaper for each.
 MANY = 250
 
+log = logging.getLogger(__name__)
+
 
 class Attempts:
-    """Sends what the lineup has and passes what came back to `settle`, with a bound on the calls in flight.
-
-    A worker goes on with the next call while an outcome is on its way to the log.
-    """
+    """Sends what the lineup has and passes what came back to `settle`."""
 
     def __init__(
         self,
         context: Context,
         lineup: Lineup,
         reclaim: Reclaim,
-        settle: Callable[[Sequence[tuple[Job, Attempt]], Callable[[], None]], Awaitable[None]],
+        settle: Callable[[Sequence[tuple[Job, Exchange]], Callable[[], None]], Awaitable[None]],
         close: Callable[[Job, ExecutionFailed], Awaitable[None]],
-        concurrency: int,
     ) -> None:
         """`settle` says when the log is given outcomes; `close` takes a job whose attempt may not be made."""
         self._clock = context.clock
@@ -58,11 +59,11 @@ class Attempts:
         self._close = close
         self._gather = context.gather
         self._short_gather = context.short_gather
-        self._concurrency = concurrency
-        self._gathered: list[tuple[Job, Attempt]] = []
+        self._urgency = Urgency(context)
+        self._gathered: list[tuple[Job, Exchange]] = []
         self._hurries = False
         self._unrecorded = 0
-        self._room = asyncio.Event()
+        self._kept: list[Turn] = []
         self._group = asyncio.TaskGroup()
         self._running = False
 
@@ -75,23 +76,19 @@ class Attempts:
         try:
             async with self._group:
                 self._running = True
-                for number in range(self._concurrency):
-                    self._group.create_task(self._worker(), name=f"worker-{number}")
+                self._lineup.start(self._send)
                 await self._keep_leases()
         finally:
             self._running = False
             self._lineup.close()
+            for job in self._work.jobs():
+                if job.exchange is not None:
+                    job.exchange.cancel()
 
-    async def _worker(self) -> None:
-        while True:
-            turn = await self._lineup.take()
-            job = turn.job
-            try:
-                if not await apart("an attempt of execution", job.execution.id, self._attempt(job)):
-                    # Its lease runs out, and then whoever looks goes on with it.
-                    self._work.done(job)
-            finally:
-                self._lineup.over(turn)
+    def line_up(self, job: Job) -> None:
+        """Have a claimed attempt sent at its instant, or as soon as there is room."""
+        job.exchange = self._caller.exchange(call_of(job))
+        self._lineup.add(job)
 
     def review(self, overtaken: Sequence[Job]) -> None:
         """Claim anew what waits and whose task has changed: it may go elsewhere, or first, or nowhere."""
@@ -117,55 +114,106 @@ class Attempts:
 
     async def _renew(self, site: Site, job: Job) -> None:
         try:
-            if not await apart("renewing the lease of execution", job.execution.id, self._line_up(job)):
+            if not await apart("renewing the lease of execution", job.execution.id, self._line_up_anew(job)):
                 self._work.done(job)
         finally:
             self._lineup.let_go(site)
 
-    async def _line_up(self, job: Job) -> None:
+    async def _line_up_anew(self, job: Job) -> None:
         try:
             ours = await self._still_ours(job)
         except GivenUp as given_up:
             await self._close(job, given_up.end)
             return
         if ours:
-            self._lineup.add(job)
+            self.line_up(job)
         else:
             self._work.done(job)
 
-    async def _attempt(self, job: Job) -> None:
-        definition = job.definition
+    def _send(self, turn: Turn) -> None:
+        job = turn.job
+        if not self._is_plain(job):
+            self._group.create_task(self._look_and_send(turn))
+            return
+        try:
+            self._begin(turn)
+        except Exception:  # whatever one of them holds, the others are sent
+            log.exception("an attempt of execution %s", job.execution.id)
+            self._work.done(job)
+            self._lineup.over(turn)
+
+    def _is_plain(self, job: Job) -> bool:
+        """Whether nothing has to be looked into before it is sent as it was made ready."""
+        return not (
+            job.overtaken
+            or job.stopped
+            or job.execution.attempts > 1
+            or not self._node.covered(job, self._clock.now())
+        )
+
+    async def _look_and_send(self, turn: Turn) -> None:
+        job = turn.job
+        sending: list[Turn] = []
+        try:
+            if not await apart("an attempt of execution", job.execution.id, self._look(turn, sending)):
+                # Its lease runs out, and then whoever looks goes on with it.
+                self._work.done(job)
+        finally:
+            if not sending:
+                self._lineup.over(turn)
+
+    async def _look(self, turn: Turn, sending: list[Turn]) -> None:
+        job, definition = turn.job, turn.job.definition
         try:
             ours = await self._still_ours(job)
-            if ours and job.definition is not definition:  # it may call another host
-                self._lineup.add(job)
-                return
-            attempt = await self._call(job) if ours else None
         except GivenUp as given_up:
             await self._close(job, given_up.end)
             return
-        if attempt is None:
+        if not ours:
             self._work.done(job)
+        elif job.definition is not definition:  # it may call another host
+            self.line_up(job)
+        else:
+            job.exchange = self._caller.exchange(call_of(job))  # it may be the next attempt by now
+            self._begin(turn)
+            sending.append(turn)
+
+    def _begin(self, turn: Turn) -> None:
+        exchange = turn.job.exchange
+        assert exchange is not None, "who is lined up has been made ready"
+        exchange.begin(partial(self._over, turn, exchange))
+
+    def _over(self, turn: Turn, exchange: Exchange) -> None:
+        job, job.exchange = turn.job, None
+        if not self._running:
             return
-        self._gathered.append((job, attempt))
+        if job.stopped and exchange.attempt() is None:
+            self._work.done(job)
+            self._lineup.over(turn)
+            return
+        self._gather_up(job, exchange)
+        if self._unrecorded > MAX_UNRECORDED:
+            self._kept.append(turn)
+        else:
+            self._lineup.over(turn)
+
+    def _gather_up(self, job: Job, exchange: Exchange) -> None:
+        self._gathered.append((job, exchange))
         self._unrecorded += 1
-        urgent = _is_urgent(job)
+        urgent = self._urgency.of(job)
         if len(self._gathered) >= MANY:
             self._record_now()
         elif len(self._gathered) == 1 or (urgent and not self._hurries):
             self._hurries = urgent
             wait = self._short_gather if urgent else self._gather
             self._group.create_task(self._record_after(wait, self._gathered))
-        while self._unrecorded > MAX_UNRECORDED:
-            self._room.clear()
-            await self._room.wait()
 
     async def flush(self) -> None:
         """Have the log take what was gathered along with what it is given next."""
         if self._gathered and self._running:
             await self._record_now().wait()
 
-    async def _record_after(self, wait: timedelta, gathered: list[tuple[Job, Attempt]]) -> None:
+    async def _record_after(self, wait: timedelta, gathered: list[tuple[Job, Exchange]]) -> None:
         await self._clock.pause(wait)
         if self._gathered is gathered:
             self._record_now()
@@ -178,27 +226,14 @@ class Attempts:
         recording.add_done_callback(lambda _: handed.set())  # even if it is cancelled before it begins
         return handed
 
-    async def _record(self, gathered: list[tuple[Job, Attempt]], handed: Callable[[], None]) -> None:
+    async def _record(self, gathered: list[tuple[Job, Exchange]], handed: Callable[[], None]) -> None:
         try:
             await self._settle(gathered, handed)
         finally:
             self._unrecorded -= len(gathered)
-            self._room.set()
-
-    async def _call(self, job: Job) -> Attempt | None:
-        """What the call brought; None when the job was stopped meanwhile."""
-        job.worker = worker = asyncio.current_task()
-        assert worker is not None
-        try:
-            return await self._caller.call(call_of(job))
-        except asyncio.CancelledError:
-            if job.stopped and worker.cancelling() == 1:
-                return None
-            raise  # the scheduler stops, whether or not the job does too
-        finally:
-            job.worker = None
-            if job.stopped:
-                worker.uncancel()
+            kept, self._kept = self._kept, []
+            for turn in kept:
+                self._lineup.over(turn)
 
     async def _still_ours(self, job: Job) -> bool:
         """Whether to send now; a claim that its task or the clock overtook is renewed or dropped first."""
@@ -218,16 +253,6 @@ class Attempts:
         """Raises `GivenUp`."""
         if end := ending.lapse(job.execution, job.definition, self._clock.now()):
             raise GivenUp(end)
-
-
-def _is_urgent(job: Job) -> bool:
-    """Whether a next run or somebody waits for its outcome, or a node that dies would leave it open."""
-    definition = job.definition
-    return (
-        definition.overlap.mode != "allow"
-        or definition.delivery == "at_most_once"
-        or job.execution.occurrence.kind != "scheduled"
-    )
 
 
 def call_of(job: Job) -> Call:

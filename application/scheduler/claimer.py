@@ -66,7 +66,7 @@ class Claimer:
         self._early_from: datetime | None = None
         self._lineup = lineup
         self._attempts = attempts
-        self._bids = Bids(context, lineup.add)
+        self._bids = Bids(context, attempts.line_up)
         self._contests = Contests(context)
         self._refusals = Refusals(context, self._bids, self._contests)
         self._changed = asyncio.Event()
@@ -289,7 +289,7 @@ class Claimer:
         bid.won = True
         self._index.settle(bid.entry, bid.claim.next_run_at, bid.claim.runs)
         if bid.job is not None:
-            self._lineup.add(bid.job)
+            self._attempts.line_up(bid.job)
 
     def _give_up(self, bid: Bid) -> None:
         self._index.remove(bid.due.task_id)

@@ -1,4 +1,4 @@
-"""Who is sent next: claimed attempts wait for their instant, for room at their site, for a free worker."""
+"""Who is sent next: claimed attempts wait for their instant, and for room at their site and among all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_HELD = 10_000
 
 
 class Turn(NamedTuple):
-    """An attempt that only needs a worker, in the order in which they get one."""
+    """An attempt that only needs room among all calls, in the order in which they get it."""
 
     priority: int
     number: int
@@ -44,14 +44,16 @@ class Timed(NamedTuple):
 class Lineup:
     """Claimed attempts until they are sent, and the calls under way to each site.
 
-    Of those whose instant has come, the lowest priority number goes first, then the earliest instant. A site
-    gets `per_site` calls at a time: what comes beyond these is held back, takes neither a worker nor room
-    from others, and goes to the end of its priority when there is room.
+    Of those whose instant has come, the lowest priority number goes first, then the earliest instant. There
+    are `in_all` calls at a time, and `per_site` to one site: what comes beyond these is held back, takes no
+    room from others, and goes to the end of its priority when there is some.
     """
 
-    def __init__(self, clock: Clock, per_site: int) -> None:
+    def __init__(self, clock: Clock, per_site: int, in_all: int) -> None:
         self._clock = clock
         self._per_site = per_site
+        self._in_all = in_all
+        self._send: Callable[[Turn], None] | None = None
         self._sites: dict[str, Site] = {}
         self._timed: list[Timed] = []
         self._early = 0
@@ -62,8 +64,6 @@ class Lineup:
         self._under_way = 0
         self._watched: set[str] = set()
         self._told: list[Callable[[], None]] = []
-        # The last one to become free goes first: what it works on is still in the processor's cache.
-        self._free: list[asyncio.Future[Turn]] = []
         self._alarm: Cancellable | None = None
         self._congested = asyncio.Event()
 
@@ -125,13 +125,10 @@ class Lineup:
         """Have it called when a watched site has drained."""
         self._told.append(listener)
 
-    async def take(self) -> Turn:
-        """The next one to send, when there is one. Its site has room for another once it is `over`."""
-        if self._due:
-            return self._next()
-        free: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
-        self._free.append(free)
-        return await free
+    def start(self, send: Callable[[Turn], None]) -> None:
+        """Have those sent whose turn has come. Each leaves its room to another when it is `over`."""
+        self._send = send
+        self._send_due()
 
     def over(self, turn: Turn) -> None:
         """The call of what was taken is over."""
@@ -140,6 +137,7 @@ class Lineup:
         site.calls -= 1
         self._fill(site)
         self._forget(site)
+        self._send_due()
 
     async def congested(self) -> None:
         """Return when some wait although their instant has come."""
@@ -151,7 +149,7 @@ class Lineup:
         """Take out those that wait, and of which it holds.
 
         They count as waiting for their site until they are `let_go`. Those that are added again keep their
-        places in the line for a worker.
+        places in the line of those that are due.
         """
         withdrawn = self._withdraw_timed(which)
         if self._due or self._held:
@@ -166,7 +164,8 @@ class Lineup:
         self._forget(site)
 
     def close(self) -> None:
-        """Nothing becomes due any more; what is due may still be taken."""
+        """Nothing is sent any more."""
+        self._send = None
         if self._alarm is not None:
             self._alarm.cancel()
 
@@ -199,6 +198,10 @@ class Lineup:
         if line.early:
             line.site.early -= 1
             self._early -= 1
+
+    def _send_due(self) -> None:
+        while self._due and self._send is not None and self._under_way < self._in_all:
+            self._send(self._next())
 
     def _next(self) -> Turn:
         turn = heapq.heappop(self._due)
@@ -235,10 +238,7 @@ class Lineup:
                 self._held += 1
         self._alarm = None
         self._set_alarm()
-        while self._free and self._due:
-            free = self._free.pop()
-            if not free.done():  # its worker has been told to stop
-                free.set_result(self._next())
+        self._send_due()
         if self._due or self._held:
             self._congested.set()
 

@@ -21,8 +21,8 @@ from domain.facts import AttemptFailed, TaskCancelled, TaskCompleted, TaskPaused
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from application.ports import Exchange
     from application.scheduler.context import Context
-    from domain.attempt import Attempt
     from domain.definition import Definition
 
 # Outcomes taken in one turn of the event loop, so that calls are not late: half a millisecond of work.
@@ -53,26 +53,28 @@ class Outcomes:
         self._chance = context.chance
         self._retry = retry
 
-    async def settle(self, brought: Sequence[tuple[Job, Attempt]], handed: Callable[[], None]) -> None:
+    async def settle(self, brought: Sequence[tuple[Job, Exchange]], handed: Callable[[], None]) -> None:
         """Record attempts, each apart from the others; its job then waits for a retry or is done.
 
         `handed` is called in the turn in which the log is given them.
         """
         concluded: list[_Concluded] = []
-        for place, (job, attempt) in enumerate(brought):
+        for place, (job, exchange) in enumerate(brought):
             if place and place % SLICE == 0:
                 await asyncio.sleep(0)
-            if one := self._concluded(job, attempt):
+            if one := self._concluded(job, exchange):
                 concluded.append(one)
         plain = [one for one in concluded if one.group is not None]
         others = [one for one in concluded if one.group is None]
         recording = self._record(plain, handed)
         await (asyncio.gather(recording, *map(self._close_apart, others)) if others else recording)
 
-    def _concluded(self, job: Job, attempt: Attempt) -> _Concluded | None:
+    def _concluded(self, job: Job, exchange: Exchange) -> _Concluded | None:
         running = job.execution
         assert isinstance(running, Running)
         try:
+            attempt = exchange.attempt()
+            assert attempt is not None, "who was cancelled has no outcome"
             fact = executions.conclude(running, attempt, job.definition, self._clock.now(), self._chance())
             return _Concluded(job, fact, self._expected(job, fact))
         except Exception:  # whatever one of them holds, the others are recorded

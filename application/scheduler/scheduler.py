@@ -56,9 +56,9 @@ class Scheduler:
         self._grace = grace
         reclaim = Reclaim(context)
         outcomes = Outcomes(context, self._wait_for_retry)
-        self._lineup = lineup = Lineup(context.clock, per_site)
-        self._attempts = Attempts(context, lineup, reclaim, outcomes.settle, outcomes.close, concurrency)
-        start = lineup.add
+        self._lineup = lineup = Lineup(context.clock, per_site, concurrency)
+        self._attempts = Attempts(context, lineup, reclaim, outcomes.settle, outcomes.close)
+        start = self._attempts.line_up
         self._retries = Retries(context, reclaim, start, outcomes.close)
         self._claimer = Claimer(context, lineup, self._attempts)
         self._requests = Requests(context, start, lineup.waiting)

@@ -18,7 +18,7 @@ PACE_IS_KNOWN_AFTER = timedelta(seconds=1)
 
 
 class Site:
-    """One server: `calls` under way to it, `due` ones that only need a worker, and those that are held back.
+    """One server: `calls` under way to it, `due` ones that only need room in all, and those held back.
 
     `waiting` counts all that are claimed and not sent: also those whose instant has not come, of which the
     `early` ones came long before it.

@@ -9,11 +9,10 @@ from domain.execution import Waiting
 from domain.facts import ExecutionCancelled, TaskCancelled, TaskUpdated
 
 if TYPE_CHECKING:
-    import asyncio
     from datetime import datetime
     from uuid import UUID
 
-    from application.ports import Recorded
+    from application.ports import Exchange, Recorded
     from domain.definition import Definition
     from domain.execution import Running
 
@@ -28,8 +27,8 @@ class Job:
 
     `overtaken`: its task has changed since the version that it was claimed from; `cancelled`: for good;
     `task_over`: it was over by then.
-    `stopped`: it was cancelled itself; `worker` is who makes its call right now. `place` is that in the line
-    for a worker.
+    `stopped`: it was cancelled itself; `exchange` is its next call, or the one under way. `place` is that in
+    the line of those that are sent as soon as there is room.
     """
 
     execution: Running | Waiting
@@ -40,14 +39,14 @@ class Job:
     cancelled: bool = False
     task_over: bool = False
     stopped: bool = False
-    worker: asyncio.Task[None] | None = None
+    exchange: Exchange | None = None
     place: int | None = None
 
     def stop(self) -> None:
         """Make no call for it any more, and break off the one that is being made; twice does no harm."""
-        if not self.stopped and self.worker is not None:
-            self.worker.cancel()
-        self.stopped = True
+        stopped_before, self.stopped = self.stopped, True
+        if self.exchange is not None and not stopped_before:
+            self.exchange.cancel()
 
     @property
     def task_id(self) -> UUID:
@@ -64,6 +63,10 @@ class Work:
 
     def __contains__(self, execution_id: UUID) -> bool:
         return execution_id.int in self._jobs
+
+    def jobs(self) -> list[Job]:
+        """Those that are in hand."""
+        return [job for jobs in self._by_task.values() for job in jobs]
 
     def holds(self, job: Job) -> bool:
         """Whether this very job is in hand; there may be a later one for the same execution."""

@@ -25,9 +25,24 @@ async def captured(response: httpx.Response, max_body_bytes: int, max_header_byt
         body = b"".join([chunk async for chunk in cast("httpx.AsyncByteStream", response.stream)])
     else:
         body = await own.bounded()
+    return _answered(response.status_code, headers, body, max_body_bytes)
+
+
+def answered(
+    status: int,
+    fields: Iterable[tuple[bytes, bytes]],
+    body: bytes,
+    max_body_bytes: int,
+    max_header_bytes: int,
+) -> Answered:
+    """The answer of which this has come; of a body that is longer than the cap, one byte more at least."""
+    return _answered(status, captured_headers(fields, max_header_bytes), body, max_body_bytes)
+
+
+def _answered(status: int, headers: dict[str, str], body: bytes, max_body_bytes: int) -> Answered:
     truncated = len(body) > max_body_bytes
     text = decoded(body[:max_body_bytes], headers.get("content-type"), cut=truncated)
-    return Answered(status_code=response.status_code, headers=headers, body=text, truncated=truncated)
+    return Answered(status_code=status, headers=headers, body=text, truncated=truncated)
 
 
 def captured_headers(raw: Iterable[tuple[bytes, bytes]], limit: int) -> dict[str, str]:

@@ -6,12 +6,15 @@ Answers are parsed by httptools, which is llhttp, the parser of Node.js.
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
 from infrastructure.http_caller.bounds import TOO_LONG, TOO_MANY_HEADERS, TOO_MUCH, Bounds, complaint
 from infrastructure.http_caller.progress import CutShort, Improper, Severed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # On a connection that was idle the system takes this little at once.
 LITTLE = 16 * 1024
@@ -34,9 +37,11 @@ class Connection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._over = self._loop.create_future()
-        self._reading = self._spoke = self._lasting = self._sent_much = self._asked = False
+        self._told: Callable[[], None] | None = None
+        self.reading = self.has_head = self._has_news = False
+        self._spoke = self._lasting = self._sent_much = self._asked = False
         self._early = b""
-        self._error: Exception | None = None
+        self.error: Exception | None = None
         self.whole = self.for_one_request = False
         self.idle_since = 0.0
 
@@ -55,17 +60,19 @@ class Connection(asyncio.Protocol):
             and not (self._sent_much and self._is_sending())
         )
 
-    async def ask(self, request: bytes, *, of_head: bool) -> None:
-        """Send a request and wait for the head of its answer; what is only informational is passed over.
+    def begin(self, request: bytes, told: Callable[[], None], *, of_head: bool) -> None:
+        """Send a request. `told` is called once the head of its answer has come, and all of it, or an error.
 
-        `of_head`: it is a HEAD, whose answer has no body. Raises `Severed`, `Improper`, `TimeoutError`.
+        `of_head`: it is a HEAD, whose answer has no body. What is only informational is passed over.
+        Raises `Severed` and `Improper` when it is not sent.
         """
+        self._told = told
         self.status, self.fields = 0, list[tuple[bytes, bytes]]()
         self._of_head = of_head
         self._body, self._body_bytes, self._bytes, self._field_count = list[bytes](), 0, 0, 0
         self._quiet_bytes = 0
-        self._has_head = self._has_chunks = self.whole = False
-        self._error = None
+        self.has_head = self._has_chunks = self.whole = False
+        self.error = None
         self._complaint: str | None = None
         self._sent_much = len(request) > LITTLE
         if self._spoke:
@@ -74,29 +81,40 @@ class Connection(asyncio.Protocol):
             raise Severed(answer_began=False)
         if self._parser is None:
             self._parser = self._new_parser()
-        self._reading = self._asked = True
-        self._waiter = self._loop.create_future()
+        self.reading = self._asked = True
         if self._transport is not None:
             self._transport.write(request)
         if self._early:
             self._answer_early()
-        await self._waiter
-        if not self._has_head:
-            assert self._error is not None
-            raise self._error
+
+    async def ask(self, request: bytes, *, of_head: bool) -> None:
+        """Send a request and wait for the head of its answer, as `begin` and `head` do."""
+        self.begin(request, self._wake, of_head=of_head)
+        await self.head()
+
+    async def head(self) -> None:
+        """Wait for the head of the answer. Raises `Severed`, `Improper` and `TimeoutError`."""
+        if not self.has_head and self.error is None:
+            await self._news()
+        if not self.has_head:
+            assert self.error is not None
+            raise self.error
 
     async def body(self) -> bytes:
         """The body, or one byte more of it than the bound. Raises `CutShort` and `TimeoutError`."""
-        if self._reading:
-            self._waiter = self._loop.create_future()
-            await self._waiter
-        if self._error is not None:
-            raise self._error
+        if self.reading:
+            await self._news()
+        if self.error is not None:
+            raise self.error
+        return self.content()
+
+    def content(self) -> bytes:
+        """As much of the body as has come, and one byte more of it than the bound at most."""
         return b"".join(self._body)[: self._bounds.body + 1]
 
     def close(self) -> None:
         """Close the connection, once what was written has been sent."""
-        self._reading, self._error = False, None  # which would refer to us, and we to it
+        self.reading, self.error, self._told = False, None, None  # which would refer to us, and we to it
         if self._transport is not None:
             self._transport.close()
 
@@ -113,22 +131,24 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol.connection_lost`."""
         self._transport = self._parser = None
-        if self._reading:
+        if self.reading:
             self._ended(exc)
+            self._tell()
         if not self._over.done():
             self._over.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol.data_received`."""
-        if self._reading and len(data) <= SLICE:
+        if self.reading and len(data) <= SLICE:
             self._feed(data)
-        elif self._reading:
+        elif self.reading:
             for start in range(0, len(data), SLICE):
                 self._feed(data[start : start + SLICE])
         elif not self._asked and len(self._early) <= self._bounds.field:
             self._early += data
         else:
             self._spoke = True
+        self._tell()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """The parser has read a field of a head, or of a trailer, which nobody asks for."""
@@ -140,24 +160,24 @@ class Connection(asyncio.Protocol):
             self._complaint = TOO_LONG
         if self._complaint is not None:
             raise ValueError(self._complaint)
-        if not self._has_head:
+        if not self.has_head:
             self.fields.append((name.rstrip(), value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """The parser has read a head."""
-        if self._has_head or self._parser is None:
+        if self.has_head or self._parser is None:
             return  # it is of another answer, which nobody asked for
         status = self._parser.get_status_code()
         if status in INFORMATIONAL:
             self.fields, self._field_count = [], 0
             return
-        self.status, self._has_head = status, True
+        self.status, self.has_head = status, True
         self._quiet_bytes = 0
         self._lasting = status != SWITCHING_PROTOCOLS and self._parser.should_keep_alive()
         if self._of_head:
-            self.whole, self._reading = True, False
+            self.whole, self.reading = True, False
             self._parser = None  # which waits for a body
-        self._tell()
+        self._has_news = True
 
     def on_chunk_header(self) -> None:
         """The parser has read the size of a chunk."""
@@ -167,29 +187,29 @@ class Connection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         """The parser has read a part of the body."""
         self._quiet_bytes = 0
-        if not self._reading:
+        if not self.reading:
             self._spoke = True
             return
         self._body_bytes += len(data)
         self._body.append(data)
         if self._body_bytes > self._bounds.body:
-            self._reading = False
-            self._tell()
+            self.reading = False
+            self._has_news = True
 
     def on_message_begin(self) -> None:
         """The parser has read the first byte of an answer."""
-        self._spoke = self._spoke or not self._reading
+        self._spoke = self._spoke or not self.reading
 
     def on_message_complete(self) -> None:
         """The parser has read all of an answer."""
-        if self._has_head and self._reading and self._parser is not None:
+        if self.has_head and self.reading and self._parser is not None:
             # A trailer may say, too, that the connection ends here.
             self._lasting = self._lasting and self._parser.should_keep_alive()
-            self.whole, self._reading = True, False
-            self._tell()
+            self.whole, self.reading = True, False
+            self._has_news = True
 
     def _feed(self, data: bytes) -> None:
-        if not self._reading or self._parser is None:
+        if not self.reading or self._parser is None:
             self._spoke = True
             return
         self._bytes += len(data)
@@ -200,7 +220,7 @@ class Connection(asyncio.Protocol):
             self._failed(self._complaint or complaint(error))
         except httptools.HttpParserUpgrade:
             self._spoke = True
-        bound = self._bounds.beside_body if self._has_head else self._bounds.head
+        bound = self._bounds.beside_body if self.has_head else self._bounds.head
         if self._quiet_bytes > self._bounds.field + SLICE:
             self._failed(TOO_LONG)
         elif self._bytes - self._body_bytes > bound:
@@ -210,8 +230,9 @@ class Connection(asyncio.Protocol):
         """A server that has no room may say so before it is asked."""
         early, self._early = self._early, b""
         self.data_received(early)
-        if self._transport is None and self._reading:
+        if self._transport is None and self.reading:
             self._ended(None)
+            self._tell()
 
     def _new_parser(self) -> httptools.HttpResponseParser:
         parser = httptools.HttpResponseParser(self)
@@ -221,34 +242,47 @@ class Connection(asyncio.Protocol):
         )
         return parser
 
-    def _tell(self) -> None:
-        """There is more of the answer, for whoever waits for it."""
+    async def _news(self) -> None:
+        """Wait until there is more of the answer."""
+        self._told = self._wake
+        self._waiter = self._loop.create_future()
+        await self._waiter
+
+    def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def _tell(self) -> None:
+        """Not from within the parser, for who is told may send the next request."""
+        if self._has_news and self._told is not None:
+            self._has_news = False
+            self._told()
+            if not self.reading:
+                self._told = None
+
     def _failed(self, complaint: str) -> None:
         """What came is no answer."""
-        if self._reading:
-            self._error = CutShort(complaint) if self._has_head else Improper(complaint)
-        self._reading, self._spoke = False, True
+        if self.reading:
+            self.error = CutShort(complaint) if self.has_head else Improper(complaint)
+        self.reading, self._spoke = False, True
         if self._transport is not None:
             self._transport.close()
-        self._tell()
+        self._has_news = True
 
     def _ended(self, error: Exception | None) -> None:
         """The connection ended under an answer, which only some bodies take for their end."""
-        self._reading = False
+        self.reading = False
         if isinstance(error, TimeoutError):  # the server was silent for long, not gone: nothing is sent again
-            self._error = error
-        elif not self._has_head:
-            self._error = Severed(answer_began=self._bytes > 0)
-            self._error.__cause__ = error
+            self.error = error
+        elif not self.has_head:
+            self.error = Severed(answer_began=self._bytes > 0)
+            self.error.__cause__ = error
         elif error is None and not self._is_framed():
             self.whole = True
         else:
-            self._error = CutShort("the connection closed in the middle of the body")
-            self._error.__cause__ = error
-        self._tell()
+            self.error = CutShort("the connection closed in the middle of the body")
+            self.error.__cause__ = error
+        self._has_news = True
 
     def _is_framed(self) -> bool:
         """Whether the body has an end of its own (RFC 9112, 6.3), as the parser sees it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -13,11 +13,21 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 0.005
 
 
+class Timed(Protocol):
+    """What ends at a moment of the event loop's time."""
+
+    at: float
+
+    def expire(self) -> None:
+        """The time is over."""
+        ...
+
+
 class Deadlines:
     """Makes deadlines of one event loop."""
 
     def __init__(self) -> None:
-        self.running: set[Deadline] = set()
+        self._running: set[Timed] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = math.inf
 
@@ -27,19 +37,20 @@ class Deadlines:
 
     def close(self) -> None:
         """Deadlines under way end no more."""
-        self.running.clear()
+        self._running.clear()
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self._rings_at = None, math.inf
 
-    def begin(self, deadline: Deadline) -> None:
-        """It runs from now on, until it is discarded from `running`.
-
-        The timer stays then, for setting it costs more than a ring in vain.
-        """
-        self.running.add(deadline)
+    def begin(self, deadline: Timed) -> None:
+        """It runs from now on, until it is discarded or expires."""
+        self._running.add(deadline)
         if deadline.at < self._rings_at:
             self._ring_at(deadline.at)
+
+    def discard(self, deadline: Timed) -> None:
+        """It runs no more. The timer stays, for setting it costs more than a ring in vain."""
+        self._running.discard(deadline)
 
     def _ring_at(self, instant: float) -> None:
         if self._timer is not None:
@@ -50,11 +61,11 @@ class Deadlines:
     def _ring(self) -> None:
         now = asyncio.get_running_loop().time()
         self._timer, self._rings_at = None, math.inf
-        for deadline in [one for one in self.running if one.at <= now]:
-            self.running.discard(deadline)
+        for deadline in [one for one in self._running if one.at <= now]:
+            self._running.discard(deadline)
             deadline.expire()
-        if self.running:
-            self._ring_at(max(min(one.at for one in self.running), now + GRACE_SECONDS))
+        if self._running:
+            self._ring_at(max(min(one.at for one in self._running), now + GRACE_SECONDS))
 
 
 class Deadline:
@@ -78,7 +89,7 @@ class Deadline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._deadlines.running.discard(self)
+        self._deadlines.discard(self)
         cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
         if self.expired and self._task.uncancel() <= self._before and cancelled:
             raise TimeoutError from error

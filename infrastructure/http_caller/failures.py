@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import ssl
+import traceback
 
 import aiohttp
 import httpx
+import structlog
 
 from domain.attempt import Unanswered
 from infrastructure.http_caller.progress import CutShort, Improper, NotConnected, Progress, Severed, Stage
+
+log = structlog.get_logger(__name__)
 
 
 def failed(sentence: str, progress: Progress, *, retryable: bool = True) -> Unanswered:
@@ -93,3 +97,11 @@ def in_words(error: OSError) -> str:
     if isinstance(reason, ssl.SSLError):
         return (reason.reason or "TLS error").lower().replace("_", " ")
     return os.strerror(reason.errno).lower() if reason.errno else type(reason).__name__
+
+
+def internal_error(error: Exception, *, sent: bool) -> Unanswered:
+    """A mistake of ours: told and logged, by type and place only, for the message may quote the request."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    name = type(error).__name__
+    log.error("http_caller_failed", error=name, where=f"{frame.filename}:{frame.lineno}")
+    return Unanswered(error=f"internal error: {name}", retryable=False, sent=sent)

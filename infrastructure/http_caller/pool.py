@@ -89,6 +89,19 @@ class Pool:
         state.stage, state.sent = Stage.ANSWER, True
         return connection
 
+    def take_idle(self, site: str) -> Connection | None:
+        """An idle connection for one call, to be given back; None: one has to wait for it, or for room."""
+        host = self._hosts.get(site)
+        if host is None or not (self._room and host.room) or self._closed:
+            return None
+        connection = self._idle(host)
+        if connection is not None:
+            self._room -= 1
+            host.room -= 1
+            host.calls += 1
+            connection.for_one_request = False
+        return connection
+
     def give_back(self, site: str, connection: Connection) -> None:
         """The call has ended: another may have its connection, unless something is left on it."""
         host = self._hosts[site]

@@ -58,7 +58,7 @@ def trusted_certificates() -> ssl.SSLContext:
     return context
 
 
-def aiohttp_transport(
+def aiohttp_wire(
     tls: ssl.SSLContext,
     *,
     max_concurrency: int,

@@ -11,7 +11,7 @@ from infrastructure.http_caller.outgoing import outgoing
 from infrastructure.http_caller.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from infrastructure.http_caller.connection import Connection
     from infrastructure.http_caller.pool import Pool
@@ -29,6 +29,19 @@ class Wire(httpx.AsyncBaseTransport):
         if self._pool is not None:
             await self._pool.aclose()
 
+    def take_idle(self, site: str) -> Connection | None:
+        """See `Pool.take_idle`."""
+        return None if self._pool is None else self._pool.take_idle(site)
+
+    def give_back(self, site: str, connection: Connection) -> None:
+        """See `Pool.give_back`."""
+        assert self._pool is not None
+        self._pool.give_back(site, connection)
+
+    async def answer(self, request: httpx.Request, connection: Connection) -> Incoming:
+        """The answer to a request that was begun on an idle connection. Raises as `handle_async_request`."""
+        return await self._answer(request, outgoing(request).site, connection, connection.head())
+
     async def handle_async_request(self, request: httpx.Request) -> Incoming:
         """Send the request.
 
@@ -38,25 +51,31 @@ class Wire(httpx.AsyncBaseTransport):
             self._pool = self._new_pool()
         pool, sent = self._pool, outgoing(request)
         connection = await pool.take(sent.site, progress.get())
+        asking = connection.ask(sent.head + sent.content, of_head=sent.method == "HEAD")
+        return await self._answer(request, sent.site, connection, asking)
+
+    async def _answer(
+        self, request: httpx.Request, site: str, connection: Connection, asking: Awaitable[None]
+    ) -> Incoming:
         try:
-            await connection.ask(sent.head + sent.content, of_head=sent.method == "HEAD")
+            await asking
         except BaseException:
-            pool.give_back(sent.site, connection)
+            self.give_back(site, connection)
             raise
-        return Incoming(request, sent.site, connection, pool)
+        return Incoming(request, site, connection, self)
 
 
 class Incoming(httpx.Response):
     """An `httpx.Response` whose headers httpx takes apart only for those who look at them."""
 
-    def __init__(self, request: httpx.Request, site: str, connection: Connection, pool: Pool) -> None:
+    def __init__(self, request: httpx.Request, site: str, connection: Connection, wire: Wire) -> None:
         """The answer on a connection that was asked."""
         self.status_code = connection.status
         self.request = request
         self.raw_headers = connection.fields
         self._site = site
         self._connection = connection
-        self._pool = pool
+        self._wire = wire
 
     @cached_property
     def headers(self) -> httpx.Headers:  # type: ignore[override]  # httpx assigns it when a response is made
@@ -69,4 +88,4 @@ class Incoming(httpx.Response):
 
     async def aclose(self) -> None:
         """Give the connection back; it is closed when there is more on it, from either side."""
-        self._pool.give_back(self._site, self._connection)
+        self._wire.give_back(self._site, self._connection)

@@ -13,6 +13,7 @@ from domain.attempt import Answered, Unanswered
 from domain.definition import Action
 from infrastructure.http_caller import AiohttpCaller
 from tests.support.attempts import NOON, StoppedClock, answered, get, making, unanswered
+from tests.support.exchanging import called
 from tests.support.misbehaviour import raw
 from tests.support.receiver import Receiver
 
@@ -41,13 +42,13 @@ async def answer_to(response: bytes, **limits: int) -> Attempt:
         Receiver(scripts={"raw": raw(response)}) as server,
         AiohttpCaller(clock=StoppedClock(), **limits) as http_caller,  # type: ignore[arg-type]
     ):
-        return await http_caller.call(making(get(server.url("/raw"))))
+        return await called(http_caller, making(get(server.url("/raw"))))
 
 
 async def test_an_answer_is_recorded_with_status_headers_and_body(
     caller: HttpCaller, receiver: Receiver
 ) -> None:
-    attempt = await caller.call(making(get(receiver.url("/ok")), 3))
+    attempt = await called(caller, making(get(receiver.url("/ok")), 3))
     assert attempt.number == 3
     assert attempt.started_at == NOON
     assert attempt.answer == Answered(
@@ -61,18 +62,18 @@ async def test_an_answer_is_recorded_with_status_headers_and_body(
 async def test_the_duration_covers_the_whole_answer_in_milliseconds(
     caller: HttpCaller, receiver: Receiver
 ) -> None:
-    attempt = await caller.call(making(get(receiver.url("/slow/0.25"))))
+    attempt = await called(caller, making(get(receiver.url("/slow/0.25"))))
     assert 250 <= attempt.duration_ms < 30_000
 
 
 @pytest.mark.parametrize("status", [101, 200, 204, 299, 304, 404, 418, 429, 500, 503, 599])
 async def test_every_status_is_an_answer(caller: HttpCaller, receiver: Receiver, status: int) -> None:
-    attempt = await caller.call(making(get(receiver.url(f"/status/{status}"))))
+    attempt = await called(caller, making(get(receiver.url(f"/status/{status}"))))
     assert answered(attempt).status_code == status
 
 
 async def test_a_redirect_is_an_answer_and_is_not_followed(caller: HttpCaller, receiver: Receiver) -> None:
-    answer = answered(await caller.call(making(get(receiver.url("/redirect")))))
+    answer = answered(await called(caller, making(get(receiver.url("/redirect")))))
     assert (answer.status_code, answer.headers["location"]) == (302, "/ok")
     assert [call.path for call in receiver.calls] == ["/redirect"]
 
@@ -83,11 +84,11 @@ async def test_proxies_of_the_environment_are_not_used(
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     async with AiohttpCaller(clock=StoppedClock()) as http_caller:
-        answered(await http_caller.call(making(get(receiver.url("/ok")))))
+        answered(await called(http_caller, making(get(receiver.url("/ok")))))
 
 
 async def test_the_answer_to_head_has_headers_and_no_body(caller: HttpCaller, receiver: Receiver) -> None:
-    answer = answered(await caller.call(making(Action(method="HEAD", url=receiver.url("/ok")))))
+    answer = answered(await called(caller, making(Action(method="HEAD", url=receiver.url("/ok")))))
     assert (answer.status_code, answer.headers["content-length"], answer.body) == (200, "11", "")
 
 
@@ -97,7 +98,7 @@ async def test_a_body_is_kept_up_to_the_cap_and_marked_when_cut(
 ) -> None:
     async with AiohttpCaller(clock=StoppedClock(), max_body_bytes=1000) as http_caller:
         url = receiver.url(f"/big/{1000 + surplus}")
-        answer = answered(await http_caller.call(making(get(url))))
+        answer = answered(await called(http_caller, making(get(url))))
     assert answer.body == "b" * min(1000, 1000 + surplus)
     assert answer.truncated is truncated
 
@@ -178,7 +179,7 @@ async def test_no_failure_tells_a_secret(caller: HttpCaller, receiver: Receiver,
         payload={"password": "secret"},
         timeout_seconds=0.5,
     )
-    failure = unanswered(await caller.call(making(action)))
+    failure = unanswered(await called(caller, making(action)))
     assert failure.retryable
     assert "secret" not in failure.error
 
@@ -189,7 +190,7 @@ async def test_a_mistake_of_our_own_is_told_and_logged_without_what_it_says() ->
 
     async with AiohttpCaller(clock=StoppedClock(), transport=httpx.MockTransport(broken)) as http_caller:
         with capture_logs() as logs:
-            attempt = await http_caller.call(making(get("http://example.test/")))
+            attempt = await called(http_caller, making(get("http://example.test/")))
     assert attempt.answer == Unanswered(error="internal error: ZeroDivisionError", retryable=False)
     [entry] = logs
     assert (entry["log_level"], entry["error"]) == ("error", "ZeroDivisionError")
@@ -201,5 +202,5 @@ async def test_a_failure_of_any_other_transport_is_retryable() -> None:
         raise httpx.ConnectError("secret", request=request)
 
     async with AiohttpCaller(clock=StoppedClock(), transport=httpx.MockTransport(unreachable)) as http_caller:
-        attempt = await http_caller.call(making(get("http://example.test/")))
+        attempt = await called(http_caller, making(get("http://example.test/")))
     assert attempt.answer == Unanswered(error="the call to example.test failed: ConnectError", retryable=True)

@@ -9,6 +9,7 @@ import pytest
 
 from infrastructure.http_caller import AiohttpCaller
 from tests.support.attempts import StoppedClock, answered, failure, making, onward, redirecting, unanswered
+from tests.support.exchanging import called
 from tests.support.misbehaviour import Exchange, raw
 from tests.support.receiver import Receiver
 
@@ -40,7 +41,7 @@ async def around(exchange: Exchange) -> bool:
 async def test_more_redirects_than_allowed_are_a_final_failure(caller: HttpCaller, limit: int) -> None:
     async with Receiver(scripts={"around": around}) as receiver:
         action = redirecting(receiver.url("/around"), max_redirects=limit)
-        failed = unanswered(await caller.call(making(action)))
+        failed = unanswered(await called(caller, making(action)))
     assert failed.error == (
         f"127.0.0.1:{receiver.port} redirects once more than action.max_redirects allows;"
         " raise it, or have action.url name the place where the redirects end"
@@ -51,7 +52,7 @@ async def test_more_redirects_than_allowed_are_a_final_failure(caller: HttpCalle
 
 async def test_as_many_redirects_as_allowed_are_followed(caller: HttpCaller, receiver: Receiver) -> None:
     action = redirecting(onward(receiver, 307, "/onward/307?to=", "/ok"), max_redirects=2)
-    assert answered(await caller.call(making(action))).status_code == 200
+    assert answered(await called(caller, making(action))).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ async def test_a_location_that_cannot_be_called_is_a_final_failure_that_does_not
 ) -> None:
     redirect = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
     async with Receiver(scripts={"raw": raw(redirect)}) as receiver:
-        failed = unanswered(await caller.call(making(redirecting(receiver.url("/raw")))))
+        failed = unanswered(await called(caller, making(redirecting(receiver.url("/raw")))))
     assert failed.error.startswith(f"127.0.0.1:{receiver.port} redirects, but not to one http or https URL")
     assert "ecret" not in failed.error
     assert (failed.retryable, failed.sent) == (False, True)
@@ -87,7 +88,7 @@ async def test_a_location_that_cannot_be_called_is_a_final_failure_that_does_not
 async def test_two_locations_lead_nowhere(caller: HttpCaller) -> None:
     redirect = b"HTTP/1.1 302 Found\r\nLocation: /ok\r\nlocation: /other\r\nContent-Length: 0\r\n\r\n"
     async with Receiver(scripts={"raw": raw(redirect)}) as receiver:
-        failed = unanswered(await caller.call(making(redirecting(receiver.url("/raw")))))
+        failed = unanswered(await called(caller, making(redirecting(receiver.url("/raw")))))
     assert "redirects, but not to one" in failed.error
 
 
@@ -116,5 +117,5 @@ async def test_the_content_of_a_redirect_is_not_waited_for(caller: HttpCaller) -
         await exchange.repeat(b"5\r\nhello\r\n")
 
     async with Receiver(scripts={"endless": endless}) as receiver:
-        answer = answered(await caller.call(making(redirecting(receiver.url("/endless")))))
+        answer = answered(await called(caller, making(redirecting(receiver.url("/endless")))))
     assert (answer.status_code, answer.body) == (200, '{"ok":true}')

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from infrastructure.http_caller import AiohttpCaller
 from infrastructure.http_caller.request import RequestFactory
 from tests.support.attempts import EXECUTION, StoppedClock, answered, get, making, post
+from tests.support.exchanging import called
 from tests.support.receiver import Receiver
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ async def caller() -> AsyncIterator[HttpCaller]:
 
 async def sent_headers(caller: HttpCaller, call: Call) -> dict[str, Any]:
     """The headers as the receiver's /echo saw them; one that came twice has both values."""
-    return dict(json.loads(answered(await caller.call(call)).body)["headers"])
+    return dict(json.loads(answered(await called(caller, call)).body)["headers"])
 
 
 async def test_an_attempt_says_which_it_is(caller: HttpCaller, receiver: Receiver) -> None:
@@ -106,7 +107,7 @@ async def test_overlapping_attempts_of_one_action_keep_their_own_marks(
     action = get(receiver.url("/echo"))
     executions = [uuid4() for _ in range(20)]
     attempts = await asyncio.gather(
-        *(caller.call(making(action, n, one)) for n, one in enumerate(executions, 1))
+        *(called(caller, making(action, n, one)) for n, one in enumerate(executions, 1))
     )
     marks = [json.loads(answered(attempt).body)["headers"] for attempt in attempts]
     assert [mark["idempotency-key"] for mark in marks] == [str(one) for one in executions]

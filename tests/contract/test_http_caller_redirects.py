@@ -12,6 +12,7 @@ from infrastructure.http_caller import AiohttpCaller
 from infrastructure.http_caller.redirects import followed
 from infrastructure.http_caller.request import RequestFactory
 from tests.support.attempts import EXECUTION, StoppedClock, answered, get, making, onward, redirecting
+from tests.support.exchanging import called
 from tests.support.receiver import Receiver
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ async def caller() -> AsyncIterator[HttpCaller]:
 
 async def arrived(caller: HttpCaller, action: Action) -> dict[str, Any]:
     """The request as /echo, the last place, saw it."""
-    return dict(json.loads(answered(await caller.call(making(action))).body))
+    return dict(json.loads(answered(await called(caller, making(action))).body))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ async def test_the_method_follows_from_the_status(
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_head_stays_head(caller: HttpCaller, receiver: Receiver, status: int) -> None:
-    answered(await caller.call(making(redirecting(onward(receiver, status, "/ok"), "HEAD"))))
+    answered(await called(caller, making(redirecting(onward(receiver, status, "/ok"), "HEAD"))))
     assert [call.method for call in receiver.calls] == ["HEAD", "HEAD"]
 
 
@@ -140,7 +141,7 @@ async def test_every_hop_carries_the_marks(
     caller: HttpCaller, receiver: Receiver, elsewhere: Receiver
 ) -> None:
     url = onward(receiver, 303, elsewhere.url("/onward/307?to="), receiver.url("/ok"))
-    answered(await caller.call(making(redirecting(url, "POST", payload={}), 2)))
+    answered(await called(caller, making(redirecting(url, "POST", payload={}), 2)))
     calls = receiver.calls + elsewhere.calls
     assert len(calls) == 3
     for call in calls:
@@ -202,10 +203,10 @@ def test_default_ports_and_case_make_no_other_place(url: str, location: str, *, 
 
 @pytest.mark.parametrize("status", [300, 304, 305, 306])
 async def test_what_is_no_redirect_is_the_answer(caller: HttpCaller, receiver: Receiver, status: int) -> None:
-    answer = answered(await caller.call(making(redirecting(onward(receiver, status, "/ok")))))
+    answer = answered(await called(caller, making(redirecting(onward(receiver, status, "/ok")))))
     assert (answer.status_code, answer.headers["location"]) == (status, "/ok")
 
 
 async def test_a_redirect_without_a_location_is_the_answer(caller: HttpCaller, receiver: Receiver) -> None:
     action = redirecting(onward(receiver, 307, "/onward/302"))
-    assert answered(await caller.call(making(action))).status_code == 302
+    assert answered(await called(caller, making(action))).status_code == 302

@@ -13,6 +13,7 @@ import pytest
 from domain.definition import Action
 from infrastructure.http_caller import AiohttpCaller
 from tests.support.attempts import StoppedClock, answered, get, making, post, unanswered
+from tests.support.exchanging import called
 from tests.support.receiver import Receiver
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ async def caller() -> AsyncIterator[HttpCaller]:
 
 async def echoed(caller: HttpCaller, action: Action, number: int = 1) -> dict[str, Any]:
     """The request as the receiver's /echo saw it."""
-    return dict(json.loads(answered(await caller.call(making(action, number))).body))
+    return dict(json.loads(answered(await called(caller, making(action, number))).body))
 
 
 async def sent_bytes(action: Action) -> bytes:
@@ -47,12 +48,12 @@ async def sent_bytes(action: Action) -> bytes:
         return httpx.Response(200)
 
     async with AiohttpCaller(clock=StoppedClock(), transport=httpx.MockTransport(record)) as mocked:
-        answered(await mocked.call(making(action)))
+        answered(await called(mocked, making(action)))
     return seen[0]
 
 
 async def test_cookies_are_not_kept(caller: HttpCaller, receiver: Receiver) -> None:
-    first = answered(await caller.call(making(get(receiver.url("/redirect")))))
+    first = answered(await called(caller, making(get(receiver.url("/redirect")))))
     assert first.headers["set-cookie"] == "seen=1"
     assert "cookie" not in (await echoed(caller, get(receiver.url("/echo"))))["headers"]
 
@@ -144,7 +145,7 @@ async def test_path_and_query_arrive_as_they_were_written(
     caller: HttpCaller, receiver: Receiver, target: str
 ) -> None:
     for suffix in ("", "#fragment"):
-        answered(await caller.call(making(get(receiver.url(f"{target}{suffix}")))))
+        answered(await called(caller, making(get(receiver.url(f"{target}{suffix}")))))
     assert [call.path for call in receiver.calls] == [target, target]
 
 
@@ -152,7 +153,7 @@ async def test_path_and_query_arrive_as_they_were_written(
 async def test_a_url_without_a_path_asks_for_the_root(
     caller: HttpCaller, receiver: Receiver, written: str, sent: str
 ) -> None:
-    answered(await caller.call(making(get(receiver.url(written)))))
+    answered(await called(caller, making(get(receiver.url(written)))))
     assert [call.path for call in receiver.calls] == [sent]
 
 
@@ -170,7 +171,7 @@ async def test_header_values_go_out_in_iso_8859_1(payload: Any) -> None:
     async with server, AiohttpCaller(clock=StoppedClock()) as caller:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         action = Action(method="POST", url=url, headers=values, payload=payload)
-        answered(await caller.call(making(action)))
+        answered(await called(caller, making(action)))
     lines = received[0].split(b"\r\n")
     for name, value in values.items():
         assert f"{name.lower()}: {value}".encode("latin-1") in lines
@@ -221,7 +222,7 @@ async def test_credentials_in_the_url_become_basic_authorization(
 async def test_what_cannot_be_sent_says_what_to_change_and_is_not_retried(
     caller: HttpCaller, receiver: Receiver, make: Callable[[str], Action], words: str
 ) -> None:
-    failure = unanswered(await caller.call(making(make(receiver.url("/ok")))))
+    failure = unanswered(await called(caller, making(make(receiver.url("/ok")))))
     assert words in failure.error
     assert not failure.retryable
     assert receiver.calls == []

@@ -12,6 +12,7 @@ import pytest
 from infrastructure.http_caller import AiohttpCaller
 from tests.support.attempts import StoppedClock, answered, failure, get, making, onward, outcome, unanswered
 from tests.support.certificates import self_signed
+from tests.support.exchanging import called
 from tests.support.receiver import Receiver
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ async def test_the_connect_timeout_bounds_the_name_lookup(caller: HttpCaller) ->
 
 async def test_the_connect_timeout_ends_with_the_connection(caller: HttpCaller, receiver: Receiver) -> None:
     action = get(receiver.url("/slow/1.2"), connect_timeout_seconds=1)
-    assert answered(await caller.call(making(action))).status_code == 200
+    assert answered(await called(caller, making(action))).status_code == 200
 
 
 async def test_the_connect_timeout_does_not_run_while_the_limits_are_reached(receiver: Receiver) -> None:
@@ -170,7 +171,7 @@ async def test_what_cannot_be_sent_has_not_been_sent(
     caller: HttpCaller, receiver: Receiver, fields: dict[str, Any]
 ) -> None:
     action = get(**{"url": receiver.url("/ok")} | fields)
-    failed = unanswered(await caller.call(making(action)))
+    failed = unanswered(await called(caller, making(action)))
     assert (failed.sent, failed.retryable) == (False, False)
     assert receiver.calls == []
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from infrastructure.http_caller import AiohttpCaller
 from tests.support.attempts import DEADLINE_SECONDS, StoppedClock, answered, get, making
+from tests.support.exchanging import called
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +29,7 @@ async def test_a_receiver_of_its_own_process_counts_what_arrived(tmp_path: Path)
             port = int(await process.stdout.readline())
         key, action = uuid4(), get(f"http://127.0.0.1:{port}/flaky/2")
         async with AiohttpCaller(clock=StoppedClock()) as caller:
-            statuses = [answered(await caller.call(making(action, n, key))).status_code for n in (1, 2, 3)]
+            statuses = [answered(await called(caller, making(action, n, key))).status_code for n in (1, 2, 3)]
     finally:
         process.send_signal(signal.SIGTERM)
         await process.wait()

@@ -11,6 +11,7 @@ from uuid import UUID
 from application.ports import Call
 from domain.attempt import Answered, Unanswered
 from domain.definition import Action
+from tests.support.exchanging import called
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +87,7 @@ async def outcome(
     given: dict[str, Any] = {"method": "GET", "url": url, "timeout_seconds": timeout} | fields
     action = Action(**given)
     async with asyncio.timeout(timeout + DEADLINE_SECONDS):
-        return (await caller.call(making(action, once=once))).answer
+        return (await called(caller, making(action, once=once))).answer
 
 
 async def failure(caller: HttpCaller, url: str, **fields: Any) -> Unanswered:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from domain.attempt import Answered, Attempt
+from tests.support.exchanging import TaskExchange
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -50,8 +51,12 @@ class FakeCaller:
         """What the next calls bring; a number stands for the status of an answer."""
         self._script.extend(Answered(status_code=each) if isinstance(each, int) else each for each in script)
 
+    def exchange(self, call: Call) -> TaskExchange:
+        """See `application.ports.HttpCaller`."""
+        return TaskExchange(lambda: self.call(call))
+
     async def call(self, call: Call, clock: ClockAhead | None = None, told: int = 0) -> Attempt:
-        """See `application.ports.HttpCaller`; `clock` is that of the caller's machine."""
+        """Make one; `clock` is that of the caller's machine."""
         started_at, began = (clock or self._clock).now(), self._clock.steady()
         come_to = clock.look() if clock else started_at
         seen = Seen(started_at, call.action.url, call.execution_id, call.number, come_to, told)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from application.ports import LogUnavailable
 from application.scheduler.context import Context
 from application.scheduler.scheduler import Scheduler
+from tests.support.exchanging import TaskExchange
 from tests.support.fake_clock import ClockAhead
 from tests.support.fake_log import FakeFollower
 from tests.support.log import append_each
@@ -123,8 +124,11 @@ class MortalNode:
             await self._breathe()
             yield batch
 
-    async def call(self, call: Call) -> Attempt:
+    def exchange(self, call: Call) -> TaskExchange:
         """See `application.ports.HttpCaller`."""
+        return TaskExchange(lambda: self._call(call))
+
+    async def _call(self, call: Call) -> Attempt:
         await self._breathe()
         attempt = await self.world.caller.call(call, self.clock, self.follower.position)
         await self._breathe()

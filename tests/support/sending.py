@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from datetime import datetime
 
-    from domain.attempt import Attempt
+    from application.ports import Exchange
     from domain.facts import ExecutionFailed
 
 
@@ -50,7 +50,7 @@ async def attempts(
     `settled` gets how many would have been recorded together; the log gets nothing before `given`.
     """
 
-    async def settle(brought: Sequence[tuple[Job, Attempt]], handed: Callable[[], None]) -> None:
+    async def settle(brought: Sequence[tuple[Job, Exchange]], handed: Callable[[], None]) -> None:
         if settled is not None:
             settled.append(len(brought))
         if given is not None:
@@ -59,8 +59,8 @@ async def attempts(
         await (asyncio.sleep(0) if recorded is None else recorded())
 
     context = replace(world.context(), gather=gather, short_gather=short_gather)
-    lineup = Lineup(world.clock, concurrency)
-    sending = Attempts(context, lineup, Reclaim(context), settle, no_end, concurrency)
+    lineup = Lineup(world.clock, concurrency, concurrency)
+    sending = Attempts(context, lineup, Reclaim(context), settle, no_end)
     running = asyncio.create_task(sending.run())
     await world.clock.settle()
     yield sending, lineup

@@ -118,7 +118,7 @@ async def test_a_call_that_waited_for_a_worker_is_late_because_of_that() -> None
     told = await (await ran(claimed(AT), succeeded(63.2))).at(AT)
     assert codes(told) == ["claimed", "sent_late", "succeeded"]
     assert "3.2 s" in told.statements[1].text
-    assert "waited for a free worker" in told.statements[1].text
+    assert "waited for room among all calls" in told.statements[1].text
     assert named(told, "sent_late") == [("execution.started.v1", 2), ("execution.succeeded.v1", 3)]
     assert told.summary == "It ran 3.2 s late: attempt 1 succeeded."
 

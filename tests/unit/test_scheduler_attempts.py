@@ -19,9 +19,9 @@ from tests.support.sending import attempts, job
 
 async def test_each_call_is_sent_at_its_instant_whatever_the_order_of_the_claims() -> None:
     world = World()
-    async with attempts(world) as (_, lineup):
+    async with attempts(world) as (sending, _):
         for number in (3, 1, 2):
-            lineup.add(job(number, after(number)))
+            sending.line_up(job(number, after(number)))
         await world.clock.reach(after(10))
     assert [(call.url, call.at) for call in world.calls] == [
         ("http://target/1", after(1)),
@@ -32,8 +32,8 @@ async def test_each_call_is_sent_at_its_instant_whatever_the_order_of_the_claims
 
 async def test_what_is_late_is_sent_at_once() -> None:
     world = World()
-    async with attempts(world) as (_, lineup):
-        lineup.add(job(1, after(-5)))
+    async with attempts(world) as (sending, _):
+        sending.line_up(job(1, after(-5)))
         await world.clock.settle()
     assert [call.at for call in world.calls] == [NOON]
 
@@ -41,19 +41,19 @@ async def test_what_is_late_is_sent_at_once() -> None:
 async def test_a_stop_is_heard_in_the_very_turn_in_which_an_earlier_claim_comes() -> None:
     world = World()
     async with asyncio.timeout(10):
-        async with attempts(world) as (_, lineup):
-            lineup.add(job(1, after(20)))
+        async with attempts(world) as (sending, _):
+            sending.line_up(job(1, after(20)))
             await world.clock.reach(after(1))
-            lineup.add(job(2, after(10)))
+            sending.line_up(job(2, after(10)))
     assert world.calls == []
 
 
 async def test_an_earlier_claim_does_not_wait_for_a_later_one() -> None:
     world = World()
-    async with attempts(world) as (_, lineup):
-        lineup.add(job(1, after(9)))
+    async with attempts(world) as (sending, _):
+        sending.line_up(job(1, after(9)))
         await world.clock.reach(after(1))
-        lineup.add(job(2, after(2)))
+        sending.line_up(job(2, after(2)))
         await world.clock.reach(after(3))
     assert [call.url for call in world.calls] == ["http://target/2"]
 
@@ -63,7 +63,7 @@ async def test_no_more_calls_are_in_flight_than_allowed() -> None:
     world.caller.takes = timedelta(seconds=1)
     async with attempts(world, concurrency=2) as (sending, lineup):
         for number in range(1, 6):
-            lineup.add(job(number, after(1)))
+            sending.line_up(job(number, after(1)))
         assert lineup.unsent() == 5
         await world.clock.reach(after(1))
         assert (lineup.unsent(), lineup.under_way(), sending.unfinished()) == (3, 2, 5)
@@ -72,12 +72,12 @@ async def test_no_more_calls_are_in_flight_than_allowed() -> None:
     assert [call.at for call in world.calls] == [after(1), after(1), after(2), after(2), after(3)]
 
 
-async def test_a_worker_makes_the_next_call_while_an_outcome_is_on_its_way_to_the_log() -> None:
+async def test_the_next_call_is_made_while_an_outcome_is_on_its_way_to_the_log() -> None:
     world = World()
     log = asyncio.Event()
     async with attempts(world, concurrency=1, recorded=log.wait) as (sending, lineup):
         for number in (1, 2, 3):
-            lineup.add(job(number, after(1)))
+            sending.line_up(job(number, after(1)))
         await world.clock.reach(after(1))
         assert len(world.calls) == 3
         assert (lineup.under_way(), sending.unfinished()) == (0, 3)
@@ -92,9 +92,9 @@ async def test_calls_wait_for_the_log_when_too_many_outcomes_are_on_their_way(
     monkeypatch.setattr("application.scheduler.attempts.MAX_UNRECORDED", 2)
     world = World()
     log = asyncio.Event()
-    async with attempts(world, concurrency=1, recorded=log.wait) as (sending, lineup):
+    async with attempts(world, concurrency=1, recorded=log.wait) as (sending, _):
         for number in range(1, 6):
-            lineup.add(job(number, after(1)))
+            sending.line_up(job(number, after(1)))
         await world.clock.reach(after(1))
         assert len(world.calls) == 3
         log.set()
@@ -208,12 +208,12 @@ async def test_a_caller_that_breaks_its_promise_costs_one_attempt(caplog: pytest
 async def test_of_those_whose_instant_has_come_the_first_priority_goes_first_then_the_earliest() -> None:
     world = World()
     world.caller.takes = timedelta(seconds=1)
-    async with attempts(world, concurrency=1) as (_, lineup):
-        lineup.add(job(1, NOON))
+    async with attempts(world, concurrency=1) as (sending, _):
+        sending.line_up(job(1, NOON))
         await world.clock.settle()
-        lineup.add(job(2, after(0.2)))
-        lineup.add(job(3, after(0.1)))
-        lineup.add(job(4, after(0.3), priority=1))
-        lineup.add(job(5, after(1.5), priority=1))
+        sending.line_up(job(2, after(0.2)))
+        sending.line_up(job(3, after(0.1)))
+        sending.line_up(job(4, after(0.3), priority=1))
+        sending.line_up(job(5, after(1.5), priority=1))
         await world.clock.reach(after(10))
     assert [int(call.url.rsplit("/")[-1]) for call in world.calls] == [1, 4, 5, 3, 2]

@@ -16,7 +16,8 @@ from domain.facts import (
     TaskFailuresCounted,
     TaskPaused,
 )
-from tests.support.given import NOON, after, attempt, definition
+from tests.support.exchanging import brought
+from tests.support.given import NOON, after, definition
 from tests.support.scheduler import World
 
 STOPPING = RetryPolicy(on_gone="stop")
@@ -197,10 +198,10 @@ async def test_two_nodes_whose_executions_fail_at_once_count_both() -> None:
     first, second = Outcomes(world.context("node-1"), _nobody), Outcomes(world.context("node-2"), _nobody)
 
     async def meanwhile() -> None:
-        await second.settle([(jobs[1], attempt(1, 404))], lambda: None)
+        await second.settle([(jobs[1], brought(1, 404))], lambda: None)
 
     world.log.after_reading[task] = meanwhile
-    await first.settle([(jobs[0], attempt(1, 404))], lambda: None)
+    await first.settle([(jobs[0], brought(1, 404))], lambda: None)
     assert counts(world) == [1, 2]
     assert len(world.facts(ExecutionFailed)) == 2
 
@@ -218,7 +219,7 @@ async def test_a_task_that_asks_for_nothing_is_not_read_for_an_outcome() -> None
         raise AssertionError("the task was read")
 
     world.log.after_reading[task] = read
-    await Outcomes(world.context(), _nobody).settle([(job, attempt(1, 404))], lambda: None)
+    await Outcomes(world.context(), _nobody).settle([(job, brought(1, 404))], lambda: None)
     assert len(world.facts(ExecutionFailed)) == 1
 
 

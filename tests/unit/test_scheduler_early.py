@@ -203,7 +203,7 @@ async def test_a_crowd_whose_instant_has_come_keeps_nothing_that_is_run_by_hand_
 async def test_who_is_early_takes_room_once_its_instant_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
     few_may_wait_for_a_host(monkeypatch, 4)
     world = World()
-    lineup = Lineup(world.clock, per_site=1)
+    lineup = Lineup(world.clock, per_site=1, in_all=1)
     site = site_of(definition().action.url)
     room, early_room = lineup.room(site), lineup.early_room(site)
 

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
-
-import msgspec
-import pytest
 
 from application.scheduler.attempts import MANY
 from application.scheduler.work import Job
 from domain import execution as executions
-from domain.definition import Overlap
-from tests.support.given import after, definition, occurrence, started
+from tests.support.given import after, definition, started
 from tests.support.scheduler import World
 from tests.support.sending import attempts, job
 
@@ -23,18 +18,18 @@ async def test_outcomes_are_recorded_together_once_they_are_gathered_or_many() -
     world = World()
     settled: list[int] = []
     gather = timedelta(seconds=5)
-    async with attempts(world, concurrency=MANY + 10, gather=gather, settled=settled) as (sending, lineup):
+    async with attempts(world, concurrency=MANY + 10, gather=gather, settled=settled) as (sending, _):
         for number in range(2):
-            lineup.add(job(number, after(1)))
+            sending.line_up(job(number, after(1)))
         await world.clock.reach(after(5))
         assert settled == []
         await world.clock.reach(after(7))
         assert settled == [2]
         for number in range(MANY):
-            lineup.add(job(number, after(10)))
+            sending.line_up(job(number, after(10)))
         await world.clock.reach(after(11))
         assert settled == [2, MANY]
-        lineup.add(job(1, after(12)))
+        sending.line_up(job(1, after(12)))
         await world.clock.reach(after(13))
         await sending.flush()
         assert settled == [2, MANY, 1]
@@ -43,32 +38,19 @@ async def test_outcomes_are_recorded_together_once_they_are_gathered_or_many() -
         assert settled == [2, MANY, 1]
 
 
-@pytest.mark.parametrize(
-    ("kind", "policies"),
-    [
-        ("manual", {}),
-        ("backfill", {}),
-        ("scheduled", {"delivery": "at_most_once"}),
-        ("scheduled", {"overlap": Overlap(mode="skip")}),
-        ("scheduled", {"overlap": Overlap(mode="queue_all")}),
-    ],
-)
-async def test_an_outcome_that_is_waited_for_is_recorded_soon_and_others_with_it(
-    kind: str, policies: dict[str, Any]
-) -> None:
+async def test_an_outcome_that_is_urgent_is_recorded_soon_and_others_with_it() -> None:
     world = World()
     settled: list[int] = []
     gather, short = timedelta(seconds=5), timedelta(seconds=1)
     async with attempts(world, concurrency=9, gather=gather, short_gather=short, settled=settled) as (
+        sending,
         _,
-        lineup,
     ):
-        claim = msgspec.structs.replace(started(after(2)), occurrence=occurrence(after(2), kind=kind))
-        lineup.add(job(1, after(1)))
+        sending.line_up(job(1, after(1)))
         for number in (2, 3):
-            run = executions.start(UUID(int=number), claim)
-            lineup.add(Job(run, definition(**policies), 1, after(number)))
-        lineup.add(job(4, after(2.5)))
+            run = executions.start(UUID(int=number), started(after(number)))
+            sending.line_up(Job(run, definition(delivery="at_most_once"), 1, after(number)))
+        sending.line_up(job(4, after(2.5)))
         await world.clock.reach(after(2.9))
         assert settled == []
         await world.clock.reach(after(3))
@@ -79,8 +61,8 @@ async def test_an_outcome_that_is_waited_for_is_recorded_soon_and_others_with_it
 
 async def test_nobody_waits_for_a_recording_that_was_cancelled_before_it_began() -> None:
     world = World()
-    async with attempts(world, gather=timedelta(seconds=5)) as (sending, lineup):
-        lineup.add(job(1, after(1)))
+    async with attempts(world, gather=timedelta(seconds=5)) as (sending, _):
+        sending.line_up(job(1, after(1)))
         await world.clock.reach(after(2))
         flushing = asyncio.create_task(sending.flush())  # in the very turn in which all ends
     async with asyncio.timeout(10):
@@ -89,8 +71,8 @@ async def test_nobody_waits_for_a_recording_that_was_cancelled_before_it_began()
 
 async def test_nothing_is_recorded_any_more_once_all_has_ended() -> None:
     world = World()
-    async with attempts(world, gather=timedelta(seconds=5)) as (sending, lineup):
-        lineup.add(job(1, after(1)))
+    async with attempts(world, gather=timedelta(seconds=5)) as (sending, _):
+        sending.line_up(job(1, after(1)))
         await world.clock.reach(after(2))
     await sending.flush()
     assert sending.unfinished() == 1
@@ -99,8 +81,8 @@ async def test_nothing_is_recorded_any_more_once_all_has_ended() -> None:
 async def test_who_flushes_waits_until_the_log_is_given_what_was_gathered() -> None:
     world = World()
     given = asyncio.Event()
-    async with attempts(world, gather=timedelta(seconds=5), given=given) as (sending, lineup):
-        lineup.add(job(1, after(1)))
+    async with attempts(world, gather=timedelta(seconds=5), given=given) as (sending, _):
+        sending.line_up(job(1, after(1)))
         await world.clock.reach(after(2))
         flushing = asyncio.create_task(sending.flush())
         await world.clock.settle()

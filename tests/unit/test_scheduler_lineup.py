@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 import pytest
 
 from application.scheduler.lead import NEAR
-from application.scheduler.lineup import Lineup
+from application.scheduler.lineup import Lineup, Turn
 from application.scheduler.sites import site_of
 from application.scheduler.work import Job
 from domain import execution as executions
@@ -52,7 +51,7 @@ async def test_a_lease_that_cannot_be_renewed_is_left_to_others(caplog: pytest.L
 
 async def test_who_is_withdrawn_keeps_its_place_and_makes_no_room_until_it_is_let_go() -> None:
     world = World()
-    lineup = Lineup(world.clock, per_site=1)
+    lineup = Lineup(world.clock, per_site=1, in_all=3)
     for number in range(3):
         claimed = executions.start(RUN, started(after(number)))
         lineup.add(Job(claimed, definition(url=SLOW), 1, after(number)))
@@ -66,26 +65,31 @@ async def test_who_is_withdrawn_keeps_its_place_and_makes_no_room_until_it_is_le
         lineup.let_go(place)
     await world.clock.settle()
     assert (lineup.unsent(), lineup.room(site)) == (3, room)
-    sent = []
-    for _ in range(3):
-        turn = await lineup.take()
-        sent.append(turn.job.send_at)
-        lineup.over(turn)
-    assert sent == [after(2), after(0), after(1)]  # the last one had got the room meanwhile
+    sent: list[Turn] = []
+    lineup.start(sent.append)
+    for number in range(3):
+        lineup.over(sent[number])
+    assert [turn.job.send_at for turn in sent] == [
+        after(2),
+        after(0),
+        after(1),
+    ]  # the last got the room meanwhile
     assert lineup.unsent() == lineup.under_way() == 0
 
 
-async def test_a_worker_that_is_told_to_stop_is_given_nothing() -> None:
+async def test_nothing_is_sent_before_it_starts_and_after_it_is_closed() -> None:
     world = World()
-    lineup = Lineup(world.clock, per_site=1)
-    stopped, waiting = (asyncio.create_task(lineup.take()) for _ in range(2))
-    await world.clock.settle()
-    lineup.add(Job(executions.start(RUN, started(after(1))), definition(url=SLOW), 1, after(1)))
-    waiting.cancel()
-    stopped, waiting = waiting, stopped
+    lineup = Lineup(world.clock, per_site=3, in_all=3)
+    sent: list[Turn] = []
+    for number in (1, 5):
+        lineup.add(Job(executions.start(RUN, started(after(number))), definition(url=SLOW), 1, after(number)))
     await world.clock.reach(after(2))
-    assert (await waiting).job.send_at == after(1)
-    assert stopped.cancelled()
+    assert (sent, lineup.under_way()) == ([], 0)
+    lineup.start(sent.append)
+    assert [turn.job.send_at for turn in sent] == [after(1)]
+    lineup.close()
+    await world.clock.reach(after(6))
+    assert (len(sent), lineup.unsent()) == (1, 1)
 
 
 async def test_how_much_waits_for_full_hosts_is_told() -> None:
@@ -102,16 +106,14 @@ async def test_how_much_waits_for_full_hosts_is_told() -> None:
 async def test_only_what_is_held_back_beyond_all_bounds_takes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("application.scheduler.lineup.MAX_HELD", 2)
     world = World()
-    lineup = Lineup(world.clock, per_site=1)
+    lineup = Lineup(world.clock, per_site=1, in_all=3)
     claimed = executions.start(RUN, started(after(0)))
     for number in range(5):
         lineup.add(Job(claimed, definition(url=SLOW), 1, after(number)))
     await world.clock.reach(after(10))
-    await lineup.take()
-    free = asyncio.create_task(lineup.take())
-    await world.clock.settle()
-    assert (lineup.unsent(), lineup.waiting()) == (4, 2)
-    free.cancel()
+    sent: list[Turn] = []
+    lineup.start(sent.append)
+    assert (len(sent), lineup.unsent(), lineup.waiting()) == (1, 4, 2)
 
 
 async def test_many_full_hosts_hold_back_few_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ from domain.facts import (
     ExecutionTakenOver,
     TaskCompleted,
 )
-from tests.support.given import NOON, after, attempt, definition
+from tests.support.exchanging import brought
+from tests.support.given import NOON, after, definition
 from tests.support.scheduler import World
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ async def test_success_ends_the_execution_and_its_one_off_together() -> None:
     world = World()
     job = await called(world, await world.create(at=NOON), at=NOON)
     settling, _ = outcomes(world)
-    await settling.settle([(job, attempt(1, 204))], lambda: None)
+    await settling.settle([(job, brought(1, 204))], lambda: None)
     assert [type(fact) for fact in world.log.facts()][-2:] == [ExecutionSucceeded, TaskCompleted]
     assert [(end.outcome, end.execution_id) for end in world.facts(TaskCompleted)] == [
         ("succeeded", job.execution.id)
@@ -64,7 +65,7 @@ async def test_it_is_told_when_the_log_is_given_outcomes() -> None:
     job = await called(world, await world.create(at=NOON), at=NOON)
     recorded: list[int] = []
     settling, _ = outcomes(world)
-    await settling.settle([(job, attempt(1, 204))], lambda: recorded.append(len(world.log.facts())))
+    await settling.settle([(job, brought(1, 204))], lambda: recorded.append(len(world.log.facts())))
     assert recorded == [len(world.log.facts()) - 2], "before the log answers"
 
 
@@ -72,7 +73,7 @@ async def test_the_end_of_a_cron_task_s_execution_leaves_the_task_alone() -> Non
     world = World()
     job = await called(world, await world.create(), cron="* * * * *")
     settling, _ = outcomes(world)
-    await settling.settle([(job, attempt(1, 200))], lambda: None)
+    await settling.settle([(job, brought(1, 200))], lambda: None)
     assert world.names(job.task_id) == ["TaskCreated"]
 
 
@@ -80,7 +81,7 @@ async def test_a_failure_that_may_pass_waits_for_its_retry() -> None:
     world = World()
     job = await called(world, await world.create(at=NOON), at=NOON)
     settling, waiting = outcomes(world)
-    await settling.settle([(job, attempt(1, 503))], lambda: None)
+    await settling.settle([(job, brought(1, 503))], lambda: None)
     assert waiting == [job]
     assert isinstance(job.execution, executions.Waiting)
     assert [fact.retry_at for fact in world.facts(AttemptFailed)] == [after(1)]
@@ -92,7 +93,7 @@ async def test_a_failure_of_what_another_node_took_over_waits_for_nothing() -> N
     job = await called(world, await world.create(at=NOON), at=NOON)
     await taken_over(world, job)
     settling, waiting = outcomes(world)
-    await settling.settle([(job, attempt(1, 503))], lambda: None)
+    await settling.settle([(job, brought(1, 503))], lambda: None)
     assert waiting == []
     assert world.facts(AttemptFailed) == []
 
@@ -102,7 +103,7 @@ async def test_an_outcome_of_what_another_node_took_over_is_not_recorded() -> No
     job = await called(world, await world.create(at=NOON), at=NOON)
     await taken_over(world, job)
     settling, _ = outcomes(world)
-    await settling.settle([(job, attempt(1, 200))], lambda: None)
+    await settling.settle([(job, brought(1, 200))], lambda: None)
     assert world.names(job.execution.id) == ["ExecutionStarted", "ExecutionTakenOver"]
     assert world.names(job.task_id) == ["TaskCreated"]
     assert world.observed.ends == []
@@ -113,7 +114,7 @@ async def test_a_one_off_whose_action_changed_meanwhile_is_completed() -> None:
     job = await called(world, await world.create(at=NOON), at=NOON)
     await world.update(job.task_id, at=NOON, name="other")
     settling, _ = outcomes(world)
-    await settling.settle([(job, attempt(1, 200))], lambda: None)
+    await settling.settle([(job, brought(1, 200))], lambda: None)
     assert world.names(job.task_id) == ["TaskCreated", "TaskUpdated", "TaskCompleted"]
 
 
@@ -122,7 +123,7 @@ async def test_a_one_off_that_was_moved_meanwhile_goes_on() -> None:
     job = await called(world, await world.create(at=NOON), at=NOON)
     await world.update(job.task_id, at=after(600))
     settling, _ = outcomes(world)
-    await settling.settle([(job, attempt(1, 200))], lambda: None)
+    await settling.settle([(job, brought(1, 200))], lambda: None)
     assert world.names(job.task_id) == ["TaskCreated", "TaskUpdated"]
     assert world.names(job.execution.id) == ["ExecutionStarted", "ExecutionSucceeded"]
 
@@ -137,7 +138,7 @@ async def test_a_one_off_that_moves_back_in_the_very_moment_of_recording_is_comp
 
     world.log.after_reading[job.task_id] = move_back
     settling, _ = outcomes(world)
-    await settling.settle([(job, attempt(1, 200))], lambda: None)
+    await settling.settle([(job, brought(1, 200))], lambda: None)
     assert world.names(job.task_id) == ["TaskCreated", "TaskUpdated", "TaskUpdated", "TaskCompleted"]
     assert world.names(job.execution.id) == ["ExecutionStarted", "ExecutionSucceeded"]
 
@@ -147,7 +148,7 @@ async def test_a_task_that_was_cancelled_meanwhile_stays_cancelled() -> None:
     job = await called(world, await world.create(at=NOON), at=NOON)
     await world.cancel(job.task_id)
     settling, _ = outcomes(world)
-    await settling.settle([(job, attempt(1, 404))], lambda: None)
+    await settling.settle([(job, brought(1, 404))], lambda: None)
     assert world.names(job.task_id) == ["TaskCreated", "TaskCancelled"]
     assert world.names(job.execution.id) == ["ExecutionStarted", "ExecutionFailed"]
 
@@ -157,7 +158,7 @@ async def test_an_outcome_is_recorded_even_when_its_task_cannot_be_read() -> Non
     job = await called(world, await world.create(at=NOON), at=NOON)
     world.log.plant(job.task_id, 2, "task.renamed.v9", b"{}")
     settling, _ = outcomes(world)
-    await settling.settle([(job, attempt(1, 200))], lambda: None)
+    await settling.settle([(job, brought(1, 200))], lambda: None)
     assert world.names(job.execution.id) == ["ExecutionStarted", "ExecutionSucceeded"]
     assert len(world.observed.ends) == 1
 
@@ -176,7 +177,7 @@ async def test_an_outcome_that_cannot_be_concluded_leaves_the_others_recorded(
 
     monkeypatch.setattr(executions, "conclude", picky)
     settling, _ = outcomes(world)
-    await settling.settle([(odd, attempt(1, 200)), (other, attempt(1, 200))], lambda: None)
+    await settling.settle([(odd, brought(1, 200)), (other, brought(1, 200))], lambda: None)
     assert world.names(odd.execution.id) == ["ExecutionStarted"]
     assert world.names(other.execution.id) == ["ExecutionStarted", "ExecutionSucceeded"]
     assert f"recording execution {odd.execution.id}" in caplog.text
@@ -195,7 +196,7 @@ async def test_an_outcome_from_which_nothing_can_follow_leaves_the_others_going_
         waiting.append(job)
 
     await Outcomes(world.context(), picky).settle(
-        [(odd, attempt(1, 503)), (other, attempt(1, 503))], lambda: None
+        [(odd, brought(1, 503)), (other, brought(1, 503))], lambda: None
     )
     assert waiting == [other]
     assert len(world.facts(AttemptFailed)) == 2
@@ -207,7 +208,7 @@ async def test_recording_many_outcomes_gives_way_to_calls_in_between(monkeypatch
     world = World()
     jobs = [await called(world, await world.create(at=NOON), at=NOON) for _ in range(7)]
     settling, _ = outcomes(world)
-    recording = asyncio.create_task(settling.settle([(job, attempt(1, 200)) for job in jobs], lambda: None))
+    recording = asyncio.create_task(settling.settle([(job, brought(1, 200)) for job in jobs], lambda: None))
     await asyncio.sleep(0)
     seen = {len(world.facts(ExecutionSucceeded)), len(world.observed.ends)}
     while not recording.done():
