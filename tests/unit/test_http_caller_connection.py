@@ -225,3 +225,34 @@ async def test_a_field_that_goes_on_line_after_line_is_given_up_soon() -> None:
     with pytest.raises(Improper, match="too long"):
         await head
     assert fed_bytes == 64 * 1024
+
+
+async def test_who_is_told_of_an_answer_may_send_the_next_request_at_once() -> None:
+    connection, socket, head = await asked()
+    await fed(connection, WHOLE["length"])
+    await head
+    seen: list[tuple[bytes, bool]] = []
+
+    def told() -> None:
+        seen.append((connection.content(), connection.reusable))
+        if len(seen) < 3:
+            connection.begin(b"GET / HTTP/1.1\r\n\r\n", told, of_head=False)
+
+    connection.begin(b"GET / HTTP/1.1\r\n\r\n", told, of_head=False)
+    for _ in range(3):
+        connection.data_received(WHOLE["length"])
+    assert seen == [(b"hello", True)] * 3
+    assert socket.sent.count(b"GET") == 4
+
+
+async def test_who_is_told_of_an_answer_knows_what_came_along_with_it() -> None:
+    connection, _, head = await asked()
+    await fed(connection, WHOLE["length"])
+    await head
+    seen: list[tuple[bool, bool]] = []
+    connection.begin(
+        b"GET / HTTP/1.1\r\n\r\n", lambda: seen.append((connection.whole, connection.reusable)), of_head=False
+    )
+    connection.data_received(WHOLE["length"] + b"?")
+    connection.data_received(b"more")
+    assert seen == [(True, False)]

@@ -120,6 +120,46 @@ async def test_a_connection_that_ended_or_spoke_while_idle_is_not_taken(pool: Po
     assert len(dialler.opened) == 3
 
 
+async def test_an_idle_connection_can_be_taken_without_waiting(pool: Pool) -> None:
+    assert pool.take_idle(SITE) is None  # nobody has called there
+    first, second = await taken(pool, 2)
+    await given_back(pool, [first])
+    assert pool.take_idle(OTHER) is None
+    assert pool.take_idle(SITE) is first
+    assert pool.take_idle(SITE) is None  # the host is full
+    await given_back(pool, [first, second])
+    assert [pool.take_idle(SITE), pool.take_idle(SITE)] == [second, first]
+    await given_back(pool, [first, second])
+    closing = asyncio.create_task(pool.aclose())
+    await rounds()
+    assert pool.take_idle(SITE) is None
+    first.connection_lost(None)
+    second.connection_lost(None)
+    await closing
+
+
+async def test_without_waiting_there_is_none_for_one_too_many(pool: Pool) -> None:
+    ours = await taken(pool, 1)
+    await taken(pool, 2, OTHER)
+    await given_back(pool, ours)
+    assert pool.take_idle(SITE) is ours[0]
+    await given_back(pool, ours)
+    await taken(pool, 1, "http://three.test")
+    assert pool.take_idle(SITE) is None
+
+
+async def test_a_connection_that_was_taken_without_waiting_counts_as_a_call(pool: Pool) -> None:
+    both = await taken(pool, 2)
+    await given_back(pool, both)
+    assert pool.take_idle(SITE)
+    assert pool.take_idle(SITE)
+    [waiting] = line(pool, SITE)
+    await rounds()
+    assert not waiting.done()
+    await given_back(pool, both[:1])
+    assert await waiting is both[0]
+
+
 async def test_idle_connections_are_closed_in_time_and_the_host_is_forgotten(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,9 +13,13 @@ from application.scheduler.work import Job
 from domain import execution as executions
 from domain.facts import AttemptStarted, ExecutionStarted, ExecutionSucceeded, ExecutionTakenOver
 from domain.identity import execution_id
+from tests.support.exchanging import TaskExchange
 from tests.support.given import NOON, RUN, after, definition, occurrence
 from tests.support.scheduler import LEASE, World
 from tests.support.sending import attempts, job
+
+if TYPE_CHECKING:
+    from application.ports import Call
 
 
 async def test_each_call_is_sent_at_its_instant_whatever_the_order_of_the_claims() -> None:
@@ -203,6 +208,41 @@ async def test_a_caller_that_breaks_its_promise_costs_one_attempt(caplog: pytest
         await world.clock.reach(after(80))
     assert [call.number for call in world.calls] == [1, 2]
     assert "a bug" in caplog.text
+
+
+async def test_a_caller_that_cannot_begin_a_call_keeps_no_room_and_holds_up_no_other(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    exchange = world.caller.exchange
+
+    def broken(call: Call) -> TaskExchange:
+        made = exchange(call)
+        if call.action.url == "http://target/1":
+            monkeypatch.setattr(made, "begin", lambda over: over.no_such_thing)
+        return made
+
+    monkeypatch.setattr(world.caller, "exchange", broken)
+    async with attempts(world, concurrency=1) as (sending, lineup):
+        for number in (1, 2):
+            sending.line_up(job(number, after(number)))
+        await world.clock.reach(after(5))
+        assert (lineup.under_way(), sending.unfinished()) == (0, 0)
+    assert [call.url for call in world.calls] == ["http://target/2"]
+    assert "no_such_thing" in caplog.text
+
+
+async def test_what_is_under_way_when_the_grace_is_over_is_broken_off() -> None:
+    world = World()
+    world.caller.takes = timedelta(seconds=60)
+    await world.create(at=after(5))
+    before = asyncio.all_tasks()
+    async with world.scheduler(grace=timedelta(seconds=1)):
+        await world.clock.reach(after(6))
+    await world.clock.settle()
+    assert [(call.at, call.over) for call in world.calls] == [(after(5), False)]
+    assert asyncio.all_tasks() <= before
+    assert world.facts(ExecutionSucceeded) == []
 
 
 async def test_of_those_whose_instant_has_come_the_first_priority_goes_first_then_the_earliest() -> None:
