@@ -274,7 +274,7 @@ class _Teller:
             late = f"Attempt {attempt.number} was sent {wording.span(waited)} after it was claimed and due"
             log = ", or for the log to take its claim anew" if self._renewed else ""
             said = f"{late}: it waited for room among all calls, or at its host{log}."
-            self._say("sent_late", said, rules.WORKERS, self._claim, event)
+            self._say("sent_late", said, rules.ROOM, self._claim, event)
 
     def _lateness(self) -> str:
         if self.lateness is None or self.lateness <= LATE:

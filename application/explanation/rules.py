@@ -24,7 +24,7 @@ REQUEST = Rule(
     text="A run that was asked for is claimed by the first scheduler that sees it; the schedule stays.",
 )
 NO_FURTHER_ATTEMPT = Rule(name="cancel", text="Nothing more is sent for what is cancelled.")
-WORKERS = Rule(
+ROOM = Rule(
     name="concurrency",
     text="A scheduler makes so many calls at a time, in all and to one host; what is claimed beyond waits.",
 )

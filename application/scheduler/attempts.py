@@ -77,10 +77,12 @@ class Attempts:
             async with self._group:
                 self._running = True
                 self._lineup.start(self._send)
-                await self._keep_leases()
+                try:
+                    await self._keep_leases()
+                finally:  # before the group ends, whose tasks leave their room to others
+                    self._running = False
+                    self._lineup.close()
         finally:
-            self._running = False
-            self._lineup.close()
             for job in self._work.jobs():
                 if job.exchange is not None:
                     job.exchange.cancel()
@@ -140,7 +142,7 @@ class Attempts:
         except Exception:  # whatever one of them holds, the others are sent
             log.exception("an attempt of execution %s", job.execution.id)
             self._work.done(job)
-            self._lineup.over(turn)
+            asyncio.get_running_loop().call_soon(self._lineup.over, turn)  # not deeper and deeper in here
 
     def _is_plain(self, job: Job) -> bool:
         """Whether nothing has to be looked into before it is sent as it was made ready."""
@@ -231,9 +233,8 @@ class Attempts:
             await self._settle(gathered, handed)
         finally:
             self._unrecorded -= len(gathered)
-            kept, self._kept = self._kept, []
-            for turn in kept:
-                self._lineup.over(turn)
+            while self._kept and self._unrecorded <= MAX_UNRECORDED:
+                self._lineup.over(self._kept.pop())
 
     async def _still_ours(self, job: Job) -> bool:
         """Whether to send now; a claim that its task or the clock overtook is renewed or dropped first."""

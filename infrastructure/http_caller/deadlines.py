@@ -62,8 +62,9 @@ class Deadlines:
         now = asyncio.get_running_loop().time()
         self._timer, self._rings_at = None, math.inf
         for deadline in [one for one in self._running if one.at <= now]:
-            self._running.discard(deadline)
-            deadline.expire()
+            if deadline in self._running:
+                self._running.discard(deadline)
+                deadline.expire()
         if self._running:
             self._ring_at(max(min(one.at for one in self._running), now + GRACE_SECONDS))
 

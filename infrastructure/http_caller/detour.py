@@ -68,6 +68,8 @@ class Detour:
             if deadline.expired:
                 return timed_out(action.timeout_seconds, state)
             return unanswered(error, state) or internal_error(error, sent=state.sent)
+        finally:
+            del state.request  # what was opened on the way keeps its context, and that the state
 
     async def _exchange(
         self, request: httpx.Request, max_redirects: int, state: Progress, connection: Connection | None

@@ -81,7 +81,7 @@ class HttpExchange:
         self._task: asyncio.Task[Answer] | None = None
         request = self._made()
         # What is large is made when it is sent: thousands may wait.
-        small = isinstance(request, Unanswered) or len(request.content) <= LARGE_BYTES
+        small = isinstance(request, Unanswered) or len(request.head) + len(request.content) <= LARGE_BYTES
         self._request = request if small else None
 
     def begin(self, over: Callable[[], None]) -> None:
@@ -191,7 +191,8 @@ class HttpExchange:
 
     def _take_detour(self, request: Outgoing, begun: tuple[Progress, Connection] | None) -> None:
         way = self._tools.detour.answer(self._call, request, self.at, begun)
-        self._task = asyncio.get_running_loop().create_task(way)
+        # It has to begin: who is cancelled before would not give the connection back.
+        self._task = asyncio.Task(way, loop=asyncio.get_running_loop(), eager_start=True)
         self._task.add_done_callback(self._arrived)
 
     def _arrived(self, task: asyncio.Task[Answer]) -> None:
@@ -204,6 +205,7 @@ class HttpExchange:
     def _end(self, result: Answer | Whole) -> None:
         self._duration_ms = round((time.monotonic() - self._begun) * 1000)
         self._result = result
+        self._request = None
         self._tell()
 
     def _tell(self) -> None:

@@ -99,7 +99,6 @@ class Pool:
             self._room -= 1
             host.room -= 1
             host.calls += 1
-            connection.for_one_request = False
         return connection
 
     def give_back(self, site: str, connection: Connection) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from domain.attempt import Answered, Unanswered
 from infrastructure.http_caller import AiohttpCaller
+from infrastructure.http_caller.outgoing import Outgoing
 from tests.support.attempts import EXECUTION, StoppedClock, answered, get, making, outcome, post, until
 from tests.support.exchanging import called
 from tests.support.misbehaviour import SCRIPTS, Exchange, Script
@@ -138,6 +139,21 @@ async def test_to_cancel_it_closes_its_connection_and_brings_nothing(
     await until(lambda: receiver.open_connections == 0)
 
 
+async def test_to_cancel_it_as_its_answer_comes_gives_its_room_back(receiver: Receiver) -> None:
+    async with AiohttpCaller(clock=StoppedClock(), max_concurrency=1, max_per_host=1) as caller:
+        for path in ("/redirect", "/switching", "/close", "/garbage"):
+            await warm(caller, receiver)
+            exchange = caller.exchange(making(get(receiver.url(path), max_redirects=3)))
+            over = asyncio.Event()
+            before = asyncio.all_tasks()
+            exchange.begin(over.set)
+            while asyncio.all_tasks() <= before and not over.is_set():  # until it needs a task
+                await asyncio.sleep(0)
+            exchange.cancel()
+            await over.wait()
+        await warm(caller, receiver)
+
+
 async def test_to_cancel_it_while_its_redirect_is_followed_closes_that_connection(
     caller: AiohttpCaller, receiver: Receiver
 ) -> None:
@@ -180,6 +196,29 @@ async def test_a_request_is_the_same_however_large_and_whenever_it_is_built(
     first, second = receiver.calls
     assert first.body == second.body == f'"{"x" * size}"'
     assert [call.headers["x-chronoledger-attempt"] for call in (first, second)] == ["1", "2"]
+
+
+def requests_to(path: str) -> int:
+    """How many requests there are in memory, of those that the garbage collector sees."""
+    gc.collect()
+    line = f"POST {path} ".encode()
+    return sum(isinstance(one, Outgoing) and one.head.startswith(line) for one in gc.get_objects())
+
+
+@pytest.mark.parametrize("idle", [False, True])
+@pytest.mark.parametrize("large", [{"payload": "b" * 20_000}, {"payload": "", "x_large": "h" * 20_000}])
+async def test_a_large_request_is_held_only_while_it_is_under_way(
+    caller: AiohttpCaller, receiver: Receiver, large: dict[str, str], idle: bool
+) -> None:
+    if idle:
+        await warm(caller, receiver)
+    exchange, over = caller.exchange(making(post(receiver.url("/echo"), **large))), asyncio.Event()
+    assert requests_to("/echo") == 0
+    exchange.begin(over.set)
+    assert requests_to("/echo") == 1
+    await over.wait()
+    assert exchange.attempt() is not None
+    assert requests_to("/echo") == 0
 
 
 @pytest.mark.parametrize("path", ["/ok", "/status/503", "/close", "/redirect"])

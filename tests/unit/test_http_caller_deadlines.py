@@ -94,6 +94,31 @@ async def test_another_error_than_the_cancellation_is_what_it_is() -> None:
     assert deadline.expired
 
 
+async def test_what_is_discarded_as_another_one_ends_does_not_expire_with_it() -> None:
+    deadlines = Deadlines()
+    expired: list[str] = []
+
+    class One:
+        def __init__(self, name: str, seconds: float) -> None:
+            self.name = name
+            self.at = asyncio.get_running_loop().time() + seconds
+            self.others: list[One] = []
+
+        def expire(self) -> None:
+            expired.append(self.name)
+            for other in self.others:
+                deadlines.discard(other)
+
+    first, second, later = One("one", 0.01), One("two", 0.01), One("later", 0.02)
+    first.others, second.others, second.at = [second], [first], first.at
+    for one in (first, second, later):
+        deadlines.begin(one)
+    async with asyncio.timeout(10):
+        while "later" not in expired:
+            await asyncio.sleep(0.01)
+    assert len(expired) == 2
+
+
 async def test_nothing_ends_after_they_were_closed() -> None:
     deadlines, entered = Deadlines(), asyncio.Event()
     task = asyncio.create_task(kept(deadlines, 0, entered))

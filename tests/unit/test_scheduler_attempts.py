@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from application.scheduler.node import Node
+from application.scheduler.reclaim import Reclaim
 from application.scheduler.work import Job
 from domain import execution as executions
 from domain.facts import AttemptStarted, ExecutionStarted, ExecutionSucceeded, ExecutionTakenOver
@@ -208,6 +209,82 @@ async def test_a_caller_that_breaks_its_promise_costs_one_attempt(caplog: pytest
         await world.clock.reach(after(80))
     assert [call.number for call in world.calls] == [1, 2]
     assert "a bug" in caplog.text
+
+
+async def test_calls_wait_for_the_log_until_few_enough_outcomes_are_on_their_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("application.scheduler.attempts.MAX_UNRECORDED", 2)
+    world = World()
+    waiting: list[asyncio.Event] = []
+
+    async def recorded() -> None:
+        waiting.append(asyncio.Event())
+        await waiting[-1].wait()
+
+    async with attempts(world, concurrency=3, recorded=recorded) as (sending, _):
+        for number in range(20):
+            sending.line_up(job(number, after(min(number, 6))))
+        seen = []
+        await world.clock.reach(after(10))
+        for each in waiting[:4]:
+            seen.append(len(world.calls))
+            each.set()
+            await world.clock.settle()
+    # Two may be on their way, and each of three more keeps the room of a call.
+    assert seen == [5, 5, 5, 8]
+
+
+async def test_nothing_is_sent_any_more_when_all_ends() -> None:
+    world = World()
+    log = asyncio.Event()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("application.scheduler.attempts.MAX_UNRECORDED", 2)
+        async with attempts(world, concurrency=1, recorded=log.wait) as (sending, _):
+            for number in range(5):
+                sending.line_up(job(number, after(1)))
+            await world.clock.reach(after(2))
+    await world.clock.settle()
+    assert len(world.calls) == 3
+
+
+async def test_what_is_looked_into_when_all_ends_leaves_its_room_to_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def endless(*_: object, **__: object) -> bool:
+        return await asyncio.Event().wait()
+
+    monkeypatch.setattr(Reclaim, "__call__", endless)
+    world = World()
+    async with attempts(world, concurrency=1) as (sending, _):
+        first = job(1, after(1))
+        first.overtaken = True
+        for one in (first, job(2, after(1))):
+            sending.line_up(one)
+        await world.clock.reach(after(2))
+    await world.clock.settle()
+    assert world.calls == []
+
+
+async def test_many_calls_that_cannot_begin_are_got_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.caller.takes = timedelta(seconds=1)
+    exchange = world.caller.exchange
+
+    def broken(call: Call) -> TaskExchange:
+        made = exchange(call)
+        monkeypatch.setattr(made, "begin", lambda over: over.no_such_thing)
+        return made
+
+    async with attempts(world, concurrency=1) as (sending, lineup):
+        sending.line_up(job(0, after(1)))
+        monkeypatch.setattr(world.caller, "exchange", broken)
+        for number in range(1, 1001):
+            sending.line_up(job(number, after(1.1)))
+        monkeypatch.setattr(world.caller, "exchange", exchange)
+        sending.line_up(job(1001, after(1.2)))
+        await world.clock.reach(after(5))
+        assert (lineup.under_way(), lineup.unsent(), len(world.calls)) == (0, 0, 2)
 
 
 async def test_a_caller_that_cannot_begin_a_call_keeps_no_room_and_holds_up_no_other(
