@@ -28,10 +28,11 @@ _ANSWER_SECONDS = 10.0
 # at a little later, or counted.
 COMMAND_CADENCE_SECONDS = 0.01
 COMMAND_REST_SECONDS = 0.002
-CADENCE_SECONDS = 0.05
+CADENCE_SECONDS = 0.03
 # Where events come so fast, executions begin and end within a longer batch: what had come and gone in three
 # tables is one row in one then.
 FAST_EVENTS_A_SECOND = 8_000
+FAST_BATCH = 400
 FAST_CADENCE_SECONDS = 0.3
 # Of `reading.BATCH_EVENTS`: what comes until the next look, and while it is read, should find room as well.
 NEARLY_FULL = 4_000
@@ -61,14 +62,14 @@ class Session:
         """Return when a batch is due after that of `applied` events, begun at `since` by the loop's clock.
 
         That is as soon as a command is told of, but no sooner than 2 ms from now for each event applied, or
-        10 ms after `since`; or 50 ms after it, when executions go on; and without any news a second from now,
+        10 ms after `since`; or 30 ms after it, when executions go on; and without any news a second from now,
         for what was told and got lost.
         Where events come fast behind `position`, up to where all are applied, it is at once for a command, or
         up to 300 ms after `since`.
         Raises `psycopg.Error` when the connection, and with it the lock, is lost, and `TimeoutError` when the
         server does not answer.
         """
-        if applied >= FAST_EVENTS_A_SECOND * CADENCE_SECONDS:
+        if applied >= FAST_BATCH:
             await self._turn_away()
             await self._while_fast(since, position)
             return
