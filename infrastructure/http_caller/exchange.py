@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from domain.attempt import Attempt, Unanswered
 from infrastructure.http_caller.answer import answered
-from infrastructure.http_caller.connection import SWITCHING_PROTOCOLS
 from infrastructure.http_caller.detour import LEAST_STATUS
 from infrastructure.http_caller.failures import internal_error, timed_out
 from infrastructure.http_caller.progress import Progress, Stage
@@ -170,7 +169,6 @@ class HttpExchange:
             connection.has_head
             and connection.error is None
             and status >= LEAST_STATUS
-            and status != SWITCHING_PROTOCOLS
             and not (status in REDIRECTS and self._call.action.max_redirects)
         )
 

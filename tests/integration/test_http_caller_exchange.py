@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from application.ports import Call
 
-SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nnot a body"
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 SHORT = 0.3
 NEVER = {"/hang", "/stall", "/slow/5"}
@@ -31,6 +31,12 @@ NEVER = {"/hang", "/stall", "/slow/5"}
 
 async def switching(exchange: Exchange) -> bool:
     await exchange.send(SWITCHING)
+    await exchange.wait_until_gone()
+    return False
+
+
+async def bare_switching(exchange: Exchange) -> bool:
+    await exchange.send(b"HTTP/1.1 101 Switching Protocols\r\n\r\nnot a body")
     await exchange.wait_until_gone()
     return False
 
@@ -55,7 +61,13 @@ async def below(exchange: Exchange) -> bool:
     return True
 
 
-OURS: dict[str, Script] = {"switching": switching, "hinting": hinting, "piecemeal": piecemeal, "below": below}
+OURS: dict[str, Script] = {
+    "switching": switching,
+    "bare-switching": bare_switching,
+    "hinting": hinting,
+    "piecemeal": piecemeal,
+    "below": below,
+}
 PATHS = [
     *(f"/{name}" for name in SCRIPTS.keys() - {"slow", "status", "redirect", "onward", "flaky", "stale"}),
     *(f"/{name}" for name in OURS),

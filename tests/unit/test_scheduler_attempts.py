@@ -266,6 +266,25 @@ async def test_what_is_looked_into_when_all_ends_leaves_its_room_to_nobody(
     assert world.calls == []
 
 
+async def test_what_cannot_be_looked_into_is_let_go_and_holds_up_no_other(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> bool:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Reclaim, "__call__", broken)
+    world = World()
+    async with attempts(world, concurrency=1) as (sending, lineup):
+        first = job(1, after(1))
+        first.overtaken = True
+        for one in (first, job(2, after(1))):
+            sending.line_up(one)
+        await world.clock.reach(after(2))
+        assert (lineup.under_way(), sending.unfinished()) == (0, 0)
+    assert [call.url for call in world.calls] == ["http://target/2"]
+    assert f"an attempt of execution {first.execution.id}" in caplog.text
+
+
 async def test_many_calls_that_cannot_begin_are_got_over(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     world.caller.takes = timedelta(seconds=1)
