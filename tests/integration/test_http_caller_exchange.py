@@ -195,6 +195,15 @@ async def test_what_cannot_be_sent_says_so_though_nobody_asked_before(caller: Ai
     assert not attempt.answer.sent
 
 
+async def test_an_answer_that_we_cannot_take_is_told_as_our_mistake(
+    caller: AiohttpCaller, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await warm(caller, receiver)
+    monkeypatch.setattr("infrastructure.http_caller.exchange.answered", lambda *_: 1 / 0)
+    attempt = await called(caller, making(get(receiver.url("/ok"))))
+    assert attempt.answer == Unanswered(error="internal error: ZeroDivisionError", retryable=False, sent=True)
+
+
 @pytest.mark.parametrize("size", [10, 20_000])
 async def test_a_request_is_the_same_however_large_and_whenever_it_is_built(
     caller: AiohttpCaller, receiver: Receiver, size: int
