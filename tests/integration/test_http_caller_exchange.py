@@ -12,6 +12,7 @@ import pytest
 
 from domain.attempt import Answered, Unanswered
 from infrastructure.http_caller import AiohttpCaller
+from infrastructure.http_caller.deadlines import Deadline, Deadlines
 from infrastructure.http_caller.outgoing import Outgoing
 from tests.support.attempts import EXECUTION, StoppedClock, answered, get, making, outcome, post, until
 from tests.support.exchanging import called
@@ -193,6 +194,29 @@ async def test_what_cannot_be_sent_says_so_though_nobody_asked_before(caller: Ai
     assert attempt is not None
     assert isinstance(attempt.answer, Unanswered)
     assert not attempt.answer.sent
+
+
+async def test_what_takes_the_detour_halfway_has_only_the_rest_of_its_time(
+    caller: AiohttpCaller, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(exchange: Exchange) -> bool:
+        await asyncio.sleep(SHORT)
+        await exchange.answer(302, b"", f"Location: {receiver.url('/ok')}")
+        return True
+
+    given: list[float] = []
+    within = Deadlines.within
+
+    def noted(deadlines: Deadlines, seconds: float) -> Deadline:
+        given.append(seconds)
+        return within(deadlines, seconds)
+
+    async with Receiver(scripts={"late": late}) as first:
+        await warm(caller, first)
+        monkeypatch.setattr(Deadlines, "within", noted)
+        await called(caller, making(get(first.url("/late"), max_redirects=1, timeout_seconds=60)))
+    assert len(given) == 1
+    assert given[0] < 60 - SHORT / 2
 
 
 async def test_an_answer_that_we_cannot_take_is_told_as_our_mistake(

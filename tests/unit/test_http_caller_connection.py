@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 
 from infrastructure.http_caller.bounds import Bounds
@@ -243,6 +245,24 @@ async def test_who_is_told_of_an_answer_may_send_the_next_request_at_once() -> N
         connection.data_received(WHOLE["length"])
     assert seen == [(b"hello", True)] * 3
     assert socket.sent.count(b"GET") == 4
+
+
+async def test_an_idle_connection_keeps_nobody_who_was_told() -> None:
+    class Asking:
+        """Who asks."""
+
+        def told(self) -> None:
+            pass
+
+    connection, _, head = await asked()
+    await fed(connection, WHOLE["length"])
+    await head
+    asking = Asking()
+    connection.begin(b"GET / HTTP/1.1\r\n\r\n", asking.told, of_head=False)
+    connection.data_received(WHOLE["length"])
+    gone = weakref.ref(asking)
+    del asking
+    assert gone() is None
 
 
 async def test_who_is_told_of_an_answer_knows_what_came_along_with_it() -> None:

@@ -148,6 +148,22 @@ async def test_without_waiting_there_is_none_for_one_too_many(pool: Pool) -> Non
     assert pool.take_idle(SITE) is None
 
 
+async def test_a_full_host_gives_no_idle_one_without_waiting(pool: Pool) -> None:
+    await given_back(pool, await taken(pool, 1))
+    for _ in range(2):
+        await pool.take(SITE, of(SITE, fresh=True))
+    assert pool.take_idle(SITE) is None
+
+
+async def test_a_host_is_forgotten_with_the_last_call_that_did_not_wait(pool: Pool) -> None:
+    await given_back(pool, await taken(pool, 1))
+    connection = pool.take_idle(SITE)
+    assert connection is not None
+    connection.connection_lost(None)
+    pool.give_back(SITE, connection)
+    assert pool.hosts == 0
+
+
 async def test_a_connection_that_was_taken_without_waiting_counts_as_a_call(pool: Pool) -> None:
     both = await taken(pool, 2)
     await given_back(pool, both)

@@ -135,3 +135,26 @@ async def test_what_is_under_way_when_the_grace_is_over_is_broken_off() -> None:
     assert [(call.at, call.over) for call in world.calls] == [(after(5), False)]
     assert asyncio.all_tasks() <= before
     assert world.facts(ExecutionSucceeded) == []
+
+
+async def test_what_is_stopped_while_it_waits_for_its_instant_is_not_sent() -> None:
+    world = World()
+    async with attempts(world) as (sending, lineup):
+        waiting = job(1, after(5))
+        sending.line_up(waiting)
+        await world.clock.reach(after(1))
+        waiting.stop()
+        await world.clock.reach(after(5))
+        await world.clock.settle()
+        assert (world.calls, lineup.under_way(), sending.unfinished()) == ([], 0, 0)
+
+
+async def test_what_its_lease_does_not_cover_any_more_is_not_sent_unseen() -> None:
+    world = World()
+    async with attempts(world) as (sending, lineup):
+        lapsed = job(1, after(1))
+        lapsed.send_at = after(1_000)
+        sending.line_up(lapsed)
+        await world.clock.reach(after(1_000))
+        await world.clock.settle()
+        assert (world.calls, lineup.under_way(), sending.unfinished()) == ([], 0, 0)
