@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from application.scheduler.reclaim import Reclaim
+from application.scheduler.work import Work
 from domain.facts import ExecutionSucceeded
 from tests.support.exchanging import TaskExchange
 from tests.support.given import after
@@ -114,6 +115,8 @@ async def test_a_caller_that_cannot_begin_a_call_keeps_no_room_and_holds_up_no_o
             monkeypatch.setattr(made, "begin", lambda over: over.no_such_thing)
         return made
 
+    done: list[str] = []
+    monkeypatch.setattr(Work, "done", lambda _, job: done.append(job.definition.action.url))
     monkeypatch.setattr(world.caller, "exchange", broken)
     async with attempts(world, concurrency=1) as (sending, lineup):
         for number in (1, 2):
@@ -121,6 +124,7 @@ async def test_a_caller_that_cannot_begin_a_call_keeps_no_room_and_holds_up_no_o
         await world.clock.reach(after(5))
         assert (lineup.under_way(), sending.unfinished()) == (0, 0)
     assert [call.url for call in world.calls] == ["http://target/2"]
+    assert done == ["http://target/1"]
     assert "no_such_thing" in caplog.text
 
 
