@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
@@ -18,6 +19,15 @@ from tests.support.sending import attempts, job
 
 if TYPE_CHECKING:
     from application.ports import Call
+    from application.scheduler.attempts import Attempts
+
+
+def line_up_two(sending: Attempts) -> None:
+    """The first has to be looked into before it is sent, for its task has changed."""
+    first = job(1, after(1))
+    first.overtaken = True
+    for one in (first, job(2, after(1))):
+        sending.line_up(one)
 
 
 async def test_a_caller_that_breaks_its_promise_costs_one_attempt(caplog: pytest.LogCaptureFixture) -> None:
@@ -54,10 +64,7 @@ async def test_what_is_looked_into_when_all_ends_leaves_its_room_to_nobody(
     monkeypatch.setattr(Reclaim, "__call__", endless)
     world = World()
     async with attempts(world, concurrency=1) as (sending, _):
-        first = job(1, after(1))
-        first.overtaken = True
-        for one in (first, job(2, after(1))):
-            sending.line_up(one)
+        line_up_two(sending)
         await world.clock.reach(after(2))
     await world.clock.settle()
     assert world.calls == []
@@ -72,14 +79,11 @@ async def test_what_cannot_be_looked_into_is_let_go_and_holds_up_no_other(
     monkeypatch.setattr(Reclaim, "__call__", broken)
     world = World()
     async with attempts(world, concurrency=1) as (sending, lineup):
-        first = job(1, after(1))
-        first.overtaken = True
-        for one in (first, job(2, after(1))):
-            sending.line_up(one)
+        line_up_two(sending)
         await world.clock.reach(after(2))
         assert (lineup.under_way(), sending.unfinished()) == (0, 0)
     assert [call.url for call in world.calls] == ["http://target/2"]
-    assert f"an attempt of execution {first.execution.id}" in caplog.text
+    assert f"an attempt of execution {UUID(int=1)}" in caplog.text
 
 
 async def test_many_calls_that_cannot_begin_are_got_over(monkeypatch: pytest.MonkeyPatch) -> None:
