@@ -126,13 +126,22 @@ class _Sleepers:
         self._room = max(_LEAST_ROOM, 2 * len(self._heap))
 
     def _wake(self) -> None:
+        """Wake who is due, and then let those run who wait for this processor.
+
+        The system often puts who receives a message on its sender's processor, to wait there for up to a tick
+        (4 ms) while another one is idle: the database, and whatever on this machine was just called.
+        """
+        somebody = False
         self._waking = True  # whoever is called may wait for the next instant: the alarm is set once for all
         try:
             while self._heap and (self._heap[0][0] <= time.time_ns() or self._heap[0][2].done()):
                 _wake_up(heapq.heappop(self._heap)[2])
+                somebody = True
         finally:
             self._waking = False
             self._set_alarm()
+        if somebody:
+            os.sched_yield()
 
     def _set_alarm(self) -> None:
         self._alarm.set(self._heap[0][0] if self._heap else None)
