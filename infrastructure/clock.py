@@ -93,11 +93,13 @@ class _Callback:
         """Whether it has been called or cancelled."""
         return self._callback is None
 
-    def call(self) -> None:
-        """Call it."""
+    def call(self) -> bool:
+        """Call it, unless that was done or is not wanted any more; whether it was called now."""
         callback, self._callback = self._callback, None
-        if callback is not None:
-            callback()
+        if callback is None:
+            return False
+        callback()
+        return True
 
 
 class _Sleepers:
@@ -126,32 +128,33 @@ class _Sleepers:
         self._room = max(_LEAST_ROOM, 2 * len(self._heap))
 
     def _wake(self) -> None:
-        """Wake who is due, and then let those run who wait for this processor.
+        """Wake who is due; after calls, which may have sent something, let those run who wait for this core.
 
-        The system often puts who receives a message on its sender's processor, to wait there for up to a tick
-        (4 ms) while another one is idle: the database, and whatever on this machine was just called.
+        Linux often puts who receives a message on its sender's core, to wait there for up to a tick, even
+        while another one is idle.
         """
-        somebody = False
+        called = False
         self._waking = True  # whoever is called may wait for the next instant: the alarm is set once for all
         try:
             while self._heap and (self._heap[0][0] <= time.time_ns() or self._heap[0][2].done()):
-                _wake_up(heapq.heappop(self._heap)[2])
-                somebody = True
+                called |= _wake_up(heapq.heappop(self._heap)[2])
         finally:
             self._waking = False
             self._set_alarm()
-        if somebody:
+        if called:
             os.sched_yield()
 
     def _set_alarm(self) -> None:
         self._alarm.set(self._heap[0][0] if self._heap else None)
 
 
-def _wake_up(waiting: Future[None] | _Callback) -> None:
+def _wake_up(waiting: Future[None] | _Callback) -> bool:
+    """Whether that was a call; who sleeps goes on in a turn of the event loop to come."""
     if isinstance(waiting, _Callback):
-        waiting.call()
-    elif not waiting.done():
+        return waiting.call()
+    if not waiting.done():
         waiting.set_result(None)
+    return False
 
 
 class _Alarm(Protocol):

@@ -206,25 +206,6 @@ def test_an_error_of_who_is_called_keeps_nobody_asleep(clock: SystemClock, run: 
     assert heard == ["a bug"]
 
 
-def test_who_is_woken_leaves_the_processor_to_others_afterwards(
-    clock: SystemClock, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    happened: list[str] = []
-    monkeypatch.setattr(os, "sched_yield", lambda: happened.append("others run"))
-
-    def called() -> None:
-        happened.append("one is called")
-        clock.call_at(NEVER, called)  # who is called waits for the next instant, so as many wait as before
-
-    async def main() -> None:
-        at = clock.now() + timedelta(milliseconds=20)
-        clock.call_at(at, called)
-        await clock.sleep_until(at)
-
-    run(main())
-    assert happened == ["one is called", "others run"]
-
-
 def test_one_who_is_always_late_starves_nobody(clock: SystemClock, run: Run) -> None:
     async def main() -> None:
         turn = asyncio.Event()
