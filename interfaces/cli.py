@@ -84,14 +84,19 @@ def migrate_command(*, down: bool, yes: bool) -> None:
 @cli.command("rebuild")
 @click.argument("projections", nargs=-1)
 @click.option("--anew", is_flag=True, help="Begin at the first event, also where an interrupted one is left.")
-def rebuild_command(projections: tuple[str, ...], *, anew: bool) -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    help="Fold the log with so many processes. [default: one a core, four at most; a small log alone]",
+)
+def rebuild_command(projections: tuple[str, ...], *, anew: bool, processes: int | None) -> None:
     """Build read models anew from the log, beside the live ones, and swap them in; all of them by default.
 
     One that was interrupted is gone on with where it was.
     """
     with bootstrap.database(common.settings("rebuild")) as settings:
         bootstrap.prepare_database(settings)
-        click.echo(common.rebuilt(settings, projections, anew=anew))
+        click.echo(common.rebuilt(settings, projections, anew=anew, processes=processes))
 
 
 @cli.command("check")

@@ -51,6 +51,11 @@ class Projection(Protocol):
     version: ClassVar[int]
     tables: ClassVar[tuple[str, ...]]
     views: ClassVar[tuple[str, ...]]
+    across: ClassVar[frozenset[type]]
+    """The facts that change rows, where a row is told of by several streams: all are folded in one place.
+
+    Empty where each stream has rows of its own: it may be folded apart from the others.
+    """
 
     @property
     def ddl(self) -> bytes:

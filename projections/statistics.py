@@ -197,6 +197,7 @@ class Statistics:
     version: ClassVar[int] = 2
     tables: ClassVar[tuple[str, ...]] = ("statistics", "statistics_minutes", "statistics_open")
     views: ClassVar[tuple[str, ...]] = ()
+    across: ClassVar[frozenset[type]] = frozenset()
 
     @property
     def ddl(self) -> bytes:

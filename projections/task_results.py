@@ -199,6 +199,7 @@ class TaskResults:
     version: ClassVar[int] = 4
     tables: ClassVar[tuple[str, ...]] = ("open_results", "closed_results", "result_counts")
     views: ClassVar[tuple[str, ...]] = ("task_results",)
+    across: ClassVar[frozenset[type]] = frozenset()
 
     @property
     def ddl(self) -> bytes:

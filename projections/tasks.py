@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,6 +23,7 @@ from domain.facts import (
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
+    TaskFact,
     TaskFailuresCounted,
     TaskPaused,
     TaskResumed,
@@ -195,6 +196,9 @@ class Tasks:
     version: ClassVar[int] = 5
     tables: ClassVar[tuple[str, ...]] = ("task_definitions", "task_states", "task_counts")
     views: ClassVar[tuple[str, ...]] = ("tasks", "tasks_by_status")
+    across: ClassVar[frozenset[type]] = frozenset(
+        {*get_args(TaskFact.__value__), ExecutionStarted, ExecutionQueued, ExecutionSkipped, EventsRedacted}
+    )
 
     @property
     def ddl(self) -> bytes:

@@ -14,6 +14,7 @@ from infrastructure.archive.statements import statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from uuid import UUID
 
     from psycopg import AsyncConnection, Connection
 
@@ -34,19 +35,43 @@ class Stretch(NamedTuple):
     full: bool
 
 
+class Wanted(NamedTuple):
+    """Some of the log: the streams whose id's last byte is one of `width` from `first` on, and some topics
+    whatever their stream is.
+    """
+
+    first: int
+    width: int
+    topics: frozenset[str]
+
+    def includes(self, event: Event) -> bool:
+        """Whether an event is among them."""
+        return self.has(event.stream) or event.topic in self.topics
+
+    def has(self, stream: UUID) -> bool:
+        """Whether a stream is."""
+        return (stream.int - self.first) & 255 < self.width
+
+
 async def events_after(
-    connection: AsyncConnection, library: Library, position: int, limit: int, most_bytes: int
+    connection: AsyncConnection,
+    library: Library,
+    position: int,
+    limit: int,
+    most_bytes: int,
+    wanted: Wanted | None = None,
 ) -> Stretch:
     """Up to `limit` events after a position, wherever they lie; of each place no more than `most_bytes`.
 
-    Nothing is missed or told twice while months are archived or restored. Raises `ArchiveAway` rather than
-    to leave out what cannot be read, and `psycopg.Error`.
+    Where only some are `wanted`, the others are not there. Nothing is missed or told twice while months are
+    archived or restored. Raises `ArchiveAway` rather than to leave out what cannot be read, and
+    `psycopg.Error`.
     """
-    asked = _Asked(position, limit, most_bytes)
+    asked = _Asked(position, limit, most_bytes, wanted)
     known = await archives(connection)
     while True:
         async with connection.cursor(binary=True) as cursor:
-            await cursor.execute(statement("read_events"), asked.bounds())
+            await cursor.execute(statement(asked.statement), asked.bounds())
             rows = await cursor.fetchall()
         # Where a month has moved between the two questions, both are asked again.
         if (now := await archives(connection)) == known:
@@ -99,9 +124,18 @@ class _Asked(NamedTuple):
     position: int
     limit: int
     most_bytes: int
+    wanted: Wanted | None = None
 
-    def bounds(self) -> dict[str, int]:
-        return {"position": self.position, "limit": self.limit, "bytes": self.most_bytes}
+    @property
+    def statement(self) -> str:
+        return "read_events" if self.wanted is None else "read_wanted_events"
+
+    def bounds(self) -> dict[str, Any]:
+        bounds = {"position": self.position, "limit": self.limit, "bytes": self.most_bytes}
+        if self.wanted is None:
+            return bounds
+        first, width, topics = self.wanted
+        return {**bounds, "first": first, "width": width, "topics": list(topics)}
 
     def away(self, known: Sequence[Archive]) -> Iterator[Archive]:
         """Those to be looked into, the one that begins first before the others: they are read in turn."""
@@ -109,7 +143,9 @@ class _Asked(NamedTuple):
         return iter(sorted(wanted, key=lambda archive: archive.first_position))
 
     def of_file(self, file: ArchiveFile) -> Stretch:
-        return self.stretch(file.after(self.position, self.limit, self.most_bytes))
+        if self.wanted is None:
+            return self.stretch(file.after(self.position, self.limit, self.most_bytes))
+        return self.stretch(file.after(self.position, self.limit, self.most_bytes, self.wanted.includes))
 
     def stretch(self, events: Sequence[Event]) -> Stretch:
         size = sum([len(event.state) for event in events])

@@ -92,13 +92,22 @@ class ArchiveFile:
         self._last_positions = [frame.last_position for frame in self.manifest.frames]
         self._last_streams = [part.last_stream for part in self.manifest.index]
 
-    def after(self, position: int, limit: int, most_bytes: int) -> Sequence[Event]:
-        """Up to `limit` events after a position, in order; the one that makes it `most_bytes` is the last."""
+    def after(
+        self,
+        position: int,
+        limit: int,
+        most_bytes: int,
+        wanted: Callable[[Event], bool] = lambda _: True,
+    ) -> Sequence[Event]:
+        """Up to `limit` events after a position, in order; the one that makes it `most_bytes` is the last.
+
+        Those that are not `wanted` are left out, and do not count.
+        """
         found: list[Event] = []
         size = 0
         for number in range(bisect_left(self._last_positions, position + 1), len(self.manifest.frames)):
             for event in self._frame(number):
-                if event.position > position:
+                if event.position > position and wanted(event):
                     found.append(event)
                     size += len(event.state)
                     if len(found) == limit or size >= most_bytes:

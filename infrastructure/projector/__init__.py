@@ -22,6 +22,8 @@ from infrastructure.projector.rebuilding import (
 )
 from infrastructure.projector.replay import ParkedEventMissing, Replayed, replay_parked
 from infrastructure.projector.runner import Projector, TablesMissing
+from infrastructure.projector.shares import Share
+from infrastructure.projector.sharing import EventsParked, Workers, fold_share
 from infrastructure.projector.whole_log import WholeLog
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "CheckRunning",
     "Checked",
     "Difference",
+    "EventsParked",
     "LaterRelease",
     "NotCheckable",
     "Parked",
@@ -43,10 +46,13 @@ __all__ = [
     "RebuildRunning",
     "Rebuilt",
     "Replayed",
+    "Share",
     "TablesInUse",
     "TablesMissing",
     "WholeLog",
+    "Workers",
     "check",
+    "fold_share",
     "prepare",
     "rebuild",
     "replay_parked",

@@ -16,10 +16,23 @@ if TYPE_CHECKING:
 class Projection(Protocol):
     """A read model, as `projections/` makes them. A new `version` has its tables rebuilt."""
 
-    name: ClassVar[str]
-    version: ClassVar[int]
     tables: ClassVar[tuple[str, ...]]
     views: ClassVar[tuple[str, ...]]
+    across: ClassVar[frozenset[type]]
+    """The facts that change rows, where a row is told of by several streams: all are folded in one place.
+
+    Empty where each stream has rows of its own: it may be folded apart from the others.
+    """
+
+    @property
+    def name(self) -> str:
+        """That of its checkpoint."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Of its tables and of what its rows are folded to."""
+        ...
 
     @property
     def ddl(self) -> bytes:

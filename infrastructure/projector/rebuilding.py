@@ -13,14 +13,24 @@ from infrastructure.event_store.log import head
 from infrastructure.projector.batch import Batch, apply_batch
 from infrastructure.projector.checkpoints import lock_checkpoints, set_checkpoint
 from infrastructure.projector.preparation import existing_relations, live_schema, relations
+from infrastructure.projector.shares import can_be_shared
+from infrastructure.projector.sharing import EventsParked, fold_together
 from infrastructure.projector.statements import statement
 from infrastructure.projector.whole_log import NOTHING_ARCHIVED, WholeLog
-from infrastructure.projector.workplace import SCHEMA, index, set_up, take_up
+from infrastructure.projector.workplace import (
+    SCHEMA,
+    Workplace,
+    bring_together,
+    index,
+    set_up,
+    take_up,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from infrastructure.projector.ports import Projection
+    from infrastructure.projector.sharing import Workers
 
 # One attempt at the swap waits so long at most: whoever wants to read the old tables waits behind it.
 LOCK_WAIT_SECONDS = 3.0
@@ -72,6 +82,7 @@ async def rebuild(
     observer: RebuildObserver | None = None,
     *,
     whole_log: WholeLog = NOTHING_ARCHIVED,
+    workers: Workers | None = None,
     anew: bool = False,
     patience_seconds: float = 120.0,
 ) -> Rebuilt:
@@ -80,15 +91,16 @@ async def rebuild(
     The live tables can be read, and the projector goes on with them, until the swap: one transaction that
     holds the projector for as long as the last few events take. What an interrupted rebuild of the same
     tables left is taken up where it was, unless it is to be done `anew`. `whole_log` finds what is archived.
-    `patience_seconds` is how long to try when others keep the old tables locked. `dsn` must reach Postgres
-    directly. Raises `RebuildRunning`, `TablesInUse`, `ArchiveAway` and `psycopg.Error`.
+    `workers` are processes to fold it with; None: this one does it alone. `patience_seconds` is how long to
+    try when others keep the old tables locked. `dsn` must reach Postgres directly.
+    Raises `RebuildRunning`, `TablesInUse`, `ArchiveAway`, `psycopg.Error` and what `Workers.fold` does.
     """
     async with await AsyncConnection.connect(with_liveness(dsn), autocommit=True) as connection:
         cursor = await connection.execute(statement("take_rebuild"))
         if await cursor.fetchone() != (True,):
             raise RebuildRunning
         live = sql.Identifier(await live_schema(connection))
-        work = _Rebuild(connection, projections, live, whole_log, observer or _Logged())
+        work = _Rebuild(connection, projections, live, whole_log, workers, observer or _Logged())
         return await work.run(patience_seconds, anew=anew)
 
 
@@ -117,9 +129,11 @@ class _Rebuild:
         projections: Sequence[Projection],
         live: sql.Identifier,
         whole_log: WholeLog,
+        workers: Workers | None,
         observer: RebuildObserver,
     ) -> None:
         self._log = whole_log
+        self._workers = workers
         self._connection = connection
         self._projections = projections
         self._live = live
@@ -147,13 +161,43 @@ class _Rebuild:
     async def _begin(self, *, anew: bool) -> bool:
         """Whether the tables that are there have all their indexes."""
         found = None if anew else await take_up(self._connection, self._projections, self._live)
-        if found is None:
-            await self._do("SET search_path TO {}", self._live)
-            found = await set_up(self._connection, self._projections, self._live)
-        else:
+        if found is not None and (found.shares == 1 or self._workers is not None):
             self._observer.resumed(found.position)
+        else:
+            found = await self._set_up()
+        if found.shares > 1:
+            found = await self._fold_together(found)
         self._position, self._parked = found.position, found.parked
         return found.indexed
+
+    async def _set_up(self) -> Workplace:
+        await self._do("SET search_path TO {}", self._live)
+        return await set_up(self._connection, self._projections, self._live, await self._shares())
+
+    async def _shares(self) -> int:
+        """One, too, where events are known that cannot be applied: what depends on them may be anywhere."""
+        if self._workers is None or not can_be_shared(self._projections):
+            return 1
+        names = {"names": [projection.name for projection in self._projections]}
+        cursor = await self._connection.execute(statement("any_parked"), names)
+        if await cursor.fetchone() == (True,):
+            return 1
+        return self._workers.number(await head(self._connection))
+
+    async def _fold_together(self, found: Workplace) -> Workplace:
+        assert self._workers is not None
+        until = max(found.position, await head(self._connection))
+        try:
+            await fold_together(
+                self._connection, self._projections, self._workers, found.shares, until, self._observer.folded
+            )
+        except EventsParked:
+            log.warning("events cannot be applied; the log is folded again, in one process")
+            await self._do("SET search_path TO {}", self._live)
+            return await set_up(self._connection, self._projections, self._live)
+        await bring_together(self._connection, self._projections, found.shares, until)
+        self._observer.folded(until, until)
+        return Workplace(until)
 
     async def _catch_up(self) -> None:
         full, until = True, await head(self._connection)

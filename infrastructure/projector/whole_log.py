@@ -18,6 +18,8 @@ from infrastructure.projector.reading import (
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
+    from infrastructure.archive.merging import Wanted
+
 # More than a projector takes: nobody waits for the first of them, and a task with many executions among them
 # is taken out and put back once.
 EVENTS_AT_ONCE = 20_000
@@ -29,11 +31,16 @@ SECOND = 2
 class WholeLog:
     """Facts in the order of their positions, those in archives among them."""
 
-    def __init__(self, library: Library, at_once: int = EVENTS_AT_ONCE) -> None:
-        """`at_once`: so many of them, where they are small."""
+    def __init__(self, library: Library, at_once: int = EVENTS_AT_ONCE, wanted: Wanted | None = None) -> None:
+        """`at_once`: so many of them, where they are small. `wanted`: these alone."""
         self._library = library
         self._at_once = at_once
         self._next = at_once
+        self._wanted = wanted
+
+    def some(self, wanted: Wanted) -> WholeLog:
+        """What is wanted of it, as if there were nothing else."""
+        return WholeLog(self._library, self._at_once, wanted)
 
     async def entries(
         self,
@@ -47,7 +54,9 @@ class WholeLog:
         Raises `ArchiveAway` rather than to leave out what cannot be read.
         """
         asked = limit or self._next
-        events, full = await events_after(connection, self._library, position, asked, most_bytes)
+        events, full = await events_after(
+            connection, self._library, position, asked, most_bytes, self._wanted
+        )
         # The sizes of all that is asked for are added up: where few are taken, few are asked for.
         self._next = min(self._at_once, BATCH_EVENTS) if full and len(events) < asked else self._at_once
         entries = [

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from psycopg import sql
 
 from infrastructure.event_store.log import head
-from infrastructure.projector.checkpoints import read_positions, set_checkpoint
+from infrastructure.projector.checkpoints import (
+    CheckpointMoved,
+    lock_checkpoints,
+    read_positions,
+    set_checkpoint,
+)
 from infrastructure.projector.folding import this_fold
+from infrastructure.projector.shares import at_work
 from infrastructure.projector.statements import statement
 
 if TYPE_CHECKING:
@@ -20,15 +26,20 @@ if TYPE_CHECKING:
     from infrastructure.projector.ports import Projection
 
 SCHEMA = sql.Identifier("rebuilding")
-_INDEXED = " indexed"
+_INDEXED = "indexed"
+_SHARES = " shares"
 
 
 class Workplace(NamedTuple):
-    """Tables that reflect the log up to `position`, `parked` events left out; `indexed`: with all indexes."""
+    """Tables that reflect the log up to `position`, `parked` events left out; `indexed`: with all indexes.
+
+    `shares`: so many processes each have folded their share of the log, at least up to there.
+    """
 
     position: int
-    parked: int
-    indexed: bool
+    parked: int = 0
+    indexed: bool = False
+    shares: int = 1
 
 
 async def take_up(
@@ -36,38 +47,64 @@ async def take_up(
 ) -> Workplace | None:
     """What an interrupted rebuild of the very same tables has left, first in the search path from now on.
 
-    None when there is nothing to go on from: no such tables, others, some that other code has filled, or some
-    that know of events which the log does not hold.
+    None when there is nothing to go on from: no such tables, others, some that other code has filled, some
+    that know of events which the log does not hold, or shares of a log that cannot be shared.
     """
     cursor = await connection.execute(statement("read_workplace"))
     [(told,)] = await cursor.fetchall()
-    if told not in (plan := _plan(projections), plan + _INDEXED):
+    plan, _, state = (told or "").partition(" ")
+    if plan != _plan(projections):
         return None
-    await _enter(connection, live)
-    positions = set((await read_positions(connection, projections)).values())
-    if len(positions) != 1 or max(positions) > await head(connection):
+    await enter(connection, live)
+    shares = int(state.removesuffix(_SHARES)) if state.endswith(_SHARES) else 1
+    expected = at_work(projections, shares)
+    positions = await read_positions(connection, expected)
+    reached = set(positions.values())
+    if len(positions) < len(expected) or max(reached) > await head(connection):
         return None
     cursor = await connection.execute(statement("count_parked"))
     [(parked,)] = await cursor.fetchall()
-    return Workplace(positions.pop(), parked, indexed=told != plan)
+    if len(reached) > 1 if shares == 1 else parked:
+        return None
+    return Workplace(min(reached), parked, state == _INDEXED, shares)
 
 
 async def set_up(
-    connection: AsyncConnection, projections: Sequence[Projection], live: sql.Identifier
+    connection: AsyncConnection, projections: Sequence[Projection], live: sql.Identifier, shares: int = 1
 ) -> Workplace:
-    """Empty tables, with checkpoints and parked events of their own, first in the search path."""
+    """Empty tables, with checkpoints and parked events of their own, first in the search path.
+
+    With more `shares` than one so many processes fold the log, and have the checkpoints.
+    """
     async with connection.transaction():
         await _do(connection, "DROP SCHEMA IF EXISTS {} CASCADE", SCHEMA)
         await _do(connection, "CREATE SCHEMA {}", SCHEMA)
         for name in ("projection_checkpoints", "parked_events"):
             table = sql.Identifier(name)
             await _do(connection, "CREATE TABLE {}.{} (LIKE {}.{} INCLUDING ALL)", SCHEMA, table, live, table)
-        await _enter(connection, live)
+        await enter(connection, live)
         for projection in projections:
             await connection.execute(projection.ddl)
-            await set_checkpoint(connection, projection, 0)
-        await _tell(connection, _plan(projections))
-    return Workplace(0, 0, indexed=False)
+        for each in at_work(projections, shares):
+            await set_checkpoint(connection, each, 0)
+        await _tell(connection, projections, f"{shares}{_SHARES}" if shares > 1 else "")
+    return Workplace(0, shares=shares)
+
+
+async def bring_together(
+    connection: AsyncConnection, projections: Sequence[Projection], shares: int, position: int
+) -> None:
+    """All of them have come to a position: the tables are there as well. Raises `CheckpointMoved`."""
+    parts = at_work(projections, shares)
+    async with connection.transaction():
+        reached = {checkpoint.position for checkpoint in (await lock_checkpoints(connection, parts)).values()}
+        if reached != {position}:
+            raise CheckpointMoved
+        names = {"names": [part.name for part in parts]}
+        await connection.execute(statement("forget_checkpoints"), names)
+        for projection in projections:
+            await set_checkpoint(connection, projection, position)
+        await _tell(connection, projections, "")
 
 
 async def index(connection: AsyncConnection, projections: Sequence[Projection]) -> None:
@@ -76,7 +113,7 @@ async def index(connection: AsyncConnection, projections: Sequence[Projection]) 
         for projection in projections:
             if projection.indexes:
                 await connection.execute(projection.indexes)
-        await _tell(connection, _plan(projections) + _INDEXED)
+        await _tell(connection, projections, _INDEXED)
 
 
 def _plan(projections: Sequence[Projection]) -> str:
@@ -85,12 +122,14 @@ def _plan(projections: Sequence[Projection]) -> str:
     return hashlib.sha256(repr((parts, this_fold())).encode()).hexdigest()
 
 
-async def _enter(connection: AsyncConnection, live: sql.Identifier) -> None:
+async def enter(connection: AsyncConnection, live: sql.Identifier) -> None:
+    """Have it first in the search path."""
     await _do(connection, "SET search_path TO {}, {}", SCHEMA, live)
 
 
-async def _tell(connection: AsyncConnection, what: str) -> None:
-    await _do(connection, "COMMENT ON SCHEMA {} IS {}", SCHEMA, sql.Literal(what))
+async def _tell(connection: AsyncConnection, projections: Sequence[Projection], state: str) -> None:
+    told = f"{_plan(projections)} {state}".rstrip()
+    await _do(connection, "COMMENT ON SCHEMA {} IS {}", SCHEMA, sql.Literal(told))
 
 
 async def _do(connection: AsyncConnection, text: str, *parts: sql.Composable) -> None:

@@ -94,6 +94,7 @@ from interfaces.bootstrap.refusals import (
     TablesMissing,
 )
 from interfaces.bootstrap.services import api, background, projector, scheduler
+from interfaces.bootstrap.shares import ShareFailed
 from interfaces.bootstrap.simulations import simulated
 from interfaces.http.refusals import MalformedBody
 from projections.catalogue import UnknownProjection
@@ -115,6 +116,7 @@ USER_ERRORS = (
     UnknownProjection,
     RebuildRunning,
     TablesInUse,
+    ShareFailed,
     CheckRunning,
     NotCheckable,
     ParkedEventMissing,

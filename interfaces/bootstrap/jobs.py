@@ -20,6 +20,7 @@ from infrastructure.projector import WholeLog, replay_parked
 from infrastructure.projector import check as check_tables
 from infrastructure.projector import rebuild as rebuild_tables
 from interfaces.bootstrap.archives import library
+from interfaces.bootstrap.shares import Processes
 from interfaces.http.bodies import CronTrigger, HttpAction, OneOffTrigger, TaskDefinition
 from projections.catalogue import named
 
@@ -34,15 +35,27 @@ if TYPE_CHECKING:
 
 
 async def rebuild(
-    settings: Settings, names: Iterable[str], observer: RebuildObserver, *, anew: bool
+    settings: Settings,
+    names: Iterable[str],
+    observer: RebuildObserver,
+    *,
+    anew: bool,
+    processes: int | None = None,
 ) -> tuple[Sequence[str], Rebuilt]:
     """Build read models (all for no names) from the whole log; their names and what came out.
 
-    Raises `UnknownProjection`, `RebuildRunning`, `TablesInUse` and `ArchiveAway`.
+    `processes` fold it together; None: as many as the log and the machine ask for.
+    Raises `UnknownProjection`, `RebuildRunning`, `TablesInUse`, `ArchiveAway` and `ShareFailed`.
     """
     projections = named(names)
-    dsn = with_liveness(settings.direct_dsn())
-    done = await rebuild_tables(dsn, projections, observer, whole_log=WholeLog(library(settings)), anew=anew)
+    done = await rebuild_tables(
+        with_liveness(settings.direct_dsn()),
+        projections,
+        observer,
+        whole_log=WholeLog(library(settings)),
+        workers=Processes(settings, processes),
+        anew=anew,
+    )
     return [one.name for one in projections], done
 
 

@@ -58,7 +58,9 @@ def settings(role: str, *, logs: bool = True, warn: bool = True) -> Settings:
     return found
 
 
-def rebuilt(settings: Settings, projections: Sequence[str] = (), *, anew: bool = False) -> str:
+def rebuilt(
+    settings: Settings, projections: Sequence[str] = (), *, anew: bool = False, processes: int | None = None
+) -> str:
     """Build read models (all for none) anew, with progress on stderr; what came out.
 
     Raises as `bootstrap.rebuild` does.
@@ -66,5 +68,5 @@ def rebuilt(settings: Settings, projections: Sequence[str] = (), *, anew: bool =
     from interfaces import rebuilt_text  # noqa: PLC0415 - few commands pay for it
 
     report = rebuilt_text.report()
-    names, done = run(bootstrap.rebuild(settings, projections, report, anew=anew))
+    names, done = run(bootstrap.rebuild(settings, projections, report, anew=anew, processes=processes))
     return report.ended(names, done)

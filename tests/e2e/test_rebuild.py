@@ -38,10 +38,14 @@ def used_service(callee: Callee) -> Iterator[Service]:
         yield service
 
 
-def test_a_rebuild_beside_the_running_service_changes_no_row(used_service: Service) -> None:
+@pytest.mark.parametrize("options", [(), ("--processes", "3")])
+def test_a_rebuild_beside_the_running_service_changes_no_row(
+    used_service: Service, options: tuple[str, ...]
+) -> None:
     before = rows(used_service.dsn())
-    rebuilt = used_service.run("rebuild")
+    rebuilt = used_service.run("rebuild", *options)
     assert rebuilt.returncode == 0, rebuilt.stderr
+    assert "Traceback" not in rebuilt.stderr
     assert rebuilt.stdout.startswith("rebuilt tasks, task_results, statistics up to event ")
     assert rows(used_service.dsn()) == before
 

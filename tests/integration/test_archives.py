@@ -20,6 +20,7 @@ from tests.support.checking import Told
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, created, run_of, started, succeeded
 from tests.support.projecting import connect, contents, project
 from tests.support.sealing import seal
+from tests.support.sharing import Together
 from tests.support.stored import append
 
 if TYPE_CHECKING:
@@ -96,6 +97,10 @@ async def test_read_models_are_rebuilt_and_checked_as_if_nothing_were_archived(a
         archivist.archive(MARCH)
         assert await contents(connection) == before
         await rebuild(archivist.dsn, PROJECTIONS, whole_log=archivist.whole_log)
+        assert await contents(connection) == before
+        workers = Together(archivist.dsn, 3, archivist.whole_log)
+        await rebuild(archivist.dsn, PROJECTIONS, whole_log=archivist.whole_log, workers=workers)
+        assert workers.asked
         assert await contents(connection) == before
         told = Told()
         found = await check(archivist.dsn, PROJECTIONS, told, archivist.whole_log)

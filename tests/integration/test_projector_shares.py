@@ -1,0 +1,273 @@
+"""Rebuilding with several processes: each folds a share of the log, and the rows are those of one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+
+from infrastructure.archive.library import NO_ARCHIVES
+from infrastructure.projector import EventsParked, Share, WholeLog, fold_share, rebuild
+from infrastructure.projector.checkpoints import CheckpointMoved
+from infrastructure.projector.whole_log import NOTHING_ARCHIVED
+from projections.catalogue import PROJECTIONS, named
+from tests.support.entries import created, updated
+from tests.support.projecting import connect, contents, parked_in, project
+from tests.support.random_log import RandomLog
+from tests.support.sharing import Together
+from tests.support.stored import append
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from psycopg import AsyncConnection
+
+    from tests.support.databases import Databases
+
+EVENTS = 3_000
+
+
+class Interrupted(Exception):
+    """Stands for the end of a process."""
+
+
+class OnlyTheFirst(Together):
+    """Workers the first of which does its share before the others end."""
+
+    async def fold_all(self, shares: Sequence[Awaitable[None]]) -> None:
+        first, *others = shares
+        await first
+        for other in others:
+            other.close()  # type: ignore[attr-defined]
+        raise Interrupted
+
+
+class Heard:
+    """What a rebuild tells."""
+
+    def __init__(self) -> None:
+        self.resumed_at: int | None = None
+        self.folded_to: list[int] = []
+
+    def resumed(self, position: int) -> None:
+        self.resumed_at = position
+
+    def folded(self, position: int, until: int) -> None:
+        assert position <= until
+        self.folded_to.append(position)
+
+    def indexing(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def projected_template(databases: Databases, template_database: str) -> Iterator[str]:
+    """A log of everything, redactions among it, projected in one process."""
+
+    async def fill(dsn: str) -> None:
+        async with await connect(dsn) as connection:
+            await append(connection, RandomLog(4).grow(EVENTS))
+            await project(connection)
+
+    with databases.copy(template_database) as dsn:
+        asyncio.run(fill(dsn))
+        yield dsn
+
+
+@pytest.fixture
+def projected(databases: Databases, projected_template: str) -> Iterator[str]:
+    """The DSN of a database with that log of the test's own."""
+    with databases.copy(projected_template) as dsn:
+        yield dsn
+
+
+async def spoiled(connection: AsyncConnection) -> dict[str, list[str]]:
+    """What the tables hold before they are spoiled, so that nobody takes the old ones for new ones."""
+    before = await contents(connection)
+    await connection.execute("UPDATE task_definitions SET name = 'spoiled'")
+    await connection.execute("UPDATE closed_results SET reason = 'spoiled'")
+    await connection.execute("UPDATE open_results SET reason = 'spoiled'")
+    await connection.execute("UPDATE statistics SET total = total + 1")
+    return before
+
+
+@pytest.mark.parametrize("processes", [2, 3, 4, 9])
+async def test_shares_come_to_the_rows_of_one_process(projected: str, processes: int) -> None:
+    async with await connect(projected) as connection:
+        before = await spoiled(connection)
+        workers = Together(projected, processes)
+        rebuilt = await rebuild(projected, PROJECTIONS, workers=workers)
+        assert rebuilt == (EVENTS, 0)
+        assert workers.asked == [(processes, EVENTS)]
+        assert await contents(connection) == before
+
+
+async def test_the_rows_do_not_depend_on_how_far_the_others_are(projected: str) -> None:
+    class OneAfterTheOther(Together):
+        async def fold_all(self, shares: Sequence[Awaitable[None]]) -> None:
+            for share in reversed(shares):
+                await share
+
+    async with await connect(projected) as connection:
+        before = await spoiled(connection)
+        log = WholeLog(NO_ARCHIVES, at_once=97)
+        await rebuild(projected, PROJECTIONS, workers=OneAfterTheOther(projected, 3, log))
+        assert await contents(connection) == before
+
+
+async def test_who_counts_the_same_things_at_once_does_not_get_stuck(projected: str) -> None:
+    async with await connect(projected) as connection:
+        before = await spoiled(connection)
+        log = WholeLog(NO_ARCHIVES, at_once=11)
+        await rebuild(projected, PROJECTIONS, workers=Together(projected, 4, log))
+        assert await contents(connection) == before
+
+
+async def test_what_is_recorded_after_they_have_begun_is_folded_by_one(projected: str) -> None:
+    class Late(Together):
+        async def fold_all(self, shares: Sequence[Awaitable[None]]) -> None:
+            async with await connect(projected) as writer:
+                await append(writer, [created(stream=UUID(int=77))])
+            await super().fold_all(shares)
+
+    async with await connect(projected) as connection:
+        rebuilt = await rebuild(projected, PROJECTIONS, workers=Late(projected, 2))
+        assert rebuilt.position == EVENTS + 1
+        cursor = await connection.execute("SELECT count(*) FROM tasks WHERE id = %s", (UUID(int=77),))
+        assert await cursor.fetchone() == (1,)
+
+
+async def test_what_was_interrupted_goes_on_in_as_many_shares_from_where_each_was(projected: str) -> None:
+    async with await connect(projected) as connection:
+        before = await spoiled(connection)
+        with pytest.raises(Interrupted):
+            await rebuild(projected, PROJECTIONS, workers=OnlyTheFirst(projected, 2))
+        cursor = await connection.execute(
+            "SELECT position FROM rebuilding.projection_checkpoints ORDER BY position"
+        )
+        reached = [position for (position,) in await cursor.fetchall()]
+        assert reached == [0, 0, EVENTS, EVENTS, EVENTS]
+        heard, workers = Heard(), Together(projected, 4)
+        await rebuild(projected, PROJECTIONS, heard, workers=workers)
+        assert heard.resumed_at == 0
+        assert workers.asked == [(2, EVENTS)]
+        assert await contents(connection) == before
+
+
+async def test_shares_that_were_done_are_put_together_by_the_next(projected: str) -> None:
+    class DoneAndGone(Together):
+        async def fold_all(self, shares: Sequence[Awaitable[None]]) -> None:
+            await super().fold_all(shares)
+            raise Interrupted
+
+    async with await connect(projected) as connection:
+        before = await spoiled(connection)
+        with pytest.raises(Interrupted):
+            await rebuild(projected, PROJECTIONS, workers=DoneAndGone(projected, 2))
+        heard = Heard()
+        await rebuild(projected, PROJECTIONS, heard, workers=Together(projected, 2))
+        assert heard.resumed_at == EVENTS
+        assert await contents(connection) == before
+
+
+async def alone(projected: str) -> Heard:
+    """A rebuild without workers."""
+    heard = Heard()
+    await rebuild(projected, PROJECTIONS, heard)
+    return heard
+
+
+async def otherwise_shared(projected: str) -> Heard:
+    """A rebuild that would share the streams out in another way."""
+    heard = Heard()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("infrastructure.projector.shares.ACROSS_COST", 0.5)
+        await rebuild(projected, PROJECTIONS, heard, workers=Together(projected, 2))
+    return heard
+
+
+@pytest.mark.parametrize("next_one", [alone, otherwise_shared])
+async def test_who_cannot_go_on_with_shares_begins_anew(
+    projected: str, next_one: Callable[[str], Awaitable[Heard]]
+) -> None:
+    async with await connect(projected) as connection:
+        before = await spoiled(connection)
+        with pytest.raises(Interrupted):
+            await rebuild(projected, PROJECTIONS, workers=OnlyTheFirst(projected, 2))
+        heard = await next_one(projected)
+        assert heard.resumed_at is None
+        assert await contents(connection) == before
+
+
+async def test_what_cannot_be_applied_is_found_and_parked_as_by_one_process(database: str) -> None:
+    async with await connect(database) as connection:
+        log = [created(), updated(name="n" * 256), *RandomLog(5).grow(500)]
+        await append(connection, log)
+        await project(connection)
+        before, parked = await contents(connection), await parked_in(connection)
+        assert [position for _, position, _ in parked] == [2]
+        await connection.execute("DELETE FROM parked_events")  # nobody knows of them yet
+        workers = Together(database, 2)
+        assert (await rebuild(database, PROJECTIONS, workers=workers)).parked == 1
+        assert len(workers.asked) == 1
+        assert await contents(connection) == before
+        assert await parked_in(connection) == parked
+
+
+async def test_what_is_known_not_to_be_applicable_is_not_shared_out(database: str) -> None:
+    async with await connect(database) as connection:
+        await append(connection, [created(), updated(name="n" * 256), *RandomLog(5).grow(100)])
+        await project(connection)
+        workers = Together(database, 2)
+        assert (await rebuild(database, PROJECTIONS, workers=workers)).parked == 1
+        assert workers.asked == []
+
+
+async def test_who_had_parked_something_and_ended_is_not_gone_on_with(database: str) -> None:
+    class Parking(Together):
+        async def fold_all(self, shares: Sequence[Awaitable[None]]) -> None:
+            with pytest.raises(EventsParked):
+                await super().fold_all(shares)
+            raise Interrupted
+
+    async with await connect(database) as connection:
+        await append(connection, [created(), updated(name="n" * 256), *RandomLog(5).grow(100)])
+        with pytest.raises(Interrupted):
+            await rebuild(database, PROJECTIONS, workers=Parking(database, 2))
+        heard = Heard()
+        assert (await rebuild(database, PROJECTIONS, heard, workers=Together(database, 2))).parked == 1
+        assert heard.resumed_at is None
+
+
+async def test_what_goes_across_streams_has_nothing_to_share(projected: str) -> None:
+    workers = Together(projected, 2)
+    await rebuild(projected, named(["tasks"]), workers=workers)
+    assert workers.asked == []
+
+
+async def test_a_share_of_no_rebuild_is_refused(projected: str) -> None:
+    async with await connect(projected) as connection:
+        before = await contents(connection)
+        with pytest.raises(CheckpointMoved):
+            await fold_share(projected, PROJECTIONS, Share(1, 2), NOTHING_ARCHIVED, EVENTS)
+        assert await contents(connection) == before
+
+
+async def test_two_who_fold_the_same_share_apply_nothing_twice(projected: str) -> None:
+    class Twice(Together):
+        async def fold(self, projections: Sequence[str], shares: int, until: int) -> None:
+            folding = [
+                self.share(projections, Share(number, shares), until)
+                for number in range(1, shares + 1)
+                for _ in range(2)
+            ]
+            for ended in await asyncio.gather(*folding, return_exceptions=True):
+                assert ended is None or isinstance(ended, CheckpointMoved)
+
+    async with await connect(projected) as connection:
+        before = await spoiled(connection)
+        log = WholeLog(NO_ARCHIVES, at_once=50)
+        await rebuild(projected, PROJECTIONS, workers=Twice(projected, 2, log))
+        assert await contents(connection) == before

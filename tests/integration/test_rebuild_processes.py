@@ -1,0 +1,175 @@
+"""The processes of a rebuild: they fold what they are told, say why they fail, and outlive nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from infrastructure.projector import rebuild
+from infrastructure.settings import Settings
+from interfaces.bootstrap import shares
+from interfaces.bootstrap.shares import Processes, ShareFailed
+from projections.catalogue import NAMES, PROJECTIONS
+from tests.support.entries import created, updated
+from tests.support.projecting import connect, contents, project, until
+from tests.support.random_log import RandomLog
+from tests.support.stored import append
+from tests.support.supervisor import is_gone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+EVENTS = 1_000
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def processes(dsn: str, asked: int | None = 2) -> Processes:
+    return Processes(Settings(database_url=dsn), asked)
+
+
+@contextlib.contextmanager
+def held_up(dsn: str) -> Iterator[None]:
+    """Nobody who rebuilds can apply a batch for the length of the block."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("LOCK TABLE rebuilding.projection_checkpoints IN EXCLUSIVE MODE")
+        yield
+
+
+async def waiting(dsn: str) -> int:
+    """How many wait for that."""
+    async with await connect(dsn) as connection:
+        cursor = await connection.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation IS NOT NULL "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        [(count,)] = await cursor.fetchall()
+        return int(count)
+
+
+class HeldUp(Processes):
+    """Processes that find the tables locked."""
+
+    async def fold(self, projections: Sequence[str], shares: int, until: int) -> None:
+        with held_up(self._settings.dsn()):
+            await super().fold(projections, shares, until)
+
+
+async def log_of(dsn: str, events: int = EVENTS) -> None:
+    async with await connect(dsn) as connection:
+        await append(connection, RandomLog(6).grow(events))
+        await project(connection)
+
+
+async def test_they_come_to_the_rows_of_one(database: str) -> None:
+    await log_of(database)
+    async with await connect(database) as connection:
+        before = await contents(connection)
+        await connection.execute("UPDATE closed_results SET reason = 'spoiled'")
+        assert await rebuild(database, PROJECTIONS, workers=processes(database)) == (EVENTS, 0)
+        assert await contents(connection) == before
+    assert multiprocessing.active_children() == []
+
+
+async def test_what_they_cannot_apply_is_told(database: str) -> None:
+    async with await connect(database) as connection:
+        await append(connection, [created(), updated(name="n" * 256), *RandomLog(5).grow(50)])
+    assert (await rebuild(database, PROJECTIONS, workers=processes(database))).parked == 1
+
+
+async def test_one_that_fails_ends_them_all_and_the_next_goes_on(
+    database: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    await log_of(database)
+    nowhere = processes("host=127.0.0.1 port=1 dbname=nowhere")
+    with pytest.raises(ShareFailed, match=r"exit code 1; .*`--anew --processes 1`"):
+        await rebuild(database, PROJECTIONS, workers=nowhere)
+    assert "port 1" in capfd.readouterr().err
+    assert multiprocessing.active_children() == []
+    assert await rebuild(database, PROJECTIONS, workers=processes(database)) == (EVENTS, 0)
+
+
+async def test_one_that_is_killed_is_told_of(database: str) -> None:
+    await log_of(database)
+    workers = HeldUp(Settings(database_url=database), 2)
+    rebuilding = asyncio.create_task(rebuild(database, PROJECTIONS, workers=workers))
+
+    async def both_wait() -> bool:
+        return await waiting(database) == 2
+
+    await until(both_wait)
+    pid = multiprocessing.active_children()[0].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(ShareFailed, match="was ended by SIGKILL"):
+        await rebuilding
+    assert multiprocessing.active_children() == []
+    assert await rebuild(database, PROJECTIONS, workers=processes(database)) == (EVENTS, 0)
+
+
+async def test_they_end_with_a_rebuild_that_is_broken_off(database: str) -> None:
+    await log_of(database)
+    workers = HeldUp(Settings(database_url=database), 3)
+    rebuilding = asyncio.create_task(rebuild(database, PROJECTIONS, workers=workers))
+
+    async def all_wait() -> bool:
+        return await waiting(database) == 3
+
+    await until(all_wait)
+    rebuilding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await rebuilding
+    assert multiprocessing.active_children() == []
+
+
+async def test_they_end_with_the_process_that_started_them(database: str) -> None:
+    await log_of(database)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Processes, "fold", _nothing)
+        with pytest.raises(ShareFailed):
+            await rebuild(database, PROJECTIONS, workers=processes(database))
+    program = (
+        "import asyncio, sys\n"
+        "from infrastructure.settings import Settings\n"
+        "from interfaces.bootstrap.shares import Processes\n"
+        "if __name__ == '__main__':\n"
+        "    workers = Processes(Settings(database_url=sys.argv[1]), 2)\n"
+        f"    asyncio.run(workers.fold({NAMES!r}, 2, {EVENTS}))\n"
+    )
+    with held_up(database), subprocess.Popen([sys.executable, "-c", program, database], cwd=ROOT) as parent:
+
+        async def both_wait() -> bool:
+            return await waiting(database) == 2
+
+        async def all_ended() -> bool:
+            return all(map(is_gone, children))
+
+        await until(both_wait)
+        listed = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text(encoding="ascii")
+        children = [int(pid) for pid in listed.split()]
+        assert len(children) >= 2
+        parent.kill()
+        await until(all_ended)
+
+
+async def _nothing(self: Processes, projections: Sequence[str], shares: int, until: int) -> None:
+    raise ShareFailed(1)
+
+
+def test_a_small_log_is_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+    by_itself = processes("", None)
+    assert by_itself.number(shares.WORTH_SHARING - 1) == 1
+    assert by_itself.number(shares.WORTH_SHARING) == shares.MOST_PROCESSES
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    assert by_itself.number(shares.WORTH_SHARING) == 2
+    assert processes("", 3).number(1) == 3

@@ -1,0 +1,78 @@
+"""How a log is shared out among processes."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from domain.facts import TaskCreated
+from domain.redaction_facts import EventsRedacted
+from infrastructure.archive.form import Event
+from infrastructure.event_store.mapper import FACT_TYPES
+from infrastructure.projector.reading import Entry
+from infrastructure.projector.shares import LAST_BYTES, Share, at_work, can_be_shared
+from projections.catalogue import PROJECTIONS, named
+from projections.tasks import Tasks, task_of
+from tests.support.entries import NOON
+from tests.support.golden_facts import STORED
+
+STREAMS = [UUID(int=number << 70 | number) for number in range(LAST_BYTES)]
+
+
+@pytest.mark.parametrize("names", [(), ("task_results", "statistics")])
+@pytest.mark.parametrize("of", [2, 3, 4, 5, 64])
+def test_every_stream_is_in_one_share(of: int, names: tuple[str, ...]) -> None:
+    wanted = [Share(number, of).wanted(named(names)) for number in range(1, of + 1)]
+    assert [sum(each.has(stream) for each in wanted) for stream in STREAMS] == [1] * LAST_BYTES
+
+
+def test_where_all_goes_stream_by_stream_the_shares_are_alike() -> None:
+    wanted = [Share(number, 4).wanted(named(["statistics"])) for number in range(1, 5)]
+    assert {each.width for each in wanted} == {LAST_BYTES // 4}
+
+
+def test_who_has_what_goes_across_has_fewer_streams() -> None:
+    first, *others = [Share(number, 3).wanted(PROJECTIONS).width for number in range(1, 4)]
+    assert 0 < first < min(others)
+    assert max(others) - min(others) <= 1
+
+
+def test_of_many_the_first_has_nothing_but_what_goes_across() -> None:
+    assert Share(1, 8).wanted(PROJECTIONS).width == 0
+
+
+def test_what_goes_across_is_read_by_the_first_and_rewritings_by_all() -> None:
+    created, rewriting = (
+        Event(1, UUID(int=255), 1, kind.topic, b"{}", NOON) for kind in (TaskCreated, EventsRedacted)
+    )
+    wanted = [Share(number, 3).wanted(PROJECTIONS) for number in range(1, 4)]
+    assert [each.includes(created) for each in wanted] == [True, False, True]
+    assert [each.includes(rewriting) for each in wanted] == [True, True, True]
+
+
+def test_each_part_has_a_checkpoint_of_its_own() -> None:
+    names = [part.name for part in at_work(PROJECTIONS, 3)]
+    assert len(set(names)) == len(names) == 7
+    assert sum(name.startswith("tasks ") for name in names) == 1
+    assert at_work(PROJECTIONS, 1) == PROJECTIONS
+
+
+def test_the_names_of_parts_tell_their_streams() -> None:
+    parts = [Share(number, 3).parts(named(["statistics"])) for number in (1, 2, 3)]
+    assert [name for [part] in parts for name in [part.name]] == [
+        "statistics 0+85",
+        "statistics 85+85",
+        "statistics 170+86",
+    ]
+
+
+def test_what_goes_across_alone_cannot_be_shared() -> None:
+    assert not can_be_shared(named(["tasks"]))
+    assert can_be_shared(named(["tasks", "statistics"]))
+
+
+def test_tasks_are_changed_by_no_other_facts_than_those_that_go_across() -> None:
+    changing = {type(fact) for fact in STORED.values() if task_of(Entry(1, UUID(int=1), 1, fact)) is not None}
+    assert changing <= Tasks.across
+    assert Tasks.across <= set(FACT_TYPES)
