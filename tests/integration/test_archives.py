@@ -10,7 +10,7 @@ import pytest
 from application.archived import ArchiveAway
 from infrastructure.archive.archiving import ArchivingRunning, NotArchivable, alone, months_before
 from infrastructure.archive.catalogue import archives
-from infrastructure.archive.merging import events_after
+from infrastructure.archive.merging import Wanted, events_after
 from infrastructure.archive.restoring import NoSuchArchive
 from infrastructure.migrator import migrate_down, months_archived
 from infrastructure.projector import WholeLog, check, rebuild
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from infrastructure.archive.form import Event
     from infrastructure.projector.reading import Reading
 
 
@@ -75,6 +76,30 @@ async def test_the_whole_log_reads_the_same_however_much_of_it_is_archived(
         for month in (FEBRUARY, JANUARY):
             archivist.restore(month)
             assert await whole(connection, archivist.library, limit) == before
+
+
+async def test_some_of_the_log_read_the_same_wherever_they_lie(archivist: Archivist) -> None:
+    await filled(archivist.dsn, days=5)
+    wanted = Wanted(40, 100, frozenset({"task.created.v1"}))
+    async with await connect(archivist.dsn) as connection:
+
+        async def read(limit: int) -> list[Event]:
+            events: list[Event] = []
+            while True:
+                position = events[-1].position if events else 0
+                some, full = await events_after(connection, archivist.library, position, limit, MUCH, wanted)
+                events += some
+                if not full:
+                    return events
+
+        everything, _ = await events_after(connection, archivist.library, 0, 100_000, MUCH)
+        before = [event for event in everything if wanted.includes(event)]
+        assert 0 < len(before) < len(everything)
+        assert await read(7) == before
+        archivist.archive(JANUARY)
+        archivist.archive(MARCH)
+        for limit in (1, 7, 5_000):
+            assert await read(limit) == before
 
 
 async def test_archives_that_begin_behind_a_page_are_not_looked_into(archivist: Archivist) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
+from psycopg import sql
 
 from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.projector import EventsParked, Share, WholeLog, fold_share, rebuild
 from infrastructure.projector.checkpoints import CheckpointMoved
 from infrastructure.projector.whole_log import NOTHING_ARCHIVED
-from projections.catalogue import PROJECTIONS, named
-from tests.support.entries import created, updated
+from projections.catalogue import NAMES, PROJECTIONS, named
+from projections.statements import statement
+from tests.support.entries import NOON, after, created, updated
 from tests.support.projecting import connect, contents, parked_in, project
 from tests.support.random_log import RandomLog
 from tests.support.sharing import Together
@@ -239,6 +241,42 @@ async def test_who_had_parked_something_and_ended_is_not_gone_on_with(database: 
         heard = Heard()
         assert (await rebuild(database, PROJECTIONS, heard, workers=Together(database, 2))).parked == 1
         assert heard.resumed_at is None
+
+
+async def test_shares_that_were_not_folded_are_not_put_together(projected: str) -> None:
+    class Idle(Together):
+        async def fold(self, projections: Sequence[str], shares: int, until: int) -> None:
+            assert (projections, shares, until) == (list(NAMES), 2, EVENTS)
+
+    async with await connect(projected) as connection:
+        before = await contents(connection)
+        with pytest.raises(CheckpointMoved):
+            await rebuild(projected, PROJECTIONS, workers=Idle(projected, 2))
+        assert await contents(connection) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "keys"),
+    [
+        ("count_result_states", "result_counts", {"namespace": ["b", "a", "c"], "status": ["z", "y", "x"]}),
+        ("add_statistics", "statistics", {"metric": ["b", "a", "c"], "label": ["z", "y", "x"]}),
+        ("add_finished_minutes", "statistics_minutes", {"minute": [NOON, after(-60), after(60)]}),
+    ],
+)
+async def test_sums_are_added_in_the_order_of_their_keys(
+    projected: str, name: str, table: str, keys: dict[str, list[Any]]
+) -> None:
+    """So that of two who add to the same rows none waits for another who waits for it."""
+    async with await connect(projected) as connection:
+        await connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(table)))
+        await connection.execute(statement(name), {**keys, "total": [1, 1, 1], "finished": [1, 1, 1]})
+        columns = sql.SQL(", ").join(map(sql.Identifier, keys))
+        cursor = await connection.execute(
+            sql.SQL("SELECT {} FROM {} ORDER BY ctid").format(columns, sql.Identifier(table))
+        )
+        written = await cursor.fetchall()
+        assert written == sorted(written)
+        assert len(written) == 3
 
 
 async def test_what_goes_across_streams_has_nothing_to_share(projected: str) -> None:

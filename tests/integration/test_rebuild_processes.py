@@ -57,11 +57,23 @@ async def waiting(dsn: str) -> int:
 
 
 class HeldUp(Processes):
-    """Processes that find the tables locked."""
+    """Processes that find the tables locked, until they are let go."""
+
+    def __init__(self, dsn: str, asked: int) -> None:
+        super().__init__(Settings(database_url=dsn), asked)
+        self.let_go = asyncio.Event()
 
     async def fold(self, projections: Sequence[str], shares: int, until: int) -> None:
-        with held_up(self._settings.dsn()):
-            await super().fold(projections, shares, until)
+        folding = asyncio.create_task(super().fold(projections, shares, until))
+        letting_go = asyncio.create_task(self.let_go.wait())
+        try:
+            with held_up(self._settings.dsn()):
+                await asyncio.wait((folding, letting_go), return_when=asyncio.FIRST_COMPLETED)
+            await folding
+        finally:
+            letting_go.cancel()
+            folding.cancel()
+            await asyncio.wait((folding,))
 
 
 async def log_of(dsn: str, events: int = EVENTS) -> None:
@@ -100,7 +112,7 @@ async def test_one_that_fails_ends_them_all_and_the_next_goes_on(
 
 async def test_one_that_is_killed_is_told_of(database: str) -> None:
     await log_of(database)
-    workers = HeldUp(Settings(database_url=database), 2)
+    workers = HeldUp(database, 2)
     rebuilding = asyncio.create_task(rebuild(database, PROJECTIONS, workers=workers))
 
     async def both_wait() -> bool:
@@ -116,9 +128,25 @@ async def test_one_that_is_killed_is_told_of(database: str) -> None:
     assert await rebuild(database, PROJECTIONS, workers=processes(database)) == (EVENTS, 0)
 
 
+async def test_ctrl_c_is_for_the_one_that_started_them(database: str) -> None:
+    await log_of(database)
+    workers = HeldUp(database, 2)
+    rebuilding = asyncio.create_task(rebuild(database, PROJECTIONS, workers=workers))
+
+    async def both_wait() -> bool:
+        return await waiting(database) == 2
+
+    await until(both_wait)
+    for child in multiprocessing.active_children():
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGINT)
+    workers.let_go.set()
+    assert await rebuilding == (EVENTS, 0)
+
+
 async def test_they_end_with_a_rebuild_that_is_broken_off(database: str) -> None:
     await log_of(database)
-    workers = HeldUp(Settings(database_url=database), 3)
+    workers = HeldUp(database, 3)
     rebuilding = asyncio.create_task(rebuild(database, PROJECTIONS, workers=workers))
 
     async def all_wait() -> bool:

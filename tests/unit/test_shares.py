@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
-from domain.facts import TaskCreated
-from domain.redaction_facts import EventsRedacted
+from domain.facts import ExecutionStarted, TaskCreated
+from domain.redaction_facts import EventsRedacted, Rewritten
 from infrastructure.archive.form import Event
 from infrastructure.event_store.mapper import FACT_TYPES
 from infrastructure.projector.reading import Entry
@@ -16,6 +18,11 @@ from projections.catalogue import PROJECTIONS, named
 from projections.tasks import Tasks, task_of
 from tests.support.entries import NOON
 from tests.support.golden_facts import STORED
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from psycopg import AsyncConnection
 
 STREAMS = [UUID(int=number << 70 | number) for number in range(LAST_BYTES)]
 
@@ -76,3 +83,50 @@ def test_tasks_are_changed_by_no_other_facts_than_those_that_go_across() -> None
     changing = {type(fact) for fact in STORED.values() if task_of(Entry(1, UUID(int=1), 1, fact)) is not None}
     assert changing <= Tasks.across
     assert Tasks.across <= set(FACT_TYPES)
+
+
+class Noting:
+    """A projection that notes what it is to apply."""
+
+    name, version, tables, views, ddl, indexes = "noting", 1, (), (), b"", b""
+
+    def __init__(self, across: frozenset[type] = frozenset()) -> None:
+        self.across = across
+        self.entries: Sequence[Entry] = ()
+
+    def key(self, entry: Entry) -> UUID:
+        return entry.stream
+
+    async def apply(self, _: AsyncConnection, entries: Sequence[Entry]) -> AsyncGenerator[None]:
+        self.entries = entries
+        yield
+
+
+async def applied(share: Share, entries: Sequence[Entry], *projections: Noting) -> list[Sequence[Entry]]:
+    """What reaches the projections of a share."""
+    for part in share.parts(projections):  # type: ignore[arg-type]  # these have no tables
+        async for _ in part.apply(None, entries):  # type: ignore[arg-type]  # nor a database
+            pass
+    return [projection.entries for projection in projections]
+
+
+async def test_what_is_read_for_others_reaches_only_them() -> None:
+    own, other = UUID(int=0), UUID(int=255)
+    entries = [
+        Entry(1, own, 1, STORED["execution.succeeded.v1"]),
+        Entry(2, other, 1, STORED["execution.started.v1"]),
+        Entry(3, own, 2, STORED["execution.started.v1"]),
+    ]
+    across, by_stream = await applied(Share(1, 2), entries, Noting(frozenset({ExecutionStarted})), Noting())
+    assert [entry.position for entry in across] == [2, 3]
+    assert [entry.position for entry in by_stream] == [1, 3]
+
+
+async def test_a_rewriting_is_narrowed_to_the_streams_of_each() -> None:
+    streams = [UUID(int=0), UUID(int=255)]
+    rewritten = tuple(Rewritten(position, stream, "") for position, stream in enumerate(streams, 1))
+    fact = EventsRedacted(at=NOON, task_id=UUID(int=5), rewritten=rewritten)
+    entry = Entry(3, UUID(int=7), 1, fact)
+    for number, kept in ((1, rewritten[:1]), (2, rewritten[1:])):
+        [[narrowed]] = await applied(Share(number, 2), [entry], Noting())
+        assert narrowed == Entry(3, UUID(int=7), 1, replace(fact, rewritten=kept))
