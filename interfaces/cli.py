@@ -87,7 +87,8 @@ def migrate_command(*, down: bool, yes: bool) -> None:
 @click.option(
     "--processes",
     type=click.IntRange(1, 64),
-    help="Fold the log with so many processes. [default: one a core, four at most; a small log alone]",
+    help="Fold the log with so many at a time. [default: as many as there are cores and memory for, four at "
+    "most; one for a small log]",
 )
 def rebuild_command(projections: tuple[str, ...], *, anew: bool, processes: int | None) -> None:
     """Build read models anew from the log, beside the live ones, and swap them in; all of them by default.

@@ -27,8 +27,9 @@ class Progress:
         self._stage, self._from = "", 0
 
     def begun(self, position: int) -> None:
-        """What lies up to a position was done before: it does not count for the rate."""
+        """What lies up to a position was done before: it does not count for the rate, which begins now."""
         self._from = position
+        self._started = self._told = self._clock()
 
     def reached(self, position: int, until: int) -> None:
         """So much of the log is done: with the rate, and the time that is left at that rate."""

@@ -24,6 +24,11 @@ class Report:
         self._progress.begun(position)
         self._progress.note(f"going on with an interrupted rebuild, from event {position:,}")
 
+    def begun_again(self) -> None:
+        """Processes that shared the log have met what only one can judge."""
+        self._progress.begun(0)
+        self._progress.note("an event cannot be applied: one process folds the log, from its beginning")
+
     def folded(self, position: int, until: int) -> None:
         """The log is folded up to a position."""
         self._progress.reached(position, until)

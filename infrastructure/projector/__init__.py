@@ -23,8 +23,9 @@ from infrastructure.projector.rebuilding import (
 from infrastructure.projector.replay import ParkedEventMissing, Replayed, replay_parked
 from infrastructure.projector.runner import Projector, TablesMissing
 from infrastructure.projector.shares import Share
-from infrastructure.projector.sharing import EventsParked, Workers, fold_share
+from infrastructure.projector.sharing import EventRefused, Workers, fold_share
 from infrastructure.projector.whole_log import WholeLog
+from infrastructure.projector.workplace import NewTablesLost
 
 __all__ = [
     "BATCH_EVENTS",
@@ -32,8 +33,9 @@ __all__ = [
     "CheckRunning",
     "Checked",
     "Difference",
-    "EventsParked",
+    "EventRefused",
     "LaterRelease",
+    "NewTablesLost",
     "NotCheckable",
     "Parked",
     "ParkedEventMissing",

@@ -79,8 +79,8 @@ async def apply_batch(connection: AsyncConnection, batch: Batch) -> list[Parked]
     """
     careful = False
     try:
-        await _apply_together(connection, batch)
-    except _SomeParked:
+        await apply_together(connection, batch)
+    except SomeParked:
         pass
     except Exception as error:
         if not is_poison(error):
@@ -91,12 +91,16 @@ async def apply_batch(connection: AsyncConnection, batch: Batch) -> list[Parked]
     return await _apply_apart(connection, batch, careful=careful)
 
 
-class _SomeParked(Exception):
+class SomeParked(Exception):
     """Events may have to wait behind parked ones, which the rows must not be taken out for."""
 
 
-async def _apply_together(connection: AsyncConnection, batch: Batch) -> None:
-    """With a round trip for what all projections ask, and one for what they add up. Raises `_SomeParked`."""
+async def apply_together(connection: AsyncConnection, batch: Batch) -> None:
+    """Apply a batch exactly once: a round trip for what all projections ask, and one for what they add up.
+
+    Raises `SomeParked`, `CheckpointMoved`, and what an event that cannot be applied does: nothing is applied
+    then.
+    """
     async with AsyncExitStack() as stack:
         applied = [projection.apply(connection, batch.entries) for projection in batch.projections]
         for steps in applied:
@@ -110,7 +114,7 @@ async def _apply_together(connection: AsyncConnection, batch: Batch) -> None:
         checkpoints = await locked(asked)
         _expect(checkpoints, batch)
         if any(checkpoint.has_parked for checkpoint in checkpoints.values()):
-            raise _SomeParked
+            raise SomeParked
         for steps in applied:
             await anext(steps)
         async with connection.pipeline():

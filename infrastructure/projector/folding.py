@@ -17,13 +17,14 @@ _SOURCES = (".py", ".sql")
 
 @cache
 def this_fold() -> str:
-    """That of this release and of its modules and statements in `projections/`."""
-    return fold_of(version("chronoledger"), resources.files("projections"))
+    """That of this release, of its sources in `projections/`, and of how a log is shared out."""
+    shares = resources.files("infrastructure.projector") / "shares.py"
+    return fold_of(version("chronoledger"), resources.files("projections"), shares.read_bytes())
 
 
-def fold_of(release: str, folder: Traversable) -> str:
-    """The SHA-256, in hexadecimal digits, of a release and of all sources of a folder."""
-    digest = hashlib.sha256(repr(release).encode())
+def fold_of(release: str, folder: Traversable, *others: bytes) -> str:
+    """The SHA-256, in hexadecimal digits, of a release, of all sources of a folder, and of others."""
+    digest = hashlib.sha256(repr((release, *others)).encode())
     for name, content in sorted(_sources(folder, "")):
         digest.update(repr((name, content)).encode())
     return digest.hexdigest()

@@ -11,14 +11,15 @@ from psycopg import AsyncConnection, errors, sql
 from infrastructure.database import with_liveness
 from infrastructure.event_store.log import head
 from infrastructure.projector.batch import Batch, apply_batch
-from infrastructure.projector.checkpoints import lock_checkpoints, set_checkpoint
+from infrastructure.projector.checkpoints import CheckpointMoved, lock_checkpoints, set_checkpoint
 from infrastructure.projector.preparation import existing_relations, live_schema, relations
 from infrastructure.projector.shares import can_be_shared
-from infrastructure.projector.sharing import EventsParked, fold_together
+from infrastructure.projector.sharing import EventRefused, fold_together
 from infrastructure.projector.statements import statement
 from infrastructure.projector.whole_log import NOTHING_ARCHIVED, WholeLog
 from infrastructure.projector.workplace import (
     SCHEMA,
+    NewTablesLost,
     Workplace,
     bring_together,
     index,
@@ -69,6 +70,9 @@ class RebuildObserver(Protocol):
     def resumed(self, position: int) -> None:
         """An interrupted rebuild of the same tables had come so far; this one goes on from there."""
 
+    def begun_again(self) -> None:
+        """An event cannot be applied, so that one process folds the log, from its beginning."""
+
     def folded(self, position: int, until: int) -> None:
         """The log is folded up to a position, of those up to `until`."""
 
@@ -93,7 +97,8 @@ async def rebuild(
     tables left is taken up where it was, unless it is to be done `anew`. `whole_log` finds what is archived.
     `workers` are processes to fold it with; None: this one does it alone. `patience_seconds` is how long to
     try when others keep the old tables locked. `dsn` must reach Postgres directly.
-    Raises `RebuildRunning`, `TablesInUse`, `ArchiveAway`, `psycopg.Error` and what `Workers.fold` does.
+    Raises `RebuildRunning`, `TablesInUse`, `NewTablesLost`, `ArchiveAway`, `psycopg.Error` and what
+    `Workers.fold` does.
     """
     async with await AsyncConnection.connect(with_liveness(dsn), autocommit=True) as connection:
         cursor = await connection.execute(statement("take_rebuild"))
@@ -101,7 +106,10 @@ async def rebuild(
             raise RebuildRunning
         live = sql.Identifier(await live_schema(connection))
         work = _Rebuild(connection, projections, live, whole_log, workers, observer or _Logged())
-        return await work.run(patience_seconds, anew=anew)
+        try:
+            return await work.run(patience_seconds, anew=anew)
+        except CheckpointMoved as error:
+            raise NewTablesLost from error
 
 
 class _Logged:
@@ -112,6 +120,9 @@ class _Logged:
 
     def resumed(self, position: int) -> None:
         log.info("going on with an interrupted rebuild", position=position)
+
+    def begun_again(self) -> None:
+        log.warning("an event cannot be applied; one process folds the log, from its beginning")
 
     def folded(self, position: int, until: int) -> None:
         if monotonic() - self._told >= LOG_SECONDS:
@@ -191,8 +202,8 @@ class _Rebuild:
             await fold_together(
                 self._connection, self._projections, self._workers, found.shares, until, self._observer.folded
             )
-        except EventsParked:
-            log.warning("events cannot be applied; the log is folded again, in one process")
+        except EventRefused:
+            self._observer.begun_again()
             await self._do("SET search_path TO {}", self._live)
             return await set_up(self._connection, self._projections, self._live)
         await bring_together(self._connection, self._projections, found.shares, until)

@@ -18,6 +18,7 @@ from infrastructure.projector.preparation import LaterRelease, prepare
 from infrastructure.projector.reading import read_entries
 from infrastructure.projector.rebuilding import RebuildRunning, TablesInUse, rebuild
 from infrastructure.projector.whole_log import NOTHING_ARCHIVED, WholeLog
+from infrastructure.projector.workplace import NewTablesLost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +57,7 @@ class TablesMissing(Exception):
 
 _WAITED_OUT = (
     *(psycopg.Error, OSError, TimeoutError, ArchiveAway),
-    *(LaterRelease, TablesMissing, RebuildRunning, TablesInUse),
+    *(LaterRelease, TablesMissing, RebuildRunning, TablesInUse, NewTablesLost),
 )
 
 

@@ -30,6 +30,15 @@ _INDEXED = "indexed"
 _SHARES = " shares"
 
 
+class NewTablesLost(Exception):
+    """The tables that were being built are gone, or another process has written to them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the tables that were being built are gone, or another process has written to them; rebuild again"
+        )
+
+
 class Workplace(NamedTuple):
     """Tables that reflect the log up to `position`, `parked` events left out; `indexed`: with all indexes.
 
@@ -47,8 +56,8 @@ async def take_up(
 ) -> Workplace | None:
     """What an interrupted rebuild of the very same tables has left, first in the search path from now on.
 
-    None when there is nothing to go on from: no such tables, others, some that other code has filled, some
-    that know of events which the log does not hold, or shares of a log that cannot be shared.
+    None when there is nothing to go on from: no such tables, others, some that other code has filled, or some
+    that know of events which the log does not hold.
     """
     cursor = await connection.execute(statement("read_workplace"))
     [(told,)] = await cursor.fetchall()
@@ -62,10 +71,10 @@ async def take_up(
     reached = set(positions.values())
     if len(positions) < len(expected) or max(reached) > await head(connection):
         return None
+    if shares == 1 and len(reached) > 1:
+        return None
     cursor = await connection.execute(statement("count_parked"))
     [(parked,)] = await cursor.fetchall()
-    if len(reached) > 1 if shares == 1 else parked:
-        return None
     return Workplace(min(reached), parked, state == _INDEXED, shares)
 
 

@@ -89,16 +89,23 @@ def database(settings: Settings) -> Iterator[Settings]:
     """
     with contextlib.ExitStack() as stack:
         found = settings if settings.database_configured else _own(stack, settings)
-        try:
+        with in_sentences(found):
             yield found
-        except ArchiveAway:
-            raise
-        except (psycopg.OperationalError, LogUnavailable) as error:
-            raise DatabaseUnusable(found, error) from error
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise NotPermitted(error) from error
-        except psycopg.errors.UndefinedTable as error:
-            raise TablesMissing(error) from error
+
+
+@contextlib.contextmanager
+def in_sentences(settings: Settings) -> Iterator[None]:
+    """Raises `DatabaseUnusable`, `NotPermitted` and `TablesMissing` in the place of what the body meets."""
+    try:
+        yield
+    except ArchiveAway:
+        raise
+    except (psycopg.OperationalError, LogUnavailable) as error:
+        raise DatabaseUnusable(settings, error) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NotPermitted(error) from error
+    except psycopg.errors.UndefinedTable as error:
+        raise TablesMissing(error) from error
 
 
 def has_embedded(settings: Settings) -> bool:

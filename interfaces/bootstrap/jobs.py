@@ -45,7 +45,8 @@ async def rebuild(
     """Build read models (all for no names) from the whole log; their names and what came out.
 
     `processes` fold it together; None: as many as the log and the machine ask for.
-    Raises `UnknownProjection`, `RebuildRunning`, `TablesInUse`, `ArchiveAway` and `ShareFailed`.
+    Raises `UnknownProjection`, `RebuildRunning`, `TablesInUse`, `NewTablesLost`, `ArchiveAway` and
+    `ShareFailed`.
     """
     projections = named(names)
     done = await rebuild_tables(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -12,14 +13,17 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from application.archived import ArchiveAway
-from infrastructure.database import with_liveness
 from infrastructure.logs import configure
-from infrastructure.projector import EventsParked, Share, WholeLog, fold_share
+from infrastructure.machine import memory_limit, usable_cores
+from infrastructure.projector import EventRefused, NewTablesLost, Share, WholeLog, fold_share
 from interfaces.bootstrap.archives import library
+from interfaces.bootstrap.database import in_sentences
+from interfaces.bootstrap.refusals import DatabaseUnusable, NotPermitted, TablesMissing
 from projections.catalogue import named
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
     from infrastructure.settings import Settings
@@ -28,54 +32,83 @@ if TYPE_CHECKING:
 WORTH_SHARING = 200_000
 # Postgres takes a third of the CPU that they do, and what is left is for the service.
 MOST_PROCESSES = 4
-PARKED = 3
+# What one takes, with answers of some size among what it folds.
+PROCESS_BYTES = 256 * 1024 * 1024
+REFUSED, FAILED = 3, 1
 ENDING_SECONDS = 5.0
+
+_TOLD = (ArchiveAway, NewTablesLost, DatabaseUnusable, NotPermitted, TablesMissing)
 
 
 class ShareFailed(Exception):
     """A process that folds a share of the log has ended too early."""
 
-    def __init__(self, code: int) -> None:
-        how = f"ended with exit code {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
-        super().__init__(
-            f"a process of the rebuild {how}; lines above may say why. The same command goes on where it "
-            "was; with `--anew --processes 1` one process does it alone"
-        )
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason.rstrip('.')}. The same command goes on where it was.")
 
 
 class Processes:
     """They are started for each log, and end with the process that started them, however that ends."""
 
     def __init__(self, settings: Settings, asked: int | None) -> None:
-        """`asked`: so many; None: as many as there are cores, but four at most, where that saves time."""
+        """At most `asked` at a time; None: as many as this one may use cores and memory for, four at most."""
         self._settings = settings
         self._asked = asked
+        self._at_once = asked or _fitting()
 
     def number(self, events: int) -> int:
-        """See `Workers`."""
-        if self._asked is not None:
-            return self._asked
-        return min(len(os.sched_getaffinity(0)), MOST_PROCESSES) if events >= WORTH_SHARING else 1
+        """See `Workers`; a small log is not worth more than one, unless more are asked for."""
+        return self._at_once if self._asked is not None or events >= WORTH_SHARING else 1
 
     async def fold(self, projections: Sequence[str], shares: int, until: int) -> None:
         """See `Workers`. Raises `ShareFailed`."""
-        # A fork of a process with threads and connections would have them as well.
-        context = multiprocessing.get_context("spawn")
-        processes = [
-            context.Process(
-                target=_fold, args=(self._settings, projections, Share(number, shares), until), daemon=True
-            )
-            for number in range(1, shares + 1)
-        ]
+        turns = asyncio.Semaphore(self._at_once)
+
+        async def one(number: int) -> None:
+            async with turns:
+                await self._fold(projections, Share(number, shares), until)
+
+        folding = [asyncio.create_task(one(number)) for number in range(1, shares + 1)]
         try:
-            for process in processes:
-                process.start()
-            for ended in asyncio.as_completed(map(_ended, processes)):
-                if code := await ended:
-                    raise EventsParked if code == PARKED else ShareFailed(code)
+            for folded in asyncio.as_completed(folding):
+                await folded
         finally:
-            for process in processes:
-                _end(process)
+            for task in folding:
+                task.cancel()
+            await asyncio.gather(*folding, return_exceptions=True)
+
+    async def _fold(self, projections: Sequence[str], share: Share, until: int) -> None:
+        # A fork of a process with connections would have them as well.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(
+            target=_work, args=(self._settings, projections, share, until, theirs), daemon=True
+        )
+        with contextlib.ExitStack() as stack:
+            stack.callback(ours.close)
+            with _no_interrupts():
+                process.start()
+            stack.callback(_end, process)
+            theirs.close()
+            if code := await _ended(process):
+                raise EventRefused if code == REFUSED else ShareFailed(_reason(code, ours))
+
+
+def _fitting() -> int:
+    """How many processes there are cores and memory for, with what this one takes itself."""
+    limit = memory_limit()
+    by_memory = MOST_PROCESSES if limit is None else limit // PROCESS_BYTES - 1
+    return max(1, min(MOST_PROCESSES, usable_cores(), by_memory))
+
+
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """What is started within hears no Ctrl-C: that is for this process, which ends it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def _ended(process: SpawnProcess) -> int:
@@ -87,13 +120,21 @@ async def _ended(process: SpawnProcess) -> int:
     finally:
         loop.remove_reader(process.sentinel)
     process.join()
-    return process.exitcode or 0
+    return FAILED if process.exitcode is None else process.exitcode
+
+
+def _reason(code: int, told: Connection) -> str:
+    with contextlib.suppress(EOFError):
+        if told.poll():
+            return str(told.recv())
+    if code == -signal.SIGKILL:
+        return "a process of the rebuild was killed, as happens where memory is short; see `--processes`"
+    how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+    return f"a process of the rebuild ended with {how}; the lines above may say why"
 
 
 def _end(process: SpawnProcess) -> None:
     """Its transaction is rolled back by the database, as if it had never begun."""
-    if process.pid is None:
-        return
     process.terminate()
     process.join(ENDING_SECONDS)
     if process.is_alive():
@@ -101,22 +142,21 @@ def _end(process: SpawnProcess) -> None:
         process.join()
 
 
-def _fold(settings: Settings, projections: Sequence[str], share: Share, until: int) -> None:
-    """What each process does. Ctrl-C is for the first one, which ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _work(settings: Settings, projections: Sequence[str], share: Share, until: int, told: Connection) -> None:
+    """What each process does."""
     configure(settings, "rebuild")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
+    try:
+        with in_sentences(settings), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_fold_share(settings, projections, share, until))
-        except EventsParked:
-            sys.exit(PARKED)
-        except ArchiveAway as error:
-            sys.exit(str(error))
+    except EventRefused:
+        sys.exit(REFUSED)
+    except _TOLD as error:
+        told.send(str(error))
+        sys.exit(FAILED)
 
 
 async def _fold_share(settings: Settings, projections: Sequence[str], share: Share, until: int) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
-    asyncio.get_running_loop().add_reader(parent.sentinel, os._exit, 1)
-    dsn = with_liveness(settings.direct_dsn())
-    await fold_share(dsn, named(projections), share, WholeLog(library(settings)), until)
+    asyncio.get_running_loop().add_reader(parent.sentinel, os._exit, FAILED)
+    await fold_share(settings.direct_dsn(), named(projections), share, WholeLog(library(settings)), until)

@@ -160,6 +160,9 @@ async def test_a_rebuild_that_an_archive_has_interrupted_goes_on_when_the_file_i
         def resumed(self, position: int) -> None:
             self.resumed_at = position
 
+        def begun_again(self) -> None:
+            pass
+
         def folded(self, position: int, until: int) -> None:
             pass
 

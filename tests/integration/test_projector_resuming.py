@@ -42,6 +42,9 @@ class Heard:
     def resumed(self, position: int) -> None:
         self._tell("resumed", position)
 
+    def begun_again(self) -> None:
+        self._tell("begun again", 0)
+
     def folded(self, position: int, until: int) -> None:
         assert position <= until
         self._tell("folded", position)

@@ -10,8 +10,7 @@ import pytest
 from psycopg import sql
 
 from infrastructure.archive.library import NO_ARCHIVES
-from infrastructure.projector import EventsParked, Share, WholeLog, fold_share, rebuild
-from infrastructure.projector.checkpoints import CheckpointMoved
+from infrastructure.projector import EventRefused, NewTablesLost, Share, WholeLog, fold_share, rebuild
 from infrastructure.projector.whole_log import NOTHING_ARCHIVED
 from projections.catalogue import NAMES, PROJECTIONS, named
 from projections.statements import statement
@@ -51,10 +50,14 @@ class Heard:
 
     def __init__(self) -> None:
         self.resumed_at: int | None = None
+        self.begun_again_once = False
         self.folded_to: list[int] = []
 
     def resumed(self, position: int) -> None:
         self.resumed_at = position
+
+    def begun_again(self) -> None:
+        self.begun_again_once = True
 
     def folded(self, position: int, until: int) -> None:
         assert position <= until
@@ -116,14 +119,6 @@ async def test_the_rows_do_not_depend_on_how_far_the_others_are(projected: str) 
         before = await spoiled(connection)
         log = WholeLog(NO_ARCHIVES, at_once=97)
         await rebuild(projected, PROJECTIONS, workers=OneAfterTheOther(projected, 3, log))
-        assert await contents(connection) == before
-
-
-async def test_who_counts_the_same_things_at_once_does_not_get_stuck(projected: str) -> None:
-    async with await connect(projected) as connection:
-        before = await spoiled(connection)
-        log = WholeLog(NO_ARCHIVES, at_once=11)
-        await rebuild(projected, PROJECTIONS, workers=Together(projected, 4, log))
         assert await contents(connection) == before
 
 
@@ -227,20 +222,62 @@ async def test_what_is_known_not_to_be_applicable_is_not_shared_out(database: st
         assert workers.asked == []
 
 
-async def test_who_had_parked_something_and_ended_is_not_gone_on_with(database: str) -> None:
-    class Parking(Together):
+@pytest.mark.parametrize("position", [150, 900, 1_493, 2_553])
+async def test_an_event_that_nobody_knows_stops_the_shares_and_nothing_else(
+    projected: str, position: int
+) -> None:
+    class Telling(Together):
         async def fold_all(self, shares: Sequence[Awaitable[None]]) -> None:
-            with pytest.raises(EventsParked):
-                await super().fold_all(shares)
-            raise Interrupted
+            self.ended = await asyncio.gather(*shares, return_exceptions=True)
+            for error in self.ended:
+                if error is not None:
+                    raise error
 
-    async with await connect(database) as connection:
-        await append(connection, [created(), updated(name="n" * 256), *RandomLog(5).grow(100)])
-        with pytest.raises(Interrupted):
-            await rebuild(database, PROJECTIONS, workers=Parking(database, 2))
-        heard = Heard()
-        assert (await rebuild(database, PROJECTIONS, heard, workers=Together(database, 2))).parked == 1
-        assert heard.resumed_at is None
+    async with await connect(projected) as connection:
+        await connection.execute("SET session_replication_role = replica")
+        await connection.execute(
+            "UPDATE events SET topic = 'execution.unheard.v9' WHERE notification_id = %s", (position,)
+        )
+        log, heard = WholeLog(NO_ARCHIVES, at_once=200), Heard()
+        workers = Telling(projected, 4, log)
+        await rebuild(projected, PROJECTIONS, heard, workers=workers)
+        assert {type(error) for error in workers.ended if error is not None} == {EventRefused}
+        assert heard.begun_again_once
+        shared, parked = await contents(connection), await parked_in(connection)
+        assert position in {place for _, place, _ in parked}
+        await rebuild(projected, PROJECTIONS)
+        assert await contents(connection) == shared
+        assert await parked_in(connection) == parked
+
+
+async def test_tables_that_are_dropped_under_them_are_told_of(projected: str) -> None:
+    class Dropping(Together):
+        async def fold_all(self, shares: Sequence[Awaitable[None]]) -> None:
+            async with await connect(projected) as other:
+                await other.execute("DROP SCHEMA rebuilding CASCADE")
+            await super().fold_all(shares)
+
+    async with await connect(projected) as connection:
+        before = await contents(connection)
+        with pytest.raises(NewTablesLost, match="rebuild again"):
+            await rebuild(projected, PROJECTIONS, workers=Dropping(projected, 4))
+        assert await contents(connection) == before
+
+
+async def test_tables_that_are_dropped_while_it_is_waited_for_them_are_told_of(
+    projected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hanging(Together):
+        async def fold_all(self, shares: Sequence[Awaitable[None]]) -> None:
+            async with await connect(projected) as other:
+                await other.execute("DROP SCHEMA rebuilding CASCADE")
+            for share in shares:
+                share.close()  # type: ignore[attr-defined]
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("infrastructure.projector.sharing.LOOK_SECONDS", 0.01)
+    with pytest.raises(NewTablesLost):
+        await rebuild(projected, PROJECTIONS, workers=Hanging(projected, 2))
 
 
 async def test_shares_that_were_not_folded_are_not_put_together(projected: str) -> None:
@@ -250,7 +287,7 @@ async def test_shares_that_were_not_folded_are_not_put_together(projected: str) 
 
     async with await connect(projected) as connection:
         before = await contents(connection)
-        with pytest.raises(CheckpointMoved):
+        with pytest.raises(NewTablesLost):
             await rebuild(projected, PROJECTIONS, workers=Idle(projected, 2))
         assert await contents(connection) == before
 
@@ -288,7 +325,7 @@ async def test_what_goes_across_streams_has_nothing_to_share(projected: str) -> 
 async def test_a_share_of_no_rebuild_is_refused(projected: str) -> None:
     async with await connect(projected) as connection:
         before = await contents(connection)
-        with pytest.raises(CheckpointMoved):
+        with pytest.raises(NewTablesLost):
             await fold_share(projected, PROJECTIONS, Share(1, 2), NOTHING_ARCHIVED, EVENTS)
         assert await contents(connection) == before
 
@@ -302,7 +339,7 @@ async def test_two_who_fold_the_same_share_apply_nothing_twice(projected: str) -
                 for _ in range(2)
             ]
             for ended in await asyncio.gather(*folding, return_exceptions=True):
-                assert ended is None or isinstance(ended, CheckpointMoved)
+                assert ended is None or isinstance(ended, NewTablesLost)
 
     async with await connect(projected) as connection:
         before = await spoiled(connection)

@@ -103,11 +103,21 @@ async def test_one_that_fails_ends_them_all_and_the_next_goes_on(
 ) -> None:
     await log_of(database)
     nowhere = processes("host=127.0.0.1 port=1 dbname=nowhere")
-    with pytest.raises(ShareFailed, match=r"exit code 1; .*`--anew --processes 1`"):
+    with pytest.raises(ShareFailed, match=r"The database .*port 1.* The same command goes on where it was\."):
         await rebuild(database, PROJECTIONS, workers=nowhere)
-    assert "port 1" in capfd.readouterr().err
+    assert "Traceback" not in capfd.readouterr().err
     assert multiprocessing.active_children() == []
     assert await rebuild(database, PROJECTIONS, workers=processes(database)) == (EVENTS, 0)
+
+
+async def test_one_that_fails_unexpectedly_shows_what_it_ended_with(
+    database: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with await connect(database) as connection:
+        await append(connection, [created()])
+    with pytest.raises(ShareFailed, match="exit code 1; the lines above may say why"):
+        await processes(database).fold(["unknown"], 2, 1)
+    assert "UnknownProjection" in capfd.readouterr().err
 
 
 async def test_one_that_is_killed_is_told_of(database: str) -> None:
@@ -122,7 +132,7 @@ async def test_one_that_is_killed_is_told_of(database: str) -> None:
     pid = multiprocessing.active_children()[0].pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    with pytest.raises(ShareFailed, match="was ended by SIGKILL"):
+    with pytest.raises(ShareFailed, match="was killed, as happens where memory is short; see `--processes`"):
         await rebuilding
     assert multiprocessing.active_children() == []
     assert await rebuild(database, PROJECTIONS, workers=processes(database)) == (EVENTS, 0)
@@ -140,6 +150,22 @@ async def test_ctrl_c_is_for_the_one_that_started_them(database: str) -> None:
     for child in multiprocessing.active_children():
         assert child.pid is not None
         os.kill(child.pid, signal.SIGINT)
+    workers.let_go.set()
+    assert await rebuilding == (EVENTS, 0)
+
+
+async def test_who_goes_on_with_fewer_folds_the_shares_in_turn(database: str) -> None:
+    await log_of(database)
+    with pytest.raises(ShareFailed):
+        await rebuild(database, PROJECTIONS, workers=processes("host=127.0.0.1 port=1 dbname=nowhere"))
+    workers = HeldUp(database, 1)
+    rebuilding = asyncio.create_task(rebuild(database, PROJECTIONS, workers=workers))
+
+    async def one_waits() -> bool:
+        return await waiting(database) == 1
+
+    await until(one_waits)
+    assert len(multiprocessing.active_children()) == 1
     workers.let_go.set()
     assert await rebuilding == (EVENTS, 0)
 
@@ -190,14 +216,26 @@ async def test_they_end_with_the_process_that_started_them(database: str) -> Non
 
 
 async def _nothing(self: Processes, projections: Sequence[str], shares: int, until: int) -> None:
-    raise ShareFailed(1)
+    raise ShareFailed("ended")
 
 
-def test_a_small_log_is_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
-    by_itself = processes("", None)
-    assert by_itself.number(shares.WORTH_SHARING - 1) == 1
-    assert by_itself.number(shares.WORTH_SHARING) == shares.MOST_PROCESSES
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    assert by_itself.number(shares.WORTH_SHARING) == 2
+@pytest.mark.parametrize(
+    ("cores", "memory", "fitting"),
+    [
+        (16, None, shares.MOST_PROCESSES),
+        (2, None, 2),
+        (1, None, 1),
+        (4, 8 * 2**30, 4),
+        (4, 2**30, 3),
+        (4, 512 * 2**20, 1),
+        (4, 128 * 2**20, 1),
+    ],
+)
+def test_there_are_as_many_as_there_are_cores_and_memory_for(
+    monkeypatch: pytest.MonkeyPatch, cores: int, memory: int | None, fitting: int
+) -> None:
+    monkeypatch.setattr(shares, "usable_cores", lambda: cores)
+    monkeypatch.setattr(shares, "memory_limit", lambda: memory)
+    assert processes("", None).number(shares.WORTH_SHARING) == fitting
+    assert processes("", None).number(shares.WORTH_SHARING - 1) == 1, "a small log is for one"
     assert processes("", 3).number(1) == 3

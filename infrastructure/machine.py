@@ -1,0 +1,44 @@
+"""What this process may use of the machine: fewer cores and less memory than there are, in a container."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OWN_CGROUPS = Path("/proc/self/cgroup")
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def usable_cores() -> int:
+    """Whole ones, at least one: those that it may run on, within the CPU quota of its control groups (v2)."""
+    cores = float(len(os.sched_getaffinity(0)))
+    for quota in _limits("cpu.max"):
+        most, period = quota.split()
+        if most != "max":
+            cores = min(cores, int(most) / int(period))
+    return max(1, int(cores))
+
+
+def memory_limit() -> int | None:
+    """Bytes that its control groups (v2) let it have; None: as many as there are."""
+    return min((int(limit) for limit in _limits("memory.max") if limit != "max"), default=None)
+
+
+def _limits(name: str) -> Iterator[str]:
+    """What the files of that name say, from its own group up to the first; nothing where there are none."""
+    try:
+        lines = OWN_CGROUPS.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        if line.startswith("0::/"):
+            own = PurePosixPath(line.removeprefix("0::/"))
+            for group in (own, *own.parents):
+                try:
+                    yield (CGROUPS / group / name).read_text(encoding="ascii").strip()
+                except OSError:
+                    continue
