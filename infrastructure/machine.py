@@ -1,7 +1,8 @@
-"""What this process may use of the machine: fewer cores and less memory than there are, in a container."""
+"""What this process may use of the machine, and what it leaves to others."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 OWN_CGROUPS = Path("/proc/self/cgroup")
 CGROUPS = Path("/sys/fs/cgroup")
+OWN_SESSION = Path("/proc/self/autogroup")
 
 
 def usable_cores() -> int:
@@ -26,6 +28,17 @@ def usable_cores() -> int:
 def memory_limit() -> int | None:
     """Bytes that its control groups (v2) let it have; None: as many as there are."""
     return min((int(limit) for limit in _limits("memory.max") if limit != "max"), default=None)
+
+
+def give_way(nice: int) -> None:
+    """Have others go first where cores are short: the nice value of this process, from 1 to 19.
+
+    Where Linux weighs sessions (`sched_autogroup`), that of its session counts instead, if that is its own.
+    """
+    os.setpriority(os.PRIO_PROCESS, 0, max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            OWN_SESSION.write_text(str(nice), encoding="ascii")
 
 
 def _limits(name: str) -> Iterator[str]:

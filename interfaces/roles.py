@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     type Role = Literal["api", "projector", "scheduler"]
 
+# Its batches wait for nobody to the millisecond; calls do, and so do claims, outcomes and requests.
+PROJECTOR_NICE = 10
 # After the parent is gone the database may be too: waiting for it any longer would keep a ghost around.
 ORPHAN_SECONDS = 5.0
 # One signal may arrive as several: make and timeout pass theirs on, and a process group gets them all.
@@ -47,6 +49,8 @@ def run_role(settings: Settings, role: Role, *, child: bool) -> int:
     """
     if role == "api":
         return run(_api(settings, listen(settings.host, settings.port)))
+    if role == "projector":
+        bootstrap.give_way(PROJECTOR_NICE)
     listening = None if child else listen(settings.host, settings.port)
     return run(_worker(settings, role, listening))
 

@@ -24,6 +24,7 @@ from infrastructure.carry import (
 from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
+from infrastructure.machine import give_way
 from infrastructure.metrics import forget_process
 from infrastructure.migrator import (
     TablesLocked,
@@ -189,6 +190,7 @@ __all__ = [
     "explain_task",
     "export_events",
     "forget_process",
+    "give_way",
     "has_embedded",
     "import_events",
     "in_force",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -44,6 +45,15 @@ def test_two_schedulers_call_each_of_three_hundred_tasks_once(
             assert httpx.get(f"{service.url}/metrics", timeout=30).text.startswith("# HELP")
         assert [service.stop() for service in services] == [0] * len(ROLES)
         assert not any(service.processes() for service in services)
+
+
+def test_the_projector_leaves_the_cores_to_the_others(shared_service: Service) -> None:
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    roles = {"projector": 10, "scheduler": nice, "postmaster": nice}
+    for role, expected in roles.items():
+        pid = shared_service.pid_of(role)
+        assert pid is not None
+        assert os.getpriority(os.PRIO_PROCESS, pid) == expected, role
 
 
 def _role(stack: ExitStack, role: str, folder: Path, dsn: str) -> Service:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,3 +76,36 @@ def test_what_it_may_not_run_on_does_not_count(groups: Groups, monkeypatch: pyte
     groups.am_in("/")
     groups.limit("", "cpu.max", "400000 100000")
     assert usable_cores() == 1
+
+
+GIVING_WAY = (
+    "import os, sys; from infrastructure.machine import OWN_SESSION, give_way; "
+    "before = OWN_SESSION.read_text() if OWN_SESSION.exists() else ''; give_way(int(sys.argv[1])); "
+    "after = OWN_SESSION.read_text() if OWN_SESSION.exists() else ''; "
+    "print(os.getpriority(os.PRIO_PROCESS, 0), before == after, after.endswith(f' nice {sys.argv[1]}\\n'))"
+)
+
+
+def given_way(nice: int, *, own_session: bool, before: int = 0) -> list[str]:
+    """The nice value of a process, whether its session's is what it was, and whether it is the new one."""
+    program = f"import os; os.nice({before}); {GIVING_WAY}"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(nice)],
+        start_new_session=own_session,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+def test_who_gives_way_is_nicer_and_so_is_its_own_session() -> None:
+    nice, same, _ = given_way(7, own_session=False)
+    assert (nice, same) == ("7", "True"), "the session of others keeps its weight"
+    nice, _, changed = given_way(7, own_session=True)
+    assert nice == "7"
+    assert changed == str(machine.OWN_SESSION.exists())
+
+
+def test_who_is_nicer_already_stays_so() -> None:
+    assert given_way(5, own_session=False, before=12)[0] == "12"
