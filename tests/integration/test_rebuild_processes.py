@@ -45,15 +45,18 @@ def held_up(dsn: str) -> Iterator[None]:
         yield
 
 
-async def waiting(dsn: str) -> int:
-    """How many wait for that."""
-    async with await connect(dsn) as connection:
-        cursor = await connection.execute(
-            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation IS NOT NULL "
-            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        )
-        [(count,)] = await cursor.fetchall()
-        return int(count)
+async def wait_for(dsn: str, processes: int) -> None:
+    """Until so many are held up."""
+
+    async def held() -> bool:
+        async with await connect(dsn) as connection:
+            cursor = await connection.execute(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation IS NOT NULL "
+                "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            return await cursor.fetchone() == (processes,)
+
+    await until(held)
 
 
 class HeldUp(Processes):
@@ -125,10 +128,7 @@ async def test_one_that_is_killed_is_told_of(database: str) -> None:
     workers = HeldUp(database, 2)
     rebuilding = asyncio.create_task(rebuild(database, PROJECTIONS, workers=workers))
 
-    async def both_wait() -> bool:
-        return await waiting(database) == 2
-
-    await until(both_wait)
+    await wait_for(database, 2)
     pid = multiprocessing.active_children()[0].pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -143,10 +143,7 @@ async def test_ctrl_c_is_for_the_one_that_started_them(database: str) -> None:
     workers = HeldUp(database, 2)
     rebuilding = asyncio.create_task(rebuild(database, PROJECTIONS, workers=workers))
 
-    async def both_wait() -> bool:
-        return await waiting(database) == 2
-
-    await until(both_wait)
+    await wait_for(database, 2)
     for child in multiprocessing.active_children():
         assert child.pid is not None
         os.kill(child.pid, signal.SIGINT)
@@ -161,10 +158,7 @@ async def test_who_goes_on_with_fewer_folds_the_shares_in_turn(database: str) ->
     workers = HeldUp(database, 1)
     rebuilding = asyncio.create_task(rebuild(database, PROJECTIONS, workers=workers))
 
-    async def one_waits() -> bool:
-        return await waiting(database) == 1
-
-    await until(one_waits)
+    await wait_for(database, 1)
     assert len(multiprocessing.active_children()) == 1
     workers.let_go.set()
     assert await rebuilding == (EVENTS, 0)
@@ -175,10 +169,7 @@ async def test_they_end_with_a_rebuild_that_is_broken_off(database: str) -> None
     workers = HeldUp(database, 3)
     rebuilding = asyncio.create_task(rebuild(database, PROJECTIONS, workers=workers))
 
-    async def all_wait() -> bool:
-        return await waiting(database) == 3
-
-    await until(all_wait)
+    await wait_for(database, 3)
     rebuilding.cancel()
     with pytest.raises(asyncio.CancelledError):
         await rebuilding
@@ -201,13 +192,10 @@ async def test_they_end_with_the_process_that_started_them(database: str) -> Non
     )
     with held_up(database), subprocess.Popen([sys.executable, "-c", program, database], cwd=ROOT) as parent:
 
-        async def both_wait() -> bool:
-            return await waiting(database) == 2
-
         async def all_ended() -> bool:
             return all(map(is_gone, children))
 
-        await until(both_wait)
+        await wait_for(database, 2)
         listed = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text(encoding="ascii")
         children = [int(pid) for pid in listed.split()]
         assert len(children) >= 2
