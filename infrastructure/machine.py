@@ -17,7 +17,8 @@ OWN_SESSION = Path("/proc/self/autogroup")
 
 def usable_cores() -> int:
     """Whole ones, at least one: those that it may run on, within the CPU quota of its control groups (v2)."""
-    cores = float(len(os.sched_getaffinity(0)))
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = float(allowed or 1)
     for quota in _limits("cpu.max"):
         most, period = quota.split()
         if most != "max":
@@ -31,20 +32,23 @@ def memory_limit() -> int | None:
 
 
 def give_way(nice: int) -> None:
-    """Have others go first where cores are short: the nice value of this process, from 1 to 19.
+    """Have others go first where cores are short: a nice value from 1 to 19, unless this process is nicer.
 
     Where Linux weighs sessions (`sched_autogroup`), that of its session counts instead, if that is its own.
+    Where the system refuses it, nothing changes.
     """
-    os.setpriority(os.PRIO_PROCESS, 0, max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
     if os.getsid(0) == os.getpid():
         with contextlib.suppress(OSError):
-            OWN_SESSION.write_text(str(nice), encoding="ascii")
+            present = int(OWN_SESSION.read_text(encoding="ascii").split()[-1])
+            OWN_SESSION.write_text(str(max(nice, present)), encoding="ascii")
 
 
 def _limits(name: str) -> Iterator[str]:
     """What the files of that name say, from its own group up to the first; nothing where there are none."""
     try:
-        lines = OWN_CGROUPS.read_text(encoding="ascii").splitlines()
+        lines = os.fsdecode(OWN_CGROUPS.read_bytes()).splitlines()
     except OSError:
         return
     for line in lines:

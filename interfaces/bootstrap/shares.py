@@ -34,17 +34,17 @@ WORTH_SHARING = 200_000
 MOST_PROCESSES = 4
 # What one takes, with answers of some size among what it folds.
 PROCESS_BYTES = 256 * 1024 * 1024
-REFUSED, FAILED = 3, 1
+FAILED, REFUSED, LOST = 1, 3, 4
 ENDING_SECONDS = 5.0
 
-_TOLD = (ArchiveAway, NewTablesLost, DatabaseUnusable, NotPermitted, TablesMissing)
+_TOLD = (ArchiveAway, DatabaseUnusable, NotPermitted, TablesMissing)
 
 
 class ShareFailed(Exception):
     """A process that folds a share of the log has ended too early."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"{reason.rstrip('.')}. The same command goes on where it was.")
+        super().__init__(f"{reason.rstrip('.')}. `chronoledger rebuild` goes on where it was.")
 
 
 class Processes:
@@ -61,7 +61,7 @@ class Processes:
         return self._at_once if self._asked is not None or events >= WORTH_SHARING else 1
 
     async def fold(self, projections: Sequence[str], shares: int, until: int) -> None:
-        """See `Workers`. Raises `ShareFailed`."""
+        """See `Workers`. Raises `ShareFailed` and `NewTablesLost`."""
         turns = asyncio.Semaphore(self._at_once)
 
         async def one(number: int) -> None:
@@ -91,7 +91,7 @@ class Processes:
             stack.callback(_end, process)
             theirs.close()
             if code := await _ended(process):
-                raise EventRefused if code == REFUSED else ShareFailed(_reason(code, ours))
+                raise _failure(code, ours)
 
 
 def _fitting() -> int:
@@ -123,6 +123,12 @@ async def _ended(process: SpawnProcess) -> int:
     return FAILED if process.exitcode is None else process.exitcode
 
 
+def _failure(code: int, told: Connection) -> Exception:
+    if code == REFUSED:
+        return EventRefused()
+    return NewTablesLost() if code == LOST else ShareFailed(_reason(code, told))
+
+
 def _reason(code: int, told: Connection) -> str:
     with contextlib.suppress(EOFError):
         if told.poll():
@@ -150,6 +156,8 @@ def _work(settings: Settings, projections: Sequence[str], share: Share, until: i
             runner.run(_fold_share(settings, projections, share, until))
     except EventRefused:
         sys.exit(REFUSED)
+    except NewTablesLost:
+        sys.exit(LOST)
     except _TOLD as error:
         told.send(str(error))
         sys.exit(FAILED)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from infrastructure.projector import rebuild
+from infrastructure.projector import NewTablesLost, rebuild
 from infrastructure.settings import Settings
 from interfaces.bootstrap import shares
 from interfaces.bootstrap.shares import Processes, ShareFailed
@@ -106,7 +106,9 @@ async def test_one_that_fails_ends_them_all_and_the_next_goes_on(
 ) -> None:
     await log_of(database)
     nowhere = processes("host=127.0.0.1 port=1 dbname=nowhere")
-    with pytest.raises(ShareFailed, match=r"The database .*port 1.* The same command goes on where it was\."):
+    with pytest.raises(
+        ShareFailed, match=r"The database .*port 1.* `chronoledger rebuild` goes on where it was\."
+    ):
         await rebuild(database, PROJECTIONS, workers=nowhere)
     assert "Traceback" not in capfd.readouterr().err
     assert multiprocessing.active_children() == []
@@ -121,6 +123,12 @@ async def test_one_that_fails_unexpectedly_shows_what_it_ended_with(
     with pytest.raises(ShareFailed, match="exit code 1; the lines above may say why"):
         await processes(database).fold(["unknown"], 2, 1)
     assert "UnknownProjection" in capfd.readouterr().err
+
+
+async def test_tables_that_are_not_there_are_told_of_as_such(database: str) -> None:
+    await log_of(database, 10)
+    with pytest.raises(NewTablesLost, match="rebuild again"):
+        await processes(database).fold(NAMES, 2, 10)
 
 
 async def test_one_that_is_killed_is_told_of(database: str) -> None:

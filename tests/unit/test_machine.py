@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infrastructure import machine
-from infrastructure.machine import memory_limit, usable_cores
+from infrastructure.machine import give_way, memory_limit, usable_cores
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,3 +109,28 @@ def test_who_gives_way_is_nicer_and_so_is_its_own_session() -> None:
 
 def test_who_is_nicer_already_stays_so() -> None:
     assert given_way(5, own_session=False, before=12)[0] == "12"
+
+
+def test_where_giving_way_is_refused_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    monkeypatch.setattr(os, "setpriority", refuse)
+    give_way(before + 1)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def test_where_nobody_tells_what_it_may_run_on_all_cores_count(
+    groups: Groups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not groups.own.exists()
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert usable_cores() == 6
+
+
+def test_groups_may_have_any_name(groups: Groups) -> None:
+    groups.am_in("/caf\N{LATIN SMALL LETTER E WITH ACUTE}")
+    groups.limit("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cpu.max", "300000 100000")
+    assert usable_cores() == 3
