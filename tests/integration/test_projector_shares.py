@@ -269,10 +269,10 @@ async def test_tables_that_are_dropped_while_it_is_waited_for_them_are_told_of(
 ) -> None:
     class Hanging(Together):
         async def fold_all(self, shares: Sequence[Awaitable[None]]) -> None:
-            async with await connect(projected) as other:
-                await other.execute("DROP SCHEMA rebuilding CASCADE")
             for share in shares:
                 share.close()  # type: ignore[attr-defined]
+            async with await connect(projected) as other:
+                await other.execute("DROP SCHEMA rebuilding CASCADE")
             await asyncio.Event().wait()
 
     monkeypatch.setattr("infrastructure.projector.sharing.LOOK_SECONDS", 0.01)
