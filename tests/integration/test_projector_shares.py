@@ -15,69 +15,23 @@ from infrastructure.projector.whole_log import NOTHING_ARCHIVED
 from projections.catalogue import NAMES, PROJECTIONS, named
 from projections.statements import statement
 from tests.support.entries import NOON, after, created, updated
-from tests.support.projecting import connect, contents, parked_in, project
+from tests.support.projecting import connect, contents, parked_in, project, projected_log
 from tests.support.random_log import RandomLog
-from tests.support.sharing import Together
+from tests.support.sharing import Heard, Together, spoiled
 from tests.support.stored import append
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
-
-    from psycopg import AsyncConnection
+    from collections.abc import Awaitable, Iterator, Sequence
 
     from tests.support.databases import Databases
 
 EVENTS = 3_000
 
 
-class Interrupted(Exception):
-    """Stands for the end of a process."""
-
-
-class OnlyTheFirst(Together):
-    """Workers the first of which does its share before the others end."""
-
-    async def fold_all(self, shares: Sequence[Awaitable[None]]) -> None:
-        first, *others = shares
-        await first
-        for other in others:
-            other.close()  # type: ignore[attr-defined]
-        raise Interrupted
-
-
-class Heard:
-    """What a rebuild tells."""
-
-    def __init__(self) -> None:
-        self.resumed_at: int | None = None
-        self.begun_again_once = False
-        self.folded_to: list[int] = []
-
-    def resumed(self, position: int) -> None:
-        self.resumed_at = position
-
-    def begun_again(self) -> None:
-        self.begun_again_once = True
-
-    def folded(self, position: int, until: int) -> None:
-        assert position <= until
-        self.folded_to.append(position)
-
-    def indexing(self) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def projected_template(databases: Databases, template_database: str) -> Iterator[str]:
     """A log of everything, redactions among it, projected in one process."""
-
-    async def fill(dsn: str) -> None:
-        async with await connect(dsn) as connection:
-            await append(connection, RandomLog(4).grow(EVENTS))
-            await project(connection)
-
-    with databases.copy(template_database) as dsn:
-        asyncio.run(fill(dsn))
+    with projected_log(databases, template_database, EVENTS) as dsn:
         yield dsn
 
 
@@ -86,16 +40,6 @@ def projected(databases: Databases, projected_template: str) -> Iterator[str]:
     """The DSN of a database with that log of the test's own."""
     with databases.copy(projected_template) as dsn:
         yield dsn
-
-
-async def spoiled(connection: AsyncConnection) -> dict[str, list[str]]:
-    """What the tables hold before they are spoiled, so that nobody takes the old ones for new ones."""
-    before = await contents(connection)
-    await connection.execute("UPDATE task_definitions SET name = 'spoiled'")
-    await connection.execute("UPDATE closed_results SET reason = 'spoiled'")
-    await connection.execute("UPDATE open_results SET reason = 'spoiled'")
-    await connection.execute("UPDATE statistics SET total = total + 1")
-    return before
 
 
 @pytest.mark.parametrize("processes", [2, 3, 4, 9])
@@ -134,68 +78,6 @@ async def test_what_is_recorded_after_they_have_begun_is_folded_by_one(projected
         assert rebuilt.position == EVENTS + 1
         cursor = await connection.execute("SELECT count(*) FROM tasks WHERE id = %s", (UUID(int=77),))
         assert await cursor.fetchone() == (1,)
-
-
-async def test_what_was_interrupted_goes_on_in_as_many_shares_from_where_each_was(projected: str) -> None:
-    async with await connect(projected) as connection:
-        before = await spoiled(connection)
-        with pytest.raises(Interrupted):
-            await rebuild(projected, PROJECTIONS, workers=OnlyTheFirst(projected, 2))
-        cursor = await connection.execute(
-            "SELECT position FROM rebuilding.projection_checkpoints ORDER BY position"
-        )
-        reached = [position for (position,) in await cursor.fetchall()]
-        assert reached == [0, 0, EVENTS, EVENTS, EVENTS]
-        heard, workers = Heard(), Together(projected, 4)
-        await rebuild(projected, PROJECTIONS, heard, workers=workers)
-        assert heard.resumed_at == 0
-        assert workers.asked == [(2, EVENTS)]
-        assert await contents(connection) == before
-
-
-async def test_shares_that_were_done_are_put_together_by_the_next(projected: str) -> None:
-    class DoneAndGone(Together):
-        async def fold_all(self, shares: Sequence[Awaitable[None]]) -> None:
-            await super().fold_all(shares)
-            raise Interrupted
-
-    async with await connect(projected) as connection:
-        before = await spoiled(connection)
-        with pytest.raises(Interrupted):
-            await rebuild(projected, PROJECTIONS, workers=DoneAndGone(projected, 2))
-        heard = Heard()
-        await rebuild(projected, PROJECTIONS, heard, workers=Together(projected, 2))
-        assert heard.resumed_at == EVENTS
-        assert await contents(connection) == before
-
-
-async def alone(projected: str) -> Heard:
-    """A rebuild without workers."""
-    heard = Heard()
-    await rebuild(projected, PROJECTIONS, heard)
-    return heard
-
-
-async def otherwise_shared(projected: str) -> Heard:
-    """A rebuild that would share the streams out in another way."""
-    heard = Heard()
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("infrastructure.projector.shares.ACROSS_COST", 0.5)
-        await rebuild(projected, PROJECTIONS, heard, workers=Together(projected, 2))
-    return heard
-
-
-@pytest.mark.parametrize("next_one", [alone, otherwise_shared])
-async def test_who_cannot_go_on_with_shares_begins_anew(
-    projected: str, next_one: Callable[[str], Awaitable[Heard]]
-) -> None:
-    async with await connect(projected) as connection:
-        before = await spoiled(connection)
-        with pytest.raises(Interrupted):
-            await rebuild(projected, PROJECTIONS, workers=OnlyTheFirst(projected, 2))
-        heard = await next_one(projected)
-        assert heard.resumed_at is None
-        assert await contents(connection) == before
 
 
 async def test_what_cannot_be_applied_is_found_and_parked_as_by_one_process(database: str) -> None:

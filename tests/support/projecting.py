@@ -13,12 +13,15 @@ from infrastructure.projector import prepare
 from infrastructure.projector.batch import Batch, apply_batch
 from infrastructure.projector.reading import read_entries
 from projections.catalogue import PROJECTIONS
+from tests.support.random_log import RandomLog
+from tests.support.stored import append
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from infrastructure.projector import Projection, Projector
     from infrastructure.projector.parking import Parked
+    from tests.support.databases import Databases
 
 DEADLINE_SECONDS = 60.0
 
@@ -64,6 +67,20 @@ async def project(
         parked += await apply_batch(connection, Batch(projections, entries, position))
         position = entries[-1].position
     return parked
+
+
+@contextlib.contextmanager
+def projected_log(databases: Databases, template: str, events: int) -> Iterator[str]:
+    """The DSN of a database with a random log, projected, to copy: quicker than to project one for each."""
+
+    async def fill(dsn: str) -> None:
+        async with await connect(dsn) as connection:
+            await append(connection, RandomLog(4).grow(events))
+            await project(connection)
+
+    with databases.copy(template) as dsn:
+        asyncio.run(fill(dsn))
+        yield dsn
 
 
 async def least_position(connection: AsyncConnection) -> int:

@@ -1,4 +1,4 @@
-"""Workers of a rebuild that are no processes of their own."""
+"""Rebuilds by workers that are no processes of their own, and what they tell."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 from infrastructure.projector import Share, fold_share
 from infrastructure.projector.whole_log import NOTHING_ARCHIVED
 from projections.catalogue import named
+from tests.support.projecting import contents
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
+
+    from psycopg import AsyncConnection
 
     from infrastructure.projector import WholeLog
 
@@ -39,3 +42,35 @@ class Together:
 
     def share(self, projections: Sequence[str], share: Share, until: int) -> Awaitable[None]:
         return fold_share(self._dsn, named(projections), share, self._log, until)
+
+
+class Heard:
+    """What a rebuild tells."""
+
+    def __init__(self) -> None:
+        self.resumed_at: int | None = None
+        self.begun_again_once = False
+        self.folded_to: list[int] = []
+
+    def resumed(self, position: int) -> None:
+        self.resumed_at = position
+
+    def begun_again(self) -> None:
+        self.begun_again_once = True
+
+    def folded(self, position: int, until: int) -> None:
+        assert position <= until
+        self.folded_to.append(position)
+
+    def indexing(self) -> None:
+        pass
+
+
+async def spoiled(connection: AsyncConnection) -> dict[str, list[str]]:
+    """What the tables hold before they are spoiled, so that nobody takes the old ones for new ones."""
+    before = await contents(connection)
+    await connection.execute("UPDATE task_definitions SET name = 'spoiled'")
+    await connection.execute("UPDATE closed_results SET reason = 'spoiled'")
+    await connection.execute("UPDATE open_results SET reason = 'spoiled'")
+    await connection.execute("UPDATE statistics SET total = total + 1")
+    return before
