@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from application.ports import Call
+from application.calling import Call
 from application.scheduler.apart import apart
 from application.scheduler.reclaim import GivenUp
 from application.scheduler.urgency import Urgency
@@ -18,7 +18,7 @@ from domain import execution as executions
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from application.ports import Exchange
+    from application.calling import Exchange
     from application.scheduler.context import Context
     from application.scheduler.lineup import Lineup, Turn
     from application.scheduler.reclaim import Reclaim

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from application.ports import Clock, EventLog, HttpCaller
+    from application.calling import HttpCaller
+    from application.ports import Clock, EventLog
     from application.scheduler.node import Node
     from domain.facts import ExecutionFailed, ExecutionSucceeded, Occurrence, TaskCancelled, TaskPaused
 

@@ -21,7 +21,7 @@ from domain.facts import AttemptFailed, TaskCancelled, TaskCompleted, TaskPaused
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from application.ports import Exchange
+    from application.calling import Exchange
     from application.scheduler.context import Context
     from domain.definition import Definition
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from application.ports import Exchange, Recorded
+    from application.calling import Exchange
+    from application.ports import Recorded
     from domain.definition import Definition
     from domain.execution import Running
 

@@ -14,7 +14,7 @@ from infrastructure.http_caller.redirects import Astray, followed, too_many
 if TYPE_CHECKING:
     import httpx
 
-    from application.ports import Call
+    from application.calling import Call
     from domain.attempt import Answer
     from infrastructure.http_caller.connection import Connection
     from infrastructure.http_caller.deadlines import Deadlines

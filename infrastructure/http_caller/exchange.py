@@ -19,7 +19,8 @@ from infrastructure.http_caller.request import LARGE_BYTES, Unsendable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from application.ports import Call, Clock
+    from application.calling import Call
+    from application.ports import Clock
     from domain.attempt import Answer
     from infrastructure.http_caller.connection import Connection
     from infrastructure.http_caller.deadlines import Deadlines
@@ -52,7 +53,7 @@ class Whole(NamedTuple):
 
 
 class HttpExchange:
-    """`application.ports.Exchange`.
+    """`application.calling.Exchange`.
 
     Most go out on an idle connection and are answered whole, which takes no task; all others take the
     `Detour`. `at` is when the time of one under way is over, as its event loop counts.
@@ -84,7 +85,7 @@ class HttpExchange:
         self._request = request if small else None
 
     def begin(self, over: Callable[[], None]) -> None:
-        """See `application.ports.Exchange.begin`."""
+        """See `application.calling.Exchange.begin`."""
         tools, call, loop = self._tools, self._call, asyncio.get_running_loop()
         self._over = over
         self._started_at = tools.clock.now()
@@ -103,7 +104,7 @@ class HttpExchange:
         connection.begin(request.head + request.content, self._heard, of_head=request.method == "HEAD")
 
     def cancel(self) -> None:
-        """See `application.ports.Exchange.cancel`."""
+        """See `application.calling.Exchange.cancel`."""
         if self._connection is not None:
             self._let_go(self._connection)
             self._tell()
@@ -111,7 +112,7 @@ class HttpExchange:
             self._task.cancel()
 
     def attempt(self) -> Attempt | None:
-        """See `application.ports.Exchange.attempt`."""
+        """See `application.calling.Exchange.attempt`."""
         result = self._result
         if result is None:
             return None

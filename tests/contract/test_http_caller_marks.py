@@ -22,7 +22,7 @@ from tests.support.receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from application.ports import Call, HttpCaller
+    from application.calling import Call, HttpCaller
 
 
 @pytest.fixture

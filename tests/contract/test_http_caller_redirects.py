@@ -18,7 +18,7 @@ from tests.support.receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from application.ports import HttpCaller
+    from application.calling import HttpCaller
     from domain.definition import Action
 
 

@@ -22,7 +22,7 @@ from tests.support.receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from application.ports import Call
+    from application.calling import Call
 
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nnot a body"
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"

@@ -16,7 +16,7 @@ from tests.support.receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from application.ports import HttpCaller
+    from application.calling import HttpCaller
 
 
 @pytest.fixture

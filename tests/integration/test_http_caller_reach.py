@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from application.ports import HttpCaller
+    from application.calling import HttpCaller
 
 
 @pytest.fixture

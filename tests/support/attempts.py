@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import UUID
 
-from application.ports import Call
+from application.calling import Call
 from domain.attempt import Answered, Unanswered
 from domain.definition import Action
 from tests.support.exchanging import called
@@ -16,7 +16,8 @@ from tests.support.exchanging import called
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from application.ports import Cancellable, HttpCaller
+    from application.calling import HttpCaller
+    from application.ports import Cancellable
     from domain.attempt import Answer, Attempt
     from tests.support.receiver import Receiver
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from application.ports import Call, HttpCaller
+    from application.calling import Call, HttpCaller
     from domain.attempt import Attempt
 
 
@@ -23,17 +23,17 @@ class TaskExchange:
         self._task: asyncio.Task[Attempt] | None = None
 
     def begin(self, over: Callable[[], None]) -> None:
-        """See `application.ports.Exchange`."""
+        """See `application.calling.Exchange`."""
         self._task = asyncio.Task(self._make(), loop=asyncio.get_running_loop(), eager_start=True)
         self._task.add_done_callback(lambda _: over())
 
     def cancel(self) -> None:
-        """See `application.ports.Exchange`."""
+        """See `application.calling.Exchange`."""
         if self._task is not None:
             self._task.cancel()
 
     def attempt(self) -> Attempt | None:
-        """See `application.ports.Exchange`; raises what the coroutine does."""
+        """See `application.calling.Exchange`; raises what the coroutine does."""
         assert self._task is not None
         return None if self._task.cancelled() else self._task.result()
 
@@ -45,14 +45,14 @@ class Over:
         self._attempt = attempt
 
     def begin(self, over: Callable[[], None]) -> None:
-        """See `application.ports.Exchange`."""
+        """See `application.calling.Exchange`."""
         raise AssertionError("it is over")
 
     def cancel(self) -> None:
-        """See `application.ports.Exchange`."""
+        """See `application.calling.Exchange`."""
 
     def attempt(self) -> Attempt:
-        """See `application.ports.Exchange`."""
+        """See `application.calling.Exchange`."""
         return self._attempt
 
 

@@ -13,7 +13,8 @@ from tests.support.exchanging import TaskExchange
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from application.ports import Call, Clock
+    from application.calling import Call
+    from application.ports import Clock
     from domain.attempt import Answer
     from tests.support.fake_clock import ClockAhead
 
@@ -52,7 +53,7 @@ class FakeCaller:
         self._script.extend(Answered(status_code=each) if isinstance(each, int) else each for each in script)
 
     def exchange(self, call: Call) -> TaskExchange:
-        """See `application.ports.HttpCaller`."""
+        """See `application.calling.HttpCaller`."""
         return TaskExchange(lambda: self.call(call))
 
     async def call(self, call: Call, clock: ClockAhead | None = None, told: int = 0) -> Attempt:

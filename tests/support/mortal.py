@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from application.calling import Call
     from application.ports import (
         Answer,
         Beat,
-        Call,
         DueTask,
         Group,
         Open,
@@ -125,7 +125,7 @@ class MortalNode:
             yield batch
 
     def exchange(self, call: Call) -> TaskExchange:
-        """See `application.ports.HttpCaller`."""
+        """See `application.calling.HttpCaller`."""
         return TaskExchange(lambda: self._call(call))
 
     async def _call(self, call: Call) -> Attempt:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from datetime import datetime
 
-    from application.ports import Exchange
+    from application.calling import Exchange
     from domain.facts import ExecutionFailed
 
 

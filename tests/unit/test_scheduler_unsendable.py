@@ -18,7 +18,7 @@ from tests.support.scheduler import World
 from tests.support.sending import attempts, job
 
 if TYPE_CHECKING:
-    from application.ports import Call
+    from application.calling import Call
     from application.scheduler.attempts import Attempts
 
 
