@@ -193,7 +193,7 @@ class Tasks:
     """The projection."""
 
     name: ClassVar[str] = "tasks"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     tables: ClassVar[tuple[str, ...]] = ("task_definitions", "task_states", "task_counts")
     views: ClassVar[tuple[str, ...]] = ("tasks", "tasks_by_status")
     across: ClassVar[frozenset[type]] = frozenset(
