@@ -11,16 +11,15 @@ import pytest
 from infrastructure.projector import TablesInUse, WholeLog, rebuild
 from projections.catalogue import PROJECTIONS, named
 from tests.support.entries import created, updated
-from tests.support.projecting import connect, contents, parked_in, project, projected_log
+from tests.support.projecting import connect, contents, parked_in, project
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from psycopg import AsyncConnection
 
-    from tests.support.databases import Databases
 
 AT_ONCE = 1_000
 EVENTS = 2 * AT_ONCE + 500
@@ -61,20 +60,6 @@ class Heard:
 def in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rebuilds that take three batches for the log."""
     monkeypatch.setattr(WholeLog, "entries", partialmethod(WholeLog.entries, limit=AT_ONCE))
-
-
-@pytest.fixture(scope="module")
-def projected_template(databases: Databases, template_database: str) -> Iterator[str]:
-    """A log of three batches."""
-    with projected_log(databases, template_database, EVENTS) as dsn:
-        yield dsn
-
-
-@pytest.fixture
-def projected(databases: Databases, projected_template: str) -> Iterator[str]:
-    """The DSN of a database with that log of the test's own."""
-    with databases.copy(projected_template) as dsn:
-        yield dsn
 
 
 @pytest.fixture

@@ -15,31 +15,16 @@ from infrastructure.projector.whole_log import NOTHING_ARCHIVED
 from projections.catalogue import NAMES, PROJECTIONS, named
 from projections.statements import statement
 from tests.support.entries import NOON, after, created, updated
-from tests.support.projecting import connect, contents, parked_in, project, projected_log
+from tests.support.projecting import connect, contents, parked_in, project
 from tests.support.random_log import RandomLog
 from tests.support.sharing import Heard, Together, spoiled
 from tests.support.stored import append
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator, Sequence
+    from collections.abc import Awaitable, Sequence
 
-    from tests.support.databases import Databases
 
 EVENTS = 3_000
-
-
-@pytest.fixture(scope="module")
-def projected_template(databases: Databases, template_database: str) -> Iterator[str]:
-    """A log of everything, redactions among it, projected in one process."""
-    with projected_log(databases, template_database, EVENTS) as dsn:
-        yield dsn
-
-
-@pytest.fixture
-def projected(databases: Databases, projected_template: str) -> Iterator[str]:
-    """The DSN of a database with that log of the test's own."""
-    with databases.copy(projected_template) as dsn:
-        yield dsn
 
 
 @pytest.mark.parametrize("processes", [2, 3, 4, 9])

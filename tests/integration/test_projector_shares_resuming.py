@@ -8,13 +8,12 @@ import pytest
 
 from infrastructure.projector import rebuild
 from projections.catalogue import PROJECTIONS
-from tests.support.projecting import connect, contents, projected_log
+from tests.support.projecting import connect, contents
 from tests.support.sharing import Heard, Together, spoiled
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from tests.support.databases import Databases
 
 EVENTS = 3_000
 
@@ -32,20 +31,6 @@ class OnlyTheFirst(Together):
         for other in others:
             other.close()  # type: ignore[attr-defined]
         raise Interrupted
-
-
-@pytest.fixture(scope="module")
-def projected_template(databases: Databases, template_database: str) -> Iterator[str]:
-    """A log of everything, redactions among it, projected in one process."""
-    with projected_log(databases, template_database, EVENTS) as dsn:
-        yield dsn
-
-
-@pytest.fixture
-def projected(databases: Databases, projected_template: str) -> Iterator[str]:
-    """The DSN of a database with that log of the test's own."""
-    with databases.copy(projected_template) as dsn:
-        yield dsn
 
 
 async def test_what_was_interrupted_goes_on_in_as_many_shares_from_where_each_was(projected: str) -> None:
