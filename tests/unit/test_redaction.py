@@ -34,6 +34,7 @@ from domain.redaction import (
 from domain.redaction_facts import TaskRedacted
 from domain.rollback import roll_back
 from infrastructure.event_store.mapper import decode, encode, encode_redacted
+from tests.support.fact_strategies import FACTS, METAS
 from tests.support.given import (
     NOON,
     RUN,
@@ -53,7 +54,6 @@ from tests.support.given import (
     started_again,
     taken_over,
 )
-from tests.unit.test_mapper import FACTS, METAS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

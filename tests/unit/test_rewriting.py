@@ -18,6 +18,7 @@ from domain.redaction import MARK, erased, holds_something
 from domain.redaction_facts import EventsRedacted, Rewritten, TaskRedacted
 from domain.rewriting import Rewritings, rewritten_event, told_by
 from infrastructure.event_store.mapper import encode, encode_redacted
+from tests.support.fact_strategies import FACTS
 from tests.support.given import (
     NOON,
     RUN,
@@ -32,7 +33,6 @@ from tests.support.given import (
     skipped,
     started,
 )
-from tests.unit.test_mapper import FACTS
 
 if TYPE_CHECKING:
     from domain.facts import AnyFact

@@ -1,4 +1,4 @@
-"""What the build, the container files and the manifests promise to the people who run them."""
+"""What the build and the image promise to the people who run them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,11 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
-import kubernetes_validate  # type: ignore[import-untyped]  # it ships no types
 import pytest
-import yaml
 
-from infrastructure.settings import VARIABLES
 from scripts import check_docs
-
-ROOT = Path(__file__).resolve().parents[2]
-MANIFESTS = sorted((ROOT / "deploy/kubernetes").iterdir())
-COMPOSE_FILES = ["docker-compose.yml", "docker-compose.prod.yml"]
-ROLES = {"api", "projector", "scheduler"}
+from tests.support.project_files import ROOT, load
 
 SPECIFIED_TARGETS = {
     *("run", "build", "clean", "fmt", "lint", "dev-setup"),
@@ -28,21 +20,6 @@ SPECIFIED_TARGETS = {
     *("migrate", "migrate-down", "seed", "docs", "docs-serve", "swagger"),
     *("docker-build", "docker-run", "docker-stop", "docker-clean"),
 }
-
-
-def load(path: str) -> Any:
-    return yaml.safe_load((ROOT / path).read_text())
-
-
-def manifests() -> list[tuple[str, dict[str, Any]]]:
-    return [(path.name, document) for path in MANIFESTS for document in yaml.safe_load_all(path.read_text())]
-
-
-def deployments() -> dict[str, dict[str, Any]]:
-    found = (document for _, document in manifests() if document["kind"] == "Deployment")
-    return {
-        deployment["metadata"]["labels"]["app.kubernetes.io/component"]: deployment for deployment in found
-    }
 
 
 def test_constraints_are_names_and_versions_only() -> None:
@@ -112,150 +89,6 @@ def _script(path: Path, line: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\n{line}\n")
     path.chmod(0o755)
-
-
-@pytest.mark.parametrize(
-    "document", [pytest.param(document, id=f"{file}-{document['kind']}") for file, document in manifests()]
-)
-def test_a_kubernetes_manifest_is_valid(document: dict[str, Any]) -> None:
-    kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
-
-
-def test_there_is_one_deployment_a_role_and_it_runs_that_role() -> None:
-    assert set(deployments()) == ROLES
-    for role, deployment in deployments().items():
-        pod = deployment["spec"]["template"]
-        assert pod["spec"]["containers"][0]["args"] == [role]
-        assert deployment["spec"]["selector"]["matchLabels"] == pod["metadata"]["labels"]
-
-
-def test_deployments_keep_the_specified_probes_and_limits() -> None:
-    for deployment in deployments().values():
-        container = deployment["spec"]["template"]["spec"]["containers"][0]
-        assert container["resources"] == {
-            "requests": {"memory": "128Mi", "cpu": "100m"},
-            "limits": {"memory": "512Mi", "cpu": "500m"},
-        }
-        # A restart does not mend what /health judges besides the process: the database, other roles.
-        for probe in ("livenessProbe", "startupProbe"):
-            assert container[probe]["httpGet"]["path"] == "/health/live"
-        assert container["readinessProbe"]["httpGet"]["path"] == "/health"
-        assert container["ports"] == [{"name": "http", "containerPort": 8080}]
-
-
-def test_pods_run_without_privileges_on_a_read_only_file_system() -> None:
-    for deployment in deployments().values():
-        pod = deployment["spec"]["template"]["spec"]
-        assert pod["securityContext"]["runAsNonRoot"]
-        assert pod["containers"][0]["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }
-
-
-def test_the_configmap_names_settings_that_exist() -> None:
-    (configmap,) = (document for _, document in manifests() if document["kind"] == "ConfigMap")
-    assert set(configmap["data"]) <= set(VARIABLES)
-
-
-def test_everything_a_pod_refers_to_is_defined() -> None:
-    names = {(document["kind"], document["metadata"]["name"]) for _, document in manifests()}
-    for deployment in deployments().values():
-        pod = deployment["spec"]["template"]["spec"]
-        assert ("ConfigMap", pod["containers"][0]["envFrom"][0]["configMapRef"]["name"]) in names
-        assert {
-            ("Secret", volume["secret"]["secretName"]) for volume in pod["volumes"] if "secret" in volume
-        } <= names
-        assert {mount["name"] for mount in pod["containers"][0]["volumeMounts"]} == {
-            volume["name"] for volume in pod["volumes"]
-        }
-
-
-def test_a_disruption_never_takes_a_roles_last_pod() -> None:
-    budgets = [document for _, document in manifests() if document["kind"] == "PodDisruptionBudget"]
-    assert len(budgets) == len(ROLES)
-    for budget in budgets:
-        role = budget["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"]
-        assert 1 <= budget["spec"]["minAvailable"] < deployments()[role]["spec"]["replicas"]
-
-
-@pytest.mark.parametrize("file", COMPOSE_FILES)
-def test_compose_runs_one_service_a_role_once_postgres_is_healthy(file: str) -> None:
-    services = load(file)["services"]
-
-    assert set(services) == {"postgres", *ROLES}
-    assert "healthcheck" in services["postgres"]
-    for role in ROLES:
-        assert services[role]["command"] == [role]
-        assert services[role]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
-        assert services[role]["restart"] == "unless-stopped"
-
-
-@pytest.mark.parametrize("file", COMPOSE_FILES)
-def test_compose_publishes_the_api_on_loopback_only(file: str) -> None:
-    published = {
-        name: service["ports"] for name, service in load(file)["services"].items() if "ports" in service
-    }
-    assert published == {"api": ["127.0.0.1:${PORT:-8080}:8080"]}
-
-
-@pytest.mark.parametrize("file", COMPOSE_FILES)
-def test_compose_hands_on_every_setting_that_makes_sense_in_a_container(file: str) -> None:
-    elsewhere = {"DATABASE_URL", "DIRECT_DATABASE_URL", "DB_SSLMODE", "DB_PASSWORD", "DB_PASSWORD_FILE"}
-    of_one_machine = {
-        "NODE_NAME",
-        "DATA_DIR",
-        *(name for name in VARIABLES if name.startswith("CHRONOLEDGER_")),
-    }
-    for role in ROLES:
-        handed_on = set(load(file)["services"][role]["environment"])
-        assert handed_on >= set(VARIABLES) - elsewhere - of_one_machine
-        assert handed_on <= set(VARIABLES)
-
-
-@pytest.mark.parametrize("file", COMPOSE_FILES)
-def test_compose_defines_every_volume_that_it_mounts(file: str) -> None:
-    compose = load(file)
-    mounted = {
-        volume.partition(":")[0]
-        for service in compose["services"].values()
-        for volume in service.get("volumes", [])
-    }
-    assert mounted == set(compose["volumes"])
-
-
-@pytest.mark.parametrize("file", COMPOSE_FILES)
-def test_whoever_reads_or_writes_archives_shares_a_volume_of_them(file: str) -> None:
-    services = load(file)["services"]
-    for role in ("api", "projector"):
-        assert f"archives:{services[role]['environment']['ARCHIVE_DIR']}" in services[role]["volumes"]
-
-
-def test_only_projectors_have_the_key_that_signs_heads() -> None:
-    (configmap,) = (document for _, document in manifests() if document["kind"] == "ConfigMap")
-    folder, _, key = configmap["data"]["AUDIT_KEY_FILE"].rpartition("/")
-    for role, deployment in deployments().items():
-        pod = deployment["spec"]["template"]["spec"]
-        [secret] = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
-        assert folder in {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
-        others = [item["key"] for item in secret.get("items", [{"key": key}])]
-        assert (key in others) == (role == "projector")
-
-
-def test_production_takes_the_password_from_a_file_only() -> None:
-    compose = load("docker-compose.prod.yml")
-    for service in compose["services"].values():
-        variables = service["environment"]
-        assert not {"DB_PASSWORD", "POSTGRES_PASSWORD", "DATABASE_URL"} & set(variables)
-        assert "/run/secrets/db_password" in variables.values()
-        assert service["secrets"] == ["db_password"]
-
-
-def test_production_containers_are_read_only_and_bounded() -> None:
-    for service in load("docker-compose.prod.yml")["services"].values():
-        assert service["read_only"]
-        assert {"cpus", "memory"} <= set(service["deploy"]["resources"]["limits"])
 
 
 def test_the_image_is_built_from_the_named_base_and_runs_as_nobody_in_particular() -> None:
