@@ -12,9 +12,9 @@ from domain.months import Month
 from infrastructure.archive.catalogue import archives_in, first_day
 from infrastructure.archive.form import Entry, Event
 from infrastructure.archive.reading import ArchiveFile
-from infrastructure.archive.statements import statement
 from infrastructure.archive.writing import Writer
 from infrastructure.database import with_liveness
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from infrastructure.archive.catalogue import Archive
     from infrastructure.archive.places import Place
+
+statement = statements("infrastructure.archive")
 
 FETCHED_ROWS = 2_000
 REMOVED_ROWS = 10_000

@@ -9,13 +9,15 @@ from uuid import UUID
 from msgspec import Struct
 
 from domain.months import Month
-from infrastructure.archive.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
     from psycopg import AsyncConnection, Connection
+
+statement = statements("infrastructure.archive")
 
 
 class Archive(Struct, frozen=True):

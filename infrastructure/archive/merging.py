@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infrastructure.archive.catalogue import archives, archives_in
 from infrastructure.archive.form import Damaged, Event
-from infrastructure.archive.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from infrastructure.archive.catalogue import Archive
     from infrastructure.archive.library import Library
     from infrastructure.archive.reading import ArchiveFile
+
+statement = statements("infrastructure.archive")
 
 EVENTS_AT_ONCE = 2_000
 _NO_END = 2**63

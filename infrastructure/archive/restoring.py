@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from infrastructure.archive.catalogue import archives_in, first_day
-from infrastructure.archive.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from domain.months import Month
     from infrastructure.archive.catalogue import Archive
     from infrastructure.archive.library import Library
+
+statement = statements("infrastructure.archive")
 
 _TYPES = ("int8", "uuid", "int8", "text", "bytea", "timestamptz")
 

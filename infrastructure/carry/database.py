@@ -10,10 +10,10 @@ import psycopg
 
 from infrastructure.archive.catalogue import archives_in
 from infrastructure.carry.errors import StreamsCut, TargetArchived, TargetInUse, TargetIsSource
-from infrastructure.carry.statements import statement
 from infrastructure.database import with_liveness
 from infrastructure.event_store.log import HEAD
 from infrastructure.migrator import services_beside
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from infrastructure.event_store.log import Row
+
+statement = statements("infrastructure.carry")
 
 type Told = Callable[[str, int, int], None]
 """Hears what is being done, how far that is, and how far it goes."""

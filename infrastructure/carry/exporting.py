@@ -27,9 +27,9 @@ from infrastructure.carry.lines import written
 from infrastructure.carry.reading import portions
 from infrastructure.carry.seals import sealed, written_seals
 from infrastructure.carry.standstill import marked
-from infrastructure.carry.statements import statement
 from infrastructure.event_store.logged import BEGINNING_BYTES, member
 from infrastructure.private_file import private
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from infrastructure.archive.library import Library
     from infrastructure.carry.archive import Manifest, Selection
     from infrastructure.carry.database import Told
+
+statement = statements("infrastructure.carry")
 
 
 def export_events(

@@ -8,8 +8,8 @@ from infrastructure.archive.catalogue import archives_in
 from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.archive.merging import events_after_in
 from infrastructure.carry.errors import PartsArchived
-from infrastructure.carry.statements import statement
 from infrastructure.event_store.logged import BEGINNING_BYTES, member, origin
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from infrastructure.archive.library import Library
     from infrastructure.carry.archive import Selection
     from infrastructure.event_store.log import Row
+
+statement = statements("infrastructure.carry")
 
 PART_EVENTS = 10_000
 # A part is in memory several times over: as rows, as lines, as a frame.

@@ -12,12 +12,14 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from infrastructure.carry.errors import CarryRefused
-from infrastructure.carry.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from psycopg import Connection
+
+statement = statements("infrastructure.carry")
 
 # A block has 160 KiB at most.
 _AT_ONCE = 50

@@ -10,11 +10,13 @@ from psycopg.errors import UndefinedTable
 
 from infrastructure.carry.database import check_unused, connected
 from infrastructure.carry.errors import CarryRefused, TargetInUse
-from infrastructure.carry.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg_pool import AsyncConnectionPool
+
+statement = statements("infrastructure.carry")
 
 _REST_SECONDS = 1.0
 

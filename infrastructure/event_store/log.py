@@ -22,7 +22,7 @@ from domain.identity import is_execution, redaction_stream
 from infrastructure.event_store.mapper import decode
 from infrastructure.event_store.outage import AWAY, first_line
 from infrastructure.event_store.snapshots import FOLD, decode_task, encode_task
-from infrastructure.event_store.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from infrastructure.archive.shelf import Shelf
     from infrastructure.event_store.appender import Appender
+
+statement = statements("infrastructure.event_store")
 
 _COLUMNS = "SELECT notification_id, originator_id, originator_version, topic, state, recorded_at FROM events"
 READ_AFTER = f"{_COLUMNS} WHERE notification_id > %s ORDER BY notification_id LIMIT %s"

@@ -22,8 +22,8 @@ from infrastructure.event_store.logged import (
     origin,
 )
 from infrastructure.event_store.outage import AWAY, first_line
-from infrastructure.event_store.statements import statement
 from infrastructure.event_store.whole_pages import whole_page
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from infrastructure.archive.form import Event
     from infrastructure.archive.shelf import Shelf
+
+statement = statements("infrastructure.event_store")
 
 LOOKED_AT = 10_000
 """Events that one page looks at, at most, whatever it finds."""

@@ -18,7 +18,7 @@ from infrastructure.event_store.log import READ_SECONDS, recorded
 from infrastructure.event_store.logged import BEGINNING_BYTES
 from infrastructure.event_store.mapper import encode, encode_redacted
 from infrastructure.event_store.outage import AWAY, first_line
-from infrastructure.event_store.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from application.ports import Group, Meta
     from domain.facts import AnyFact
+
+statement = statements("infrastructure.event_store")
 
 # The lock comes before the probes' snapshot only in READ COMMITTED, whatever a database's default is.
 READ_COMMITTED = b"SET TRANSACTION ISOLATION LEVEL READ COMMITTED"

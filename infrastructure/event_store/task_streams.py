@@ -11,7 +11,7 @@ from uuid import UUID
 from application.ports import LogUnavailable
 from infrastructure.event_store.log import READ_SECONDS, recorded
 from infrastructure.event_store.outage import AWAY, first_line
-from infrastructure.event_store.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool
 
     from application.ports import Recorded
+
+statement = statements("infrastructure.event_store")
 
 PAGE_EVENTS = 1_000
 # Keys come before tasks, executions after them: see `domain.identity`.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from application.events import EventPage
 from infrastructure.event_store.logged import BEGINNING_BYTES, logged, names_task
-from infrastructure.event_store.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from application.events import EventFilter, LoggedEvent
     from infrastructure.archive.form import Event
     from infrastructure.archive.shelf import Shelf
+
+statement = statements("infrastructure.event_store")
 
 LOOKED_AT = 2_000
 LOOKED_AT_BYTES = 16 * 1024 * 1024

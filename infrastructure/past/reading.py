@@ -15,8 +15,8 @@ from domain.facts import ExecutionFailed, ExecutionSucceeded
 from domain.identity import milliseconds
 from infrastructure.event_store.log import READ_SECONDS
 from infrastructure.event_store.outage import AWAY, first_line
-from infrastructure.past.statements import statement
 from infrastructure.projector.reading import Entry, decoded
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool
 
     from infrastructure.archive.shelf import Shelf
+
+statement = statements("infrastructure.past")
 
 MOST_TASK_EVENTS = 100_000
 """So many events of tasks are folded for one answer, at most."""

@@ -12,8 +12,8 @@ from infrastructure.event_store.log import LogRewound, head
 from infrastructure.projector.comparing import differences
 from infrastructure.projector.parking import Parked, Sieve
 from infrastructure.projector.preparation import existing_relations, live_schema
-from infrastructure.projector.statements import statement
 from infrastructure.projector.whole_log import NOTHING_ARCHIVED, WholeLog
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from infrastructure.projector.comparing import Difference
     from infrastructure.projector.ports import Projection
     from infrastructure.projector.reading import Entry
+
+statement = statements("infrastructure.projector")
 
 SCHEMA = "checking"
 # What is appended while the log is read is read before the snapshot is taken, so that little is left for it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from infrastructure.projector.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection, AsyncCursor
 
     from infrastructure.projector.ports import Projection
+
+statement = statements("infrastructure.projector")
 
 
 class Checkpoint(NamedTuple):

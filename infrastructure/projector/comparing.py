@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from psycopg import sql
 
-from infrastructure.projector.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from psycopg import AsyncConnection
+
+statement = statements("infrastructure.projector")
 
 # What users wrote or servers answered may be secret: that it differs is told, not what it is.
 _UNTOLD = frozenset({"text", "json", "jsonb", "character varying(255)"})

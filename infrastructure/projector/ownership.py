@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from infrastructure.database import with_liveness
 from infrastructure.event_store.log import head
 from infrastructure.event_store.news import LOOK_SECONDS, ListeningConnection
-from infrastructure.projector.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from psycopg import AsyncConnection
+
+statement = statements("infrastructure.projector")
 
 _COMMANDS = "commands"
 _LISTEN = b"LISTEN commands; LISTEN events"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psycopg
 
 from infrastructure.projector.checkpoints import CheckpointMoved
-from infrastructure.projector.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from infrastructure.projector.ports import Projection
     from infrastructure.projector.reading import Entry
+
+statement = statements("infrastructure.projector")
 
 # Class 54 (program limit exceeded: a value too large or too deep) counts as operational for the driver, but
 # waiting does not cure it.

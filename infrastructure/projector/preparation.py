@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from infrastructure.archive.catalogue import archives
 from infrastructure.event_store.log import LogRewound, head
 from infrastructure.projector.checkpoints import Checkpoint, lock_checkpoints, set_checkpoint
-from infrastructure.projector.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from infrastructure.projector.ports import Projection
+
+statement = statements("infrastructure.projector")
 
 
 type Relation = Literal["table", "view"]

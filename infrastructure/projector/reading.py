@@ -13,10 +13,12 @@ from application.ports import Undecodable
 from domain.facts import AnyFact
 from domain.redaction_facts import EventsRedacted
 from infrastructure.event_store.mapper import FACT_TYPES, UnknownTopic
-from infrastructure.projector.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
+
+statement = statements("infrastructure.projector")
 
 BATCH_EVENTS = 5_000
 # Rows, facts and what is sent of them are in memory at once: a few times as much as is stored.

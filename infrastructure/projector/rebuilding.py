@@ -15,7 +15,6 @@ from infrastructure.projector.checkpoints import CheckpointMoved, lock_checkpoin
 from infrastructure.projector.preparation import existing_relations, live_schema, relations
 from infrastructure.projector.shares import can_be_shared
 from infrastructure.projector.sharing import EventRefused, fold_together
-from infrastructure.projector.statements import statement
 from infrastructure.projector.whole_log import NOTHING_ARCHIVED, WholeLog
 from infrastructure.projector.workplace import (
     SCHEMA,
@@ -26,12 +25,15 @@ from infrastructure.projector.workplace import (
     set_up,
     take_up,
 )
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from infrastructure.projector.ports import Projection
     from infrastructure.projector.sharing import Workers
+
+statement = statements("infrastructure.projector")
 
 # One attempt at the swap waits so long at most: whoever wants to read the old tables waits behind it.
 LOCK_WAIT_SECONDS = 3.0

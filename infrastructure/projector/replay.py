@@ -8,8 +8,8 @@ import structlog
 
 from infrastructure.projector.checkpoints import lock_checkpoints
 from infrastructure.projector.parking import Sieve, store_parked
-from infrastructure.projector.statements import statement
 from infrastructure.projector.whole_log import NOTHING_ARCHIVED, WholeLog
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool
 
     from infrastructure.projector.ports import Projection
+
+statement = statements("infrastructure.projector")
 
 _PAGE = 200
 

@@ -16,7 +16,7 @@ from infrastructure.projector.checkpoints import (
 )
 from infrastructure.projector.folding import this_fold
 from infrastructure.projector.shares import at_work
-from infrastructure.projector.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from infrastructure.projector.ports import Projection
+
+statement = statements("infrastructure.projector")
 
 SCHEMA = sql.Identifier("rebuilding")
 _INDEXED = "indexed"

@@ -12,7 +12,7 @@ from domain.merkle import fold
 from infrastructure.sealed_log.keys import KeyRing
 from infrastructure.sealed_log.publishing import HeadsUnreadable, decode, encode
 from infrastructure.sealed_log.reading import LAST_SIZE, read_keys, signed_head, split
-from infrastructure.sealed_log.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from domain.sealing import SignedHead
     from infrastructure.sealed_log.keys import SigningKey
+
+statement = statements("infrastructure.sealed_log")
 
 log = structlog.get_logger(__name__)
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from domain.merkle import HASH_BYTES
 from domain.sealing import SignedHead, TreeHead
 from infrastructure.sealed_log.keys import KeyUnusable, PublicKey
-from infrastructure.sealed_log.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from psycopg import AsyncConnection
+
+statement = statements("infrastructure.sealed_log")
 
 LAST_SIZE = 2**63 - 1
 

@@ -16,7 +16,7 @@ from infrastructure.sealed_log.keys import KeyUnusable, read_signing_key
 from infrastructure.sealed_log.publishing import HeadsUnreadable
 from infrastructure.sealed_log.reading import latest_heads
 from infrastructure.sealed_log.sealing import seal_block
-from infrastructure.sealed_log.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from domain.sealing import SignedHead
     from infrastructure.sealed_log.keys import SigningKey
+
+statement = statements("infrastructure.sealed_log")
 
 REST_SECONDS = 5.0
 """From the first event that is not sealed to its seal, which later ones share; and between two attempts."""

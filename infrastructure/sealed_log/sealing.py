@@ -9,7 +9,7 @@ from domain.sealing import TreeHead
 from domain.verification import NODE_LEVEL
 from infrastructure.sealed_log.continuing import standing
 from infrastructure.sealed_log.reading import split
-from infrastructure.sealed_log.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from domain.merkle import Subtree
     from domain.sealing import SignedHead
     from infrastructure.sealed_log.keys import SigningKey
+
+statement = statements("infrastructure.sealed_log")
 
 BLOCK_LEAVES = 1 << NODE_LEVEL
 

@@ -16,7 +16,7 @@ from domain.verification import NODE_LEVEL
 from infrastructure.event_store.log import READ_SECONDS
 from infrastructure.event_store.outage import AWAY, first_line
 from infrastructure.sealed_log.reading import LAST_SIZE, signed_head, split
-from infrastructure.sealed_log.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from domain.sealing import SignedHead
     from infrastructure.archive.shelf import Shelf
+
+statement = statements("infrastructure.sealed_log")
 
 _POSITION_BYTES = 8
 

@@ -22,7 +22,7 @@ from infrastructure.sealed_log.keys import KeyRing
 from infrastructure.sealed_log.leaves import Leaves, in_order
 from infrastructure.sealed_log.reading import read_keys, signed_head, split
 from infrastructure.sealed_log.sealing import node_arrays
-from infrastructure.sealed_log.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from domain.sealing import SignedHead
     from infrastructure.archive.library import Library
     from infrastructure.sealed_log.keys import PublicKey
+
+statement = statements("infrastructure.sealed_log")
 
 FETCHED_EVENTS, FETCHED_BLOCKS = 5_000, 50
 NODES_AT_ONCE = 1_000

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from application.ports import LogUnavailable
 from infrastructure.event_store.log import READ_SECONDS, recorded
 from infrastructure.event_store.outage import AWAY, first_line
-from infrastructure.what_if.statements import statement
+from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from application.explanation.claims import Streams
     from application.ports import Recorded
+
+statement = statements("infrastructure.past")
 
 # What began earlier, and was not over by then, is not looked for.
 LONGEST_RUN = timedelta(days=7)

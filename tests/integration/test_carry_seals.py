@@ -12,13 +12,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from infrastructure.carry import Selection, export_events, import_events, replay_events
 from infrastructure.carry.seals import SealsDiffer
 from infrastructure.sealed_log.keys import SigningKey
-from infrastructure.sealed_log.statements import statement
+from infrastructure.sql import statements
 from tests.support.carrying import Told, events, seals
 from tests.support.projecting import connect
 from tests.support.sealing import KEY, as_superuser, seal, sealed_log, verified
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+statement = statements("infrastructure.sealed_log")
 
 
 async def _grown(dsn: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from infrastructure.database import pool
 from infrastructure.projector import Projector, RebuildRunning, TablesInUse, rebuild
-from infrastructure.projector.statements import statement
+from infrastructure.sql import statements
 from projections.catalogue import PROJECTIONS, named
 from tests.support.entries import created, updated
 from tests.support.projecting import connect, contents, parked_in, project, reached, running, until
@@ -19,6 +19,8 @@ from tests.support.stored import append
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
+
+statement = statements("infrastructure.projector")
 
 
 async def filled(connection: AsyncConnection, events: int, seed: int = 1) -> int:

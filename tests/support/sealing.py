@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from infrastructure.sealed_log.keys import SigningKey
 from infrastructure.sealed_log.reading import latest_heads
 from infrastructure.sealed_log.sealing import seal_block
-from infrastructure.sealed_log.statements import statement
 from infrastructure.sealed_log.verifying import verify
+from infrastructure.sql import statements
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from domain.verification import Finding
     from infrastructure.sealed_log.keys import PublicKey
     from infrastructure.sealed_log.verifying import Verified
+
+statement = statements("infrastructure.sealed_log")
 
 KEY = SigningKey(Ed25519PrivateKey.generate())
 
