@@ -8,14 +8,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from domain.audit import NODE_LEVEL, Evidence, ProvedEvent, SignedHead, told_by
 from domain.errors import ExecutionNotFound, Refused
-from domain.evidence import Evidence, ProvedEvent
 from domain.identity import redaction_stream
 from domain.merkle import Span, Subtree, Tree, consistency_path, inclusion_path, proof
 from domain.redaction import original_digest
-from domain.rewriting import told_by
-from domain.sealing import SignedHead
-from domain.verification import NODE_LEVEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -21,8 +21,7 @@ from domain.identity import execution_id, key_stream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from application.archived import Archived
-    from application.ports import Clock, EventLog, Recorded
+    from application.ports import Archived, Clock, EventLog, Recorded
     from application.tasks import Request
     from domain.requesting import Period
     from domain.task import Task

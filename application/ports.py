@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
-from domain.definition import Definition
-from domain.facts import AnyFact
+from domain.definition import Action, Definition
+from domain.facts import AnyFact, Attempt
 from domain.task import Pause, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Set
+
+    from domain.identity import Month
 
 
 class Meta(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
@@ -290,3 +295,118 @@ class Clock(Protocol):
     async def pause(self, duration: timedelta) -> None:
         """Return after a duration, whatever happens to the wall clock meanwhile."""
         ...
+
+
+class Archived(Protocol):
+    """Which months of executions have left the log."""
+
+    async def months(self) -> Set[Month]:
+        """Those of which nothing is recorded any more. Raises `LogUnavailable`."""
+        ...
+
+
+class ArchiveAway(LogUnavailable):
+    """Events that are asked for lie in an archive that cannot be read; put its file back, or restore it.
+
+    Asking again does not help before: telling less than there is would be wrong, whoever asks.
+    """
+
+    def __init__(self, name: str, complaint: str, wanted: str = "the file back") -> None:
+        """`wanted` is what has to be put where archives are."""
+        super().__init__(
+            f"the archive {name} is needed and cannot be read ({complaint}); put {wanted} to where "
+            "ARCHIVE_DIR says"
+        )
+        self.name = name
+
+
+class Call(Struct, frozen=True, gc=False, kw_only=True):
+    """One attempt to make, of an occurrence that was nominally due at `due_at`.
+
+    `once`: no doubt about a first request ever justifies a second one, not even for a broken connection.
+    """
+
+    action: Action
+    execution_id: UUID
+    number: int
+    due_at: datetime
+    once: bool = False
+
+
+class Exchange(Protocol):
+    """One attempt: ready to be sent, then under way, then over."""
+
+    def begin(self, over: Callable[[], None]) -> None:
+        """Send the action's request, once; `over` is called when it is over, and not before this returns."""
+        ...
+
+    def cancel(self) -> None:
+        """Break off what is under way, and close its connection; otherwise that does nothing."""
+        ...
+
+    def attempt(self) -> Attempt | None:
+        """What happened, once it is over; None: it was cancelled. Raises nothing."""
+        ...
+
+
+class HttpCaller(Protocol):
+    """Makes attempts."""
+
+    def exchange(self, call: Call) -> Exchange:
+        """Make one ready. Raises nothing: what cannot be sent brings an attempt that says so."""
+        ...
+
+
+class LoggedEvent(Struct, frozen=True, gc=False, kw_only=True):
+    """An event as the log holds it, whether or not this release knows its topic.
+
+    `data` is the stored JSON of its fact, None: what is stored is no such thing. `namespace` is that of its
+    stream, None: the stream's first event does not tell it. `redacted`: parts of it were erased. The rest is
+    `application.ports.Meta`.
+    """
+
+    position: int
+    recorded_at: datetime
+    stream: UUID
+    version: int
+    topic: str
+    namespace: str | None
+    actor: str
+    correlation_id: str
+    address: str | None
+    reason: str | None
+    redacted: bool
+    data: Raw | None
+
+
+class EventFilter(Struct, frozen=True, kw_only=True):
+    """Which events; None lets all through. Instants are those of `recorded_at`, UTC.
+
+    `topic` is how the topic begins; `task_id` lets through the task's own stream and what names the task, as
+    its executions do; `recorded_from` is included, `recorded_to` is not.
+    """
+
+    topic: str | None = None
+    task_id: UUID | None = None
+    namespace: str | None = None
+    actor: str | None = None
+    recorded_from: datetime | None = None
+    recorded_to: datetime | None = None
+
+
+class EventPage(Struct, frozen=True, kw_only=True):
+    """Some events in their order; the next page begins after `next_after`.
+
+    `more`: there is something to look at behind that by now, though it may not match.
+    """
+
+    items: Sequence[LoggedEvent]
+    next_after: int
+    more: bool
+
+
+class Origin(Struct, frozen=True, kw_only=True):
+    """What a stream is about, by its first event."""
+
+    kind: Literal["task", "execution", "other"]
+    namespace: str | None

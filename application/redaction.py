@@ -16,11 +16,17 @@ from application.tasks import MAX_TRIES, accepted_before, accepted_state, found_
 from domain import redaction
 from domain import task as tasks
 from domain.errors import ExecutionsArchived, ExecutionsNotOver
-from domain.execution import Over
-from domain.facts import ExecutionRequested, IdempotencyKeyUsed, TaskCreated, TaskUpdated
+from domain.execution import FinishedExecution
+from domain.facts import (
+    EventsRedacted,
+    ExecutionRequested,
+    IdempotencyKeyUsed,
+    Rewritten,
+    TaskCreated,
+    TaskUpdated,
+)
 from domain.identity import disguised, redaction_stream
 from domain.redaction import MARK, MOST_BYTES_REWRITTEN, MOST_REWRITTEN
-from domain.redaction_facts import EventsRedacted, Rewritten
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -269,7 +275,7 @@ class _Pieces:
         """The log decides whether executions are over: the ledger has only told which there are."""
         for stream, of_stream in groupby(stored, key=lambda each: each.event.stream):
             run = fold_execution(stream, [each.event for each in of_stream])
-            if run is not None and not isinstance(run, Over):
+            if run is not None and not isinstance(run, FinishedExecution):
                 raise ExecutionsNotOver(self._task.id, run.id, 1)
 
 

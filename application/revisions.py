@@ -11,9 +11,9 @@ from msgspec import UNSET, Struct
 
 from application.streams import fold_task, readable, task_states
 from domain.definition import Definition
-from domain.difference import Difference, changed_members, differences
 from domain.errors import RevisionNotFound, TaskNotFound
 from domain.facts import TaskUpdated
+from domain.task import Difference, changed_members, differences
 
 if TYPE_CHECKING:
     from application.ports import EventLog, Recorded

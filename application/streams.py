@@ -20,7 +20,7 @@ from domain.facts import (
     TaskCreated,
     TaskFact,
 )
-from domain.task import Over
+from domain.task import FinishedTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,7 +57,7 @@ async def load_latest(log: EventLog, task_id: UUID) -> Snapshot | None:
         return kept
     latest = Snapshot(events[-1].position, task)
     # What is over is seldom asked for, and may be redacted: nothing is to bring back what was erased.
-    if len(events) >= SNAPSHOT_EVENTS and not isinstance(task, Over):
+    if len(events) >= SNAPSHOT_EVENTS and not isinstance(task, FinishedTask):
         with contextlib.suppress(LogUnavailable):  # what was asked for is known without
             await log.keep(latest)
     return latest

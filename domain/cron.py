@@ -14,7 +14,7 @@ from functools import lru_cache
 from croniter import CroniterBadDateError, croniter
 from msgspec import Struct
 
-from domain.wording import shown
+from domain.errors import shown
 
 LONGEST_EXPRESSION = 255
 

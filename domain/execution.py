@@ -25,10 +25,12 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain import failing, retry, success
-from domain.attempt import Attempt
+from domain import retry
+from domain import retry as failing
+from domain import retry as success
 from domain.definition import Definition
 from domain.facts import (
+    Attempt,
     AttemptFailed,
     AttemptStarted,
     ExecutionCancelled,
@@ -83,14 +85,14 @@ class Waiting(Known, frozen=True, kw_only=True):
     retry_at: datetime
 
 
-class Over(Known, frozen=True, kw_only=True):
+class FinishedExecution(Known, frozen=True, kw_only=True):
     """Nothing further happens."""
 
     status: Ending
 
 
 type Ending = Literal["succeeded", "failed", "skipped", "cancelled"]
-type Execution = Requested | Running | Waiting | Over
+type Execution = Requested | Running | Waiting | FinishedExecution
 
 
 def conclude(
@@ -160,7 +162,9 @@ def begin(execution_id: UUID, fact: FirstFact) -> Execution:
         case ExecutionStarted():
             return start(execution_id, fact)
         case ExecutionSkipped():
-            return Over(id=execution_id, occurrence=fact.occurrence, version=1, attempts=0, status="skipped")
+            return FinishedExecution(
+                id=execution_id, occurrence=fact.occurrence, version=1, attempts=0, status="skipped"
+            )
         case ExecutionRequested() | ExecutionQueued():
             return _requested(execution_id, fact, 1)
         case _:
@@ -221,8 +225,8 @@ def _claimed(known: Known, fact: AttemptStarted | ExecutionTakenOver) -> Running
     return Running(**_known(known), node=fact.node, lease_until=fact.lease_until)
 
 
-def _over(known: Known, ending: Ending) -> Over:
-    return Over(**_known(known), status=ending)
+def _over(known: Known, ending: Ending) -> FinishedExecution:
+    return FinishedExecution(**_known(known), status=ending)
 
 
 def _known(known: Known) -> dict[str, Any]:

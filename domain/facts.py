@@ -10,12 +10,77 @@ from datetime import datetime
 from typing import ClassVar, Literal
 from uuid import UUID
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, field
 
-from domain.attempt import Attempt
 from domain.definition import Definition
-from domain.fact import Fact
-from domain.redaction_facts import EventsRedacted, TaskRedacted
+
+
+class Answered(Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="answered"):
+    """The server answered.
+
+    `headers` have lower-case names; repeated ones are joined by a comma and a space, those of `set-cookie`,
+    which may hold commas, by a line feed.
+    """
+
+    status_code: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+    truncated: bool = False
+
+
+class Unanswered(Struct, frozen=True, gc=False, kw_only=True, tag_field="kind", tag="unanswered"):
+    """No usable answer: `error` says why in one sentence; `retryable` whether another attempt may help.
+
+    `sent` False: the request has certainly not reached the target, not even in part.
+    """
+
+    error: str
+    retryable: bool = True
+    sent: bool = True
+
+
+type Answer = Answered | Unanswered
+
+
+class Attempt(Struct, frozen=True, gc=False, kw_only=True):
+    """One call: its number (from 1), when the request was sent, how long it took and what came back."""
+
+    number: int
+    started_at: datetime
+    duration_ms: int
+    answer: Answer
+
+
+class Fact(Struct, frozen=True, gc=False, kw_only=True):
+    """`at` is the instant of the decision, by the clock of the one who decided."""
+
+    topic: ClassVar[str]
+
+    at: datetime
+
+
+class TaskRedacted(Fact, frozen=True, kw_only=True):
+    """The payloads, headers and bodies of a task that is over were erased, all of them."""
+
+    topic: ClassVar[str] = "task.redacted.v1"
+
+
+class Rewritten(Struct, frozen=True, gc=False, array_like=True):
+    """An event by its place, and the SHA-256 (hex) of the state that it has from now on."""
+
+    position: int
+    stream: UUID
+    sha256: str
+
+
+class EventsRedacted(Fact, frozen=True, kw_only=True):
+    """These events were rewritten in the same transaction, to redact `task_id`."""
+
+    topic: ClassVar[str] = "events.redacted.v1"
+
+    task_id: UUID
+    rewritten: tuple[Rewritten, ...]
+
 
 type OccurrenceKind = Literal["scheduled", "manual", "backfill"]
 type SkippedBy = Literal["catch_up", "pause", "overlap", "change"]

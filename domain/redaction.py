@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, get_args
 
 from msgspec.structs import replace
 
-from domain.attempt import Answered
 from domain.definition import JsonCondition
 from domain.errors import TaskNotOver
 from domain.facts import (
+    Answered,
     AnyFact,
     AttemptFailed,
     AttemptStarted,
+    EventsRedacted,
     ExecutionCancelled,
     ExecutionFailed,
     ExecutionQueued,
@@ -31,19 +32,19 @@ from domain.facts import (
     IdempotencyKeyUsed,
     TaskCreated,
     TaskPaused,
+    TaskRedacted,
     TaskUpdated,
 )
-from domain.redaction_facts import EventsRedacted, TaskRedacted
 from domain.requesting import NOTED
-from domain.task import Over, Paused, check_version
+from domain.task import FinishedTask, Paused, check_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
     from uuid import UUID
 
-    from domain.attempt import Answer, Attempt
     from domain.definition import Action, Definition, SuccessPolicy
+    from domain.facts import Answer, Attempt
     from domain.task import Task
 
 MARK = "[redacted]"
@@ -68,7 +69,7 @@ _URL = re.compile(r"(?P<scheme>[^/?#]*//)?(?P<user>[^/?#]*@)?(?P<rest>[^?#]*)(?P
 def redact(task: Task, now: datetime, expected_version: int | None) -> TaskRedacted:
     """What tells that all of a task is erased. Raises `TaskNotOver` and `VersionMismatch`."""
     check_version(task, expected_version)
-    if not isinstance(task, Over):
+    if not isinstance(task, FinishedTask):
         raise TaskNotOver(task.id, "paused" if isinstance(task, Paused) else "scheduled")
     return TaskRedacted(at=now)
 

@@ -6,27 +6,111 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.definition import Definition
 from domain.errors import ExecutionAlreadyOver, MonthArchived, TaskAlreadyOver
-from domain.execution import Execution, Lease, Over, Requested, Running, Waiting
+from domain.execution import Execution, FinishedExecution, Lease, Requested, Running, Waiting
 from domain.facts import (
     ExecutionCancelled,
     ExecutionRequested,
+    ExecutionSkipped,
     ExecutionStarted,
     Occurrence,
     OccurrenceKind,
     TaskCancelled,
 )
-from domain.identity import due_at_of
-from domain.months import Month
-from domain.schedule import next_after
-from domain.task import Over as TaskOver
-from domain.task import Paused, Scheduled, Task, check_version, ends_with
+from domain.identity import Month, due_at_of
+from domain.overlap import Going, has_room
+from domain.schedule import fires_at, includes, next_after
+from domain.task import FinishedTask, Paused, Scheduled, Task, check_version, ends_with
+from domain.task import FinishedTask as TaskOver
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Set
     from uuid import UUID
+
+type Turned = ExecutionStarted | ExecutionSkipped | ExecutionCancelled
+
+
+def moves(task: Task, going: Going) -> bool:
+    """Whether the first in the queue leaves it now: there is room, or its task was cancelled.
+
+    A paused task keeps what it has queued.
+    """
+    match task:
+        case Paused():
+            return False
+        case FinishedTask(status="cancelled"):
+            return True
+        case Scheduled() | FinishedTask():
+            return has_room(task.definition, going)
+        case _:
+            assert_never(task)
+
+
+def start_queued(queued: Requested, task: Task, lease: Lease, now: datetime) -> Turned:
+    """Claim the queued execution that is to move.
+
+    It ends with a cancelled task, and with a schedule that its instant is no longer part of, or has yet to
+    come to. A schedule that is through takes nothing from what it has queued.
+    """
+    if isinstance(task, FinishedTask) and task.status == "cancelled":
+        reason = "the task was cancelled while this occurrence was queued"
+        return ExecutionCancelled(at=now, task_id=task.id, reason=reason)
+    if not _replaced(queued.occurrence, task):
+        return _started(queued, task, lease, now)
+    if includes(task.definition.trigger, queued.occurrence.due_at) and not _lies_ahead(
+        queued.occurrence, task
+    ):
+        return _started(_of_now(queued, task), task, lease, now)
+    return _dropped(queued, task, now)
+
+
+def _replaced(occurrence: Occurrence, task: Task) -> bool:
+    """Whether the schedule may be another one since; of a task that is over it is not known."""
+    return isinstance(task, FinishedTask) or occurrence.task_version < task.placed_in
+
+
+def _lies_ahead(occurrence: Occurrence, task: Task) -> bool:
+    """Whether the task comes to it by its present schedule: by a clock that was set back, say.
+
+    To start it now would take the task past all that is due before it.
+    """
+    return isinstance(task, Scheduled | Paused) and occurrence.due_at > task.placed_at
+
+
+def _of_now(queued: Requested, task: Task) -> Requested:
+    """An occurrence of both schedules: as a run of the present one it does not count."""
+    if isinstance(task, FinishedTask):
+        return queued
+    occurrence, trigger = replace(queued.occurrence, run=0), task.definition.trigger
+    following = next_after(trigger, occurrence.due_at)
+    fire_at = None if following is None else fires_at(trigger, task.id, following)
+    delayed = None if fire_at == following else fire_at
+    return replace(queued, occurrence=occurrence, next_run_at=following, next_fire_at=delayed)
+
+
+def _started(queued: Requested, task: Task, lease: Lease, now: datetime) -> ExecutionStarted:
+    return ExecutionStarted(
+        at=now,
+        occurrence=replace(queued.occurrence, task_version=task.version, task_name=task.definition.name),
+        node=lease.node,
+        lease_until=lease.until,
+        next_run_at=queued.next_run_at,
+        next_fire_at=queued.next_fire_at,
+    )
+
+
+def _dropped(queued: Requested, task: Task, now: datetime) -> ExecutionSkipped:
+    return ExecutionSkipped(
+        at=now,
+        occurrence=queued.occurrence,
+        reason="the task was rescheduled while this occurrence was queued",
+        next_run_at=None if isinstance(task, FinishedTask) else task.placed_at,
+        by="change",
+    )
+
 
 NOTED = "cancelled by a user: "
 """What stands before the note of a user who cancels an execution."""
@@ -60,7 +144,7 @@ def backfill(
     What was skipped, or cancelled before its first attempt, has not run. Raises `TaskAlreadyOver`.
     """
     match before:
-        case None | Over(status="skipped") | Over(status="cancelled", attempts=0):
+        case None | FinishedExecution(status="skipped") | FinishedExecution(status="cancelled", attempts=0):
             return _request(task, due_at, "backfill", now)
         case _:
             return None
@@ -118,9 +202,9 @@ def cancel(execution: Execution, note: str | None, now: datetime) -> ExecutionCa
                 reason=f"{NOTED}{note}" if note else "cancelled by a user",
                 interrupted=isinstance(execution, Running),
             )
-        case Over(status="cancelled"):
+        case FinishedExecution(status="cancelled"):
             return None
-        case Over():
+        case FinishedExecution():
             raise ExecutionAlreadyOver(execution.id, execution.status)
         case _:
             assert_never(execution)

@@ -6,16 +6,76 @@ import math
 import re
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
-from domain.attempt import Answered, Unanswered
-from domain.statuses import listed, matches
+import msgspec
+
+from domain.errors import printed, shown
+from domain.facts import Answered, Unanswered
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from domain.attempt import Answer
-    from domain.definition import Jitter, RetryPolicy
+    from domain.definition import Delivery, Jitter, JsonCondition, RetryPolicy, SuccessPolicy
+    from domain.facts import Answer
+
+
+def may_have_been_sent(answer: Answer) -> bool:
+    """Whether the target may have had the request, or a part of it."""
+    return isinstance(answer, Answered) or answer.sent
+
+
+def why_not_twice(delivery: Delivery, *, sent: bool) -> str | None:
+    """Why what may have been `sent` is not sent again; None: it may be."""
+    if delivery == "at_most_once" and sent:
+        return "the call was sent, or may have been, and at_most_once allows no second one"
+    return None
+
+
+def why_last(policy: RetryPolicy, made: int, lost: int) -> str | None:
+    """Why no attempt is left after so many were `made`, besides those `lost`; None: one is."""
+    if made < policy.max_attempts:
+        return None
+    return f"attempt {made} of {policy.max_attempts} failed{_besides(lost)}"
+
+
+def _besides(lost: int) -> str:
+    match lost:
+        case 0:
+            return ""
+        case 1:
+            return " (1 more was lost)"
+        case _:
+            return f" ({lost} more were lost)"
+
+
+def why_too_late(policy: RetryPolicy, began_at: datetime | None, next_at: datetime) -> str | None:
+    """Why no attempt begins at `next_at` when the first one was to begin at `began_at`; None: it may."""
+    most = policy.max_elapsed_seconds
+    if most is None or began_at is None or next_at <= began_at + timedelta(seconds=most):
+        return None
+    elapsed = math.ceil((next_at - began_at) / timedelta(milliseconds=1)) / 1000
+    return (
+        f"the next attempt would begin {elapsed:.15g} s after the first one; "
+        f"retry.max_elapsed_seconds is {most:.15g}"
+    )
+
+
+_SERVER_ERROR = 5
+
+
+def matches(patterns: Sequence[str], status: int) -> bool:
+    """Whether a status is among them. What is none by the book counts as a 5xx (RFC 9110 §15)."""
+    family = status // 100 if 100 <= status <= 599 else _SERVER_ERROR
+    return str(status) in patterns or f"{family}xx" in patterns
+
+
+def listed(patterns: Sequence[str]) -> str:
+    """The patterns as a sentence tells them."""
+    *most, last = patterns or ("nothing",)
+    return f"{', '.join(most)} and {last}" if most else last
+
 
 SLIGHT = 0.1
 GONE = 410
@@ -133,3 +193,87 @@ def retry_after_seconds(value: str, now: datetime) -> float:
     except ValueError:  # the 32nd of a month, say
         return 0.0
     return max(0.0, (instant.replace(tzinfo=UTC) - now).total_seconds())
+
+
+# RFC 6901 §4: no leading zeros. No body that is kept has a billion members.
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
+
+
+def admits(policy: SuccessPolicy, answer: Answer) -> bool:
+    """Whether there is an answer, and its status is among those of a success."""
+    return isinstance(answer, Answered) and matches(policy.statuses, answer.status_code)
+
+
+def unmet(policy: SuccessPolicy, answer: Answer) -> str | None:
+    """What the policy asks of an answer whose status it admits, and this one lacks; None: nothing."""
+    if not isinstance(answer, Answered) or not admits(policy, answer):
+        return None
+    if policy.body_contains is not None and policy.body_contains not in answer.body:
+        part = "what was kept of the body" if answer.truncated else "the body"
+        return f"{part} does not contain {shown(policy.body_contains)}"
+    return None if policy.json is None else _unmet_json(policy.json, answer)
+
+
+def looks_at_bodies(policy: SuccessPolicy) -> bool:
+    """Whether more than the status decides."""
+    return policy.body_contains is not None or policy.json is not None
+
+
+def _unmet_json(condition: JsonCondition, answer: Answered) -> str | None:
+    if answer.truncated:
+        return f"the body is too long to be kept whole: what it has at {shown(condition.pointer)} is unknown"
+    try:
+        return _compared(condition, msgspec.json.decode(answer.body.removeprefix("\ufeff")))
+    except msgspec.DecodeError:
+        return "the body is not JSON"
+    except RecursionError:
+        return "the JSON of the body is nested too deeply to be compared"
+
+
+def _compared(condition: JsonCondition, document: Any) -> str | None:
+    where = shown(condition.pointer)
+    try:
+        found = member(document, condition.pointer)
+    except LookupError:
+        return f"the body has nothing at {where}"
+    if equal(found, condition.equals):
+        return None
+    return f"the body has {_told(found)} at {where} instead of {_told(condition.equals)}"
+
+
+def member(document: Any, pointer: str) -> Any:
+    """What a JSON pointer (RFC 6901) names in a decoded document. Raises `LookupError`: nothing."""
+    start, *names = pointer.split("/")
+    if start:
+        raise LookupError(pointer)
+    for name in names:
+        document = _child(document, name.replace("~1", "/").replace("~0", "~"))
+    return document
+
+
+def _child(parent: Any, name: str) -> Any:
+    match parent:
+        case dict():
+            return parent[name]
+        case list() if _INDEX.fullmatch(name):
+            return parent[int(name)]
+        case _:
+            raise LookupError(name)
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether two decoded documents are the same JSON value: 1 is 1.0, and true is not 1."""
+    match one, other:
+        case dict(), dict():
+            return one.keys() == other.keys() and all(equal(one[name], other[name]) for name in one)
+        case list(), list():
+            return len(one) == len(other) and all(map(equal, one, other))
+        case (bool(), _) | (_, bool()):
+            return one is other
+        case _:
+            return bool(one == other)
+
+
+def _told(value: Any) -> str:
+    """As JSON, cut: what a server answers may be long, or not for everybody's eyes."""
+    return printed(msgspec.json.encode(value).decode())

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from domain import task as tasks
-from domain.admission import admit
 from domain.errors import (
     Inadmissible,
     RevisionInadmissible,
@@ -15,7 +14,8 @@ from domain.errors import (
     RevisionRedacted,
     TaskAlreadyOver,
 )
-from domain.task import Over
+from domain.task import FinishedTask
+from domain.validation import admit
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -36,7 +36,7 @@ def roll_back(
     tasks.check_version(task, expected_version)
     if task.redacted_at is not None:
         raise RevisionRedacted(task.id, number)
-    if isinstance(task, Over):
+    if isinstance(task, FinishedTask):
         raise TaskAlreadyOver(task.id, task.status)
     try:
         admitted = admit(earlier, now, current=task.definition.trigger)

@@ -11,14 +11,18 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import islice
 from threading import Lock
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Literal, assert_never
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.cron import YEARS_BETWEEN_MATCHES, fields_of, parse
 from domain.definition import Cron, Interval, OneOff, Trigger
 from domain.identity import milliseconds
-from domain.local_time import offset_at, real_time, steady_until, wall_clock
+from domain.timezones import offset_at, real_time, steady_until, wall_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -188,3 +192,151 @@ class _Timetable:
     def _next_match(self, local: datetime) -> datetime:
         with self._lock:  # croniter keeps its position in itself
             return self._cron.get_next(datetime, start_time=local)
+
+
+type Effect = Literal["moved", "left_out", "once", "twice"]
+"""Of a local time that does not exist: its call comes right after the gap, or there is none of its own. Of
+one that exists twice: it is called once, or in both passes."""
+
+
+class ClockChange(Struct, frozen=True, gc=False, kw_only=True):
+    """A zone's clocks are set at `at` (UTC): local times from `start` on and before `end` are left out, or
+    shown twice when they are `repeated`. `offset` is how far they are ahead of UTC before.
+    """
+
+    timezone: str
+    at: datetime
+    start: datetime
+    end: datetime
+    repeated: bool
+    offset: timedelta
+
+
+class AffectedTime(Struct, frozen=True, gc=False, kw_only=True):
+    """A local time that the schedule names (naive), and the instants at which it is called, in UTC."""
+
+    local: datetime
+    effect: Effect
+    instants: tuple[datetime, ...]
+
+
+def clock_changes(timezone: str, after: datetime, until: datetime) -> Iterator[ClockChange]:
+    """Every change of the zone's offset with after < t <= until, in order."""
+    zone = ZoneInfo(timezone)
+    at = steady_until(after, zone)
+    while at <= until:
+        old, new = offset_at(at - _SECOND, zone), offset_at(at, zone)
+        if old != new:
+            start, end = sorted((_local(at, old), _local(at, new)))
+            yield ClockChange(timezone=timezone, at=at, start=start, end=end, repeated=new < old, offset=old)
+        at = steady_until(at, zone)
+
+
+def affected_times(trigger: Cron, change: ClockChange) -> Iterator[AffectedTime]:
+    """The local times that a schedule names among those that a change leaves out or repeats, in order."""
+    for local in _named(trigger, change.start - _SECOND, change.end - _SECOND):
+        yield _repeated(trigger, local, change) if change.repeated else _left_out(trigger, local, change)
+
+
+def _named(trigger: Cron, after: datetime, until: datetime) -> Iterator[datetime]:
+    """What the expression says of a clock that is never set: it is read in UTC, whose clocks never are."""
+    steady = replace(trigger, timezone="UTC", start_at=None, end_at=None)
+    for instant in occurrences_between(steady, after.replace(tzinfo=UTC), until.replace(tzinfo=UTC)):
+        yield instant.replace(tzinfo=None)
+
+
+def _left_out(trigger: Cron, local: datetime, change: ClockChange) -> AffectedTime:
+    """What is called right after the gap is its call, unless that is the time of another one."""
+    others = _named(trigger, change.end - _SECOND, change.end)
+    if includes(trigger, change.at) and next(others, None) is None:
+        return AffectedTime(local=local, effect="moved", instants=(change.at,))
+    return AffectedTime(local=local, effect="left_out", instants=())
+
+
+def _repeated(trigger: Cron, local: datetime, change: ClockChange) -> AffectedTime:
+    first = (local - change.offset).replace(tzinfo=UTC)
+    passes = (first, first + (change.end - change.start))
+    called = tuple(each for each in passes if includes(trigger, each))
+    return AffectedTime(local=local, effect="twice" if len(called) > 1 else "once", instants=called)
+
+
+def _local(at: datetime, offset: timedelta) -> datetime:
+    return (at + offset).replace(tzinfo=None)
+
+
+def first_from(trigger: Trigger, instant: datetime) -> datetime | None:
+    """The first occurrence at an instant or after it; None as for `next_after`."""
+    return next_after(trigger, instant - _MILLISECOND)
+
+
+def last_before(trigger: Trigger, instant: datetime, since: datetime) -> datetime | None:
+    """The last occurrence before an instant and not before `since`; None when there is none.
+
+    Schedules are computed forward only, so it is closed in upon: some thirty steps for ten years.
+    """
+    last = first_from(trigger, since)
+    if last is None or last >= instant:
+        return None
+    high = instant
+    while (following := next_after(trigger, last)) is not None and following < instant:
+        middle = following + (high - following) / 2
+        beyond = next_after(trigger, middle)
+        if beyond is not None and beyond < instant:
+            last = beyond
+        else:
+            last, high = following, middle
+    return last
+
+
+MOST_TIMES = 60
+"""So many local times are told of one change of the clocks, at most."""
+MOST_CHANGES = 20
+
+
+class Fire(Struct, frozen=True, gc=False, kw_only=True):
+    """An occurrence, in UTC and as the clocks of its zone show it (with their offset)."""
+
+    due_at: datetime
+    local: datetime
+
+
+class AffectedTimes(Struct, frozen=True, kw_only=True):
+    """A change of the clocks and the local times of a schedule that it concerns: the first 60 of `total`."""
+
+    change: ClockChange
+    times: tuple[AffectedTime, ...]
+    total: int
+
+
+class Preview(Struct, frozen=True, kw_only=True):
+    """The next occurrences of a trigger; `more`: others follow."""
+
+    fires: tuple[Fire, ...]
+    more: bool
+    clock_changes: tuple[AffectedTimes, ...]
+
+
+def preview(trigger: Trigger, after: datetime, limit: int) -> Preview:
+    """Up to `limit` occurrences of an admitted trigger after an instant, and no more than its `max_runs`."""
+    found = list(islice(_following(trigger, after), min(limit + 1, trigger.max_runs or limit + 1)))
+    zone = ZoneInfo(trigger.timezone)
+    fires = tuple(Fire(due_at=each, local=each.astimezone(zone)) for each in found[:limit])
+    changes = islice(changes_between(trigger, after, fires[-1].due_at), MOST_CHANGES) if fires else ()
+    return Preview(fires=fires, more=len(found) > limit, clock_changes=tuple(changes))
+
+
+def changes_between(trigger: Trigger, after: datetime, until: datetime) -> Iterator[AffectedTimes]:
+    """Every change with after < t <= until that concerns a schedule; only crons go by clocks."""
+    if not isinstance(trigger, Cron):
+        return
+    for change in clock_changes(trigger.timezone, after, until):
+        times = tuple(affected_times(trigger, change))
+        if times:
+            yield AffectedTimes(change=change, times=times[:MOST_TIMES], total=len(times))
+
+
+def _following(trigger: Trigger, after: datetime) -> Iterator[datetime]:
+    instant = next_after(trigger, after)
+    while instant is not None:
+        yield instant
+        instant = next_after(trigger, instant)

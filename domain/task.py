@@ -15,15 +15,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, assert_never
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 from uuid import UUID
 
-from msgspec import Struct
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from domain.definition import Definition, OneOff
-from domain.difference import differences
-from domain.errors import TaskAlreadyOver, VersionMismatch
+from domain.errors import TaskAlreadyOver, VersionMismatch, pointer
 from domain.facts import (
     Occurrence,
     Outcome,
@@ -33,11 +33,49 @@ from domain.facts import (
     TaskFact,
     TaskFailuresCounted,
     TaskPaused,
+    TaskRedacted,
     TaskResumed,
     TaskUpdated,
 )
-from domain.redaction_facts import TaskRedacted
 from domain.schedule import ends, first_due, includes, instant_of, next_after, spent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """A member at a JSON pointer (RFC 6901), as it was and as it is; unset: there was, or is, none."""
+
+    pointer: str
+    old: Any | UnsetType = UNSET
+    new: Any | UnsetType = UNSET
+
+
+def differences(old: Definition, new: Definition) -> tuple[Difference, ...]:
+    """Every member that differs, in the order of the definition; arrays are compared as a whole."""
+    return tuple(_between((), msgspec.to_builtins(old), msgspec.to_builtins(new)))
+
+
+def changed_members(old: Definition, new: Definition) -> tuple[str, ...]:
+    """The members of a definition that differ, such as `trigger`."""
+    return tuple(dict.fromkeys(found.pointer.split("/")[1] for found in differences(old, new)))
+
+
+def _between(names: tuple[str, ...], old: Any, new: Any) -> Iterator[Difference]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in old | new:
+            yield from _between((*names, name), old.get(name, UNSET), new.get(name, UNSET))
+    elif not _same(old, new):
+        yield Difference(pointer=pointer(*names), old=old, new=new)
+
+
+def _same(old: Any, new: Any) -> bool:
+    """As JSON has it: to Python, true is 1."""
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(map(_same, old, new))
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old.keys() == new.keys() and all(_same(old[name], new[name]) for name in old)
+    return isinstance(old, bool) == isinstance(new, bool) and bool(old == new)
 
 
 class Known(Struct, frozen=True, gc=False, kw_only=True):
@@ -90,14 +128,14 @@ class Paused(Placed, frozen=True, kw_only=True):
     note: str | None = None
 
 
-class Over(Known, frozen=True, kw_only=True):
+class FinishedTask(Known, frozen=True, kw_only=True):
     """Fires no more: a schedule that is through, or a cancelled task."""
 
     status: Ending
 
 
 type Ending = Literal["completed", "failed", "cancelled"]
-type Task = Scheduled | Paused | Over
+type Task = Scheduled | Paused | FinishedTask
 
 
 def create(namespace: str, definition: Definition, now: datetime) -> TaskCreated:
@@ -122,7 +160,7 @@ def update(
             moved = definition.trigger != task.definition.trigger
             place = first_due(definition.trigger, now) if moved else None
             return TaskUpdated(at=now, definition=definition, next_run_at=place)
-        case Over():
+        case FinishedTask():
             raise TaskAlreadyOver(task.id, task.status)
         case _:
             assert_never(task)
@@ -139,7 +177,7 @@ def pause(task: Task, note: str | None, now: datetime, expected_version: int | N
             return TaskPaused(at=now, note=note)
         case Paused():
             return None
-        case Over():
+        case FinishedTask():
             raise TaskAlreadyOver(task.id, task.status)
         case _:
             assert_never(task)
@@ -156,7 +194,7 @@ def resume(task: Task, now: datetime, expected_version: int | None) -> TaskResum
             return TaskResumed(at=now)
         case Scheduled():
             return None
-        case Over():
+        case FinishedTask():
             raise TaskAlreadyOver(task.id, task.status)
         case _:
             assert_never(task)
@@ -168,9 +206,9 @@ def cancel(task: Task, now: datetime, expected_version: int | None) -> TaskCance
     match task:
         case Scheduled() | Paused():
             return TaskCancelled(at=now)
-        case Over(status="cancelled"):
+        case FinishedTask(status="cancelled"):
             return None
-        case Over():
+        case FinishedTask():
             raise TaskAlreadyOver(task.id, task.status)
         case _:
             assert_never(task)
@@ -180,7 +218,7 @@ def complete(
     task: Task, outcome: Outcome, occurrence: Occurrence, execution_id: UUID, now: datetime
 ) -> TaskCompleted | None:
     """Close a task whose occurrence is over if none follows it; None when one does, or the task is over."""
-    if isinstance(task, Over) or not ends_with(task, occurrence):
+    if isinstance(task, FinishedTask) or not ends_with(task, occurrence):
         return None
     return TaskCompleted(at=now, outcome=outcome, execution_id=execution_id)
 
@@ -269,7 +307,7 @@ def _redefined(task: Task, fact: TaskUpdated) -> Task:
 
 
 def _paused(task: Task, fact: TaskPaused) -> Task:
-    if isinstance(task, Over):
+    if isinstance(task, FinishedTask):
         return task
     return Paused(**_fields(task, Placed), since=fact.at, note=fact.note)
 
@@ -281,8 +319,8 @@ def _resumed(task: Task, fact: TaskResumed) -> Task:
     return Scheduled(**kept, pause=Pause(since=task.since, until=fact.at))
 
 
-def _over(task: Task, ending: Ending) -> Over:
-    return Over(**_fields(task, Known), status=ending)
+def _over(task: Task, ending: Ending) -> FinishedTask:
+    return FinishedTask(**_fields(task, Known), status=ending)
 
 
 def _fields(task: Task, shape: type[Known]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -59,3 +60,16 @@ def _limits(name: str) -> Iterator[str]:
                     yield (CGROUPS / group / name).read_text(encoding="ascii").strip()
                 except OSError:
                     continue
+
+
+def private(path: str, flags: int) -> int:
+    """An `opener` of `open`: a file that it makes can be read and written by its owner only."""
+    return os.open(path, flags, 0o600)
+
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdDecompressor, ZstdError, compress, decompress
+else:
+    from backports.zstd import ZstdDecompressor, ZstdError, compress, decompress
+
+__all__ = ["ZstdDecompressor", "ZstdError", "compress", "decompress"]

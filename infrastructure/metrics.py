@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import structlog
+from msgspec import Struct
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -21,10 +26,16 @@ from prometheus_client import (
     generate_latest,
     values,
 )
-from prometheus_client.core import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
+
+from domain.facts import Answered, ExecutionSucceeded, TaskPaused
+
+if TYPE_CHECKING:
+    from domain.facts import ExecutionFailed, Occurrence, TaskCancelled
+    from infrastructure.task_log import TaskLog
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -298,3 +309,169 @@ def _alone(registry: CollectorRegistry) -> Collector:
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     return registry
+
+
+log = structlog.get_logger(__name__)
+
+
+class ObservedScheduler:
+    """`application.scheduler.context.SchedulerObserver`."""
+
+    def __init__(self, instruments: Instruments, task_log: TaskLog) -> None:
+        self._task_log = task_log
+        self._task_stopped = instruments.task_stopped
+        self.claimed = instruments.claimed
+        self.in_flight = instruments.in_flight
+        self.held_back = instruments.held_back
+        self.claim_lead = instruments.claim_lead
+        self.indexed = instruments.indexed
+        self.clock_offset = instruments.clock_offset
+
+    def draining(self, calls: int, until: datetime) -> None:
+        """The one line between "stopping" and the end, which may be far apart."""
+        at_most = max(0.0, (until - datetime.now(UTC)).total_seconds())
+        log.info("waiting for running calls", calls=calls, at_most_seconds=round(at_most, 1))
+
+    def finished(self, occurrence: Occurrence, outcome: ExecutionSucceeded | ExecutionFailed) -> None:
+        """One line in the task log; it tells of the last attempt, where its outcome is known."""
+        attempt = outcome.attempt
+        answer = attempt.answer if attempt else None
+        self._task_log.record(
+            at=outcome.at,
+            task_id=occurrence.task_id,
+            task_name=occurrence.task_name,
+            execution_time=attempt.started_at if attempt else occurrence.due_at,
+            duration_ms=attempt.duration_ms if attempt else None,
+            status_code=answer.status_code if isinstance(answer, Answered) else None,
+            success=isinstance(outcome, ExecutionSucceeded),
+        )
+
+    def stopped(self, occurrence: Occurrence, change: TaskPaused | TaskCancelled) -> None:
+        """One line for whoever wonders why nothing is called any more; resuming is up to them."""
+        failing = isinstance(change, TaskPaused)
+        self._task_stopped("failures" if failing else "gone")
+        log.warning(
+            "task paused after failures" if failing else "task cancelled as its target is gone",
+            task_id=str(occurrence.task_id),
+            task_name=occurrence.task_name,
+            reason=change.note if isinstance(change, TaskPaused) else change.reason,
+        )
+
+
+class ObservedProjector:
+    """`infrastructure.projector.reading.ProjectorObserver`."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        self.projected = instruments.projected
+
+    def parked(self, projection: str, events: int) -> None:
+        """Nothing to count: parked events are reported from where they are stored."""
+
+
+_OUTCOMES = ("succeeded", "failed", "skipped", "cancelled")
+_RESULTS = ("succeeded", "failed", "lost")
+_STATUSES = ("scheduled", "completed", "failed", "cancelled")
+
+type Buckets = Sequence[tuple[float, int]]
+"""Upper bounds in seconds, ascending, with how many observations do not exceed each; infinity is the last."""
+
+
+class StoredFigures(Struct, frozen=True, kw_only=True):
+    """Counts over all that was ever recorded; sums are in seconds, buckets are cumulative.
+
+    `projections` has the position and the number of parked events of each; `nodes` are the live schedulers.
+    """
+
+    executions: Mapping[str, int]
+    attempts: Mapping[str, int]
+    duration_buckets: Buckets
+    duration_sum: float
+    lateness_buckets: Buckets
+    lateness_sum: float
+    tasks: Mapping[str, int]
+    log_position: int
+    sealed_position: int
+    projections: Mapping[str, tuple[int, int]]
+    nodes: int
+
+
+def stored_figures(figures: StoredFigures) -> list[Metric]:
+    """The figures as metric families. Every API process reports the same: take their `max`, not their `sum`.
+
+    What the service knows but has not counted yet is reported as 0, so that rates over it work at once.
+    """
+    head = figures.log_position
+    positions = {name: position for name, (position, _) in figures.projections.items()}
+    return [
+        _counter(
+            "executions", "Occurrences that are over.", "outcome", _from_zero(_OUTCOMES, figures.executions)
+        ),
+        _counter(
+            "attempts", "Outbound calls that are over.", "result", _from_zero(_RESULTS, figures.attempts)
+        ),
+        _histogram(
+            "execution_duration_seconds",
+            "How long the calls took.",
+            figures.duration_buckets,
+            figures.duration_sum,
+        ),
+        _histogram(
+            "execution_lateness_seconds",
+            "How long after the due instant the first call of an occurrence was sent.",
+            figures.lateness_buckets,
+            figures.lateness_sum,
+        ),
+        _gauge("tasks", "Tasks by status.", "status", _from_zero(_STATUSES, figures.tasks)),
+        GaugeMetricFamily(
+            "chronoledger_event_log_position", "Position of the last event in the log.", value=head
+        ),
+        GaugeMetricFamily(
+            "chronoledger_sealed_position",
+            "Position of the last event that is sealed.",
+            value=figures.sealed_position,
+        ),
+        GaugeMetricFamily(
+            "chronoledger_unsealed_events",
+            "Events in the log that are not sealed yet.",
+            value=max(0, head - figures.sealed_position),
+        ),
+        _gauge("projection_position", "Position of the last event applied.", "projection", positions),
+        _gauge(
+            "projection_lag_events",
+            "Events in the log that a projection has not applied yet.",
+            "projection",
+            {name: max(0, head - position) for name, position in positions.items()},
+        ),
+        _gauge(
+            "projector_parked_events",
+            "Events that a projection could not apply and has put aside.",
+            "projection",
+            {name: parked for name, (_, parked) in figures.projections.items()},
+        ),
+        GaugeMetricFamily("chronoledger_scheduler_nodes", "Schedulers that are alive.", value=figures.nodes),
+    ]
+
+
+def _from_zero(known: Sequence[str], counts: Mapping[str, int]) -> Mapping[str, int]:
+    return dict.fromkeys(known, 0) | dict(counts)
+
+
+def _counter(name: str, help_text: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(f"chronoledger_{name}", help_text, labels=[label])
+    for key, count in counts.items():
+        family.add_metric([key], count)
+    return family
+
+
+def _gauge(name: str, help_text: str, label: str, numbers: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(f"chronoledger_{name}", help_text, labels=[label])
+    for key, number in numbers.items():
+        family.add_metric([key], number)
+    return family
+
+
+def _histogram(name: str, help_text: str, buckets: Buckets, total_seconds: float) -> Metric:
+    if not buckets or buckets[-1][0] != math.inf:
+        raise ValueError(f"the last bucket of {name} must be that of infinity")
+    named = [("+Inf" if bound == math.inf else str(bound), float(count)) for bound, count in buckets]
+    return HistogramMetricFamily(f"chronoledger_{name}", help_text, buckets=named, sum_value=total_seconds)

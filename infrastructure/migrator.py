@@ -34,7 +34,7 @@ APPLIED = "SELECT migration_id FROM _yoyo_migration"
 # yoyo's own way finds out by trying, at every start: an error each time in the server's log.
 LOCK_TABLE_THERE = "SELECT to_regclass('yoyo_lock') IS NOT NULL"
 
-# By the name that `infrastructure.database` gives them.
+# By the name that `infrastructure.postgres` gives them.
 SERVICES = (
     "SELECT count(*) FROM pg_stat_activity "
     "WHERE datname = current_database() AND application_name = 'chronoledger' AND pid <> pg_backend_pid()"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import structlog
 
-from infrastructure.event_store.news import ListeningConnection
-from infrastructure.event_store.outage import first_line
+from infrastructure.event_store.follower import ListeningConnection
+from infrastructure.postgres import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -9,7 +9,7 @@ import psycopg
 from msgspec import Struct
 from psycopg_pool import PoolClosed, PoolTimeout
 
-from infrastructure.event_store.outage import first_line
+from infrastructure.postgres import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,10 +11,9 @@ import msgspec
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from interfaces.http.app import HEADERS
 from interfaces.http.documentation import PROBLEM_MEDIA_TYPE, Problem
-from interfaces.http.envelope import HEADERS
-from interfaces.http.problems import problem_type
-from interfaces.http.refusals import MOST_HEAD_BYTES, HeadTooLarge, NotHttp
+from interfaces.http.problems import MOST_HEAD_BYTES, HeadTooLarge, NotHttp, problem_type
 from interfaces.whole_answers import WholeAnswers
 
 if TYPE_CHECKING:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from projections import statistics, tasks
-from projections.figures import figures_of
-from projections.lists import TASKS, read_page, task_filters
-from projections.ordering import TASK_SORTS, BadCursor, order
+from projections.queries import TASK_SORTS, TASKS, BadCursor, order, read_page, task_filters
 from projections.statements import statement
-from projections.statistics import Tally
+from projections.statistics import Tally, figures_of
 from projections.views import Figures, Listing, Paging, TaskQuery, TaskView
 
 if TYPE_CHECKING:
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from projections.projection import Entry
-    from projections.task_rows import TaskRow
+    from projections.tasks import TaskRow
 
 MOVED_BY_EXECUTIONS = "next_run"
 """The sort that the streams of tasks do not tell."""

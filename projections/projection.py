@@ -6,8 +6,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol, get_args
 from uuid import UUID
 
-from domain.facts import ExecutionFact
-from domain.redaction_facts import EventsRedacted
+from domain.facts import EventsRedacted, ExecutionFact
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection

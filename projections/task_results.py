@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, ClassVar
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, assert_never
+from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.attempt import Attempt
 from domain.facts import (
+    Answered,
+    Attempt,
     AttemptFailed,
     AttemptStarted,
+    EventsRedacted,
     ExecutionCancelled,
     ExecutionFailed,
     ExecutionQueued,
@@ -26,34 +31,283 @@ from domain.facts import (
     TaskCreated,
     TaskFailuresCounted,
     TaskPaused,
+    TaskRedacted,
     TaskResumed,
     TaskUpdated,
+    Unanswered,
 )
-from domain.redaction_facts import EventsRedacted, TaskRedacted
-from projections.erasing import erased
+from domain.redaction import erased_cancellation, erased_text, erased_values
 from projections.projection import Entry, beginning_missing, continued, unknown
-from projections.result_attempts import (
-    SUCCEEDED,
-    Standing,
-    answer_error,
-    lost,
-    over,
-    standing_of,
-    tried,
-    unsent,
-    untold,
+from projections.rows import (
+    StateCounts,
+    Taken,
+    boolean,
+    count_change,
+    head,
+    instant,
+    integer,
+    json,
+    microseconds,
+    put,
+    take,
+    text,
+    word,
+    write_counts,
 )
-from projections.result_rows import ResultRow, put_results, take_closed, take_open
-from projections.state_counts import StateCounts, count_change, write_counts
 from projections.statements import statement
+from projections.views import AttemptView, ResultStatus
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-    from uuid import UUID
+    from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 
     from psycopg import AsyncConnection
 
     from domain.execution import FirstFact
+    from domain.facts import Answer
+
+
+def erased(row: ResultRow) -> ResultRow:
+    """An execution's row once its events were rewritten."""
+    log = tuple(map(_erased_attempt, row.attempt_log))
+    reason = row.reason
+    if row.status == "cancelled" and reason is not None:
+        reason = erased_cancellation(reason)
+    return replace(
+        row,
+        reason=reason,
+        response_headers=None if row.response_headers is None else erased_values(row.response_headers),
+        response_body=erased_text(row.response_body),
+        error_message=log[-1].error_message if log else None,
+        attempt_log=log,
+    )
+
+
+def _erased_attempt(view: AttemptView) -> AttemptView:
+    """What the ledger says by itself stays: which status came, or that nothing is known."""
+    untold = view.started_at is None
+    if untold or view.error_message == status_error(view.status_code):
+        return view
+    return replace(view, error_message=erased_text(view.error_message))
+
+
+def status_error(status_code: int | None) -> str:
+    """What is said of an answer whose status is a failure."""
+    return f"the server answered with status {status_code}"
+
+
+class Standing(NamedTuple):
+    """What is known of an occurrence beside its attempts."""
+
+    status: ResultStatus
+    success: bool | None
+    reason: str | None
+    lease_until: datetime | None
+    retry_at: datetime | None
+
+
+SUCCEEDED = Standing("succeeded", success=True, reason=None, lease_until=None, retry_at=None)
+
+
+def standing_of(row: ResultRow) -> Standing:
+    """As a row has it."""
+    return Standing(row.status, row.success, row.reason, row.lease_until, row.retry_at)
+
+
+def over(status: ResultStatus, *, success: bool | None = None, reason: str | None = None) -> Standing:
+    """That of an occurrence that is over."""
+    return Standing(status, success, reason, lease_until=None, retry_at=None)
+
+
+def tried(row: ResultRow, entry: Entry, attempt: Attempt, error: str | None, standing: Standing) -> ResultRow:
+    """The row once an attempt was made. `error` None: it was a success, whatever its status is."""
+    answer = attempt.answer
+    answered = answer if isinstance(answer, Answered) else None
+    view = AttemptView(
+        number=attempt.number,
+        started_at=attempt.started_at,
+        duration_ms=attempt.duration_ms,
+        status_code=None if answered is None else answered.status_code,
+        error_message=error,
+    )
+    return _logged(row, entry, view, answered, standing)
+
+
+def answer_error(answer: Answer) -> str:
+    """What is said of an answer that is a failure."""
+    match answer:
+        case Answered(status_code=status_code):
+            return status_error(status_code)
+        case Unanswered(error=error):
+            return error
+        case _:
+            assert_never(answer)
+
+
+def lost(row: ResultRow, entry: Entry, node: str | None, standing: Standing) -> ResultRow:
+    """The row once the node that claimed the attempt is gone."""
+    return untold(row, entry, f"outcome unknown: node {node} stopped before it was recorded", standing)
+
+
+def untold(row: ResultRow, entry: Entry, why: str, standing: Standing) -> ResultRow:
+    """The claimed attempt will never be told of, unless it was told of already."""
+    if row.attempt_log and row.attempt_log[-1].number >= row.attempts:
+        return replace(row, **standing._asdict(), position=entry.position)
+    view = AttemptView(
+        number=row.attempts,
+        started_at=None,
+        duration_ms=None,
+        status_code=None,
+        error_message=why,
+    )
+    return _logged(row, entry, view, None, standing)
+
+
+def _logged(
+    row: ResultRow, entry: Entry, view: AttemptView, answered: Answered | None, standing: Standing
+) -> ResultRow:
+    """With an attempt more; the answer's columns are its."""
+    return replace(
+        row,
+        run_at=view.started_at or row.run_at,
+        status=standing.status,
+        reason=standing.reason,
+        success=standing.success,
+        status_code=view.status_code,
+        response_headers=None if answered is None else answered.headers,
+        response_body=None if answered is None else answered.body,
+        response_truncated=None if answered is None else answered.truncated,
+        error_message=view.error_message,
+        duration_ms=view.duration_ms,
+        attempts=view.number,
+        attempt_log=(*row.attempt_log, view),
+        retry_at=standing.retry_at,
+        lease_until=standing.lease_until,
+        position=entry.position,
+    )
+
+
+def unsent(row: ResultRow, entry: Entry, standing: Standing) -> ResultRow:
+    """A claimed attempt that was dropped before its call was sent does not count as a call."""
+    sent = [view.started_at for view in row.attempt_log if view.started_at is not None]
+    run_at = sent[-1] if sent else None
+    attempts = len(row.attempt_log)
+    return replace(row, **standing._asdict(), attempts=attempts, run_at=run_at, position=entry.position)
+
+
+class ResultRow(Struct, frozen=True, kw_only=True, gc=False):
+    """One occurrence. The answer's columns tell of the last attempt in `attempt_log`."""
+
+    id: UUID
+    task_id: UUID
+    namespace: str
+    task_name: str
+    task_version: int
+    kind: str
+    due_at: datetime
+    run_at: datetime | None = None
+    status: ResultStatus
+    reason: str | None = None
+    success: bool | None = None
+    status_code: int | None = None
+    response_headers: dict[str, str] | None = None
+    response_body: str | None = None
+    response_truncated: bool | None = None
+    error_message: str | None = None
+    duration_ms: int | None = None
+    attempts: int = 0
+    attempt_log: tuple[AttemptView, ...] = ()
+    retry_at: datetime | None = None
+    node: str | None = None
+    lease_until: datetime | None = None
+    created_at: datetime
+    position: int
+
+
+# In the order in which the take statements return them.
+_COLUMNS = ResultRow.__struct_fields__
+_HEADERS = _COLUMNS.index("response_headers")
+_ATTEMPT_LOG = _COLUMNS.index("attempt_log")
+_OPEN = frozenset({"pending", "running"})
+
+_headers = msgspec.json.Decoder(dict[str, str])
+_attempts = msgspec.json.Decoder(tuple[AttemptView, ...])
+
+
+async def take_open(connection: AsyncConnection, ids: Collection[UUID]) -> Taken[ResultRow]:
+    """Take the rows of those executions that are not over out of their table."""
+    return await take(connection, "take_open_results", ids, _taken)
+
+
+async def take_closed(connection: AsyncConnection, ids: Collection[UUID]) -> Taken[ResultRow]:
+    """Take the rows of those executions that are over out of their table: something has come after all."""
+    return await take(connection, "take_closed_results", ids, _taken)
+
+
+def _taken(row: Sequence[object]) -> ResultRow:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    headers, attempts = row[_HEADERS], row[_ATTEMPT_LOG]
+    values["response_headers"] = _headers.decode(headers) if isinstance(headers, str) else None
+    values["attempt_log"] = () if attempts == "[]" else _attempts.decode(str(attempts))
+    return ResultRow(**values)  # type: ignore[arg-type]  # the table's column types are the struct's
+
+
+async def put_results(connection: AsyncConnection, rows: Iterable[ResultRow]) -> None:
+    """Put rows that are in no table into the one where they belong."""
+    opened: list[ResultRow] = []
+    closed: list[ResultRow] = []
+    for row in rows:
+        (opened if row.status in _OPEN else closed).append(row)
+    await put(connection, "put_open_results", opened, _open_fields)
+    await put(connection, "put_closed_results", closed, _closed_fields)
+
+
+_head = head("uuid", "uuid", "int8", "int8", "int8", "int8", "int4")
+_SHARED = 21  # of which the head has 7
+
+
+def _open_fields(row: ResultRow) -> tuple[bytes, ...]:
+    return (*_shared(row, _SHARED + 2), instant(row.retry_at), instant(row.lease_until))
+
+
+def _closed_fields(row: ResultRow) -> tuple[bytes, ...]:
+    return (*_shared(row, _SHARED + 1), boolean(row.success))
+
+
+def _shared(row: ResultRow, fields: int) -> tuple[bytes, ...]:
+    """What both tables begin with."""
+    return (
+        _head(
+            fields,
+            16,
+            row.id.int.to_bytes(16),
+            16,
+            row.task_id.int.to_bytes(16),
+            8,
+            row.task_version,
+            8,
+            microseconds(row.due_at),
+            8,
+            microseconds(row.created_at),
+            8,
+            row.position,
+            4,
+            row.attempts,
+        ),
+        word(row.namespace),
+        word(row.task_name),
+        word(row.kind),
+        word(row.status),
+        word(row.node),
+        instant(row.run_at),
+        text(row.reason),
+        integer(row.status_code),
+        json(row.response_headers),
+        text(row.response_body),
+        boolean(row.response_truncated),
+        text(row.error_message),
+        integer(row.duration_ms),
+        json(row.attempt_log),
+    )
 
 
 class ResultChanges(Struct, frozen=True):

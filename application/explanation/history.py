@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from application.explanation.account import decided_at
+from application.explanation import wording
+from application.explanation.wording import decided_at
 from application.ports import Recorded
 from application.streams import task_states
 from domain.definition import Definition, Trigger
 from domain.facts import (
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionQueued,
+    ExecutionRequested,
+    ExecutionSkipped,
+    ExecutionStarted,
+    ExecutionSucceeded,
+    Occurrence,
     TaskCompleted,
     TaskCreated,
     TaskFailuresCounted,
@@ -20,13 +30,99 @@ from domain.facts import (
     TaskResumed,
     TaskUpdated,
 )
-from domain.identity import due_at_of
-from domain.neighbours import first_from, last_before
-from domain.task import Over, Placed, Task
+from domain.identity import due_at_of, execution_id
+from domain.schedule import first_from, last_before
+from domain.task import FinishedTask, Placed, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from uuid import UUID
+    from collections.abc import Mapping, Sequence
+
+_STEP = timedelta(milliseconds=1)
+_ABOUT_AN_OCCURRENCE = (ExecutionRequested, ExecutionQueued, ExecutionStarted, ExecutionSkipped)
+
+
+class Streams(Protocol):
+    """The reading side of the log."""
+
+    async def read_stream(self, stream: UUID) -> Sequence[Recorded]:
+        """Every fact of a stream in order; empty when there is none. Raises `LogUnavailable`."""
+        ...
+
+
+class Now(Protocol):
+    """The time."""
+
+    def now(self) -> datetime:
+        """The instant that counts as the present, UTC."""
+        ...
+
+
+class LastClaim(Struct, frozen=True):
+    """A claim after which its task has no further place."""
+
+    event: Recorded
+    occurrence: Occurrence
+
+
+class Claims:
+    """The claims of one stint of a task. Every method raises `LogUnavailable`."""
+
+    def __init__(self, log: Streams, task_id: UUID, stint: Stint) -> None:
+        self._log = log
+        self._task_id = task_id
+        self._stint = stint
+
+    async def after(self, instant: datetime, now: datetime) -> Recorded | None:
+        """A claim of a later occurrence though there is none of this one; the next and the last due are seen.
+
+        Runs that users asked for out of turn do not count.
+        """
+        following = self._stint.first_from(instant + _STEP)
+        last = self._stint.last_before(now)
+        for due_at in dict.fromkeys(
+            each for each in (following, last) if each is not None and each > instant
+        ):
+            events = await self._facts(due_at)
+            if events and not isinstance(events[0].fact, ExecutionRequested):
+                # Both may have been recorded together after this one was looked for.
+                return None if await self._facts(instant) else events[0]
+        return None
+
+    async def last_allowed(self, now: datetime) -> LastClaim | None:
+        """The claim that `max_runs` let be the last, of a schedule that is not closed yet."""
+        if self._stint.trigger.max_runs is None or self._stint.closed is not None:
+            return None
+        for event in await self._facts(await self._furthest(now)):
+            fact = event.fact
+            if not isinstance(fact, ExecutionStarted | ExecutionQueued):
+                continue
+            # A run out of turn names no next place either.
+            if fact.next_run_at is None and fact.occurrence.kind == "scheduled":
+                return LastClaim(event, fact.occurrence)
+        return None
+
+    async def _furthest(self, now: datetime) -> datetime:
+        """The last occurrence that facts tell of, closed in upon; the first one when there is none."""
+        known, limit = self._stint.placed_at, self._stint.last_before(now + _STEP)
+        while limit is not None and known < limit:
+            middle = self._stint.last_before(known + (limit - known) / 2 + _STEP)
+            probe = limit if middle is None or middle <= known else middle
+            if await self._facts(probe):
+                known = probe
+            else:
+                limit = self._stint.last_before(probe)
+        return known
+
+    async def _facts(self, due_at: datetime) -> Sequence[Recorded]:
+        return await self._log.read_stream(execution_id(self._task_id, due_at, "scheduled"))
+
+
+def occurrence_of(events: Sequence[Recorded]) -> Occurrence | None:
+    """The occurrence that an execution's stream is about; None when it does not say."""
+    for event in events:
+        if isinstance(event.fact, _ABOUT_AN_OCCURRENCE):
+            return event.fact.occurrence
+    return None
 
 
 _INSTANT = timedelta(microseconds=1)
@@ -190,10 +286,93 @@ def history_of(task_id: UUID, events: Sequence[Recorded]) -> History | None:
     for event, task in task_states(task_id, events):
         definitions[event.version] = task.definition
         placed = isinstance(task, Placed) and task.placed_in == task.version
-        if stints and stints[-1].closed is None and (placed or isinstance(task, Over)):
+        if stints and stints[-1].closed is None and (placed or isinstance(task, FinishedTask)):
             stints[-1] = replace(stints[-1], closed=event)
         if isinstance(task, Placed) and placed:
             stints.append(Stint(trigger=task.definition.trigger, placed_at=task.placed_at, opened=event))
     if task is None:
         return None
     return History(task=task, events=tuple(events), definitions=definitions, stints=tuple(stints))
+
+
+_BEGINNINGS = (ExecutionStarted, ExecutionQueued)
+_ENDS = (ExecutionSucceeded, ExecutionFailed, ExecutionCancelled, ExecutionSkipped)
+
+LOOKED_BACK = 10
+"""At so many instants a run is looked for that another one may have replaced."""
+
+
+class Runs:
+    """The streams of other executions."""
+
+    def __init__(self, streams: Mapping[UUID, Sequence[Recorded]]) -> None:
+        self._streams = streams
+
+    def claim(self, run: UUID, before: Recorded | None = None) -> Recorded | None:
+        """The event, before another one, that started a run; or queued it, as long as it waited itself."""
+        return self._last(run, _BEGINNINGS, before)
+
+    def end(self, run: UUID, before: Recorded) -> Recorded | None:
+        """The event that ended a run, if it was over before another event."""
+        return self._last(run, _ENDS, before)
+
+    def cancelled_with(self, start: Recorded) -> list[Recorded]:
+        """The ends of the runs whose place a started one took: they were appended together with its start."""
+        return [
+            event
+            for events in self._streams.values()
+            for event in events
+            if isinstance(event.fact, ExecutionCancelled) and event.fact.replaced_by == start.stream
+        ]
+
+    def told(self, run: UUID, before: Recorded | None = None) -> str:
+        """Which run it is, and who had claimed it when, if anybody had."""
+        event = self.claim(run, before)
+        if event is None or not isinstance(event.fact, ExecutionStarted):
+            return named(run)
+        return f"{named(run)}, which {event.fact.node} claimed at {wording.instant(decided_at(event))}"
+
+    def _last(self, run: UUID, kinds: tuple[type, ...], before: Recorded | None) -> Recorded | None:
+        found = [
+            event
+            for event in self._streams[run]
+            if isinstance(event.fact, kinds) and (before is None or event.position < before.position)
+        ]
+        return found[-1] if found else None
+
+
+def spoken_of(events: Sequence[Recorded]) -> set[UUID]:
+    """The other executions that an execution's facts name."""
+    return {run for event in events if (run := _other(event)) is not None}
+
+
+def _other(event: Recorded) -> UUID | None:
+    match event.fact:
+        case ExecutionQueued(behind=run) | ExecutionSkipped(behind=run):
+            return run
+        case ExecutionCancelled(replaced_by=run):
+            return run
+        case _:
+            return None
+
+
+def perhaps_replaced(history: History, events: Sequence[Recorded]) -> set[UUID]:
+    """The last ones before a started one that may have cancelled others: only their own facts tell it."""
+    found: set[UUID] = set()
+    for event in events:
+        match event.fact:
+            case ExecutionStarted(occurrence=Occurrence(kind="scheduled") as occurrence):
+                overlap = history.definition(occurrence.task_version).overlap
+                most = min(overlap.max_running or 1, LOOKED_BACK) if overlap.mode == "cancel_running" else 0
+                found |= {
+                    execution_id(history.task.id, due_at, "scheduled")
+                    for due_at in history.instants_before(occurrence.due_at, most)
+                }
+            case _:
+                pass
+    return found
+
+
+def named(run: UUID) -> str:
+    """A run by its instant and its id."""
+    return f"the run of {wording.instant(due_at_of(run))} (execution {run})"

@@ -8,23 +8,45 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from application.calling import Call
-from application.scheduler.apart import apart
-from application.scheduler.reclaim import GivenUp
-from application.scheduler.urgency import Urgency
-from domain import ending
+from application.ports import Call
+from application.scheduler.retries import GivenUp
+from application.scheduler.timing import NEAR, apart
 from domain import execution as executions
+from domain import outcome as ending
+from domain.overlap import bound
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from application.calling import Exchange
-    from application.scheduler.context import Context
-    from application.scheduler.lineup import Lineup, Turn
-    from application.scheduler.reclaim import Reclaim
-    from application.scheduler.sites import Site
-    from application.scheduler.work import Job
+    from application.ports import Exchange
+    from application.scheduler.context import Context, Job
+    from application.scheduler.dispatcher import Lineup, Site, Turn
+    from application.scheduler.retries import Reclaim
     from domain.facts import AttemptStarted, ExecutionFailed
+
+
+class Urgency:
+    """Knows what waits for an outcome: another run of its task, somebody, or nothing."""
+
+    def __init__(self, context: Context) -> None:
+        self._clock = context.clock
+        self._index = context.index
+        self._ongoing = context.ongoing
+        # A run is in the way of the next one until its outcome is in the log.
+        self._soon = context.gather + NEAR
+
+    def of(self, job: Job) -> bool:
+        """Whether a next run or somebody waits for its outcome, or a node that dies would leave it open."""
+        definition = job.definition
+        if definition.delivery == "at_most_once" or job.execution.occurrence.kind != "scheduled":
+            return True
+        return bound(definition) is not None and self._is_in_the_way(job)
+
+    def _is_in_the_way(self, job: Job) -> bool:
+        following = self._index.get(job.task_id)
+        if following is not None and following.fire_at <= self._clock.now() + self._soon:
+            return True
+        return bool(self._ongoing.going(job.task_id).queued)
 
 
 # Beyond this many outcomes that the log has yet to take, each keeps the room of another call.

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from application.ports import LogUnavailable
-from application.scheduler.apart import apart
-from application.scheduler.due_index import Entry
-from application.scheduler.waiting import patiently
-from application.scheduler.work import OVERTAKING
+from application.scheduler.context import OVERTAKING
+from application.scheduler.index import Entry
+from application.scheduler.timing import apart, patiently
 from application.streams import load_latest
 from domain.facts import TaskResumed
 from domain.task import Scheduled
@@ -22,10 +21,9 @@ if TYPE_CHECKING:
 
     from application.ports import DueTask, DueTasks, Follower, Place, Recorded
     from application.scheduler.claimer import Claimer
-    from application.scheduler.context import Context
+    from application.scheduler.context import Context, Job
     from application.scheduler.requests import Requests
     from application.scheduler.retries import Retries
-    from application.scheduler.work import Job
 
 WINDOW = timedelta(minutes=5)
 # Taking in a page, or a slice of what is followed, keeps calls waiting: 1 ms, or half of it, at 10 µs each.

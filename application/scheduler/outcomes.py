@@ -8,20 +8,19 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from application.ports import Group, Unreadable
-from application.scheduler.apart import apart
-from application.scheduler.waiting import patiently
-from application.scheduler.work import Job
+from application.scheduler.context import Job
+from application.scheduler.timing import apart, patiently
 from application.streams import claimed_version, load_task, task_states
 from domain import execution as executions
 from domain import task as tasks
-from domain.consequences import Final, consequences, outcome_of, possible
 from domain.execution import Running, Waiting
 from domain.facts import AttemptFailed, TaskCancelled, TaskCompleted, TaskPaused
+from domain.outcome import Final, consequences, outcome_of, possible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from application.calling import Exchange
+    from application.ports import Exchange
     from application.scheduler.context import Context
     from domain.definition import Definition
 

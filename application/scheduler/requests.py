@@ -2,25 +2,223 @@
 
 from __future__ import annotations
 
+import asyncio
+import heapq
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from application.scheduler.apart import apart
-from application.scheduler.starts import Starts
-from application.scheduler.turns import Turns
-from application.scheduler.waiting import patiently
-from application.streams import load_execution, load_task
+from application.scheduler.claimer import MAX_EARLY
+from application.scheduler.claimer import MAX_READY as MAX_DUE
+from application.scheduler.context import Job
+from application.scheduler.timing import UNABLE_PAUSE, apart, first_of, patiently, to_its_end
+from application.streams import load_execution, load_latest, load_task
+from domain import execution as executions
 from domain import requesting
-from domain.execution import Requested
+from domain import requesting as queueing
+from domain.execution import Lease, Requested
 from domain.facts import ExecutionCancelled, ExecutionRequested, ExecutionStarted
+from domain.task import FinishedTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
 
     from application.ports import Recorded
     from application.scheduler.context import Context
-    from application.scheduler.work import Job
+    from domain.requesting import Turned
     from domain.task import Task
+
+
+class Starts:
+    """Appends what such an execution comes to, guarded by its task, and begins it if it was started."""
+
+    def __init__(self, context: Context, start: Callable[[Job], None]) -> None:
+        self._log = context.log
+        self._node = context.node
+        self._work = context.work
+        self._ongoing = context.ongoing
+        self._start = start
+
+    def lease(self, task: Task, send_at: datetime) -> Lease:
+        """A lease on the first attempt."""
+        until = send_at + task.definition.action.timeout + self._node.margin
+        return Lease(node=self._node.name, task_version=task.version, until=until)
+
+    async def append(self, execution: Requested, fact: Turned, task: Task, send_at: datetime) -> bool:
+        """Whether the log accepts it: not when task or execution have moved on. Waits through any outage."""
+        if not isinstance(fact, ExecutionStarted):
+            return await self._end(execution, fact, task)
+        running = executions.start(execution.id, fact, execution.version + 1)
+        job = Job(running, task.definition, task.version, send_at, task_over=isinstance(task, FinishedTask))
+        # In hand before the log has it: a change that commits right after the claim is not overlooked.
+        self._work.add(job)
+        position = None
+        try:
+            position = await self._append(execution, fact, task)
+        finally:
+            if position is None:
+                self._work.done(job)
+        if position is not None:
+            self._ongoing.begun(position, running.id, running.version, fact)
+            self._start(job)
+        return position is not None
+
+    async def _end(self, execution: Requested, fact: Turned, task: Task) -> bool:
+        if await self._append(execution, fact, task) is None:
+            return False
+        self._ongoing.ended(task.id, execution.id, execution.version + 1)
+        return True
+
+    async def _append(self, execution: Requested, fact: Turned, task: Task) -> int | None:
+        group = self._node.group((execution.id, execution.version + 1, fact), guard=(task.id, task.version))
+        return await self._log.append(group, patience="patient")
+
+
+# Like the claims of what is due, with those that came early: more would only make leases grow old.
+MAX_READY = MAX_DUE + MAX_EARLY
+TOGETHER = 100
+
+
+class Turns:
+    """Tasks or executions, each with the moment at which it was heard of, in the order of their turns.
+
+    A turn follows from who the members are, so all are reckoned anew when these change, and only then.
+    """
+
+    def __init__(self, context: Context, waiting: Callable[[], int]) -> None:
+        """`waiting` tells how many won claims wait to be sent, but for those of full hosts."""
+        self._clock = context.clock
+        self._members = context.members
+        self._observer = context.observer
+        self._waiting = waiting
+        self._heard: dict[UUID, timedelta] = {}
+        self._turns: dict[UUID, timedelta] = {}
+        self._heap: list[tuple[timedelta, UUID]] = []
+        self._changed = asyncio.Event()
+        context.members.tell(self._members_changed)
+
+    def add(self, subject: UUID) -> None:
+        """Wait for the turn; what waits already goes on waiting."""
+        if subject not in self._heard:
+            self._heard[subject] = self._clock.steady()
+            self._push(subject)
+        self._changed.set()
+
+    def discard(self, subject: UUID) -> None:
+        """Wait no longer."""
+        self._heard.pop(subject, None)
+        self._turns.pop(subject, None)
+
+    async def take(self, claim: Callable[[UUID], Awaitable[bool | None]]) -> None:
+        """Claim for ever, each once; `claim` tells whether it won, None: there was nothing to claim."""
+        while True:
+            await self._wait()
+            if not self._members.able() or self._waiting() >= MAX_READY:
+                await self._clock.pause(UNABLE_PAUSE)
+                continue
+            tried = await to_its_end(asyncio.gather(*map(claim, self._due())))
+            if any(each is not None for each in tried):
+                self._observer.claimed(tried.count(True), tried.count(False))
+
+    async def _wait(self) -> None:
+        """Until it is this node's turn with one of them."""
+        self._changed.clear()
+        turn = self._next()
+        if turn is None:
+            await self._changed.wait()
+        elif turn > self._clock.steady():
+            await first_of(self._clock.pause(turn - self._clock.steady()), self._changed.wait())
+
+    def _due(self) -> list[UUID]:
+        now = self._clock.steady()
+        due: list[UUID] = []
+        while len(due) < TOGETHER and (turn := self._next()) is not None and turn <= now:
+            due.append(heapq.heappop(self._heap)[1])
+            self.discard(due[-1])
+        return due
+
+    def _next(self) -> timedelta | None:
+        """The earliest turn; lines of what waits no longer, or since later, go as they surface."""
+        while self._heap:
+            turn, subject = self._heap[0]
+            if self._turns.get(subject) == turn:
+                return turn
+            heapq.heappop(self._heap)
+        return None
+
+    def _push(self, subject: UUID) -> None:
+        self._turns[subject] = turn = self._heard[subject] + self._members.patience(subject)
+        heapq.heappush(self._heap, (turn, subject))
+
+    def _members_changed(self) -> None:
+        self._heap.clear()
+        for subject in self._heard:
+            self._push(subject)
+        self._changed.set()
+
+
+class Queues:
+    """Tasks with a queue, each looked at when something has happened that may give its first one room.
+
+    Only the first by what this node knows may start. What it knows lacks nothing that was begun before the
+    first one was queued, and nothing newer starts beside a queue: so when several nodes try, they try the
+    same one, and the log decides.
+    """
+
+    def __init__(self, context: Context, start: Callable[[Job], None], waiting: Callable[[], int]) -> None:
+        """`waiting` tells how many won claims wait to be sent, but for those of full hosts."""
+        self._log = context.log
+        self._clock = context.clock
+        self._ongoing = context.ongoing
+        self._starts = Starts(context, start)
+        self._turns = Turns(context, waiting)
+        context.ongoing.tell(self._turns.add)
+
+    async def run(self) -> None:
+        """Start what is queued for ever."""
+        await self._turns.take(self._look)
+
+    async def _look(self, task_id: UUID) -> bool | None:
+        """Whether this node has started something; None: there was nothing to start.
+
+        What happens to the task from now on has it looked at again.
+        """
+        moved: list[bool] = []
+        await apart("starting what is queued of task", task_id, self._move_up(task_id, moved))
+        return any(moved) if moved else None
+
+    async def _move_up(self, task_id: UUID, moved: list[bool]) -> None:
+        while (first := self._ongoing.going(task_id).queued[:1]) and (task := await self._task(task_id)):
+            execution = await self._queued(*first)
+            going = self._ongoing.going(task_id)
+            if execution is None or going.queued[:1] != first:
+                continue
+            if not queueing.moves(task, going):
+                return
+            moved.append(await self._moved(execution, task))
+
+    async def _task(self, task_id: UUID) -> Task | None:
+        """None: the queue stands still, or the task has changed beyond what has been followed.
+
+        Following that change has the task looked at again.
+        """
+        latest = await patiently(self._clock, lambda: load_latest(self._log, task_id))
+        if latest is None or latest.position > self._ongoing.position:
+            return None
+        return latest.task if queueing.moves(latest.task, self._ongoing.going(task_id)) else None
+
+    async def _queued(self, execution_id: UUID) -> Requested | None:
+        execution = await patiently(self._clock, lambda: load_execution(self._log, execution_id))
+        assert execution is not None, "what is queued is in the log"
+        self._ongoing.learn(execution)
+        return execution if isinstance(execution, Requested) else None
+
+    async def _moved(self, execution: Requested, task: Task) -> bool:
+        now = self._clock.now()
+        send_at = max(now, execution.occurrence.send_at)
+        fact = queueing.start_queued(execution, task, self._starts.lease(task, send_at), now)
+        return await self._starts.append(execution, fact, task, send_at)
 
 
 class Requests:

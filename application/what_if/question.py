@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from bisect import bisect_right
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -12,9 +14,9 @@ from msgspec import Struct
 from domain.definition import Definition
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from application.past.moment import Moment
+    from application.past import Moment
     from application.ports import Recorded
 
 MOST_TASKS = 200
@@ -104,3 +106,52 @@ class Moments(Protocol):
     async def at(self, instant: datetime) -> Moment:
         """The moment of an instant. Raises `NotYet` and `LogUnavailable`."""
         ...
+
+
+SECONDS = 60.0
+
+
+class Budget:
+    """Seconds of the processor, of the thread that spends them; they count from the first time it asks."""
+
+    def __init__(self, seconds: float = SECONDS, spent: Callable[[], float] = time.thread_time) -> None:
+        self._seconds = seconds
+        self._spent = spent
+        self._until: float | None = None
+        self._given_up = False
+
+    def give_up(self) -> None:
+        """Nobody waits for the answer any more; from any thread."""
+        self._given_up = True
+
+    def check(self) -> None:
+        """Raises `TooMuchToSimulate` when the time is spent, or nobody waits for what it is spent on."""
+        spent = self._spent()
+        if self._until is None:
+            self._until = spent + self._seconds
+        if self._given_up or spent > self._until:
+            raise TooMuchToSimulate(f"It takes more than {self._seconds:g} seconds of a processor")
+
+    def over[T](self, items: Iterable[T]) -> Iterator[T]:
+        """The same, each checked for. Raises as `check` does."""
+        for item in items:
+            self.check()
+            yield item
+
+
+class Downtimes:
+    """Spans in which no scheduler claimed: from an instant on and before another, in order, apart."""
+
+    def __init__(self, spans: Iterable[tuple[datetime, datetime]] = ()) -> None:
+        self.spans: list[tuple[datetime, datetime]] = []
+        for start, end in sorted(spans):
+            if self.spans and start <= self.spans[-1][1]:
+                first, latest = self.spans.pop()
+                self.spans.append((first, max(end, latest)))
+            else:
+                self.spans.append((start, end))
+
+    def after(self, instant: datetime) -> datetime:
+        """When somebody claims what can be claimed from an instant on."""
+        place = bisect_right(self.spans, instant, key=lambda span: span[0])
+        return instant if place == 0 else max(instant, self.spans[place - 1][1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 from datetime import datetime, timedelta
 from functools import partial
@@ -9,34 +10,241 @@ from itertools import count
 from typing import TYPE_CHECKING, get_args
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from application.what_if import commands
-from application.what_if.attempts import Attempts
-from application.what_if.claims import claimed
-from application.what_if.downtimes import Downtimes
-from application.what_if.record import Kind, turn_of
+from application.what_if.question import Downtimes
+from application.what_if.record import Kind, Step, turn_of
 from application.what_if.state import OVERTAKING, SIMULATED, Key, State
-from domain import ending, queueing, requesting
+from domain import claiming, requesting
 from domain import execution as executions
+from domain import outcome as ending
+from domain import requesting as queueing
 from domain import task as tasks
-from domain.consequences import Final, consequences, possible
-from domain.execution import Execution, Lease, Requested, Running, Waiting
+from domain.claiming import Claim, Claimant, Due
+from domain.errors import Refused
+from domain.execution import Execution, FinishedExecution, Lease, Requested, Running, Waiting
 from domain.facts import (
+    Answered,
+    Attempt,
+    ExecutionCancelled,
     ExecutionFact,
     ExecutionRequested,
+    ExecutionSucceeded,
+    TaskCancelled,
     TaskFact,
+    TaskPaused,
+    TaskResumed,
+    TaskUpdated,
 )
-from domain.schedule import NothingAhead
-from domain.task import Over as TaskOver
-from domain.task import Task
+from domain.outcome import Final, consequences, possible
+from domain.overlap import Going, give_way
+from domain.schedule import NothingAhead, includes
+from domain.task import FinishedTask as TaskOver
+from domain.task import Scheduled, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
     from uuid import UUID
 
-    from application.what_if.lag import Lag
-    from application.what_if.record import Record, Step, Turn
+    from application.ports import Recorded
+    from application.what_if.record import Lag, Record, Told, Turn
     from domain.definition import Definition
+
+type Brought = Callable[[Running, Definition, Task, datetime], ExecutionFact]
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Attempts:
+    """The attempts of one task. `assumed` are the executions of those of which nothing is recorded."""
+
+    def __init__(self, record: Record, usual: timedelta) -> None:
+        """`usual` is how long one takes of which nothing is recorded."""
+        self._record = record
+        self._usual = usual
+        self.assumed: set[UUID] = set()
+
+    def of(self, running: Running, begun: datetime, send_at: datetime) -> tuple[Step, Brought]:
+        """When the attempt that is under way ends, and what it comes to by then."""
+        told = self._record.told(running.id, running.attempts, begun)
+        if told is None:
+            return self._assumed(send_at, send_at + self._usual)
+        lasted = told.end.key.at - told.begun
+        if told.cut:
+            return self._assumed(send_at, max(send_at + self._usual, begun + lasted + _MILLISECOND))
+        if told.attempt is None:
+            end = told.end if told.begun == begun else _at(begun + lasted)
+            return end, partial(_unsent, self._assumed(send_at, end.now)[1]) if told.unsent else _lost
+        if told.begun == begun:
+            return told.end, partial(_concluded, told, told.attempt)
+        end_at = send_at + timedelta(milliseconds=told.attempt.duration_ms)
+        return _at(end_at), partial(_concluded, told, replace(told.attempt, started_at=send_at))
+
+    def known(self, running: Running, begun: datetime, send_at: datetime) -> bool:
+        """Whether the very attempt that is under way is recorded, beyond the instant to send it at."""
+        told = self._record.told(running.id, running.attempts, begun)
+        return told is not None and told.begun == begun and (not told.cut or told.end.key.at > send_at)
+
+    def _assumed(self, send_at: datetime, end: datetime) -> tuple[Step, Brought]:
+        def succeeded(running: Running, _called: Definition, _task: Task, now: datetime) -> ExecutionFact:
+            self.assumed.add(running.id)
+            attempt = Attempt(
+                number=running.attempts,
+                started_at=send_at,
+                duration_ms=(end - send_at) // _MILLISECOND,
+                answer=Answered(status_code=200),
+            )
+            return ExecutionSucceeded(at=now, task_id=running.occurrence.task_id, attempt=attempt)
+
+        return _at(end), succeeded
+
+
+def _concluded(
+    told: Told, attempt: Attempt, running: Running, called: Definition, _task: Task, now: datetime
+) -> ExecutionFact:
+    """What was answered is judged by the definition that was called."""
+    numbered = replace(attempt, number=running.attempts)
+    return executions.conclude(running, numbered, called, now, told.chance)
+
+
+def _lost(running: Running, called: Definition, task: Task, now: datetime) -> ExecutionFact:
+    """Its node is gone: another one goes on with it, as far as the task allows."""
+    return (
+        ending.drop(running, called, task, now, unsent=False)
+        or ending.give_up(running, task.definition, now)
+        or executions.take_over(running, Lease(node="simulation", task_version=task.version, until=now), now)
+    )
+
+
+def _unsent(sent: Brought, running: Running, called: Definition, task: Task, now: datetime) -> ExecutionFact:
+    """It had to wait for its turn for too long; by another policy it is sent, and is assumed to succeed."""
+    return (
+        ending.drop(running, called, task, now, unsent=True)
+        or ending.lapse(running, task.definition, now)
+        or sent(running, called, task, now)
+    )
+
+
+def _at(instant: datetime) -> Step:
+    return Step(Key(instant), instant)
+
+
+NOBODY = Claimant("simulation", timedelta())
+
+
+def claimed(
+    state: State, going: Going, now: datetime, at: datetime
+) -> list[tuple[UUID, ExecutionFact | TaskFact]]:
+    """The facts of a claim of the occurrence where a task stands while `going` goes on, in their order.
+
+    None, when it only moves on: all that was due has its entry in the ledger already.
+    """
+    task = state.task
+    assert isinstance(task, Scheduled), "only a scheduled task is looked at"
+    assert state.place is not None, "only a task with a place is looked at"
+    due = Due(
+        task_id=task.id,
+        version=task.version,
+        namespace=task.namespace,
+        definition=task.definition,
+        due_at=state.place,
+        runs=state.runs,
+        pause=task.pause,
+    )
+    claim = claiming.claim(due, NOBODY, now, going)
+    if any(run in state.executions for run, _ in claim.facts()):
+        return _refused(state, task, due, claim, now, at)
+    return list(_facts(state, task, claim))
+
+
+def _facts(state: State, task: Scheduled, claim: Claim) -> Iterator[tuple[UUID, ExecutionFact | TaskFact]]:
+    yield from claim.skipped
+    if claim.end is not None:
+        yield task.id, claim.end
+    elif claim.begun is not None:
+        newer, begun = claim.begun
+        for each in claim.replaced:
+            yield each, give_way(state.executions[each], newer, begun.at)
+        yield newer, begun
+
+
+def _refused(
+    state: State, task: Scheduled, due: Due, claim: Claim, now: datetime, at: datetime
+) -> list[tuple[UUID, ExecutionFact | TaskFact]]:
+    """As the log refuses an occurrence twice: what is left of the claim without those that it has."""
+    elsewhere: dict[UUID, Execution] = {}
+    for run, _ in reversed(claim.facts()):
+        execution, placing = state.executions.get(run), state.placings.get(run)
+        if execution is None:
+            continue
+        if placing is not None and placing.occurrence.task_version >= task.placed_in:
+            state.runs = placing.occurrence.run
+            state.move(placing.next_run_at, at)
+            return []
+        dropped = (
+            placing is not None and isinstance(execution, FinishedExecution) and execution.status == "skipped"
+        )
+        if not dropped or claim.begun is None or claim.begun[0] != run:
+            elsewhere[run] = execution
+    if not elsewhere:
+        return list(_facts(state, task, claim))
+    rest = claim.without(elsewhere, due, task)
+    if facts := list(_facts(state, task, rest)):
+        return facts
+    own = next((each for each in elsewhere.values() if each.occurrence.kind == "scheduled"), None)
+    passed = own and tasks.pass_over(task, own.occurrence.due_at, due.runs, now)
+    if passed:
+        return [(task.id, passed)]
+    state.move(None if own else rest.next_run_at, at)
+    return []
+
+
+def repeat(simulation: Simulation, event: Recorded, change: Change) -> None:
+    """Decide again upon what a user asked for; what is refused by now is left out."""
+    with contextlib.suppress(Refused, NothingAhead):
+        _repeat(simulation, event, change)
+
+
+def _repeat(simulation: Simulation, event: Recorded, change: Change) -> None:
+    task = simulation.state.task
+    match event.fact:
+        case TaskUpdated(at=at, definition=definition):
+            simulation.tell_task(tasks.update(task, change(definition), at, None))
+        case TaskPaused(at=at, note=note):
+            simulation.tell_task(tasks.pause(task, note, at, None))
+        case TaskResumed(at=at):
+            simulation.tell_task(tasks.resume(task, at, None))
+        case TaskCancelled(at=at):
+            simulation.tell_task(tasks.cancel(task, at, None))
+        case ExecutionRequested() as fact:
+            _request(simulation, event.stream, fact)
+        case fact:
+            assert isinstance(fact, ExecutionCancelled), "nothing else is a command"
+            _break_off(simulation, event.stream, fact)
+
+
+def _request(simulation: Simulation, run: UUID, fact: ExecutionRequested) -> None:
+    """A backfill asks for instants of the schedule as it is."""
+    task, due_at = simulation.state.task, fact.occurrence.due_at
+    if fact.occurrence.kind == "manual":
+        simulation.tell(run, requesting.trigger(task, fact.at, None))
+    elif includes(task.definition.trigger, due_at):
+        before = simulation.state.executions.get(run)
+        wanted = requesting.backfill(task, due_at, before, fact.at)
+        if wanted is not None:
+            simulation.tell(run, wanted)
+
+
+def _break_off(simulation: Simulation, run: UUID, fact: ExecutionCancelled) -> None:
+    execution = simulation.state.executions.get(run)
+    if execution is None or isinstance(execution, FinishedExecution):
+        return
+    cancelled = requesting.cancel(execution, None, fact.at)
+    assert cancelled is not None, "what is not over can be cancelled"
+    end = requesting.cancel_with(execution, simulation.state.task, fact.at)
+    simulation.tell(run, replace(cancelled, reason=fact.reason))
+    simulation.tell_task(end)
+
 
 type Change = Callable[[Definition], Definition]
 type Happened = tuple[Key, UUID, TaskFact | ExecutionFact]
@@ -114,7 +322,7 @@ class Simulation:
     def _begin(self) -> None:
         """What is under way goes on, by the changed definition from now on."""
         for key, event in self._record.commands:
-            self._push("end", key, key.at, partial(commands.repeat, self, event, self._change))
+            self._push("end", key, key.at, partial(repeat, self, event, self._change))
         for run in list(self.state.open):
             match execution := self.state.executions[run]:
                 case Running():
@@ -169,7 +377,7 @@ class Simulation:
         run, state = ready[0], self.state
         queued = state.executions[run]
         if state.ready == ready and isinstance(queued, Requested):
-            self.tell(run, queueing.start(queued, state.task, self._lease(), self.now))
+            self.tell(run, queueing.start_queued(queued, state.task, self._lease(), self.now))
 
     def _ask(self, run: UUID) -> None:
         """A user wants it: whoever claims takes it."""

@@ -9,9 +9,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from domain import execution as executions
-from domain import queueing
+from domain import requesting as queueing
 from domain import task as tasks
-from domain.execution import Execution, Over, Running
+from domain.execution import Execution, FinishedExecution, Running
 from domain.facts import (
     AttemptFailed,
     AttemptStarted,
@@ -135,7 +135,7 @@ class State:
         else:
             self.executions[run] = executions.begin(run, fact)  # type: ignore[arg-type]  # the first one
         self.last[run] = key.at
-        if isinstance(self.executions[run], Over):
+        if isinstance(self.executions[run], FinishedExecution):
             self.open.pop(run, None)
         else:
             self.open[run] = None

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
+import structlog
 from psycopg import IsolationLevel
 
-from domain.identity import due_at_of, first_execution_due_at
-from domain.months import Month
-from infrastructure.archive.catalogue import archives_in, first_day
-from infrastructure.archive.form import Entry, Event
-from infrastructure.archive.reading import ArchiveFile
-from infrastructure.archive.writing import Writer
-from infrastructure.database import with_liveness
+from application.ports import ArchiveAway
+from domain.identity import Month, due_at_of, first_execution_due_at
+from infrastructure.archive.files import ArchiveFile, Damaged, Entry, Event, Writer
+from infrastructure.archive.library import archives_in, first_day
+from infrastructure.archive.storage import PlaceUnset, PlaceUnusable
+from infrastructure.postgres import first_line, with_liveness
 from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from datetime import date
     from typing import Any
 
     from psycopg import Connection
 
-    from infrastructure.archive.catalogue import Archive
-    from infrastructure.archive.places import Place
+    from infrastructure.archive.library import Archive, Library
+    from infrastructure.archive.storage import Place
 
 statement = statements("infrastructure.archive")
 
@@ -261,3 +265,113 @@ def _row(connection: Connection, name: str, parameters: Mapping[str, Any]) -> tu
 
 def _bounds(month: Month) -> dict[str, Any]:
     return {"first": month.first_execution, "end": month.end_of_executions}
+
+
+_TYPES = ("int8", "uuid", "int8", "text", "bytea", "timestamptz")
+
+
+class NoSuchArchive(Exception):
+    """The month was never archived."""
+
+    def __init__(self, month: Month) -> None:
+        super().__init__(f"{month} was never archived; `chronoledger archive list` shows what was")
+
+
+def restore_month(connection: Connection, library: Library, month: Month) -> Archive:
+    """Put a month's events back; the file stays, as a copy. Nothing happens when they are there already.
+
+    All of it in one commit, so that who reads meanwhile finds each event either there or in the file.
+    Raises `NoSuchArchive`, `ArchiveAway` and `psycopg.Error`.
+    """
+    archive = archive_of(connection, month)
+    if not archive.away:
+        return archive
+    library.ask(archive, lambda file: file.verify(archive.sha256))
+    with connection.transaction():
+        with connection.cursor() as cursor, cursor.copy(statement("restore_events")) as copy:
+            copy.set_types(_TYPES)
+            for event in library.ask(archive, lambda file: file.events()):
+                copy.write_row(event)
+        connection.execute(statement("mark_restored"), {"month": first_day(month)})
+    return archive_of(connection, month)
+
+
+def archive_of(connection: Connection, month: Month) -> Archive:
+    """What the catalogue says of a month. Raises `NoSuchArchive`."""
+    for archive in archives_in(connection):
+        if archive.month == month:
+            return archive
+    raise NoSuchArchive(month)
+
+
+LOOK_SECONDS = 3_600.0
+_FAILURES = (
+    *(psycopg.Error, OSError),
+    *(ArchiveAway, ArchivingRunning, Damaged, PlaceUnset, PlaceUnusable),
+)
+
+log = structlog.get_logger(__name__)
+
+
+class Retention:
+    """Archives each month that has been over for `days`, as long as `owns` says that it is this one's turn.
+
+    A month that was restored stays until somebody archives it: it is there because it is wanted.
+    `dsn` must reach Postgres directly.
+    """
+
+    def __init__(
+        self, dsn: str, place: Place, days: int, projections: Sequence[str], owns: Callable[[], bool]
+    ) -> None:
+        self._dsn = dsn
+        self._place = place
+        self._age = timedelta(days=days)
+        self._projections = projections
+        self._owns = owns
+
+    async def run(self, look_seconds: float = LOOK_SECONDS) -> None:
+        """Once a day, for ever; what failed is tried again at the next look."""
+        done: date | None = None
+        while True:
+            await asyncio.sleep(look_seconds)
+            now = datetime.now(UTC)
+            if self._owns() and done != now.date() and await self.once(now):
+                done = now.date()
+
+    async def once(self, now: datetime) -> bool:
+        """Archive what is old enough at an instant; whether that could be told of every month."""
+        stopping = threading.Event()
+        # On a thread, for it writes files; told to stop, it does so after some thousand rows.
+        work = asyncio.ensure_future(asyncio.to_thread(self._archive, now - self._age, stopping.is_set))
+        try:
+            failure = await asyncio.shield(work)
+        except asyncio.CancelledError:
+            stopping.set()
+            with contextlib.suppress(Stopped):
+                await work
+            raise
+        if failure is not None:
+            log.error("archiving failed", error=failure)
+        return failure is None
+
+    def _archive(self, end: datetime, stopped: Callable[[], bool]) -> str | None:
+        """What went wrong, if anything did."""
+        try:
+            with alone(self._dsn) as connection:
+                wanted = {archive.month for archive in archives_in(connection) if not archive.away}
+                months = [month for month in months_before(connection, end) if month not in wanted]
+                moved = [month for month in months if self._moved(connection, month, stopped)]
+                if moved:
+                    make_room(connection)
+        except _FAILURES as error:
+            return first_line(error)
+        return None
+
+    def _moved(self, connection: Connection, month: Month, stopped: Callable[[], bool]) -> bool:
+        try:
+            done = archive_month(connection, self._place, month, self._projections, stopped)
+        except NotArchivable as error:
+            log.warning("a month is not archived", error=str(error))
+            return False
+        log.info("month archived", month=str(month), events=done.events, archive=done.name)
+        return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from domain.wording import shown
+from domain.errors import shown
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,15 +1,90 @@
 """Child processes that run as the cluster's account and do not outlive the process that started them."""
 
+from __future__ import annotations
+
+import contextlib
 import ctypes
 import os
+import pwd
+import select
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from infrastructure.embedded_postgres.account import Account
+from infrastructure.embedded_postgres.errors import DataDirectoryUnusable, StartFailed
+
+# `postgres` exists for this very purpose. `nobody` is everywhere, but shared with whatever else runs as it.
+_UNPRIVILEGED = ("postgres", "nobody")
+
+
+@dataclass(frozen=True)
+class Account:
+    """An existing account of this machine; none is ever created."""
+
+    name: str
+    uid: int
+    gid: int
+
+    @property
+    def is_other(self) -> bool:
+        """Whether becoming this account means to give up root."""
+        return self.uid != os.geteuid()
+
+
+def account_for(cluster: Path) -> Account:
+    """Return the account that may run `cluster`: its owner, or before it exists this process's own.
+
+    In the place of root it is an unprivileged one. Raises DataDirectoryUnusable when the owner is root or,
+    for a normal user, somebody else.
+    """
+    if cluster.exists():
+        return _owner(cluster)
+    return _unprivileged() if os.geteuid() == 0 else account_of_this_process()
+
+
+def account_of_this_process() -> Account:
+    """Return the account as which this process acts."""
+    return _by_uid(os.geteuid(), os.getegid())
+
+
+def _owner(cluster: Path) -> Account:
+    status = cluster.stat()
+    owner = _by_uid(status.st_uid, status.st_gid)
+    if owner.uid == 0:
+        advice = f"give it to an unprivileged account: chown -R {_unprivileged().name} {cluster}"
+        raise DataDirectoryUnusable(cluster, "it belongs to root, as whom PostgreSQL refuses to run", advice)
+    if os.geteuid() not in {0, owner.uid}:
+        mine = account_of_this_process()
+        reason = f"it belongs to {owner.name}, and this process runs as {mine.name}"
+        raise DataDirectoryUnusable(cluster, reason, f"run as {owner.name}, or choose another DATA_DIR")
+    return owner
+
+
+def _unprivileged() -> Account:
+    for name in _UNPRIVILEGED:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        if entry.pw_uid != 0:
+            return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+    raise StartFailed(
+        "it refuses to run as root, and this machine has no account postgres or nobody to run it: "
+        "start Chronoledger as a normal user"
+    )
+
+
+def _by_uid(uid: int, gid: int) -> Account:
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return Account(f"uid {uid}", uid, gid)
+    return Account(entry.pw_name, uid, entry.pw_gid)
+
 
 _PR_SET_PDEATHSIG = 1
 # Looked up before any fork: a child between fork and exec should not load libraries. Only Linux has it.
@@ -96,3 +171,107 @@ def _tied_to_parent(ends_by: signal.Signals, directory: Path) -> Callable[[], No
         os.chdir(directory)
 
     return in_child
+
+
+_PROC = Path("/proc")
+_GONE = (FileNotFoundError, ProcessLookupError)
+
+
+def command_line(pid: int) -> list[str] | None:
+    """Return the arguments of a process: none for a dead one or a zombie, None where they cannot be seen."""
+    try:
+        shown = (_PROC / str(pid) / "cmdline").read_bytes()
+    except PermissionError:
+        return None
+    except _GONE:
+        return [] if _PROC.joinpath("self").exists() or not _exists(pid) else None
+    return [os.fsdecode(part) for part in shown.rstrip(b"\0").split(b"\0")] if shown else []
+
+
+def serves(pid: int, cluster: Path) -> bool | None:
+    """Whether a process is a PostgreSQL on `cluster`; None when that cannot be seen.
+
+    Neither its name nor its working directory proves it alone; together they do, since a server's working
+    directory is always its cluster.
+    """
+    arguments = command_line(pid)
+    if not arguments:
+        return None if arguments is None else False
+    if not _is_postgres(arguments[0]):
+        return False
+    try:
+        return (_PROC / str(pid) / "cwd").samefile(cluster)
+    except _GONE:
+        return False
+    except PermissionError:  # root in a container without CAP_SYS_PTRACE sees only the command line
+        return _recorded_on(pid, arguments, cluster)
+
+
+def serving(cluster: Path) -> list[int]:
+    """Return every process that surely is a PostgreSQL on `cluster`."""
+    pids = [int(entry.name) for entry in _PROC.glob("[0-9]*")]
+    return [pid for pid in pids if serves(pid, cluster)]
+
+
+def is_postmaster(pid: int) -> bool:
+    """Whether a PostgreSQL process is the parent of the others: those show a title, not a command."""
+    arguments = command_line(pid) or ["postgres: gone"]
+    return not arguments[0].startswith("postgres:")
+
+
+def end(pids: Iterable[int], cluster: Path, by: Iterable[tuple[signal.Signals, float]]) -> list[int]:
+    """Send those of `pids` that serve `cluster` one signal after the other, each with its seconds to go.
+
+    Returns those that are still there. A pidfd names one process for good, so a pid that was given to another
+    process since it was looked up is not touched.
+    """
+    with contextlib.ExitStack() as opened:
+        left = {}
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                left[pid] = os.pidfd_open(pid)
+                opened.callback(os.close, left[pid])
+        left = {pid: fd for pid, fd in left.items() if serves(pid, cluster)}
+        for number, seconds in by:
+            for fd in left.values():
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(fd, number)
+            left = _still_there(left, seconds)
+        return list(left)
+
+
+def _still_there(handles: dict[int, int], seconds: float) -> dict[int, int]:
+    deadline = time.monotonic() + seconds
+    poll = select.poll()
+    for fd in handles.values():
+        poll.register(fd, select.POLLIN)
+    left = dict(handles)
+    while left and (remaining := deadline - time.monotonic()) > 0:
+        for ended, _ in poll.poll(remaining * 1000):
+            poll.unregister(ended)
+            left = {pid: fd for pid, fd in left.items() if fd != ended}
+    return left
+
+
+def _is_postgres(command: str) -> bool:
+    return command.startswith("postgres:") or os.path.basename(command) in {"postgres", "postmaster"}
+
+
+def _recorded_on(pid: int, arguments: list[str], cluster: Path) -> bool | None:
+    """Both sides must say so: in another container the same path is another directory."""
+    try:
+        recorded = (cluster / "postmaster.pid").read_text().split("\n", 1)[0]
+        named = Path(arguments[arguments.index("-D") + 1]).samefile(cluster)
+    except (OSError, ValueError, IndexError):
+        return None
+    return named and recorded == str(pid)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,9 +1,16 @@
 """The whole life of an embedded PostgreSQL: lock, place, settle, make, start, stop."""
 
+from __future__ import annotations
+
 import contextlib
+import fcntl
 import os
+import shutil
+import signal
 import subprocess
 import threading
+import time
+import weakref
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,18 +18,167 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from infrastructure.embedded_postgres import placement
-from infrastructure.embedded_postgres.account import account_for, account_of_this_process
-from infrastructure.embedded_postgres.binaries import Binaries, NotExecutable, find_bin_dir, inspect
-from infrastructure.embedded_postgres.cluster import HALF_MADE, ensure_cluster
-from infrastructure.embedded_postgres.errors import DataDirectoryUnusable, StartFailed, failure
-from infrastructure.embedded_postgres.launcher import Launcher
-from infrastructure.embedded_postgres.leftovers import remove_half_made, settle
-from infrastructure.embedded_postgres.lock import DirectoryLock
-from infrastructure.embedded_postgres.postmaster import LEAST_CONNECTIONS, Postmaster
-from infrastructure.embedded_postgres.readable_copy import readable_copy
-from infrastructure.embedded_postgres.server_log import ServerLog
-from infrastructure.embedded_postgres.socket_directory import open_socket_directory, remove_stale_sockets
+from infrastructure.embedded_postgres import cluster as placement
+from infrastructure.embedded_postgres.cluster import (
+    HALF_MADE,
+    Binaries,
+    NotExecutable,
+    ensure_cluster,
+    find_bin_dir,
+    inspect,
+    open_socket_directory,
+    readable_copy,
+    remove_stale_sockets,
+)
+from infrastructure.embedded_postgres.errors import (
+    DataDirectoryInUse,
+    DataDirectoryUnusable,
+    StartFailed,
+    failure,
+)
+from infrastructure.embedded_postgres.launcher import (
+    Launcher,
+    account_for,
+    account_of_this_process,
+    command_line,
+    end,
+    is_postmaster,
+    serves,
+    serving,
+)
+from infrastructure.embedded_postgres.postmaster import LEAST_CONNECTIONS, Postmaster, ServerLog
+
+# A fast shutdown, then an immediate one: in that, the postmaster kills what does not obey within 5 seconds.
+_POSTMASTER = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 10.0))
+# What a postmaster does to its children when one of them has crashed. Without it, nobody needs them any more.
+_ORPHANS = ((signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
+_SHARED_MEMORY_SECONDS = 10.0
+_SHARED_MEMORY = Path("/proc/sysvipc/shm")
+
+
+def remove_half_made(home: Path, pattern: str) -> None:
+    """Remove clusters whose making was interrupted, and end what still works on them."""
+    for half_made in home.glob(pattern):
+        end(serving(half_made), half_made, [(signal.SIGKILL, 5.0)])
+        shutil.rmtree(half_made, ignore_errors=True)  # what resists now is in nobody's way: names are random
+
+
+def settle(cluster: Path) -> None:
+    """Return once no process serves `cluster` and no stale `postmaster.pid` can mislead the next postmaster.
+
+    Only a process that surely is a PostgreSQL on this very directory is stopped. Raises DataDirectoryInUse
+    when one does not go, or when it cannot be seen whether it is one.
+    """
+    _stop_servers(cluster)
+    pid_file = cluster / "postmaster.pid"
+    lines = _lines(pid_file)
+    _wait_for_shared_memory(cluster, lines)
+    if pid := _number(lines, 0):
+        # The file of a standalone server holds its pid negated.
+        if serves(abs(pid), cluster) is None:
+            raise DataDirectoryInUse(cluster, _named(abs(pid)))
+        pid_file.unlink(missing_ok=True)
+
+
+def _stop_servers(cluster: Path) -> None:
+    postmasters = [pid for pid in serving(cluster) if is_postmaster(pid)]
+    left = end(postmasters, cluster, _POSTMASTER) or end(serving(cluster), cluster, _ORPHANS)
+    if left:
+        raise DataDirectoryInUse(cluster, _named(left[0]))
+
+
+def _wait_for_shared_memory(cluster: Path, pid_file: list[str]) -> None:
+    """Wait for orphans that cannot be seen: a new postmaster refuses while they hold the old memory."""
+    key_and_id = pid_file[6].split() if len(pid_file) > 6 else []
+    segment = _number(key_and_id, 1)
+    deadline = time.monotonic() + _SHARED_MEMORY_SECONDS
+    while segment is not None and _attached(segment):
+        if time.monotonic() > deadline:
+            raise DataDirectoryInUse(cluster, "PostgreSQL processes without a parent (see ps -ef)")
+        time.sleep(0.02)
+
+
+def _attached(segment: int) -> bool:
+    rows = [line.split() for line in _lines(_SHARED_MEMORY)]
+    return any(row[1] == str(segment) and row[6] != "0" for row in rows if len(row) > 6)
+
+
+def _named(pid: int) -> str:
+    return f"process {pid} ({' '.join(command_line(pid) or ['unknown'])[:200]})"
+
+
+def _lines(path: Path) -> list[str]:
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        return path.read_text(errors="replace").splitlines()
+    return []
+
+
+def _number(words: list[str], index: int) -> int | None:
+    with contextlib.suppress(ValueError, IndexError):
+        return int(words[index])
+    return None
+
+
+class DirectoryLock:
+    """A flock on `<directory>/lock`, which ends with this process however it ends."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._fd: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock and write this process's id into its file.
+
+        Raises DataDirectoryInUse, which names the holder, and OSError when the file cannot be made or locked.
+        """
+        path = self._directory / "lock"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        except BlockingIOError:
+            holder = _holder(os.pread(fd, 32, 0))
+            os.close(fd)
+            raise DataDirectoryInUse(self._directory, holder) from None
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
+        _held.add(self)
+
+    def release(self) -> None:
+        """Let go; a second time does nothing. The file stays: two processes could lock two files else."""
+        if self._fd is not None:
+            os.ftruncate(self._fd, 0)
+        self.forget()
+
+    def forget(self) -> None:
+        """Close this process's copy of the lock, and leave the lock to whoever else has one."""
+        if self._fd is not None:
+            os.close(self._fd)
+        self._fd = None
+        _held.discard(self)
+
+
+def _holder(written: bytes) -> str:
+    if not written.strip().isdigit():
+        return "another process"
+    pid = int(written)
+    command = " ".join(command_line(pid) or [])
+    return f"process {pid} ({command[:200]})" if command else f"process {pid}"
+
+
+# A child forked without exec shares the lock, and would keep it after this process is gone.
+_held: weakref.WeakSet[DirectoryLock] = weakref.WeakSet()
+
+
+def _forget_in_child() -> None:
+    for lock in list(_held):
+        lock.forget()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
 
 
 class EmbeddedPostgres:

@@ -3,20 +3,312 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from functools import lru_cache
+from struct import Struct
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
+from uuid import UUID
 
 import structlog
 from psycopg import AsyncConnection
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 
-from application.ports import Answer, Group, LogUnavailable, Patience
-from infrastructure.event_store import arrays
-from infrastructure.event_store.outage import AWAY, TOO_LARGE, first_line
-from infrastructure.event_store.own import OwnEvents
-from infrastructure.event_store.pending import Answers, Pending, Queue
+from application.ports import Answer, Group, LogUnavailable, Patience, Recorded
+from infrastructure.event_store.mapper import encode
+from infrastructure.postgres import AWAY, TOO_LARGE, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Set, Sized
+    from collections.abc import Iterable, Sequence, Set, Sized
+    from datetime import datetime
+
+    from psycopg.adapt import AdaptersMap
+
+_head = Struct(">iiIii").pack
+_length = Struct(">i").pack
+_int4 = Struct(">ii").pack
+_int8 = Struct(">iq").pack
+_UUID_LENGTH = _length(16)
+
+
+class Array(bytes):
+    """An array that is ready to be sent; its class says of what."""
+
+    element: ClassVar[int]
+    oid: ClassVar[int]
+
+
+class Integers(Array):
+    """An `int4[]`."""
+
+    element, oid = 23, 1007
+
+
+class BigIntegers(Array):
+    """An `int8[]`."""
+
+    element, oid = 20, 1016
+
+
+class Uuids(Array):
+    """A `uuid[]`."""
+
+    element, oid = 2950, 2951
+
+
+class Texts(Array):
+    """A `text[]`."""
+
+    element, oid = 25, 1009
+
+
+class Blobs(Array):
+    """A `bytea[]`."""
+
+    element, oid = 17, 1001
+
+
+def integers(values: Sequence[int]) -> Integers:
+    """Each within 32 bits."""
+    return _array(Integers, len(values), [_int4(4, value) for value in values])
+
+
+def big_integers(values: Sequence[int]) -> BigIntegers:
+    """Each within 64 bits."""
+    return _array(BigIntegers, len(values), [_int8(8, value) for value in values])
+
+
+def uuids(values: Sequence[UUID]) -> Uuids:
+    """Any UUIDs."""
+    return _array(Uuids, len(values), [_UUID_LENGTH + value.int.to_bytes(16) for value in values])
+
+
+def texts(values: Sequence[str]) -> Texts:
+    """Few different ones: each is encoded once."""
+    return _array(Texts, len(values), map(_text, values))
+
+
+def blobs(values: Sequence[bytes]) -> Blobs:
+    """Any bytes."""
+    return _array(Blobs, len(values), [_length(len(value)) + value for value in values])
+
+
+def register(adapters: AdaptersMap) -> None:
+    """Let a connection send such arrays."""
+    for kind in (Integers, BigIntegers, Uuids, Texts, Blobs):
+        adapters.register_dumper(kind, type(f"{kind.__name__}Dumper", (_ArrayDumper,), {"oid": kind.oid}))
+
+
+class _ArrayDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: Array) -> bytes:
+        return obj
+
+
+def _array[A: Array](kind: type[A], count: int, elements: Iterable[bytes]) -> A:
+    dimensions = 1 if count else 0
+    head = _head(dimensions, 0, kind.element, count, 1)[: 20 if dimensions else 12]
+    return kind(b"".join([head, *elements]))
+
+
+@lru_cache(maxsize=256)
+def _text(value: str) -> bytes:
+    encoded = value.encode()
+    return _length(len(encoded)) + encoded
+
+
+# As stored: who follows further behind than this reads from the log.
+MAX_OWN_BYTES = 16 * 1024 * 1024
+# An append that takes longer than this is not waited for.
+ANSWER_SECONDS = 0.02
+
+
+class OwnEvents:
+    """Runs of events that lie side by side in the log, oldest first; each is told once, in its turn."""
+
+    def __init__(self, max_bytes: int = MAX_OWN_BYTES) -> None:
+        """`max_bytes` 0: nobody follows."""
+        self._max_bytes = max_bytes
+        self._runs: deque[tuple[Sequence[Recorded], int]] = deque()
+        self._bytes = 0
+        self._asked: asyncio.Future[None] | None = None
+
+    def ask(self) -> asyncio.Future[None]:
+        """A call of the database begins; it is done with when the future is."""
+        self._asked = asyncio.get_running_loop().create_future()
+        return self._asked
+
+    async def answered(self) -> None:
+        """Wait for the answer to the call that is under way: a notification may overtake it, but hardly."""
+        if self._asked is not None and not self._asked.done():
+            await asyncio.wait([self._asked], timeout=ANSWER_SECONDS)
+
+    def add(self, first_position: int, recorded_at: datetime, groups: Iterable[Group], size: int) -> None:
+        """One call has stored these groups, in `size` bytes, from a position on without a gap."""
+        if self._bytes + size > self._max_bytes:
+            self.forget()
+            return
+        facts = [(new, group.meta) for group in groups for new in group.facts]
+        run = [
+            Recorded(
+                position=position,
+                stream=new.stream,
+                version=new.version,
+                fact=new.fact,
+                meta=meta,
+                recorded_at=recorded_at,
+            )
+            for position, (new, meta) in enumerate(facts, start=first_position)
+        ]
+        self._runs.append((run, size))
+        self._bytes += size
+
+    def forget(self) -> None:
+        """Nothing is known any more: the database may be another one now, which never had all of it."""
+        self._runs.clear()
+        self._bytes = 0
+
+    def take(self, position: int) -> Sequence[Recorded]:
+        """All that is known to lie right behind a position; what lies before it is forgotten."""
+        taken: list[Recorded] = []
+        while self._runs and self._runs[0][0][0].position <= position + 1:
+            run, size = self._runs.popleft()
+            self._bytes -= size
+            if run[0].position == position + 1:
+                taken += run
+                position = run[-1].position
+        return taken
+
+
+MAX_EVENTS = 1_000
+MAX_APPEND_BYTES = 8 * 1024 * 1024
+
+
+class Answers:
+    """What becomes of groups that were handed over together; their caller awaits all of it in `future`."""
+
+    __slots__ = ("_given", "_missing", "future")
+
+    def __init__(self, count: int) -> None:
+        self.future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        self._given: list[Answer] = [None] * count
+        self._missing = count
+
+    def give(self, place: int, answer: Answer) -> None:
+        """Answer one of them; the caller may have left."""
+        self._given[place] = answer
+        self._missing -= 1
+        if self._missing == 0 and not self.future.done():
+            self.future.set_result(self._given)
+
+    def refuse(self, error: Exception) -> None:
+        """Answer all of them by an exception, unless the caller has left."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Pending:
+    """A group, at its place among those that `answers` is about.
+
+    `tried`: an earlier call with it was not answered. `alone`: it goes into a call of its own, because the
+    database refused a call that held it. Streams are named by their numbers, which are quicker to compare.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_answers",
+        "_place",
+        "alone",
+        "group",
+        "size",
+        "states",
+        "streams",
+        "touched",
+        "tried",
+    )
+
+    def __init__(self, group: Group, answers: Answers, place: int) -> None:
+        self.group = group
+        self._answers = answers
+        self._place = place
+        self._answered = False
+        self.states = [encode(new.fact, group.meta) for new in group.facts]
+        self.size = sum(map(len, self.states))
+        self.streams = {new.stream.int for new in group.facts}
+        guarded = [guard.stream.int for guard in group.guards]
+        self.touched = self.streams.union(guarded) if guarded else self.streams
+        self.tried = False
+        self.alone = False
+
+    @property
+    def over(self) -> bool:
+        """Whether it is answered, or nobody waits for that any more."""
+        return self._answered or self._answers.future.done()
+
+    def answer(self, answer: Answer) -> None:
+        """Tell the caller what becomes of it, once: its last position; None when the log refuses it."""
+        if not self._answered:
+            self._answered = True
+            self._answers.give(self._place, answer)
+
+    def refuse(self, error: Exception) -> None:
+        """Answer it, and all that were handed over with it, by an exception."""
+        self._answers.refuse(error)
+
+
+class Queue:
+    """What waits, in the order in which it came."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Pending] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, pending: Sequence[Pending]) -> None:
+        """Put them last."""
+        self._waiting.extend(pending)
+
+    def put_back(self, batch: list[Pending]) -> None:
+        """Put what `take` gave first again, in its order."""
+        self._waiting.extendleft(reversed(batch))
+
+    def take(self) -> list[Pending]:
+        """The next groups in order; one that meets a stream of an earlier one waits for the next call."""
+        batch: list[Pending] = []
+        later: list[Pending] = []
+        written: set[int] = set()
+        touched: set[int] = set()
+        room, space = MAX_EVENTS, MAX_APPEND_BYTES
+        # A long run of groups on one stream is not searched to its end for every one of them.
+        while self._waiting and room > 0 and space > 0 and len(later) < MAX_EVENTS:
+            pending = self._waiting.popleft()
+            if pending.over:
+                continue
+            if pending.alone and batch:
+                later.append(pending)
+                break
+            if pending.streams.isdisjoint(touched) and pending.touched.isdisjoint(written):
+                batch.append(pending)
+                room -= len(pending.group.facts)
+                space -= pending.size
+            else:
+                later.append(pending)
+            if pending.alone:
+                break
+            # What waits holds its streams too: groups on one stream are appended in the order they came.
+            written |= pending.streams
+            touched |= pending.touched
+        self.put_back(later)
+        return batch
+
+    def fail_all(self, error: Exception) -> None:
+        """Refuse everything that waits."""
+        while self._waiting:
+            self._waiting.popleft().refuse(error)
+
 
 APPEND = (
     b"SELECT refused, first_position, recorded FROM append_groups("
@@ -202,7 +494,7 @@ class Appender:
     async def _connected(self) -> AsyncConnection:
         if self._connection is None or self._connection.closed:
             connection = await AsyncConnection.connect(self._dsn, autocommit=True)
-            arrays.register(connection.adapters)
+            register(connection.adapters)
             self._connection = connection
             await connection.execute(READ_COMMITTED)
         return self._connection
@@ -227,29 +519,29 @@ def _give_up(answers: Answers) -> None:
     answers.refuse(LogUnavailable("the database did not answer in time"))
 
 
-async def _arguments(batch: Sequence[Pending]) -> tuple[arrays.Array, ...]:
+async def _arguments(batch: Sequence[Pending]) -> tuple[Array, ...]:
     """What goes to `append_groups`; of many events, in several turns of the event loop."""
     facts = [(index, new) for index, pending in enumerate(batch) for new in pending.group.facts]
     guards = [(index, guard) for index, pending in enumerate(batch) for guard in pending.group.guards]
     places = (
-        arrays.integers([index for index, _ in facts]),
-        arrays.uuids([new.stream for _, new in facts]),
-        arrays.big_integers([new.version for _, new in facts]),
+        integers([index for index, _ in facts]),
+        uuids([new.stream for _, new in facts]),
+        big_integers([new.version for _, new in facts]),
     )
     if len(facts) >= MANY_EVENTS:
         await asyncio.sleep(0)
     contents = (
-        arrays.texts([type(new.fact).topic for _, new in facts]),
-        arrays.blobs([state for pending in batch for state in pending.states]),
+        texts([type(new.fact).topic for _, new in facts]),
+        blobs([state for pending in batch for state in pending.states]),
     )
     if len(facts) >= MANY_EVENTS:
         await asyncio.sleep(0)
     return (
         *places,
         *contents,
-        arrays.integers([index for index, _ in guards]),
-        arrays.uuids([guard.stream for _, guard in guards]),
-        arrays.big_integers([guard.version for _, guard in guards]),
+        integers([index for index, _ in guards]),
+        uuids([guard.stream for _, guard in guards]),
+        big_integers([guard.version for _, guard in guards]),
     )
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from application.ports import (
     Answer,
@@ -19,9 +23,9 @@ from application.ports import (
     Undecodable,
 )
 from domain.identity import is_execution, redaction_stream
+from domain.task import FinishedTask, Paused, Scheduled
 from infrastructure.event_store.mapper import decode
-from infrastructure.event_store.outage import AWAY, first_line
-from infrastructure.event_store.snapshots import FOLD, decode_task, encode_task
+from infrastructure.postgres import AWAY, first_line
 from infrastructure.sql import statements
 
 if TYPE_CHECKING:
@@ -30,8 +34,33 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection, AsyncCursor
     from psycopg_pool import AsyncConnectionPool
 
-    from infrastructure.archive.shelf import Shelf
+    from domain.task import Task
+    from infrastructure.archive.library import Shelf
     from infrastructure.event_store.appender import Appender
+
+# By which rules a state was folded. To be raised with every change of what `domain.task` makes of facts, or
+# of the shape of a task's states: snapshots of before are left alone then.
+FOLD = 2
+
+_KINDS: dict[str, type[Any]] = {"scheduled": Scheduled, "paused": Paused, "over": FinishedTask}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+_decoders = {name: msgspec.json.Decoder(kind) for name, kind in _KINDS.items()}
+_encoder = msgspec.json.Encoder()
+
+
+def encode_task(task: Task) -> tuple[str, bytes]:
+    """What kind of state it is, and the JSON of it."""
+    return _NAMES[type(task)], _encoder.encode(task)
+
+
+def decode_task(kind: str, state: bytes) -> Task | None:
+    """The state that was stored; None for bytes that are none: the stream tells it as well."""
+    decoder = _decoders.get(kind)
+    try:
+        return decoder.decode(state) if decoder else None
+    except (ValueError, RecursionError):
+        return None
+
 
 statement = statements("infrastructure.event_store")
 
@@ -185,5 +214,42 @@ class PostgresEventLog:
                 connection.cursor(binary=True) as cursor,
             ):
                 yield cursor
+        except AWAY as error:
+            raise LogUnavailable(first_line(error)) from error
+
+
+PAGE_EVENTS = 1_000
+# Keys come before tasks, executions after them: see `domain.identity`.
+FIRST_TASK, FIRST_EXECUTION = UUID(int=1 << 80), UUID(int=1 << 127)
+
+
+class PostgresTaskStreams:
+    """`application.declared.TaskStreams` of one database: each page as of its own moment."""
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+
+    async def tasks(self) -> AsyncIterator[Sequence[Recorded]]:
+        """The events of each task, in order. Raises `LogUnavailable`."""
+        events: list[Recorded] = []
+        stream, version = FIRST_TASK, 0
+        while page := await self._page(stream, version):
+            stream, version = page[-1].stream, page[-1].version
+            *whole, events = [list(group) for _, group in groupby([*events, *page], attrgetter("stream"))]
+            for of_task in whole:
+                yield of_task
+        if events:
+            yield events
+
+    async def _page(self, stream: UUID, version: int) -> Sequence[Recorded]:
+        place = {"stream": stream, "version": version, "before": FIRST_EXECUTION, "limit": PAGE_EVENTS}
+        try:
+            async with (
+                asyncio.timeout(READ_SECONDS),
+                self._pool.connection() as connection,
+                connection.cursor(binary=True) as cursor,
+            ):
+                await cursor.execute(statement("task_streams"), place)
+                return [recorded(row) for row in await cursor.fetchall()]
         except AWAY as error:
             raise LogUnavailable(first_line(error)) from error

@@ -9,9 +9,7 @@ import msgspec
 from eventsourcing.persistence import Mapper, StoredEvent
 
 from application.ports import Meta
-from domain.fact import Fact
-from domain.facts import AnyFact, ExecutionFact, IdempotencyKeyUsed, TaskFact
-from domain.redaction_facts import EventsRedacted
+from domain.facts import AnyFact, EventsRedacted, ExecutionFact, Fact, IdempotencyKeyUsed, TaskFact
 
 if TYPE_CHECKING:
     from eventsourcing.persistence import Transcoder

@@ -4,39 +4,170 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
+import msgspec
+from msgspec import Raw, Struct
 from msgspec.structs import asdict
 
-from application.events import EventFilter, EventPage, LoggedEvent, Origin
-from application.ports import LogUnavailable
+from application.ports import EventFilter, EventPage, LoggedEvent, LogUnavailable, Meta, Origin
 from domain.identity import is_execution
+from domain.redaction import original_digest
 from infrastructure.event_store.log import HEAD, READ_SECONDS
-from infrastructure.event_store.logged import (
-    BEGINNING_BYTES,
-    beginning_of_actor,
-    logged,
-    member,
-    names_task,
-    origin,
-)
-from infrastructure.event_store.outage import AWAY, first_line
-from infrastructure.event_store.whole_pages import whole_page
+from infrastructure.postgres import AWAY, first_line
 from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
-    from uuid import UUID
 
-    from psycopg import AsyncCursor
+    from psycopg import AsyncConnection, AsyncCursor
     from psycopg_pool import AsyncConnectionPool
 
-    from infrastructure.archive.form import Event
-    from infrastructure.archive.shelf import Shelf
+    from infrastructure.archive.files import Event
+    from infrastructure.archive.library import Shelf
+    from infrastructure.event_store.log import Row
+
+BEGINNING_BYTES = 4_096
+"""Of each stored event: its meta, and the namespace and the task that it names before anything long."""
+
+# Quotes within strings are escaped, so this is a member; and no other of that name comes before it.
+_NAMESPACE = re.compile(rb'"namespace":("(?:[^"\\]|\\.)*")')
+
+
+class _Stored(Struct, frozen=True):
+    meta: Meta
+    fact: Raw
+
+
+class _Occurrence(Struct, frozen=True):
+    task_id: UUID | None = None
+
+
+class _Naming(Struct, frozen=True):
+    task_id: UUID | None = None
+    occurrence: _Occurrence = _Occurrence()
+
+
+_stored = msgspec.json.Decoder(_Stored)
+_naming = msgspec.json.Decoder(_Naming)
+
+
+def logged(row: Row, beginning: bytes | None) -> LoggedEvent:
+    """An event of the log; `beginning` is that of its stream's first event, None: it is the first."""
+    position, stream, version, topic, state, recorded_at = row
+    stored = _read(state)
+    return LoggedEvent(
+        position=position,
+        recorded_at=recorded_at,
+        stream=stream,
+        version=version,
+        topic=topic,
+        namespace=_namespace(state[:BEGINNING_BYTES] if beginning is None else beginning),
+        actor=stored.meta.actor if stored else "unknown",
+        correlation_id=stored.meta.correlation_id if stored else "",
+        address=stored.meta.address if stored else None,
+        reason=stored.meta.reason if stored else None,
+        redacted=original_digest(state) is not None,
+        data=stored.fact if stored else None,
+    )
+
+
+def names_task(event: LoggedEvent, task_id: UUID) -> bool:
+    """Whether an event is in the task's stream, or about the task."""
+    if event.stream == task_id:
+        return True
+    try:
+        naming = _naming.decode(event.data or b"{}")
+    except msgspec.DecodeError:
+        return False
+    return task_id in {naming.task_id, naming.occurrence.task_id}
+
+
+def origin(topic: str, beginning: bytes) -> Origin:
+    """What a stream is about that begins so."""
+    kind = topic.partition(".")[0]
+    return Origin(
+        kind="task" if kind == "task" else "execution" if kind == "execution" else "other",
+        namespace=_namespace(beginning),
+    )
+
+
+def beginning_of_actor(actor: str) -> bytes:
+    """How every event of an actor begins."""
+    return b'{"meta":{"actor":' + msgspec.json.encode(actor)
+
+
+def member(name: str, value: str) -> bytes:
+    """How a member stands in what is stored."""
+    return msgspec.json.encode({name: value})[1:-1]
+
+
+def _read(state: bytes) -> _Stored | None:
+    try:
+        state.decode()  # a part that is only passed on is not looked into
+        return _stored.decode(state)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _namespace(beginning: bytes) -> str | None:
+    found = _NAMESPACE.search(beginning)
+    try:
+        return msgspec.json.decode(found[1], type=str) if found else None
+    except ValueError:  # it is no JSON: the rest of the page is told all the same
+        return None
+
 
 statement = statements("infrastructure.event_store")
+
+LOOKED_AT_ARCHIVED = 2_000
+LOOKED_AT_BYTES = 16 * 1024 * 1024
+
+
+async def whole_page(
+    shelf: Shelf, connection: AsyncConnection, wanted: EventFilter, after: int, until: int, limit: int
+) -> EventPage:
+    """As `PostgresEventReader.page`; it looks at fewer events. Raises `ArchiveAway` and `psycopg.Error`."""
+    stretch = await shelf.stretch(connection, after, LOOKED_AT_ARCHIVED, LOOKED_AT_BYTES)
+    looked_at = [event for event in stretch.events if event.position <= until]
+    more = stretch.full and len(looked_at) == len(stretch.events)
+    shown = await _shown(shelf, connection, looked_at)
+    found = [event for event in shown if matches(event, wanted)]
+    if len(found) > limit:
+        return EventPage(items=found[:limit], next_after=found[limit - 1].position, more=True)
+    return EventPage(items=found, next_after=looked_at[-1].position if looked_at else after, more=more)
+
+
+def matches(event: LoggedEvent, wanted: EventFilter) -> bool:
+    """Whether an event is one of those that are wanted."""
+    return (
+        (wanted.topic is None or event.topic.startswith(wanted.topic))
+        and (wanted.actor is None or event.actor == wanted.actor)
+        and (wanted.namespace is None or event.namespace == wanted.namespace)
+        and (wanted.recorded_from is None or event.recorded_at >= wanted.recorded_from)
+        and (wanted.recorded_to is None or event.recorded_at < wanted.recorded_to)
+        and (wanted.task_id is None or names_task(event, wanted.task_id))
+    )
+
+
+async def _shown(shelf: Shelf, connection: AsyncConnection, events: Sequence[Event]) -> list[LoggedEvent]:
+    later = {event.stream for event in events if event.version > 1}
+    beginnings = await _beginnings(connection, later)
+    archived = await shelf.first_of(connection, later.difference(beginnings))
+    beginnings |= {stream: first.state[:BEGINNING_BYTES] for stream, first in archived.items()}
+    return [logged(event, beginnings.get(event.stream) if event.version > 1 else None) for event in events]
+
+
+async def _beginnings(connection: AsyncConnection, streams: set[UUID]) -> dict[UUID, bytes]:
+    async with connection.cursor(binary=True) as cursor:
+        asked = {"streams": list(streams), "beginning": BEGINNING_BYTES}
+        await cursor.execute(statement("beginnings"), asked)
+        return {stream: bytes(beginning) for stream, beginning in await cursor.fetchall()}
+
 
 LOOKED_AT = 10_000
 """Events that one page looks at, at most, whatever it finds."""

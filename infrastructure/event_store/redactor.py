@@ -11,13 +11,13 @@ import psycopg
 
 from application.ports import LogUnavailable
 from application.redaction import Rewrite, Stored
+from domain.facts import Rewritten
 from domain.identity import disguised
 from domain.redaction import original_digest
-from domain.redaction_facts import Rewritten
 from infrastructure.event_store.log import READ_SECONDS, recorded
-from infrastructure.event_store.logged import BEGINNING_BYTES
 from infrastructure.event_store.mapper import encode, encode_redacted
-from infrastructure.event_store.outage import AWAY, first_line
+from infrastructure.event_store.reader import BEGINNING_BYTES
+from infrastructure.postgres import AWAY, first_line
 from infrastructure.sql import statements
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from domain.attempt import Answered
+from domain.facts import Answered
 from infrastructure.http_caller.connection import SWITCHING_PROTOCOLS
 from infrastructure.http_caller.text import decoded
 from infrastructure.http_caller.wire import Incoming

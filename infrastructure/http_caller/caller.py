@@ -14,12 +14,11 @@ from infrastructure.http_caller.transport import aiohttp_wire, trusted_certifica
 if TYPE_CHECKING:
     import httpx
 
-    from application.calling import Call
-    from application.ports import Clock
+    from application.ports import Call, Clock
 
 
 class AiohttpCaller:
-    """`application.calling.HttpCaller` over aiohttp, as httpx sees it.
+    """`application.ports.HttpCaller` over aiohttp, as httpx sees it.
 
     At most `max_concurrency` calls are on the wire, and `max_per_host` to one host and port, so that one slow
     host leaves room for others; a call that waits for its turn does so within its own timeout.
@@ -76,5 +75,5 @@ class AiohttpCaller:
         self._deadlines.close()
 
     def exchange(self, call: Call) -> HttpExchange:
-        """See `application.calling.HttpCaller.exchange`."""
+        """See `application.ports.HttpCaller.exchange`."""
         return HttpExchange(self._tools, call)

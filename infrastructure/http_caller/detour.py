@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from domain.attempt import Unanswered
+from domain.facts import Unanswered
 from infrastructure.http_caller.answer import captured
 from infrastructure.http_caller.failures import improper, internal_error, timed_out, unanswered
 from infrastructure.http_caller.progress import Progress, Severed, Stage, progress
@@ -14,8 +14,8 @@ from infrastructure.http_caller.redirects import Astray, followed, too_many
 if TYPE_CHECKING:
     import httpx
 
-    from application.calling import Call
-    from domain.attempt import Answer
+    from application.ports import Call
+    from domain.facts import Answer
     from infrastructure.http_caller.connection import Connection
     from infrastructure.http_caller.deadlines import Deadlines
     from infrastructure.http_caller.outgoing import Outgoing

@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from domain.attempt import Attempt, Unanswered
+from domain.facts import Attempt, Unanswered
 from infrastructure.http_caller.answer import answered
 from infrastructure.http_caller.detour import LEAST_STATUS
 from infrastructure.http_caller.failures import internal_error, timed_out
@@ -19,9 +19,8 @@ from infrastructure.http_caller.request import LARGE_BYTES, Unsendable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from application.calling import Call
-    from application.ports import Clock
-    from domain.attempt import Answer
+    from application.ports import Call, Clock
+    from domain.facts import Answer
     from infrastructure.http_caller.connection import Connection
     from infrastructure.http_caller.deadlines import Deadlines
     from infrastructure.http_caller.detour import Detour
@@ -53,7 +52,7 @@ class Whole(NamedTuple):
 
 
 class HttpExchange:
-    """`application.calling.Exchange`.
+    """`application.ports.Exchange`.
 
     Most go out on an idle connection and are answered whole, which takes no task; all others take the
     `Detour`. `at` is when the time of one under way is over, as its event loop counts.
@@ -85,7 +84,7 @@ class HttpExchange:
         self._request = request if small else None
 
     def begin(self, over: Callable[[], None]) -> None:
-        """See `application.calling.Exchange.begin`."""
+        """See `application.ports.Exchange.begin`."""
         tools, call, loop = self._tools, self._call, asyncio.get_running_loop()
         self._over = over
         self._started_at = tools.clock.now()
@@ -104,7 +103,7 @@ class HttpExchange:
         connection.begin(request.head + request.content, self._heard, of_head=request.method == "HEAD")
 
     def cancel(self) -> None:
-        """See `application.calling.Exchange.cancel`."""
+        """See `application.ports.Exchange.cancel`."""
         if self._connection is not None:
             self._let_go(self._connection)
             self._tell()
@@ -112,7 +111,7 @@ class HttpExchange:
             self._task.cancel()
 
     def attempt(self) -> Attempt | None:
-        """See `application.calling.Exchange.attempt`."""
+        """See `application.ports.Exchange.attempt`."""
         result = self._result
         if result is None:
             return None

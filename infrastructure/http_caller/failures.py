@@ -10,7 +10,7 @@ import aiohttp
 import httpx
 import structlog
 
-from domain.attempt import Unanswered
+from domain.facts import Unanswered
 from infrastructure.http_caller.progress import CutShort, Improper, NotConnected, Progress, Severed, Stage
 
 log = structlog.get_logger(__name__)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Set
     from datetime import datetime
 
-    from application.calling import Call
+    from application.ports import Call
 
 IDEMPOTENCY_KEY = "idempotency-key"
 ATTEMPT = "x-chronoledger-attempt"

@@ -6,7 +6,7 @@ import re
 
 import httpx
 
-from domain.admission_url import url_advice
+from domain.validation.action import url_advice
 from infrastructure.http_caller.outgoing import HEADER_ENCODING, TARGET
 
 MOVED_PERMANENTLY, FOUND, SEE_OTHER = 301, 302, 303

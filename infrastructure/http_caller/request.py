@@ -25,7 +25,7 @@ from infrastructure.http_caller.outgoing import (
 from infrastructure.http_caller.text import codec_of, named_charset
 
 if TYPE_CHECKING:
-    from application.calling import Call
+    from application.ports import Call
     from domain.definition import Action
 
 FOLLOWS_FROM_THE_PAYLOAD = frozenset({"content-length", "transfer-encoding"})

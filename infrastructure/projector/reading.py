@@ -3,20 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
 from application.ports import Undecodable
-from domain.facts import AnyFact
-from domain.redaction_facts import EventsRedacted
+from domain.facts import AnyFact, EventsRedacted
+from infrastructure.archive.library import NO_ARCHIVES, Library, events_after
 from infrastructure.event_store.mapper import FACT_TYPES, UnknownTopic
 from infrastructure.sql import statements
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from psycopg import AsyncConnection
+
+    from infrastructure.archive.library import Wanted
+
+
+class Projection(Protocol):
+    """A read model, as `projections/` makes them. A new `version` has its tables rebuilt."""
+
+    tables: ClassVar[tuple[str, ...]]
+    views: ClassVar[tuple[str, ...]]
+    across: ClassVar[frozenset[type]]
+    """The facts that change rows, where a row is told of by several streams: all are folded in one place.
+
+    Empty where each stream has rows of its own: it may be folded apart from the others.
+    """
+
+    @property
+    def name(self) -> str:
+        """That of its checkpoint."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Of its tables and of what its rows are folded to."""
+        ...
+
+    @property
+    def ddl(self) -> bytes:
+        """Creates its tables and views in the first schema of the search path, where they are missing."""
+        ...
+
+    @property
+    def indexes(self) -> bytes:
+        """Creates the indexes that `apply` does not need itself; nothing, where there are none."""
+        ...
+
+    def key(self, entry: Entry) -> UUID:
+        """What must be applied in order: events with the same key, and only those, meet in a row."""
+        ...
+
+    def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> AsyncGenerator[None]:
+        """Fold a batch into the tables in three steps, within the caller's transaction.
+
+        The first asks for the rows that it continues, the second reads the answers and puts rows down, the
+        third adds up. What several projections do in the first is one round trip in a pipeline, and so is
+        what they do in the third; in the second there must be none, for COPY goes through no pipeline.
+        """
+        ...
+
+
+class ProjectorObserver(Protocol):
+    """Hears what is applied and what is not: for metrics. Must neither block nor raise."""
+
+    def projected(self, projection: str, events: int) -> None:
+        """A batch is committed."""
+
+    def parked(self, projection: str, events: int) -> None:
+        """Events that could not be applied were set aside."""
+
 
 statement = statements("infrastructure.projector")
 
@@ -95,3 +155,56 @@ def decoded(topic: str, state: bytes) -> AnyFact | Undecodable:
         return Undecodable(topic=topic, error=str(UnknownTopic(topic)))
     except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, no such fields
         return Undecodable(topic=topic, error=str(error))
+
+
+# More than a projector takes: nobody waits for the first of them, and a task with many executions among them
+# is taken out and put back once.
+EVENTS_AT_ONCE = 20_000
+# Each event of an execution beyond its second may bring back a row with an answer in it.
+LATER_AT_ONCE = 5_000
+SECOND = 2
+
+
+class WholeLog:
+    """Facts in the order of their positions, those in archives among them."""
+
+    def __init__(self, library: Library, at_once: int = EVENTS_AT_ONCE, wanted: Wanted | None = None) -> None:
+        """`at_once`: so many of them, where they are small. `wanted`: these alone."""
+        self._library = library
+        self._at_once = at_once
+        self._next = at_once
+        self._wanted = wanted
+
+    def some(self, wanted: Wanted) -> WholeLog:
+        """What is wanted of it, as if there were nothing else."""
+        return WholeLog(self._library, self._at_once, wanted)
+
+    async def entries(
+        self,
+        connection: AsyncConnection,
+        position: int,
+        limit: int | None = None,
+        most_bytes: int = BATCH_BYTES,
+    ) -> Reading:
+        """As `read_entries`; no more than `LATER_AT_ONCE` of them are the third of their stream or later.
+
+        Raises `ArchiveAway` rather than to leave out what cannot be read.
+        """
+        asked = limit or self._next
+        events, full = await events_after(
+            connection, self._library, position, asked, most_bytes, self._wanted
+        )
+        # The sizes of all that is asked for are added up: where few are taken, few are asked for.
+        self._next = min(self._at_once, BATCH_EVENTS) if full and len(events) < asked else self._at_once
+        entries = [
+            Entry(event.position, event.stream, event.version, decoded(event.topic, event.state))
+            for event in events
+        ]
+        later = [place for place, entry in enumerate(entries, 1) if entry.version > SECOND]
+        if len(later) > LATER_AT_ONCE:
+            entries, full = entries[: later[LATER_AT_ONCE - 1]], True
+        return bounded(entries, full=full)
+
+
+NOTHING_ARCHIVED = WholeLog(NO_ARCHIVES)
+"""The log of who knows of no archives: it refuses to be read past one."""

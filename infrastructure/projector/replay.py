@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from infrastructure.projector.checkpoints import lock_checkpoints
-from infrastructure.projector.parking import Sieve, store_parked
-from infrastructure.projector.whole_log import NOTHING_ARCHIVED, WholeLog
+from infrastructure.projector.batch import Sieve, lock_checkpoints, store_parked
+from infrastructure.projector.reading import NOTHING_ARCHIVED, WholeLog
 from infrastructure.sql import statements
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
 
-    from infrastructure.projector.ports import Projection
+    from infrastructure.projector.reading import Projection
 
 statement = statements("infrastructure.projector")
 

@@ -3,29 +3,261 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache
+from importlib import resources
+from importlib.metadata import version
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
+from msgspec.structs import replace
 from psycopg import sql
 
-from infrastructure.event_store.log import head
-from infrastructure.projector.checkpoints import (
+from domain.facts import EventsRedacted
+from infrastructure.archive.library import Wanted, archives
+from infrastructure.event_store.log import LogRewound, head
+from infrastructure.event_store.mapper import FACT_TYPES
+from infrastructure.projector.batch import (
+    Checkpoint,
     CheckpointMoved,
     lock_checkpoints,
     read_positions,
     set_checkpoint,
 )
-from infrastructure.projector.folding import this_fold
-from infrastructure.projector.shares import at_work
 from infrastructure.sql import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+    from importlib.resources.abc import Traversable
+    from uuid import UUID
 
     from psycopg import AsyncConnection
 
-    from infrastructure.projector.ports import Projection
+    from infrastructure.projector.reading import Entry, Projection
+
+_SOURCES = (".py", ".sql")
+
+
+@cache
+def this_fold() -> str:
+    """That of this release, of its sources in `projections/`, and of how a log is shared out."""
+    shares = resources.files("infrastructure.projector") / "workplace.py"
+    return fold_of(version("chronoledger"), resources.files("projections"), shares.read_bytes())
+
+
+def fold_of(release: str, folder: Traversable, *others: bytes) -> str:
+    """The SHA-256, in hexadecimal digits, of a release, of all sources of a folder, and of others."""
+    digest = hashlib.sha256(repr((release, *others)).encode())
+    for name, content in sorted(_sources(folder, "")):
+        digest.update(repr((name, content)).encode())
+    return digest.hexdigest()
+
+
+def _sources(folder: Traversable, path: str) -> Iterator[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        name = f"{path}/{entry.name}"
+        if entry.is_dir():
+            yield from _sources(entry, name)
+        elif name.endswith(_SOURCES):
+            yield name, entry.read_bytes()
+
 
 statement = statements("infrastructure.projector")
+
+
+type Relation = Literal["table", "view"]
+
+
+class LaterRelease(Exception):
+    """A read model was written by a later release; run that one, or rebuild with this one."""
+
+    def __init__(self, projection: Projection, found: int) -> None:
+        super().__init__(
+            f"the read model {projection.name} has version {found}, this release knows {projection.version}; "
+            f"run the later release, or `chronoledger rebuild {projection.name}`"
+        )
+
+
+class Prepared(NamedTuple):
+    """`current` can go on from their checkpoints; `outdated` have to be rebuilt.
+
+    `rewound` is set when some of those know of events that the log no longer holds.
+    """
+
+    current: list[Projection]
+    outdated: list[Projection]
+    rewound: LogRewound | None
+
+
+async def prepare(connection: AsyncConnection, projections: Sequence[Projection]) -> Prepared:
+    """Create the tables of projections that never ran here, and tell which others have to be rebuilt.
+
+    Safe to call from any number of processes at once. Raises `LaterRelease`.
+    """
+    async with connection.transaction():
+        await connection.execute(statement("lock_preparation"))
+        checkpoints = await lock_checkpoints(connection, projections)
+        existing = set(await existing_relations(connection, projections))
+        prepared = Prepared([], [], await _rewound(connection, checkpoints.values()))
+        gone = await _gone_up_to(connection)
+        for projection in projections:
+            checkpoint = checkpoints.get(projection.name)
+            if checkpoint is None and not gone and existing.isdisjoint(relations(projection)):
+                await _create(connection, projection)
+                prepared.current.append(projection)
+            elif (
+                checkpoint is not None
+                and _is_current(projection, checkpoint, existing, prepared.rewound)
+                and checkpoint.position >= gone
+            ):
+                prepared.current.append(projection)
+            else:
+                prepared.outdated.append(projection)
+        return prepared
+
+
+async def _gone_up_to(connection: AsyncConnection) -> int:
+    """The last position that is in an archive alone: who is before it would miss what lies there."""
+    known = await archives(connection)
+    return max((archive.last_position for archive in known if archive.away), default=0)
+
+
+async def _rewound(connection: AsyncConnection, checkpoints: Iterable[Checkpoint]) -> LogRewound | None:
+    furthest = max((checkpoint.position for checkpoint in checkpoints), default=0)
+    ends_at = await head(connection)
+    return LogRewound(ends_at, furthest) if ends_at < furthest else None
+
+
+def _is_current(
+    projection: Projection, checkpoint: Checkpoint, existing: set[str], rewound: LogRewound | None
+) -> bool:
+    if checkpoint.version > projection.version:
+        raise LaterRelease(projection, checkpoint.version)
+    if rewound and checkpoint.position > rewound.head:
+        return False
+    return checkpoint.version == projection.version and existing.issuperset(relations(projection))
+
+
+async def _create(connection: AsyncConnection, projection: Projection) -> None:
+    await connection.execute(projection.ddl)
+    if projection.indexes:
+        await connection.execute(projection.indexes)
+    await set_checkpoint(connection, projection, 0)
+
+
+def relations(projection: Projection) -> tuple[str, ...]:
+    """Views, and then the tables that they are made of."""
+    return projection.views + projection.tables
+
+
+async def existing_relations(
+    connection: AsyncConnection, projections: Iterable[Projection]
+) -> dict[str, Relation]:
+    """Those of these projections that the current schema has."""
+    names = [name for projection in projections for name in relations(projection)]
+    cursor = await connection.execute(statement("existing_tables"), {"names": names})
+    return {name: "view" if kind == "v" else "table" for name, kind in await cursor.fetchall()}
+
+
+async def live_schema(connection: AsyncConnection) -> str:
+    """The schema in which the read models live."""
+    cursor = await connection.execute(statement("live_schema"))
+    [(name,)] = await cursor.fetchall()
+    return str(name)
+
+
+LAST_BYTES = 256
+# What `tasks` costs, as a part of all that is folded stream by stream.
+ACROSS_COST = 0.3
+
+
+class Share(NamedTuple):
+    """One of two or more, counted from 1."""
+
+    number: int
+    of: int
+
+    def parts(self, projections: Sequence[Projection]) -> list[Projection]:
+        """What this share folds of these projections, each with a checkpoint named after its streams."""
+        wanted = self.wanted(projections)
+        streams = _Streams(wanted)
+        here = [each for each in projections if self.number == 1 or not each.across]
+        return [_Part(each, f"{each.name} {wanted.first}+{wanted.width}", streams) for each in here]
+
+    def wanted(self, projections: Sequence[Projection]) -> Wanted:
+        """What it reads of the log: its streams, and what it needs of all."""
+        across = {fact for each in projections for fact in each.across}
+        first = round(LAST_BYTES * max(0.0, 1 - (ACROSS_COST if across else 0) * (self.of - 1)) / self.of)
+        bounds = [0, *[first + (LAST_BYTES - first) * step // (self.of - 1) for step in range(self.of)]]
+        begin, end = bounds[self.number - 1 : self.number + 1]
+        needed = {EventsRedacted} | (across if self.number == 1 else set())
+        return Wanted(begin, end - begin, frozenset(fact.topic for fact in FACT_TYPES if fact in needed))
+
+
+def can_be_shared(projections: Iterable[Projection]) -> bool:
+    """Whether there is anything to fold stream by stream."""
+    return any(not each.across for each in projections)
+
+
+def at_work(projections: Sequence[Projection], shares: int) -> Sequence[Projection]:
+    """What so many processes have checkpoints for: the parts of all shares; of one, the projections."""
+    if shares == 1:
+        return projections
+    return [part for number in range(shares) for part in Share(number + 1, shares).parts(projections)]
+
+
+class _Part:
+    """What a share folds of a projection, into the same tables."""
+
+    tables: ClassVar[tuple[str, ...]] = ()
+    views: ClassVar[tuple[str, ...]] = ()
+    across: ClassVar[frozenset[type]] = frozenset()
+    ddl: ClassVar[bytes] = b""
+    indexes: ClassVar[bytes] = b""
+
+    def __init__(self, projection: Projection, name: str, streams: _Streams) -> None:
+        self._projection = projection
+        self._streams = streams
+        self.name = name
+        self.version = projection.version
+
+    def key(self, entry: Entry) -> UUID:
+        return self._projection.key(entry)
+
+    def apply(self, connection: AsyncConnection, entries: Sequence[Entry]) -> AsyncGenerator[None]:
+        across = self._projection.across
+        if across:
+            return self._projection.apply(
+                connection, [entry for entry in entries if type(entry.fact) in across]
+            )
+        return self._projection.apply(connection, self._streams.of(entries))
+
+
+class _Streams:
+    """The streams of a share: what is told of them, looked for once for all that fold it."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._has = wanted.has
+        self._entries: Sequence[Entry] = ()
+        self._own: Sequence[Entry] = ()
+
+    def of(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """What some entries tell of them."""
+        if entries is not self._entries:
+            self._entries, self._own = entries, list(self._told(entries))
+        return self._own
+
+    def _told(self, entries: Sequence[Entry]) -> Iterator[Entry]:
+        has = self._has
+        for entry in entries:
+            if type(entry.fact) is EventsRedacted:
+                yield self._narrowed(entry, entry.fact)
+            elif has(entry.stream):
+                yield entry
+
+    def _narrowed(self, entry: Entry, fact: EventsRedacted) -> Entry:
+        """A rewriting of its own streams alone: to take out the rows of others is not its business."""
+        rewritten = tuple(event for event in fact.rewritten if self._has(event.stream))
+        return replace(entry, fact=replace(fact, rewritten=rewritten))
+
 
 SCHEMA = sql.Identifier("rebuilding")
 _INDEXED = "indexed"

@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from domain.sealing import SignedHead
+from domain.audit import SignedHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from domain.sealing import TreeHead
+    from domain.audit import TreeHead
 
 FILE_NAME = "audit.key"
 """Of the key that an installation with its own Postgres makes in its data directory."""

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from domain.sealing import SignedHead, TreeHead
+from domain.audit import SignedHead, TreeHead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,25 +9,30 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from psycopg import AsyncConnection, AsyncServerCursor, IsolationLevel
 
+from domain.audit import (
+    NODE_LEVEL,
+    Finding,
+    SealedBlock,
+    Verifier,
+    not_by_a_redaction,
+    signed_by_none,
+    state_digest,
+)
+from domain.facts import EventsRedacted
 from domain.merkle import HASH_BYTES
 from domain.redaction import original_digest
-from domain.redaction_facts import EventsRedacted
-from domain.sealing import SealedBlock, state_digest
-from domain.verification import NODE_LEVEL, Finding, Verifier, not_by_a_redaction, signed_by_none
-from infrastructure.archive.library import NO_ARCHIVES
-from infrastructure.archive.merging import archived_events
-from infrastructure.database import with_liveness
+from infrastructure.archive.library import NO_ARCHIVES, archived_events
 from infrastructure.event_store.log import head
+from infrastructure.postgres import with_liveness
 from infrastructure.sealed_log.keys import KeyRing
-from infrastructure.sealed_log.leaves import Leaves, in_order
-from infrastructure.sealed_log.reading import read_keys, signed_head, split
-from infrastructure.sealed_log.sealing import node_arrays
+from infrastructure.sealed_log.sealer import node_arrays
+from infrastructure.sealed_log.store import Leaves, in_order, read_keys, signed_head, split
 from infrastructure.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from domain.sealing import SignedHead
+    from domain.audit import SignedHead
     from infrastructure.archive.library import Library
     from infrastructure.sealed_log.keys import PublicKey
 

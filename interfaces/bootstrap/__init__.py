@@ -1,27 +1,21 @@
 """The composition root: the one place where ports meet what makes them real."""
 
-from application.archived import ArchiveAway
-from application.declared.applying import Done
-from application.declared.planning import Bad, Cancel, Step
-from application.declared.standing import NamesNotUnique
-from application.past.moment import NotYet
+from application.declared import Bad, Cancel, Done, NamesNotUnique, Step
+from application.past import NotYet
+from application.ports import ArchiveAway
 from application.what_if.question import TooMuchToSimulate
+from domain.audit import Finding
 from domain.errors import ExecutionNotFound, InvalidBody, TaskNotFound
-from domain.verification import Finding
-from infrastructure.archive.archiving import ArchivingRunning
-from infrastructure.archive.catalogue import Archive
-from infrastructure.archive.form import Damaged
-from infrastructure.archive.places import PlaceUnset, PlaceUnusable
-from infrastructure.archive.restoring import NoSuchArchive
-from infrastructure.carry import (
-    CarryRefused,
-    Manifest,
-    StandsStill,
-    check_standstill,
-    end_standstill,
-    import_events,
-)
-from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from infrastructure.archive.archiving import ArchivingRunning, NoSuchArchive
+from infrastructure.archive.files import Damaged
+from infrastructure.archive.library import Archive
+from infrastructure.archive.storage import PlaceUnset, PlaceUnusable
+from infrastructure.carry.database import StandsStill, check_standstill, end_standstill
+from infrastructure.carry.errors import CarryRefused
+from infrastructure.carry.format import Manifest
+from infrastructure.carry.imports import import_events
+from infrastructure.embedded_postgres.errors import EmbeddedPostgresError
+from infrastructure.embedded_postgres.supervisor import EmbeddedPostgres
 from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
 from infrastructure.machine import give_way
@@ -33,41 +27,37 @@ from infrastructure.migrator import (
     months_archived,
     services_connected,
 )
-from infrastructure.projector import (
-    Checked,
-    CheckRunning,
-    Difference,
-    NewTablesLost,
-    NotCheckable,
-    Parked,
-    ParkedEventMissing,
-    ParkedMeanwhile,
-    RebuildRunning,
-    Rebuilt,
-    TablesInUse,
-)
+from infrastructure.projector.batch import Parked
+from infrastructure.projector.check import Checked, CheckRunning, Difference, NotCheckable, ParkedMeanwhile
+from infrastructure.projector.rebuild import RebuildRunning, Rebuilt, TablesInUse
+from infrastructure.projector.replay import ParkedEventMissing
+from infrastructure.projector.workplace import NewTablesLost
 from infrastructure.sealed_log.keys import KeyUnusable
 from infrastructure.sealed_log.publishing import HeadsUnreadable
 from infrastructure.sealed_log.verifying import Verified
 from infrastructure.settings import Settings, WrongSetting, in_force, load
-from interfaces.bootstrap.archives import (
-    Kept,
-    archive_before,
-    list_archives,
-    restore_archive,
-    verify_archive,
-)
 from interfaces.bootstrap.carry import (
+    Kept,
     LogPlace,
     NoConnectionString,
     NotRecordedYet,
+    archive_before,
     elsewhere,
     export_events,
+    list_archives,
     position_of,
     replay_events,
+    restore_archive,
     selection,
+    verify_archive,
 )
 from interfaces.bootstrap.database import (
+    DatabaseUnusable,
+    LogDirectoryUnusable,
+    MigrationRefused,
+    MigrationsMissing,
+    NotPermitted,
+    TablesMissing,
     beside_embedded,
     check_database,
     database,
@@ -75,30 +65,27 @@ from interfaces.bootstrap.database import (
     has_embedded,
     prepare_database,
 )
-from interfaces.bootstrap.declared import apply_tasks, live_definitions, live_tasks, plan_tasks
 from interfaces.bootstrap.jobs import (
+    BundleUnreadable,
     PortUnknown,
+    VerifiedBundle,
+    apply_tasks,
     check,
     explain_execution,
     explain_task,
+    live_definitions,
+    live_tasks,
+    plan_tasks,
     rebuild,
     replay,
     seed,
+    verify,
+    verify_bundle,
 )
 from interfaces.bootstrap.pages import shared_metrics
-from interfaces.bootstrap.proof import BundleUnreadable, VerifiedBundle, verify, verify_bundle
-from interfaces.bootstrap.refusals import (
-    DatabaseUnusable,
-    LogDirectoryUnusable,
-    MigrationRefused,
-    MigrationsMissing,
-    NotPermitted,
-    TablesMissing,
-)
-from interfaces.bootstrap.services import api, background, projector, scheduler
+from interfaces.bootstrap.services import api, background, projector, scheduler, simulated
 from interfaces.bootstrap.shares import ShareFailed
-from interfaces.bootstrap.simulations import simulated
-from interfaces.http.refusals import MalformedBody
+from interfaces.http.problems import MalformedBody
 from projections.catalogue import UnknownProjection
 
 # What a user can put right: their messages are sentences for the terminal.

@@ -4,30 +4,109 @@ from __future__ import annotations
 
 import contextlib
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from application.past.moment import NotYet
-from infrastructure.archive.shelf import Shelf
-from infrastructure.carry import Selection
-from infrastructure.carry import export_events as export_to
-from infrastructure.carry import replay_events as replay_to
-from infrastructure.database import pool, with_liveness
-from infrastructure.past import PostgresPast
+from application.past import NotYet
+from infrastructure.archive.archiving import (
+    NotArchivable,
+    Retention,
+    alone,
+    archive_month,
+    archive_of,
+    make_room,
+    months_before,
+    restore_month,
+)
+from infrastructure.archive.library import Library, Shelf, archives_in
+from infrastructure.archive.storage import Bucket, Folder, Nowhere, PlaceUnset
+from infrastructure.carry.export import export_events as export_to
+from infrastructure.carry.format import Selection
+from infrastructure.carry.replay import replay_events as replay_to
+from infrastructure.past.reader import PostgresPast
+from infrastructure.postgres import pool, with_liveness
 from infrastructure.settings import with_database
-from interfaces.bootstrap.archives import library
+from projections.catalogue import NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from uuid import UUID
 
-    from infrastructure.carry import Manifest
+    from domain.identity import Month
+    from infrastructure.archive.library import Archive
+    from infrastructure.archive.storage import Place
     from infrastructure.carry.database import Told
-    from infrastructure.carry.replaying import Copied
+    from infrastructure.carry.format import Manifest
+    from infrastructure.carry.replay import Copied
     from infrastructure.settings import Settings
+
+
+class Kept(NamedTuple):
+    """A month that could not be archived, and the sentence that says why."""
+
+    month: Month
+    reason: str
+
+
+def library(settings: Settings) -> Library:
+    """The archives that ARCHIVE_DIR holds. Raises `PlaceUnusable`."""
+    return Library(_place(settings))
+
+
+def _place(settings: Settings) -> Place:
+    where = settings.archive_dir
+    if where is None:
+        return Nowhere()
+    return Bucket(where) if where.startswith("s3://") else Folder(Path(where))
+
+
+def retention(settings: Settings, owns: Callable[[], bool]) -> Retention:
+    """What archives by itself what is older than RETENTION_DAYS, where it is this process's turn."""
+    dsn, place = with_liveness(settings.direct_dsn()), _place(settings)
+    return Retention(dsn, place, settings.retention_days, NAMES, owns)
+
+
+def archive_before(settings: Settings, end: datetime) -> Iterator[Archive | Kept]:
+    """Archive every month that ends at an instant or earlier; one that has to stay does not keep the others.
+
+    Raises `PlaceUnset`, `ArchivingRunning`, `PlaceUnusable` and `Damaged`.
+    """
+    if settings.archive_dir is None:
+        raise PlaceUnset
+    place = _place(settings)
+    with alone(settings.direct_dsn()) as connection:
+        moved = False
+        for month in list(months_before(connection, end)):
+            try:
+                yield archive_month(connection, place, month, NAMES)
+                moved = True
+            except NotArchivable as error:
+                yield Kept(month, str(error))
+        if moved:
+            make_room(connection)
+
+
+def list_archives(settings: Settings, months: Collection[Month] = ()) -> Sequence[Archive]:
+    """These months, or every one that was ever archived, the oldest first. Raises `NoSuchArchive`."""
+    with psycopg.connect(with_liveness(settings.direct_dsn()), autocommit=True) as connection:
+        if months:
+            return [archive_of(connection, month) for month in sorted(months)]
+        return archives_in(connection)
+
+
+def verify_archive(settings: Settings, archive: Archive) -> None:
+    """Read a file and compare it with all that is known of it. Raises `ArchiveAway`."""
+    library(settings).ask(archive, lambda file: file.verify(archive.sha256))
+
+
+def restore_archive(settings: Settings, month: Month) -> Archive:
+    """Put a month back into the log. Raises `NoSuchArchive`, `ArchivingRunning` and `ArchiveAway`."""
+    with alone(settings.direct_dsn()) as connection:
+        return restore_month(connection, library(settings), month)
+
 
 type LogPlace = int | datetime
 """A position of the log, or an instant by the database's clock."""

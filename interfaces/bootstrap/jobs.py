@@ -5,33 +5,91 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
 
+import msgspec
 from uuid_utils.compat import uuid7
 
+from application.declared import Applier, plan, standing
 from application.explanation.explainer import Explainer
 from application.tasks import Request, TaskCommands
 from domain.definition import DEFAULT_NAMESPACE
-from infrastructure.archive.shelf import Shelf
+from infrastructure.archive.library import Shelf
 from infrastructure.clock import SystemClock
-from infrastructure.database import pool, with_liveness
-from infrastructure.event_store import Appender, PostgresEventLog
-from infrastructure.projector import WholeLog, replay_parked
-from infrastructure.projector import check as check_tables
-from infrastructure.projector import rebuild as rebuild_tables
-from interfaces.bootstrap.archives import library
+from infrastructure.event_store.appender import Appender
+from infrastructure.event_store.log import PostgresEventLog, PostgresTaskStreams
+from infrastructure.postgres import pool, with_liveness
+from infrastructure.projector.check import check as check_tables
+from infrastructure.projector.reading import WholeLog
+from infrastructure.projector.rebuild import rebuild as rebuild_tables
+from infrastructure.projector.replay import replay_parked
+from infrastructure.sealed_log.keys import KeyRing, PublicKey, read_public_key
+from infrastructure.sealed_log.publishing import read_published
+from infrastructure.sealed_log.verifying import verify as verify_log
+from infrastructure.visibility import Visibility
+from interfaces.bootstrap.carry import library
+from interfaces.bootstrap.services import background
 from interfaces.bootstrap.shares import Processes
+from interfaces.http.audit import Evidence as Bundle
 from interfaces.http.bodies import CronTrigger, HttpAction, OneOffTrigger, TaskDefinition
 from projections.catalogue import named
+from projections.queries import ReadModels
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from datetime import datetime
+    from pathlib import Path
     from uuid import UUID
 
-    from application.explanation.account import Explanation
-    from infrastructure.projector import Checked, CheckObserver, RebuildObserver, Rebuilt
+    from application.declared import Declaration, Done, Step
+    from application.explanation.wording import Explanation
+    from domain.audit import Evidence, Finding
+    from domain.definition import Definition
+    from domain.task import Paused, Scheduled
+    from infrastructure.projector.check import Checked, CheckObserver
+    from infrastructure.projector.rebuild import RebuildObserver, Rebuilt
+    from infrastructure.sealed_log.verifying import Verified, VerifyObserver
     from infrastructure.settings import Settings
+
+
+async def live_tasks(settings: Settings, namespace: str | None) -> Sequence[Scheduled | Paused]:
+    """The tasks that go on, of a namespace or of all, by namespace and name. Raises `NamesNotUnique`."""
+    async with pool(with_liveness(settings.dsn()), 1) as connections:
+        return (await standing(PostgresTaskStreams(connections))).distinct(namespace)
+
+
+async def live_definitions(settings: Settings) -> Sequence[Definition]:
+    """What the tasks of the default namespace that go on are defined as, whatever their names."""
+    async with pool(with_liveness(settings.dsn()), 1) as connections:
+        live = (await standing(PostgresTaskStreams(connections))).live()
+    return [task.definition for task in live if task.namespace == DEFAULT_NAMESPACE]
+
+
+async def plan_tasks(settings: Settings, declarations: Sequence[Declaration], *, prune: bool) -> list[Step]:
+    """What has to be done so that the tasks are as they are declared."""
+    keys = {(declared.namespace, declared.name) for declared in declarations if declared.name is not None}
+    async with pool(with_liveness(settings.dsn()), 1) as connections:
+        found = await standing(PostgresTaskStreams(connections), keys)
+    return plan(declarations, found, SystemClock().now(), prune=prune)
+
+
+async def apply_tasks(
+    settings: Settings, steps: Sequence[Step], reason: str | None, report: Callable[[Done], None]
+) -> bool:
+    """Do what was planned, and report each step; whether lists show all of it by now."""
+    request = Request(namespace=DEFAULT_NAMESPACE, actor="import", correlation_id=uuid4().hex, reason=reason)
+    dsn, position = with_liveness(settings.dsn()), 0
+    async with pool(dsn, 2) as connections, Appender(dsn) as appender:
+        commands = TaskCommands(PostgresEventLog(connections, appender), SystemClock(), uuid7)
+        async for done in Applier(commands, request).apply(steps):
+            report(done)
+            position = max(position, done.position or 0)
+        if position == 0:  # nothing was done
+            return True
+        visibility = Visibility(with_liveness(settings.direct_dsn()), ReadModels(connections).checkpoint)
+        async with background(visibility.run()):
+            return await visibility.wait_for(position, settings.visibility_timeout_seconds)
 
 
 async def rebuild(
@@ -160,3 +218,50 @@ def _examples(settings: Settings, clock: SystemClock) -> list[TaskDefinition]:
             action=HttpAction(method="GET", url=f"{own}/api/v1/tasks"),
         ),
     ]
+
+
+class BundleUnreadable(Exception):
+    """A file is no evidence; take it from `GET /api/v1/executions/{id}/evidence` again."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path} is no evidence ({reason}); take it from `GET /api/v1/executions/{{id}}/evidence`"
+        )
+
+
+class VerifiedBundle(NamedTuple):
+    """What a bundle holds, and what of it does not hold; `pinned`: the keys came from elsewhere."""
+
+    evidence: Evidence
+    findings: Sequence[Finding]
+    pinned: bool
+
+
+async def verify(
+    settings: Settings, observer: VerifyObserver, key_files: Sequence[Path], head_files: Sequence[Path] = ()
+) -> Verified:
+    """Compare the log with its seals, and with heads that were published.
+
+    With public keys from files no others are believed. Raises `KeyUnusable`, `HeadsUnreadable` and
+    `ArchiveAway`.
+    """
+    pinned = [read_public_key(path) for path in key_files]
+    witnessed = [signed for path in head_files for signed in read_published(path)]
+    return await verify_log(settings.direct_dsn(), observer, pinned, witnessed, library(settings))
+
+
+def verify_bundle(path: Path, key_files: Sequence[Path]) -> VerifiedBundle:
+    """Check evidence by itself. Raises `BundleUnreadable` and `KeyUnusable`."""
+    evidence = _evidence(path)
+    pinned = [read_public_key(file) for file in key_files]
+    keys = KeyRing(pinned or [PublicKey.of_pem(evidence.public_key)])
+    return VerifiedBundle(evidence, list(evidence.findings(keys.flaw)), bool(pinned))
+
+
+def _evidence(path: Path) -> Evidence:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Bundle).to_domain()
+    except OSError as error:
+        raise BundleUnreadable(path, error.strerror or "it cannot be read") from error
+    except ValueError as error:
+        raise BundleUnreadable(path, str(error)) from error

@@ -9,68 +9,321 @@ import random
 from datetime import timedelta
 from functools import partial
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+import psycopg
 import structlog
+from msgspec.structs import replace
+from psycopg import DataError, IntegrityError
+from psycopg_pool import PoolClosed, PoolTimeout
 from uuid_utils.compat import uuid7
 
 from application.audit import Audit
-from application.bulk import BulkCommands
 from application.executions import ExecutionCommands
-from application.explanation.explainer import Explainer
-from application.explanation.occurrences import Occurrences
-from application.ports import LogUnavailable
-from application.redaction import Redactions
+from application.explanation.explainer import Accounted, Explainer, Occurrences
+from application.explanation.history import history_of
+from application.past import Cut, Stopped, TooMuchHistory, placing_events
+from application.ports import DueTask, LogUnavailable, Open, Unfinished, Unreadable
+from application.redaction import Redactions, Run
 from application.revisions import Revisions
-from application.scheduler.context import Context
-from application.scheduler.node import Node
+from application.scheduler.context import Context, SchedulerNode
 from application.scheduler.scheduler import Scheduler
-from application.tasks import TaskCommands
-from infrastructure.archive.shelf import Shelf
-from infrastructure.carry.standstill import check_once_connected
+from application.tasks import BulkCommands, TaskCommands
+from application.what_if.simulator import Simulator
+from domain.task import Pause
+from infrastructure.archive.library import Shelf
+from infrastructure.carry.database import check_once_connected
 from infrastructure.clock import SystemClock
-from infrastructure.database import pool, with_liveness
-from infrastructure.event_store import (
-    Appender,
-    OwnEvents,
-    PostgresEventLog,
-    PostgresEventReader,
-    PostgresFollower,
-    PostgresRedactor,
-)
-from infrastructure.metrics import Instruments
+from infrastructure.event_store.appender import Appender, OwnEvents
+from infrastructure.event_store.follower import PostgresFollower
+from infrastructure.event_store.log import PostgresEventLog
+from infrastructure.event_store.reader import PostgresEventReader
+from infrastructure.event_store.redactor import PostgresRedactor
+from infrastructure.metrics import Instruments, ObservedProjector, ObservedScheduler
 from infrastructure.nodes import NodeTable, PostgresNodes
-from infrastructure.observers import ObservedProjector, ObservedScheduler
-from infrastructure.projector import BATCH_EVENTS, Projector, WholeLog
+from infrastructure.past.reader import PostgresPast, PostgresRuns, outcome_entries, task_entries
+from infrastructure.postgres import pool, with_liveness
+from infrastructure.projector.reading import BATCH_EVENTS, WholeLog
+from infrastructure.projector.runner import Projector
 from infrastructure.sealed_log.publishing import Publisher, target_of
 from infrastructure.sealed_log.sealer import Sealer
-from infrastructure.sealed_log.stored import PostgresSealedLog
+from infrastructure.sealed_log.store import PostgresSealedLog
 from infrastructure.task_log import TaskLog
 from infrastructure.visibility import Visibility
 from infrastructure.vitals import Vitals
-from interfaces.bootstrap.archives import library, retention
-from interfaces.bootstrap.due_tasks import DueTasksOfReadModels
-from interfaces.bootstrap.health_checks import HealthChecks
-from interfaces.bootstrap.ledger import MOST_OF_THE_PAST, LedgerOfReadModels
-from interfaces.bootstrap.pages import StoredExposition, ops_app, options
-from interfaces.bootstrap.past import PastOfLog
-from interfaces.bootstrap.runs import RunsOfReadModels
-from interfaces.bootstrap.simulations import simulator
+from interfaces.bootstrap.carry import library, retention
+from interfaces.bootstrap.pages import HealthChecks, StoredExposition, ops_app, options
 from interfaces.http.dependencies import Dependencies
+from interfaces.http.problems import NotYetVisible
+from interfaces.http.system import Node
+from projections import task_results
 from projections.catalogue import NAMES, PROJECTIONS, RELATIONS
 from projections.due import DueReader
-from projections.reader import ReadModels
+from projections.past import past_figures, past_task, past_tasks
+from projections.projection import PoisonEvent
+from projections.queries import ReadModels
+from projections.views import Paging, ResultQuery
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+    from datetime import datetime
     from typing import Any
+    from uuid import UUID
 
     from litestar import Litestar
+    from psycopg import AsyncConnection
+    from psycopg_pool import AsyncConnectionPool
 
+    from application.explanation.explainer import Ledger, Window
+    from application.explanation.history import Now, Streams
+    from application.past import Moment
+    from application.ports import Place
+    from infrastructure.nodes import NodeRow
     from infrastructure.settings import Settings
+    from interfaces.http.dependencies import VisibilityPort
+    from interfaces.http.simulation_request import Simulated, UnreadSimulation
+    from projections.due import DueRow
+    from projections.task_results import ResultRow
+    from projections.views import Figures, Listing, ResultView, TaskQuery, TaskView
 
-    type Work = Callable[[], Coroutine[Any, Any, None]]
-    type Pages = Callable[[], Litestar]
+
+class DueTasksOfReadModels:
+    """`application.ports.DueTasks` over the projections' queries."""
+
+    def __init__(self, reader: DueReader) -> None:
+        self._reader = reader
+
+    async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueTask]]:
+        """See `application.ports.DueTasks`."""
+        with _as_unavailable():
+            position, rows = await self._reader.page(after, until, limit)
+        return position, [_due(row) for row in rows]
+
+    async def place(self, task_id: UUID) -> tuple[int, DueTask | None]:
+        """See `application.ports.DueTasks`."""
+        with _as_unavailable():
+            position, row = await self._reader.place(task_id)
+        return position, None if row is None else _due(row)
+
+    async def open_runs(self) -> tuple[int, Sequence[Open]]:
+        """See `application.ports.DueTasks`."""
+        with _as_unavailable():
+            position, rows = await self._reader.open_runs()
+        return position, [Open(*row) for row in rows]
+
+    async def unfinished(self, limit: int) -> Sequence[Unfinished]:
+        """See `application.ports.DueTasks`."""
+        with _as_unavailable():
+            rows = await self._reader.unfinished(limit)
+        return [
+            Unfinished(
+                execution_id=row.execution_id,
+                node=row.node,
+                lease_until=row.lease_until,
+                retry_at=row.retry_at,
+            )
+            for row in rows
+        ]
+
+
+def _due(row: DueRow) -> DueTask:
+    return DueTask(
+        task_id=row.task_id,
+        version=row.version,
+        namespace=row.namespace,
+        definition=row.definition,
+        due_at=row.due_at,
+        runs=row.runs,
+        fire_at=row.fires_at,
+        pause=Pause(since=row.paused_at, until=row.resumed_at) if row.paused_at and row.resumed_at else None,
+    )
+
+
+@contextlib.contextmanager
+def _as_unavailable() -> Iterator[None]:
+    # A missing table is one that a rebuild is about to bring back.
+    try:
+        yield
+    except (psycopg.Error, PoolTimeout, PoolClosed) as error:
+        raise LogUnavailable(str(error)) from error
+
+
+AT_ONCE = 200
+# Of the past each row is a stream to read: some seconds in all.
+MOST_OF_THE_PAST = 2_000
+
+
+class Results(Protocol):
+    """Pages of the ledger."""
+
+    async def results(self, query: ResultQuery, paging: Paging, /) -> Listing[ResultView]:
+        """One page. Raises `psycopg.OperationalError` when the database is away."""
+        ...
+
+
+class LedgerOfReadModels:
+    """`application.explanation.explainer.Ledger` over the read model."""
+
+    def __init__(self, queries: Results, most: int | None = None) -> None:
+        """`most`: of more rows than these (None: of any number) none are read."""
+        self._queries = queries
+        self._most = most
+
+    async def accounted(
+        self, namespace: str, task_id: UUID, start: datetime, end: datetime
+    ) -> Sequence[Accounted]:
+        """See `Ledger`. Raises `TooMuchHistory` and what the read models raise."""
+        query = ResultQuery(namespace=namespace, task_id=task_id, due_from=start, due_to=end)
+        found: list[Accounted] = []
+        cursor: str | None = None
+        while True:
+            page = await self._queries.results(query, Paging(limit=AT_ONCE, sort="due_at", cursor=cursor))
+            if self._most is not None and page.total > self._most:
+                raise TooMuchHistory(
+                    f"The ledger has {page.total:,} occurrences in that window by now, and each would have "
+                    f"to be read anew; at most {self._most:,} are: narrow `from` and `to`."
+                )
+            found += [
+                Accounted(execution_id=row.id, due_at=row.due_at, status=row.status, reason=row.reason)
+                for row in page.items
+                if row.kind != "manual"
+            ]
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+
+
+class PastOfLog:
+    """`interfaces.http.dependencies.Past`."""
+
+    def __init__(self, connections: AsyncConnectionPool, log: Streams, ledger: Ledger, shelf: Shelf) -> None:
+        """`ledger` is that of today, and bounded: of what it has, each row is read anew."""
+        self._shelf = shelf
+        self._connections = connections
+        self._moments = PostgresPast(connections, shelf)
+        self._log = log
+        self._ledger = ledger
+        # Folding is work for a processor that also serves the other requests.
+        self._turn = asyncio.Lock()
+
+    async def at(self, instant: datetime) -> Moment:
+        """See `Past`."""
+        return await self._moments.at(instant)
+
+    async def after(self, position: int) -> Moment:
+        """See `Past`."""
+        return await self._moments.after(position)
+
+    async def task(self, namespace: str, task_id: UUID, moment: Moment) -> TaskView | None:
+        """See `Past`."""
+        cut = Cut(self._log, moment)
+        history = history_of(task_id, await cut.read_stream(task_id))
+        if history is None or history.task.namespace != namespace:
+            return None
+        placing = await placing_events(cut, history, moment.at)
+        return past_task(task_id, sorted([*history.events, *placing], key=lambda event: event.position))
+
+    async def tasks(self, query: TaskQuery, paging: Paging, moment: Moment) -> Listing[TaskView]:
+        """See `Past`."""
+        async with self._folding(moment) as connection:
+            streams = task_entries(connection, moment, query.created_from, query.created_to)
+            listing = await past_tasks(connection, query, paging, streams)
+        items = [await self.task(query.namespace, view.id, moment) for view in listing.items]
+        return replace(listing, items=[view for view in items if view is not None])
+
+    async def figures(self, moment: Moment) -> Figures:
+        """See `Past`."""
+        async with self._folding(moment) as connection:
+            outcomes = outcome_entries(connection, moment, self._shelf)
+            streams = task_entries(connection, moment)
+            return await past_figures(outcomes, streams, moment.at)
+
+    async def window(
+        self, namespace: str, task_id: UUID, start: datetime, end: datetime, limit: int, moment: Moment
+    ) -> Window:
+        """See `Past`."""
+        cut, clock = Cut(self._log, moment), Stopped(moment)
+        occurrences = Occurrences(Explainer(cut, clock), _LedgerOfStreams(self._ledger, cut), clock)
+        return await occurrences.window(namespace, task_id, start, end, limit)
+
+    @contextlib.asynccontextmanager
+    async def _folding(self, moment: Moment) -> AsyncIterator[AsyncConnection]:
+        """A connection for what takes its turn. Raises `Unreadable` when an event cannot be folded."""
+        async with self._turn, self._connections.connection() as connection:
+            try:
+                yield connection
+            except (PoisonEvent, DataError, IntegrityError) as error:
+                raise Unreadable(
+                    moment.position, f"something up to there cannot be folded ({error})"
+                ) from error
+
+
+class _LedgerOfStreams:
+    """`Ledger` as it was: the one of today proposes which executions there are, their streams decide."""
+
+    def __init__(self, ledger: Ledger, cut: Cut) -> None:
+        self._ledger = ledger
+        self._cut = cut
+
+    async def accounted(
+        self, namespace: str, task_id: UUID, start: datetime, end: datetime
+    ) -> Sequence[Accounted]:
+        """See `Ledger`. Raises what the ledger of today raises, `LogUnavailable` and `PoisonEvent`."""
+        today = await self._ledger.accounted(namespace, task_id, start, end)
+        rows = [await self._row(each.execution_id) for each in today]
+        return [
+            Accounted(execution_id=row.id, due_at=row.due_at, status=row.status, reason=row.reason)
+            for row in rows
+            if row is not None
+        ]
+
+    async def _row(self, execution_id: UUID) -> ResultRow | None:
+        events = await self._cut.read_stream(execution_id)
+        return task_results.fold({}, events).rows.get(execution_id)
+
+
+class RunsLedger(Protocol):
+    """The executions of tasks."""
+
+    async def runs(self, task_id: UUID, /) -> Sequence[tuple[UUID, bool]]:
+        """Each, and whether it is over. Raises `psycopg.OperationalError` when the database is away."""
+        ...
+
+
+class RunsOfReadModels:
+    """`application.redaction.Runs` over the read model, once it is as far as is asked for."""
+
+    def __init__(self, ledger: RunsLedger, visibility: VisibilityPort, timeout_seconds: float) -> None:
+        self._ledger = ledger
+        self._visibility = visibility
+        self._timeout_seconds = timeout_seconds
+
+    async def of_task(self, task_id: UUID, position: int) -> Sequence[Run]:
+        """See `Runs`. Raises `NotYetVisible` and what the read models raise."""
+        if not await self._visibility.wait_for(position, self._timeout_seconds):
+            raise NotYetVisible(position)
+        return [Run(run, over) for run, over in await self._ledger.runs(task_id)]
+
+
+def simulator(connections: AsyncConnectionPool, log: Streams, shelf: Shelf, clock: Now) -> Simulator:
+    """The simulator over a database; `log` reads what is archived, too."""
+    return Simulator(log, PostgresRuns(connections, log), PostgresPast(connections, shelf), clock)
+
+
+async def simulated(settings: Settings, asked: UnreadSimulation) -> Simulated:
+    """The answer to a question. Raises `InvalidBody`, `TaskNotFound`, `NotYet` and `TooMuchToSimulate`."""
+    from interfaces.http.simulation_request import simulate  # noqa: PLC0415 - it comes with the web framework
+
+    dsn, clock = with_liveness(settings.dsn()), SystemClock()
+    async with pool(dsn, 2) as connections, Appender(dsn) as appender:
+        shelf = Shelf(connections, library(settings))
+        engine = simulator(connections, PostgresEventLog(connections, appender, shelf), shelf, clock)
+        return await simulate(asked, ReadModels(connections), engine, clock.now(), settings.default_timezone)
+
+
+type Work = Callable[[], Coroutine[Any, Any, None]]
+
+type Pages = Callable[[], Litestar]
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +335,7 @@ REDACTION_WAIT_SECONDS = 2.0
 @contextlib.asynccontextmanager
 async def api(settings: Settings) -> AsyncIterator[Litestar]:
     """The REST API, with everything behind it started."""
-    from interfaces.bootstrap.shown_nodes import ShownNodes  # noqa: PLC0415 - as the next line
+
     from interfaces.http.app import create_app  # noqa: PLC0415 - only this role pays for the web framework
 
     instruments = Instruments()
@@ -131,7 +384,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
 @contextlib.asynccontextmanager
 async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
     """The scheduler's `run`, which raises `StandsStill`, and what makes the pages of its process."""
-    from infrastructure.http_caller import AiohttpCaller  # noqa: PLC0415 - only this role pays for it
+    from infrastructure.http_caller.caller import AiohttpCaller  # noqa: PLC0415 - only this role pays for it
 
     instruments = Instruments()
     clock = SystemClock()
@@ -154,7 +407,7 @@ async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
             caller=caller,
             observer=ObservedScheduler(instruments, task_log),
             # A new run is a new node: what the last one left unfinished is taken over like anybody's.
-            node=Node(
+            node=SchedulerNode(
                 name=f"{settings.node_name}.{token_hex(4)}",
                 margin=timedelta(seconds=settings.lease_seconds),
                 expiry=timedelta(seconds=settings.node_expiry_seconds),
@@ -247,3 +500,32 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+class ShownNodes:
+    """`interfaces.http.dependencies.Nodes` over the table of heartbeats."""
+
+    def __init__(self, table: NodeTable, expiry_seconds: float) -> None:
+        self._table = table
+        self._expiry_seconds = expiry_seconds
+
+    async def nodes(self) -> list[Node]:
+        """See `interfaces.http.dependencies.Nodes`."""
+        return [self._shown(row) for row in await self._table.rows()]
+
+    def _shown(self, row: NodeRow) -> Node:
+        alive, schedules = row.heartbeat_age_seconds < self._expiry_seconds, row.role == "scheduler"
+        return Node(
+            name=row.name,
+            role=row.role,
+            alive=alive,
+            started_at=row.started_at,
+            heartbeat_age_seconds=row.heartbeat_age_seconds,
+            claims=(alive and row.claims) if schedules else None,
+            clock_right=row.clock_right if schedules else None,
+            clock_offset_seconds=row.clock_offset_seconds,
+            share=row.share if alive else None,
+            in_flight=row.in_flight if alive else None,
+            due_index_entries=row.due_index_entries if alive else None,
+            lag_events=row.lag_events if alive else None,
+        )

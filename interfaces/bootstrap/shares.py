@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from application.archived import ArchiveAway
+from application.ports import ArchiveAway
 from infrastructure.logs import configure
 from infrastructure.machine import memory_limit, usable_cores
-from infrastructure.projector import EventRefused, NewTablesLost, Share, WholeLog, fold_share
-from interfaces.bootstrap.archives import library
-from interfaces.bootstrap.database import in_sentences
-from interfaces.bootstrap.refusals import DatabaseUnusable, NotPermitted, TablesMissing
+from infrastructure.projector.reading import WholeLog
+from infrastructure.projector.rebuild import EventRefused, fold_share
+from infrastructure.projector.workplace import NewTablesLost, Share
+from interfaces.bootstrap.carry import library
+from interfaces.bootstrap.database import DatabaseUnusable, NotPermitted, TablesMissing, in_sentences
 from projections.catalogue import named
 
 if TYPE_CHECKING:

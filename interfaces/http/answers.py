@@ -9,13 +9,25 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from domain.definition import Definition, OneOff
+from domain.execution import FinishedExecution, Requested, Running, Waiting
 from domain.schedule import next_after
-from domain.task import Over, Paused, Scheduled
-from interfaces.http.bodies import CronTrigger, HttpAction, IntervalTrigger, OneOffTrigger
-from interfaces.http.policy_bodies import CatchingUp, Overlapping, Priority, Promise, Success
-from interfaces.http.retry_body import Retry
+from domain.task import FinishedTask, Paused, Scheduled
+from interfaces.http.bodies import (
+    CatchingUp,
+    CronTrigger,
+    HttpAction,
+    IntervalTrigger,
+    OneOffTrigger,
+    Overlapping,
+    Priority,
+    Promise,
+    Retry,
+    Success,
+)
 
 if TYPE_CHECKING:
+    from application.executions import AcceptedExecution, Backfilled
+    from domain.execution import Execution
     from domain.task import Task as TaskState
     from projections.views import AttemptView, Figures, Listing, ResultView, TaskStatus, TaskView
 
@@ -70,7 +82,7 @@ class Task(Struct, frozen=True, kw_only=True):
             cls,
             state,
             **{name: getattr(state.definition, name) for name in _DEFINED},
-            status=_status(state),
+            status=_task_status(state),
             next_run=_next_run(state),
             paused_at=state.since if isinstance(state, Paused) else None,
             pause_note=state.note if isinstance(state, Paused) else None,
@@ -80,13 +92,13 @@ class Task(Struct, frozen=True, kw_only=True):
 _DEFINED = Definition.__struct_fields__
 
 
-def _status(state: TaskState) -> TaskStatus:
+def _task_status(state: TaskState) -> TaskStatus:
     match state:
         case Scheduled():
             return "scheduled"
         case Paused():
             return "paused"
-        case Over():
+        case FinishedTask():
             return state.status
         case _:
             assert_never(state)
@@ -102,7 +114,7 @@ def _next_run(state: TaskState) -> datetime | None:
             # An update that keeps the trigger keeps a place that may have fired since.
             kept = state.placed_at > state.updated_at
             return state.placed_at if kept else next_after(definition.trigger, state.updated_at)
-        case Over():
+        case FinishedTask():
             return None
         case _:
             assert_never(state)
@@ -220,3 +232,103 @@ def _picked[T: Struct](shape: type[T], source: object, **made: object) -> T:
     # Fields of the same name are taken over, so what a read model has more than the API shows stays inside.
     same = {name: getattr(source, name) for name in shape.__struct_fields__ if name not in made}
     return shape(**same, **made)
+
+
+class RequestedExecution(Struct, frozen=True, kw_only=True):
+    """An occurrence that will run."""
+
+    id: Annotated[UUID, Meta(description="Of the execution and its result.")]
+    due_at: datetime
+
+
+class Backfill(Struct, frozen=True, kw_only=True):
+    """What a backfill came to."""
+
+    executions: list[RequestedExecution]
+    already_run: Annotated[
+        int, Meta(description="Occurrences of the period that ran, run, or are to run anyway.")
+    ]
+    next_start: Annotated[
+        datetime | None,
+        Meta(description="Where the limit cut it off: the `start` to go on with; null: nothing is left."),
+    ]
+
+    @classmethod
+    def of_backfilled(cls, done: Backfilled) -> Backfill:
+        """What the command says."""
+        wanted = [RequestedExecution(id=one.execution_id, due_at=one.due_at) for one in done.requested]
+        return cls(executions=wanted, already_run=done.already_run, next_start=done.next_start)
+
+
+def result_of(accepted: AcceptedExecution) -> Result:
+    """An execution as a command left it, for an answer that does not wait for the read model."""
+    state = accepted.state
+    occurrence = state.occurrence
+    return Result(
+        id=state.id,
+        task_id=occurrence.task_id,
+        task_name=occurrence.task_name,
+        namespace=occurrence.namespace,
+        kind=occurrence.kind,
+        due_at=occurrence.due_at,
+        run_at=None,
+        status=_execution_status(state),
+        reason=accepted.reason,
+        success={"succeeded": True, "failed": False}.get(_execution_status(state)),
+        status_code=None,
+        response_headers=None,
+        response_body=None,
+        response_truncated=None,
+        error_message=None,
+        duration_ms=None,
+        attempts=state.attempts,
+        attempt_log=[],
+        retry_at=state.retry_at if isinstance(state, Waiting) else None,
+        node=state.node if isinstance(state, Running) else None,
+        created_at=accepted.created_at,
+    )
+
+
+def _execution_status(
+    state: Execution,
+) -> Literal["pending", "running", "succeeded", "failed", "skipped", "cancelled"]:
+    match state:
+        case Requested():
+            return "pending"
+        case Running() | Waiting():
+            return "running"
+        case FinishedExecution():
+            return state.status
+        case _:
+            assert_never(state)
+
+
+type HealthStatus = Literal["healthy", "unhealthy"]
+
+
+class Alive(Struct, frozen=True):
+    """The answer of a process that serves requests."""
+
+    status: Literal["alive"] = "alive"
+
+
+class HealthCheck(Struct, frozen=True, kw_only=True):
+    """One part of the service, or one thing it stands on."""
+
+    status: HealthStatus
+    detail: Annotated[str, Meta(description="One sentence: what was found, and what to look at.")]
+
+
+class HealthReport(Struct, frozen=True, kw_only=True):
+    """Healthy when every part is."""
+
+    status: HealthStatus
+    checks: Annotated[
+        dict[str, HealthCheck], Meta(description="By part: `database`, `projectors`, `scheduler`.")
+    ]
+
+    @classmethod
+    def of_checks(cls, checks: dict[str, HealthCheck]) -> HealthReport:
+        """The report that follows from its parts."""
+        healthy = all(check.status == "healthy" for check in checks.values())
+        return cls(status="healthy" if healthy else "unhealthy", checks=checks)

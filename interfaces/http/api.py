@@ -11,28 +11,57 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import structlog
 from litestar import Request, Response
+from litestar.response.base import ASGIResponse
+from litestar.serialization import encode_json
 
-from application.past.moment import Moment, NotYet
+from application.past import Moment, NotYet
 from application.ports import LogUnavailable
 from application.tasks import Accepted
 from application.tasks import Request as CommandRequest
 from domain.errors import TaskNotFound, TaskNotThereYet
 from domain.facts import TaskCreated
-from interfaces.http.answers import Result, Task
-from interfaces.http.as_of import AsOf
+from interfaces.http.answers import Result, Task, result_of
 from interfaces.http.dependencies import Dependencies, HttpOptions
-from interfaces.http.execution_answers import result_of
-from interfaces.http.parameters import NAMESPACE, change_reason, prefers_async
-from interfaces.http.refusals import InvalidParameters, NotYetVisible
-from interfaces.http.written import Written
+from interfaces.http.parameters import NAMESPACE, AsOf, change_reason, prefers_async
+from interfaces.http.problems import InvalidParameters, NotYetVisible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
     from litestar.connection import ASGIConnection
+    from litestar.types import Receive, Scope, Send
 
     from application.executions import AcceptedExecution
+
+
+class Written[T](Response[T]):
+    """JSON with headers of its own and no others: Litestar's response looks for each among all the others.
+
+    Who answers so gives a status code that may have a body.
+    """
+
+    def to_asgi_response(self, app: Any, request: Request[Any, Any, Any], **_: Any) -> ASGIResponse:
+        """What sends it; nothing that is said about the route in general applies."""
+        assert self.status_code is not None, "given by who answers so"
+        return _Sending(encode_json(self.content), self.headers, self.status_code)
+
+
+class _Sending(ASGIResponse):
+    """Head and body, made of bytes alone."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self, body: bytes, headers: dict[str, str], status_code: int) -> None:
+        self.body = body
+        self._head = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self._head += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        self.status_code = status_code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self._head})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
 
 _log = structlog.get_logger(__name__)
 

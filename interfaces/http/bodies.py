@@ -5,11 +5,282 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from domain.definition import USUAL_PRIORITY, Action, Cron, Definition, Interval, OneOff
-from interfaces.http.policy_bodies import CatchingUp, Overlapping, Priority, Promise, Success
-from interfaces.http.retry_body import Retry
+from domain.definition import (
+    RETRYABLE,
+    USUAL_PRIORITY,
+    Action,
+    Backoff,
+    CatchUp,
+    CatchUpMode,
+    Cron,
+    Definition,
+    Delivery,
+    Interval,
+    Jitter,
+    JsonCondition,
+    OneOff,
+    OnGone,
+    Overlap,
+    OverlapMode,
+    RetryPolicy,
+    SuccessPolicy,
+)
+
+type Statuses = list[int | str]
+
+
+class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
+    """How often to try, when, and upon what.
+
+    Tried again are calls that brought no answer but may bring one later, those that were answered with one of
+    `statuses`, and answers that lack what `success` asks of their body. Every other answer is final, and with
+    `delivery` `at_most_once` every call that may have been sent.
+    """
+
+    max_attempts: Annotated[
+        int,
+        Meta(
+            description="1 to 100; counts the first one, so 1 never retries. 3: most faults that pass at all "
+            "pass soon."
+        ),
+    ] = 3
+    initial_delay_seconds: Annotated[
+        float,
+        Meta(
+            description="Before the second attempt: 0 to 86,400. 1: a restart or a lost packet is over then."
+        ),
+    ] = 1.0
+    multiplier: Annotated[
+        float,
+        Meta(
+            description="Of `exponential`: each delay is this many times the one before it, 1 to 10. 2: load "
+            "on a target in trouble halves with every attempt."
+        ),
+    ] = 2.0
+    max_delay_seconds: Annotated[
+        float,
+        Meta(
+            description="No planned delay is longer: at least the first, at most 604,800. 300: what comes "
+            "back is noticed within minutes."
+        ),
+    ] = 300.0
+    backoff: Annotated[
+        Backoff,
+        Meta(
+            description="The delay before attempt n+1: `fixed` is the initial one, `linear` n times it, "
+            "`exponential` (the default, as it relieves a target soonest) initial * multiplier^(n-1)."
+        ),
+    ] = "exponential"
+    jitter: Annotated[
+        Jitter,
+        Meta(
+            description="Spreads each delay: `none`, `slight` by up to 10 % either way (the default: what "
+            "failed together does not come back together, and times stay predictable), `full` from 0 to the "
+            "planned delay."
+        ),
+    ] = "slight"
+    max_elapsed_seconds: Annotated[
+        float | None,
+        Meta(
+            description="No attempt begins later than so long after the first one was to be sent: 1 to "
+            "31,536,000, and at least `initial_delay_seconds`. null: `max_attempts` alone is the bound."
+        ),
+    ] = None
+    statuses: Annotated[
+        Statuses,
+        Meta(
+            description="Answers that are tried again, at most 50: statuses or classes. 408, 425, 429 and "
+            "5xx: those that say that the same request may fare better later.",
+            examples=[["429", "5xx"]],
+        ),
+    ] = msgspec.field(default_factory=lambda: [*RETRYABLE])
+    final_statuses: Annotated[
+        Statuses,
+        Meta(
+            description="Exceptions from `statuses` that are not tried again, at most 50. None unless told.",
+            examples=[["501"]],
+        ),
+    ] = []
+    max_retry_after_seconds: Annotated[
+        float,
+        Meta(
+            description="A Retry-After of an answer that is tried again moves the next attempt to that "
+            "instant when it is later than planned, cut to so many seconds: 0 (it is ignored) to 86,400. "
+            "3,600: who asks to be left alone is, but no longer than an hour."
+        ),
+    ] = 3_600.0
+    on_gone: Annotated[
+        OnGone,
+        Meta(
+            description="A 410 that is no success: `stop` fails the execution at once and cancels the task "
+            "(the default: its server says that it is gone for good), `fail` treats it as any other status."
+        ),
+    ] = "stop"
+    disable_after_failures: Annotated[
+        int | None,
+        Meta(
+            description="So many failed executions in a row pause the task, with a note that says so: 1 to "
+            "1,000. null: none do, as only its owner knows when a task is hopeless. Not for one-offs."
+        ),
+    ] = None
+
+    def to_domain(self) -> RetryPolicy:
+        """The policy, not yet checked."""
+        given = {name: getattr(self, name) for name in self.__struct_fields__}
+        lists = {name: texts(given[name]) for name in ("statuses", "final_statuses")}
+        return RetryPolicy(**given | lists)
+
+
+def texts(statuses: Statuses) -> tuple[str, ...]:
+    """The list as the domain has it."""
+    return tuple(map(str, statuses))
+
+
+type Promise = Annotated[
+    Delivery,
+    Meta(
+        description="When it is unknown whether a request was sent: `at_least_once` sends it again, with the "
+        "same Idempotency-Key (the default: what was accepted is done), `at_most_once` never does: it "
+        "retries only when no connection came about."
+    ),
+]
+type Priority = Annotated[
+    int,
+    Meta(description="Of what is due at the same time, 1 goes first and 9 last. 5: room on both sides."),
+]
+
+
+class BodyValue(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A member of an answer's JSON and the value that it must have."""
+
+    pointer: Annotated[
+        str,
+        Meta(
+            description="JSON pointer (RFC 6901), at most 1,000 characters; empty: the whole body.",
+            examples=["/data/state"],
+        ),
+    ]
+    equals: Annotated[
+        Any, Meta(description="Any JSON value; numbers are compared by value.", examples=["done"])
+    ]
+
+    def to_domain(self) -> JsonCondition:
+        """The condition, not yet checked."""
+        return JsonCondition(pointer=self.pointer, equals=self.equals)
+
+
+class Success(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What an answer must be to count as a success: all of it.
+
+    An answer whose status is admitted, but whose body lacks what is asked for, is a failed attempt that is
+    tried again.
+    """
+
+    statuses: Annotated[
+        Statuses,
+        Meta(
+            description="Statuses that are a success, 1 to 50: statuses or classes. 2xx: what HTTP calls "
+            "successful. They win over those of `retry`, and over `on_gone`.",
+            examples=[["200", "202"]],
+        ),
+    ] = msgspec.field(default_factory=lambda: [*SuccessPolicy().statuses])
+    body_contains: Annotated[
+        str | None,
+        Meta(
+            description="Text that the kept part of the body must contain, in the same case: 1 to 1,000 "
+            "characters. null: anything. Not for HEAD.",
+            examples=["OK"],
+        ),
+    ] = None
+    json: Annotated[
+        BodyValue | None,
+        Meta(
+            description="A value that the body, as JSON, must hold; one that was cut proves nothing. null: "
+            "none. Not for HEAD."
+        ),
+    ] = None
+
+    def to_domain(self) -> SuccessPolicy:
+        """The policy, not yet checked."""
+        return SuccessPolicy(
+            statuses=texts(self.statuses),
+            body_contains=self.body_contains,
+            json=None if self.json is None else self.json.to_domain(),
+        )
+
+
+class CatchingUp(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What becomes of late occurrences: claimed over 60 s after their instant, or due in a pause.
+
+    What does not run is recorded as skipped, with its reason.
+    """
+
+    mode: Annotated[
+        CatchUpMode,
+        Meta(
+            description="Of all that are due: `latest` runs the newest one and skips the older ones (the "
+            "default: most tasks bring something up to date, and once does it), `skip` the same, but the "
+            "newest one only if it is not late, `all` runs each, in order. `all` needs `overlap` `queue_all` "
+            "or `allow`, and is not for one-offs."
+        ),
+    ] = "latest"
+    window_seconds: Annotated[
+        int | None,
+        Meta(
+            description="Of `latest` and `all`: what was due longer ago is skipped, 1 to 31,536,000. null: "
+            "nothing is too old, until somebody says what is."
+        ),
+    ] = None
+    max_runs: Annotated[
+        int | None,
+        Meta(
+            description="Of `all`: only the newest so many run, 1 to 1,000. null: no bound, as who asks for "
+            "all means it."
+        ),
+    ] = None
+
+    def to_domain(self) -> CatchUp:
+        """The policy, not yet checked."""
+        return CatchUp(mode=self.mode, window_seconds=self.window_seconds, max_runs=self.max_runs)
+
+
+class Overlapping(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What becomes of a scheduled occurrence that falls due while `max_running` of its task are not over.
+
+    Retries belong to an execution that is not over. Manual runs and backfills are neither bound nor counted.
+    """
+
+    mode: Annotated[
+        OverlapMode,
+        Meta(
+            description="`skip`: it is skipped (the default: a task that takes longer than its interval "
+            "must not pile up). `queue_one`: it waits, and further ones are skipped meanwhile. `queue_all`: "
+            "up to `max_queued` wait. `cancel_running`: the oldest run is broken off in its favour. "
+            "`allow`: it starts. A one-off, which overlaps nothing, may have the first or the last."
+        ),
+    ] = "skip"
+    max_running: Annotated[
+        int | None,
+        Meta(
+            description="How many may run side by side, 1 to 100. 1 (most jobs are written to run alone) "
+            "when left out; always null with `allow`."
+        ),
+    ] = None
+    max_queued: Annotated[
+        int | None,
+        Meta(
+            description="Of `queue_all`: how many may wait, 1 to 1,000. 100 (a queue that long never catches "
+            "up by itself) when left out; null with every other mode."
+        ),
+    ] = None
+
+    def to_domain(self) -> Overlap:
+        """The policy, not yet checked."""
+        return Overlap(mode=self.mode, max_running=self.max_running, max_queued=self.max_queued)
+
 
 type Zone = Annotated[
     str,
@@ -192,7 +463,7 @@ class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
     priority: Priority = USUAL_PRIORITY
 
     def to_domain(self, default_timezone: str) -> Definition:
-        """The definition, not yet checked: `domain.admission` does that."""
+        """The definition, not yet checked: `domain.validation.__init__` does that."""
         return Definition(
             name=self.name,
             trigger=self.trigger.to_domain(default_timezone),

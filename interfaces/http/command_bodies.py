@@ -12,11 +12,10 @@ from litestar.dto import AbstractDTO
 from litestar.dto.config import DTOConfig
 from msgspec import Meta, Raw, Struct
 
-from domain.errors import FieldError, InvalidBody
+from domain.errors import FieldError, InvalidBody, pointer, printed, shown
 from domain.requesting import Period
-from domain.wording import pointer, printed, shown
 from interfaces.http.json_body import UNREADABLE, check_media_type
-from interfaces.http.refusals import MalformedBody
+from interfaces.http.problems import MalformedBody
 from interfaces.http.shape import MOST_TOLD
 
 if TYPE_CHECKING:

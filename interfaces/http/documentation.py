@@ -9,8 +9,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from interfaces.http.health import HealthReport
-from interfaces.http.problem_types import (
+from interfaces.http.answers import HealthReport
+from interfaces.http.problems import (
     BAD_REQUEST,
     DATABASE_UNAVAILABLE,
     HEAD_TOO_LARGE,

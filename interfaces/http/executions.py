@@ -14,9 +14,8 @@ from interfaces.http import documentation as doc
 from interfaces.http.answers import Result
 from interfaces.http.api import Api, command_request
 from interfaces.http.command_bodies import Cancelling, CancellingBody
-from interfaces.http.injection import Injected
-from interfaces.http.parameters import NAMESPACE, MinPosition, Preference
-from interfaces.http.problem_types import (
+from interfaces.http.parameters import NAMESPACE, Injected, MinPosition, Preference
+from interfaces.http.problems import (
     BODY_TOO_LARGE,
     DATABASE_UNAVAILABLE,
     EXECUTION_ALREADY_OVER,

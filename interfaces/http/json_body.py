@@ -14,7 +14,7 @@ from litestar.dto.config import DTOConfig
 from domain.errors import FieldError, Inadmissible
 from interfaces.http import shape
 from interfaces.http.bodies import TaskDefinition
-from interfaces.http.refusals import MalformedBody, UnsupportedMediaType
+from interfaces.http.problems import MalformedBody, UnsupportedMediaType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

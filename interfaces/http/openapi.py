@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from litestar import Litestar
@@ -12,9 +12,176 @@ from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import License, Server, Tag
 
-from interfaces.http.documentation import REQUEST_ID
+from interfaces.http.audit_examples import AUDIT_EXAMPLES
+from interfaces.http.command_bodies import COMMAND_EXAMPLES
+from interfaces.http.documentation import PROBLEM_MEDIA_TYPE, REQUEST_ID
+from interfaces.http.events import LINES
+from interfaces.http.examples import BULK_EXAMPLES, SCHEMA_EXAMPLES, TASK_EXAMPLES
+from interfaces.http.history_examples import HISTORY_EXAMPLES
 from interfaces.http.routes import documented_routes
-from interfaces.http.tidying import tidied
+from interfaces.http.simulation_examples import SIMULATION_EXAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Sent bodies may hold nothing else; the same shapes in answers say the same.
+_CLOSED = (
+    "TaskDefinition",
+    "TaskBulk",
+    "BulkTask",
+    "OneOffTrigger",
+    "CronTrigger",
+    "IntervalTrigger",
+    "HttpAction",
+    "Retry",
+    "Success",
+    "BodyValue",
+    "CatchingUp",
+    "Overlapping",
+    *COMMAND_EXAMPLES,
+    *("SimulationRequest", "PastSpan", "FutureSpan", "TaskFilter"),
+)
+_EXAMPLES = {"TaskBulk": BULK_EXAMPLES, "SimulationRequest": SIMULATION_EXAMPLES, **COMMAND_EXAMPLES}
+_MAY_BE_LEFT_OUT = ("Pausing", "Cancelling")
+_TRIGGERS = {"one-off": "OneOffTrigger", "cron": "CronTrigger", "interval": "IntervalTrigger"}
+_IN_LINES = ("/api/v1/events", "/api/v1/tasks/{id}/events", "/api/v1/executions/{id}/events")
+_METHODS = ("post", "get", "put", "delete")
+_RETRY_AFTER = {"schema": {"type": "integer"}, "description": "Seconds after which to try again."}
+_NOISE = {"deprecated": False, "allowEmptyValue": False, "allowReserved": False}
+
+
+def tidied(document: dict[str, Any]) -> dict[str, Any]:
+    """The document, ready to be published."""
+    document = _plain(document)
+    shared: dict[str, Any] = {}
+    for operation in _operations(document):
+        _tidy_parameters(operation)
+        _tidy_answers(operation, shared)
+        _tidy_body(operation.get("requestBody", {}))
+    _add_json_metrics(document["paths"]["/metrics"]["get"])
+    for path in _IN_LINES:
+        _add_lines(document["paths"][path]["get"])
+    schemas = document["components"]["schemas"]
+    _tidy_schemas(schemas)
+    return {
+        "openapi": document["openapi"],
+        "info": document["info"],
+        "servers": document["servers"],
+        "tags": document["tags"],
+        "paths": _in_order(document),
+        "components": {"schemas": schemas, "responses": dict(sorted(shared.items()))},
+    }
+
+
+def _tidy_body(body: dict[str, Any]) -> None:
+    for media in body.get("content", {}).values():
+        name = media["schema"]["$ref"].rpartition("/")[2]
+        media["examples"] = _EXAMPLES.get(name, TASK_EXAMPLES)
+        body["required"] = name not in _MAY_BE_LEFT_OUT
+
+
+def _in_order(document: dict[str, Any]) -> dict[str, Any]:
+    """By tag, as the tags stand, then by path; Litestar's order is that of names in Python."""
+    tags = [tag["name"] for tag in document["tags"]]
+
+    def place(path: str) -> tuple[int, str]:
+        [first, *_] = document["paths"][path].values()
+        return tags.index(first["tags"][0]), path
+
+    return {
+        path: {
+            method: document["paths"][path][method]
+            for method in _METHODS
+            if method in document["paths"][path]
+        }
+        for path in sorted(document["paths"], key=place)
+    }
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for operations in document["paths"].values():
+        yield from operations.values()
+
+
+def _plain(node: Any) -> Any:
+    """Without defaults spelt out, choices of one, and whole numbers written as 1.0."""
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    if isinstance(node, float) and node.is_integer():
+        return int(node)
+    if not isinstance(node, dict):
+        return node
+    plain = {key: _plain(value) for key, value in node.items() if key not in _NOISE or value != _NOISE[key]}
+    return plain | plain.pop("oneOf")[0] if len(plain.get("oneOf", ())) == 1 else plain
+
+
+def _tidy_parameters(operation: dict[str, Any]) -> None:
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = _sent(parameter["schema"])
+
+
+def _sent(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter that is there: to leave it out is not to send null."""
+    sent = {key: value for key, value in schema.items() if key not in {"description", "oneOf"}}
+    if isinstance(sent.get("type"), list):
+        sent["type"] = next(kind for kind in sent["type"] if kind != "null")
+    if "enum" in sent:
+        sent["enum"] = [value for value in sent["enum"] if value is not None]
+    choices = [choice for choice in schema.get("oneOf", ()) if choice.get("type") != "null"]
+    return sent | choices[0] if choices else sent
+
+
+def _tidy_answers(operation: dict[str, Any], shared: dict[str, Any]) -> None:
+    """Sort headers (Litestar keeps them in a set), and name each answer that is a problem, to refer to it."""
+    for status, answer in operation["responses"].items():
+        if headers := answer.pop("headers", None):
+            answer["headers"] = {name: _header(headers[name]) for name in sorted(headers)}
+        if status in {"425", "503"} and PROBLEM_MEDIA_TYPE in answer["content"]:
+            answer["headers"] = {"Retry-After": _RETRY_AFTER}
+        examples: dict[str, Any] = {}
+        for media in answer.get("content", {}).values():
+            examples |= media.get("examples", {})
+            for example in media.get("examples", {}).values():
+                example.pop("id", None)  # Litestar's, not OpenAPI's
+        if examples:
+            name = "Or".join(_pascal(slug) for slug in examples)
+            shared[name] = answer
+            operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
+    if partly := operation["responses"].get("207"):
+        # Litestar documents the headers of one answer; fulfilled in parts, it has those of the whole.
+        partly["headers"] = operation["responses"]["201"]["headers"]
+
+
+def _header(header: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in header.items() if key != "required"}
+
+
+def _pascal(slug: str) -> str:
+    return "".join(word.capitalize() for word in slug.split("-"))
+
+
+def _add_json_metrics(operation: dict[str, Any]) -> None:
+    # Litestar documents one media type an answer; this route chooses between two.
+    content = operation["responses"]["200"]["content"]
+    content["application/json"] = {"schema": {"$ref": "#/components/schemas/Metrics"}}
+
+
+def _add_lines(operation: dict[str, Any]) -> None:
+    content = operation["responses"]["200"]["content"]
+    content[LINES] = {"schema": {"$ref": "#/components/schemas/Event"}}
+
+
+def _tidy_schemas(schemas: dict[str, Any]) -> None:
+    for name in _CLOSED:
+        schemas[name]["additionalProperties"] = False
+    for name in _MAY_BE_LEFT_OUT:
+        schemas[name].pop("default", None)  # an object of Python's
+    mapping = {kind: f"#/components/schemas/{name}" for kind, name in _TRIGGERS.items()}
+    for name in ("Task", "TaskDefinition", "BulkTask"):
+        schemas[name]["properties"]["trigger"]["discriminator"] = {"propertyName": "type", "mapping": mapping}
+    for name, example in (SCHEMA_EXAMPLES | HISTORY_EXAMPLES | AUDIT_EXAMPLES).items():
+        schemas[name]["examples"] = [example]
+
 
 _DESCRIPTION = """\
 Schedules HTTP calls, once or by cron, and keeps the books.

@@ -7,22 +7,17 @@ from typing import TYPE_CHECKING
 from litestar import Router
 from litestar.di import Provide
 
-from interfaces.http.as_of import AsOf
 from interfaces.http.audit import AuditController
 from interfaces.http.bulk import create_tasks
 from interfaces.http.events import EventController
 from interfaces.http.executions import ExecutionController
 from interfaces.http.explanations import ExplanationController
-from interfaces.http.lifecycle import LifecycleController
-from interfaces.http.nodes import list_nodes
-from interfaces.http.parameters import Freshness
-from interfaces.http.redaction import RedactionController
-from interfaces.http.results import ResultController
+from interfaces.http.parameters import AsOf, Freshness
 from interfaces.http.revisions import RevisionController
 from interfaces.http.schedule import ScheduleController
-from interfaces.http.service import api_health, api_metrics, liveness, root_health, root_metrics
 from interfaces.http.simulation import simulate_tasks
-from interfaces.http.tasks import TaskController
+from interfaces.http.system import api_health, api_metrics, list_nodes, liveness, root_health, root_metrics
+from interfaces.http.tasks import LifecycleController, RedactionController, ResultController, TaskController
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

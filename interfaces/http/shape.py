@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from domain.errors import FieldError
-from domain.wording import pointer, shown
+from domain.errors import FieldError, pointer, shown
 from interfaces.http.shape_tables import CHOICES, EXAMPLES, INSTANTS, OBJECTS, SHAPES, STATUSES, TRIGGERS
 
 if TYPE_CHECKING:

@@ -5,9 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from domain.definition import Backoff, CatchUpMode, Delivery, Jitter, OnGone, OverlapMode
-from interfaces.http.bodies import CronTrigger, HttpAction, IntervalTrigger, OneOffTrigger, TaskDefinition
-from interfaces.http.policy_bodies import BodyValue, CatchingUp, Overlapping, Success
-from interfaces.http.retry_body import Retry
+from interfaces.http.bodies import (
+    BodyValue,
+    CatchingUp,
+    CronTrigger,
+    HttpAction,
+    IntervalTrigger,
+    OneOffTrigger,
+    Overlapping,
+    Retry,
+    Success,
+    TaskDefinition,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

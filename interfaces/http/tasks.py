@@ -2,38 +2,275 @@
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
 
 from litestar import Controller, Request, Response, delete, get, post, put
 from litestar.di import Provide
-from litestar.params import JSONBody
+from litestar.params import HeaderParameter, JSONBody
 
 from domain.errors import TaskNotFound
 from interfaces.http import documentation as doc
-from interfaces.http.answers import ResultPage, Task, TaskPage
-from interfaces.http.api import Api, command_request
-from interfaces.http.as_of import AsOf, reflecting
+from interfaces.http.answers import Backfill, Result, ResultPage, Task, TaskPage
+from interfaces.http.api import Api, Written, command_request
 from interfaces.http.bodies import TaskDefinition
-from interfaces.http.injection import Injected
+from interfaces.http.command_bodies import Backfilling, BackfillingBody, Pausing, PausingBody
 from interfaces.http.json_body import TaskBody, digest
-from interfaces.http.parameters import NAMESPACE, Change, ChangeReason, CreationKey, Freshness, Prefer, TaskId
-from interfaces.http.problem_types import (
+from interfaces.http.parameters import (
+    NAMESPACE,
+    AnyTaskResultSelection,
+    AsOf,
+    Change,
+    ChangeReason,
+    CreationKey,
+    Freshness,
+    Injected,
+    MinPosition,
+    Prefer,
+    Preference,
+    ResultId,
+    ResultSelection,
+    TaskId,
+    TaskSelection,
+    Trigger,
+    paging,
+    reflecting,
+)
+from interfaces.http.problems import (
     ARCHIVE_AWAY,
     BODY_TOO_LARGE,
     DATABASE_UNAVAILABLE,
+    EXECUTIONS_ARCHIVED,
+    EXECUTIONS_NOT_OVER,
     IDEMPOTENCY_KEY_REUSED,
+    INVALID_BODY,
     INVALID_TASK,
     MALFORMED_JSON,
+    MONTH_ARCHIVED,
+    NOT_YET_VISIBLE,
+    RESULT_NOT_FOUND,
     TASK_ALREADY_OVER,
     TASK_NOT_FOUND,
+    TASK_NOT_OVER,
     TOO_MUCH_HISTORY,
     UNSUPPORTED_MEDIA_TYPE,
     VERSION_MISMATCH,
+    ResultNotFound,
 )
-from interfaces.http.selections import ResultSelection, TaskSelection, paging
-from interfaces.http.written import Written
 
-_BODY = (MALFORMED_JSON, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_TASK)
+_ANY_BODY = (MALFORMED_JSON, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_BODY)
+_NOTHING_SAID = Pausing()
+_TASK = (TASK_NOT_FOUND, TASK_ALREADY_OVER, DATABASE_UNAVAILABLE)
+
+
+class LifecycleController(Controller):
+    """What a task does beside its schedule."""
+
+    path = "/tasks"
+    tags = ("tasks",)
+
+    @post(
+        "/{id:str}/pause",
+        operation_id="pauseTask",
+        summary="Pause a task",
+        description="No further occurrence starts until the task is resumed; what runs goes on, and so do "
+        "its retries. The task keeps its place. Twice is no error. The body may be left out.",
+        status_code=200,
+        dto=PausingBody,
+        return_dto=None,
+        dependencies={"change": Provide(Change, sync_to_thread=False)},
+        response_headers=[doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
+        response_description="The paused task.",
+        responses=doc.problems(*_ANY_BODY, *_TASK, VERSION_MISMATCH),
+    )
+    async def pause_task(
+        self,
+        request: Request[Any, Any, Any],
+        api: Injected[Api],
+        task_id: TaskId,
+        change: Injected[Change],
+        data: JSONBody[Pausing] = _NOTHING_SAID,
+    ) -> Response[Task]:
+        """Start nothing until it is resumed."""
+        accepted = await api.parts.commands.pause(
+            task_id, data.note, command_request(request, change.x_change_reason), if_match=change.version()
+        )
+        return await api.written(accepted, change.prefer, 200)
+
+    @post(
+        "/{id:str}/resume",
+        operation_id="resumeTask",
+        summary="Resume a task",
+        description="The task goes on from where it stood: the latest occurrence that fell into the pause "
+        "runs, the older ones are recorded as skipped. Twice is no error.",
+        status_code=200,
+        dependencies={"change": Provide(Change, sync_to_thread=False)},
+        response_headers=[doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
+        response_description="The task, scheduled again.",
+        responses=doc.problems(*_TASK, VERSION_MISMATCH),
+    )
+    async def resume_task(
+        self, request: Request[Any, Any, Any], api: Injected[Api], task_id: TaskId, change: Injected[Change]
+    ) -> Response[Task]:
+        """Go on after a pause."""
+        accepted = await api.parts.commands.resume(
+            task_id, command_request(request, change.x_change_reason), if_match=change.version()
+        )
+        return await api.written(accepted, change.prefer, 200)
+
+    @post(
+        "/{id:str}/trigger",
+        operation_id="triggerTask",
+        summary="Run a task now",
+        description="Beside its schedule, which stays as it is; a paused task may be run, one that is over "
+        "may not. With an `Idempotency-Key` a repeat answers with the execution of the first time.",
+        status_code=202,
+        dependencies={"trigger": Provide(Trigger, sync_to_thread=False)},
+        response_headers=[doc.EXECUTION_LOCATION, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
+        response_description="The execution, to be made by the next scheduler that is free.",
+        responses=doc.problems(*_TASK, VERSION_MISMATCH, IDEMPOTENCY_KEY_REUSED),
+    )
+    async def trigger_task(
+        self, request: Request[Any, Any, Any], api: Injected[Api], task_id: TaskId, trigger: Injected[Trigger]
+    ) -> Response[Result]:
+        """Run it once, now."""
+        asked = command_request(request, trigger.x_change_reason, trigger.idempotency_key, _digest(task_id))
+        accepted = await api.parts.executions.trigger(task_id, asked, if_match=trigger.version())
+        return await api.written_execution(accepted, trigger.prefer, 202)
+
+    @post(
+        "/{id:str}/backfill",
+        operation_id="backfillTask",
+        summary="Run what was not",
+        description="Runs the occurrences of a period of the past, by the schedule as it is now, that have "
+        "not run: those that were skipped, and those from before the task was there. What ran, or runs, is "
+        "never repeated, so repeating this request is safe. Continue at `next_start`.",
+        status_code=202,
+        dto=BackfillingBody,
+        return_dto=None,
+        dependencies={"preference": Provide(Preference, sync_to_thread=False)},
+        response_headers=[doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
+        response_description="What will run.",
+        responses=doc.problems(*_ANY_BODY, *_TASK, MONTH_ARCHIVED, ARCHIVE_AWAY),
+    )
+    async def backfill_task(
+        self,
+        request: Request[Any, Any, Any],
+        data: JSONBody[Backfilling],
+        api: Injected[Api],
+        task_id: TaskId,
+        preference: Injected[Preference],
+    ) -> Response[Backfill]:
+        """Run occurrences of the past."""
+        period = data.period(datetime.now(UTC))
+        asked = command_request(request, preference.x_change_reason)
+        done = await api.parts.executions.backfill(task_id, period, asked)
+        headers = {} if done.position is None else await api.settled(done.position, preference.prefer)
+        return Response(Backfill.of_backfilled(done), status_code=202, headers=headers)
+
+
+def _digest(task_id: UUID) -> str:
+    """What a key of this request stands for."""
+    return hashlib.sha256(f"trigger {task_id}".encode()).hexdigest()
+
+
+class Redaction(Change, frozen=True, kw_only=True):
+    """On what condition, and how, a task is to be redacted."""
+
+    idempotency_key: Annotated[
+        str | None,
+        HeaderParameter(
+            name="Idempotency-Key",
+            min_length=1,
+            pattern=r"^[!-~]{1,255}$",
+            description="Makes repeating this request safe, as it is without: the same key answers with the "
+            "task. 1 to 255 visible ASCII characters without blanks.",
+        ),
+    ] = None
+
+
+class RedactionController(Controller):
+    """What is to be forgotten."""
+
+    path = "/tasks"
+    tags = ("tasks",)
+
+    @post(
+        "/{id:str}/redact",
+        operation_id="redactTask",
+        summary="Erase a task's payloads, headers and bodies",
+        description="For good, in the log as well, of a task that is over and of all its executions: what is "
+        "erased reads as `[redacted]`. Names, instants, statuses and durations stay, and the log proves them "
+        "as before. Twice is no error: what is not erased yet is erased then.",
+        status_code=200,
+        dependencies={"redaction": Provide(Redaction, sync_to_thread=False)},
+        response_headers=[doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
+        response_description="The redacted task.",
+        responses=doc.problems(
+            *(TASK_NOT_FOUND, TASK_NOT_OVER, EXECUTIONS_NOT_OVER, EXECUTIONS_ARCHIVED, VERSION_MISMATCH),
+            *(IDEMPOTENCY_KEY_REUSED, NOT_YET_VISIBLE, DATABASE_UNAVAILABLE),
+        ),
+    )
+    async def redact_task(
+        self,
+        request: Request[Any, Any, Any],
+        api: Injected[Api],
+        task_id: TaskId,
+        redaction: Injected[Redaction],
+    ) -> Response[Task]:
+        """Erase what it holds."""
+        digest = hashlib.sha256(f"redact {task_id}".encode()).hexdigest()
+        asked = command_request(request, redaction.x_change_reason, redaction.idempotency_key, digest)
+        accepted = await api.parts.redactions.redact(task_id, asked, if_match=redaction.version())
+        return await api.written(accepted, redaction.prefer, 200)
+
+
+class ResultController(Controller):
+    """What was called, and what came of it."""
+
+    path = "/results"
+    tags = ("results",)
+
+    @get(
+        "/",
+        operation_id="listResults",
+        summary="List results",
+        dependencies={"selection": Provide(AnyTaskResultSelection, sync_to_thread=False)},
+        response_description="The occurrences that match, page by page.",
+        responses=doc.problems(*doc.READING),
+    )
+    async def list_results(
+        self,
+        api: Injected[Api],
+        selection: Injected[AnyTaskResultSelection],
+        freshness: Injected[Freshness],
+    ) -> ResultPage:
+        """Results by task, outcome, status code and due instant."""
+        query = selection.query(selection.task_id)
+        await api.reach(freshness.min_position)
+        return ResultPage.of_listing(await api.parts.queries.results(query, paging(selection)))
+
+    @get(
+        "/{id:str}",
+        operation_id="getResult",
+        summary="Read a result",
+        response_description="The occurrence as it stands.",
+        responses=doc.problems(RESULT_NOT_FOUND, *doc.READING),
+    )
+    async def get_result(
+        self, api: Injected[Api], result_id: ResultId, min_position: MinPosition = None
+    ) -> Result:
+        """One occurrence, with all its attempts."""
+        await api.reach(min_position)
+        view = await api.parts.queries.result(NAMESPACE, result_id)
+        if view is None:
+            raise ResultNotFound(result_id)
+        return Result.of_view(view)
+
+
+_TASK_BODY = (MALFORMED_JSON, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_TASK)
 
 
 class TaskController(Controller):
@@ -51,7 +288,7 @@ class TaskController(Controller):
         return_dto=None,
         response_headers=[doc.LOCATION, doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
         response_description="The task as it was accepted.",
-        responses=doc.problems(*_BODY, IDEMPOTENCY_KEY_REUSED, DATABASE_UNAVAILABLE),
+        responses=doc.problems(*_TASK_BODY, IDEMPOTENCY_KEY_REUSED, DATABASE_UNAVAILABLE),
     )
     async def create_task(
         self,
@@ -134,7 +371,7 @@ class TaskController(Controller):
         response_headers=[doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
         response_description="The task as it is from now on.",
         responses=doc.problems(
-            *_BODY, TASK_NOT_FOUND, TASK_ALREADY_OVER, VERSION_MISMATCH, DATABASE_UNAVAILABLE
+            *_TASK_BODY, TASK_NOT_FOUND, TASK_ALREADY_OVER, VERSION_MISMATCH, DATABASE_UNAVAILABLE
         ),
     )
     async def replace_task(

@@ -11,8 +11,7 @@ from uuid import UUID
 import psycopg
 
 from application.ports import Meta
-from domain.attempt import Answered, Attempt
-from domain.facts import ExecutionStarted, ExecutionSucceeded, Occurrence
+from domain.facts import Answered, Attempt, ExecutionStarted, ExecutionSucceeded, Occurrence
 from infrastructure.event_store.mapper import encode
 from tests.benchmarks import ledger, load
 

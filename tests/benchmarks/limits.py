@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from application.ports import Group
 from infrastructure.clock import SystemClock
-from infrastructure.event_store import Appender
+from infrastructure.event_store.appender import Appender
 from infrastructure.projector.reading import read_entries
 from tests.benchmarks import load, usage
 from tests.benchmarks.figures import Limit

@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 from application.ports import Group, Meta, NewFact
 from domain.definition import Action, Cron, Definition, Interval, OneOff, Overlap, RetryPolicy
 from domain.facts import TaskCreated
-from infrastructure.event_store import Appender
+from infrastructure.event_store.appender import Appender
 from tests.benchmarks import http_load, ledger
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infrastructure.database import pool
-from infrastructure.event_store import Appender, PostgresEventLog
+from infrastructure.event_store.appender import Appender
+from infrastructure.event_store.log import PostgresEventLog
+from infrastructure.postgres import pool
 from tests.support.event_logs import InMemory, InPostgres
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from application.events import EventFilter, Origin
-from application.ports import Group, NewFact
-from domain.attempt import Answered, Attempt
-from domain.facts import ExecutionSucceeded, IdempotencyKeyUsed, TaskCreated
+from application.ports import EventFilter, Group, NewFact, Origin
+from domain.facts import Answered, Attempt, ExecutionSucceeded, IdempotencyKeyUsed, TaskCreated
 from domain.identity import execution_id, key_stream
-from infrastructure.database import pool
-from infrastructure.event_store import Appender, PostgresEventLog, PostgresEventReader
+from infrastructure.event_store.appender import Appender
+from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.event_store.mapper import encode
+from infrastructure.event_store.reader import PostgresEventReader
+from infrastructure.postgres import pool
 from tests.support.event_logs import InMemory, InPostgres
 from tests.support.event_reader import MemoryEventReader
 from tests.support.groups import NOON, created, definition, group, meta, started, updated
@@ -26,8 +26,8 @@ from tests.support.groups import NOON, created, definition, group, meta, started
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from application.events import EventPage, LoggedEvent
-    from interfaces.http.query_ports import Events
+    from application.ports import EventPage, LoggedEvent
+    from interfaces.http.dependencies import Events
     from tests.support.event_logs import Subject
 
 LOOKED_AT = 5

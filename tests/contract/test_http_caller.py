@@ -9,9 +9,9 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from domain.attempt import Answered, Unanswered
 from domain.definition import Action
-from infrastructure.http_caller import AiohttpCaller
+from domain.facts import Answered, Unanswered
+from infrastructure.http_caller.caller import AiohttpCaller
 from tests.support.attempts import NOON, StoppedClock, answered, get, making, unanswered
 from tests.support.exchanging import called
 from tests.support.misbehaviour import raw
@@ -20,8 +20,8 @@ from tests.support.receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from application.calling import HttpCaller
-    from domain.attempt import Attempt
+    from application.ports import HttpCaller
+    from domain.facts import Attempt
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infrastructure.http_caller import AiohttpCaller
+from infrastructure.http_caller.caller import AiohttpCaller
 from tests.support.attempts import StoppedClock, answered, failure, making, onward, redirecting, unanswered
 from tests.support.exchanging import called
 from tests.support.misbehaviour import Exchange, raw
@@ -16,7 +16,7 @@ from tests.support.receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from application.calling import HttpCaller
+    from application.ports import HttpCaller
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
-from infrastructure.http_caller import AiohttpCaller
+from infrastructure.http_caller.caller import AiohttpCaller
 from infrastructure.http_caller.request import RequestFactory
 from tests.support.attempts import EXECUTION, StoppedClock, answered, get, making, post
 from tests.support.exchanging import called
@@ -22,7 +22,7 @@ from tests.support.receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from application.calling import Call, HttpCaller
+    from application.ports import Call, HttpCaller
 
 
 @pytest.fixture

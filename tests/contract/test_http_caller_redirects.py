@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from infrastructure.http_caller import AiohttpCaller
+from infrastructure.http_caller.caller import AiohttpCaller
 from infrastructure.http_caller.redirects import followed
 from infrastructure.http_caller.request import RequestFactory
 from tests.support.attempts import EXECUTION, StoppedClock, answered, get, making, onward, redirecting
@@ -18,7 +18,7 @@ from tests.support.receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from application.calling import HttpCaller
+    from application.ports import HttpCaller
     from domain.definition import Action
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from domain.definition import Action
-from infrastructure.http_caller import AiohttpCaller
+from infrastructure.http_caller.caller import AiohttpCaller
 from tests.support.attempts import StoppedClock, answered, get, making, post, unanswered
 from tests.support.exchanging import called
 from tests.support.receiver import Receiver
@@ -19,7 +19,7 @@ from tests.support.receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from application.calling import HttpCaller
+    from application.ports import HttpCaller
 
 
 @pytest.fixture

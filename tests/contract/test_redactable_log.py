@@ -13,11 +13,13 @@ from msgspec.structs import replace
 
 from application.ports import Group, Guard, NewFact, Snapshot
 from application.streams import fold_task
+from domain.facts import EventsRedacted
 from domain.identity import disguised, redaction_stream
 from domain.redaction import erased
-from domain.redaction_facts import EventsRedacted
-from infrastructure.database import pool
-from infrastructure.event_store import Appender, PostgresEventLog, PostgresRedactor
+from infrastructure.event_store.appender import Appender
+from infrastructure.event_store.log import PostgresEventLog
+from infrastructure.event_store.redactor import PostgresRedactor
+from infrastructure.postgres import pool
 from tests.support.entries import NOON
 from tests.support.groups import created, group, updated
 from tests.support.log import MemoryLog

@@ -10,14 +10,14 @@ import pytest
 
 from application.audit import Audit, EventNotFound, HeadNotFound, NotYetSealed
 from application.ports import LogUnavailable
+from domain.audit import told_by
 from domain.errors import ExecutionNotFound
+from domain.facts import EventsRedacted
 from domain.merkle import consistent, includes
-from domain.redaction_facts import EventsRedacted
-from domain.rewriting import told_by
-from infrastructure.database import pool
 from infrastructure.event_store.log import READ_AFTER
+from infrastructure.postgres import pool
 from infrastructure.sealed_log.keys import KeyRing
-from infrastructure.sealed_log.stored import PostgresSealedLog
+from infrastructure.sealed_log.store import PostgresSealedLog
 from tests.support.projecting import connect
 from tests.support.random_log import RandomLog
 from tests.support.sealed_log import MemorySealedLog, leaf_of

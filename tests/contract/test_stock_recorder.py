@@ -16,8 +16,10 @@ from eventsourcing.persistence import EventStore, Notification
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
 
-from infrastructure.database import pool
-from infrastructure.event_store import Appender, FactMapper, PostgresEventLog, StoredFact
+from infrastructure.event_store.appender import Appender
+from infrastructure.event_store.log import PostgresEventLog
+from infrastructure.event_store.mapper import FactMapper, StoredFact
+from infrastructure.postgres import pool
 from tests.support.groups import cancelled, created, group, started, updated
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ import psycopg
 from application.streams import fold_execution, fold_task
 from domain import execution as executions
 from domain import task as tasks
-from domain.attempt import Answered
-from domain.fact import Fact
 from domain.facts import (
+    Answered,
     AttemptFailed,
     AttemptStarted,
     ExecutionFact,
@@ -23,6 +22,7 @@ from domain.facts import (
     ExecutionStarted,
     ExecutionSucceeded,
     ExecutionTakenOver,
+    Fact,
     TaskCompleted,
     TaskFact,
     TaskFailuresCounted,
@@ -103,7 +103,11 @@ class Books:
 
     def lost(self) -> list[UUID]:
         """Occurrences without an end."""
-        return [name for name in self.task_of if not isinstance(self.executions.get(name), executions.Over)]
+        return [
+            name
+            for name in self.task_of
+            if not isinstance(self.executions.get(name), executions.FinishedExecution)
+        ]
 
     def unplanned(self) -> list[UUID]:
         """Executions of no occurrence."""
@@ -138,7 +142,9 @@ class Books:
 
     def open_tasks(self) -> list[UUID]:
         """Tasks that are not over though all their occurrences are behind them."""
-        return [task.id for task in self.accepted if not isinstance(self.tasks.get(task.id), tasks.Over)]
+        return [
+            task.id for task in self.accepted if not isinstance(self.tasks.get(task.id), tasks.FinishedTask)
+        ]
 
     def miscounted(self) -> list[UUID]:
         """Tasks whose failures in a row were not counted once each, in the order in which they came."""
@@ -195,7 +201,7 @@ class Books:
     def status(self, execution_id: UUID) -> str:
         """How an execution ended, or that it did not."""
         execution = self.executions.get(execution_id)
-        return execution.status if isinstance(execution, executions.Over) else "not over"
+        return execution.status if isinstance(execution, executions.FinishedExecution) else "not over"
 
     def statuses(self) -> Counter[str]:
         """How many occurrences ended how; skips by what decided them."""
@@ -235,7 +241,7 @@ def disagreements(dsn: str, books: Books) -> list[object]:
         shown: dict[UUID, str] = dict(connection.execute("SELECT id, status FROM tasks").fetchall())
     ended = {name: books.status(name) for name in books.executions}
     stand = {
-        name: task.status if isinstance(task, tasks.Over) else "not over"
+        name: task.status if isinstance(task, tasks.FinishedTask) else "not over"
         for name, task in books.tasks.items()
     }
     return [*(ended.items() ^ results.items()), *(stand.items() ^ shown.items())]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from domain.months import Month
+from domain.identity import Month
 from tests.e2e.client import Client, cron
 from tests.support.service import Service, until
 from tests.support.supervisor import open_folder

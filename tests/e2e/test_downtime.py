@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from application.ports import Group, NewFact
 from domain.definition import Action, Cron, Definition
 from domain.facts import TaskCreated
-from infrastructure.event_store import Appender
+from infrastructure.event_store.appender import Appender
 from tests.e2e.callee import executions
 from tests.e2e.client import Client, one_off, soon
 from tests.support.groups import meta

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from application.archived import ArchiveAway
-from domain.months import Month
-from infrastructure.archive.bucket import Bucket
-from infrastructure.archive.form import Entry, Event
-from infrastructure.archive.places import PlaceUnusable
-from infrastructure.archive.reading import ArchiveFile
-from infrastructure.archive.writing import Writer
+from application.ports import ArchiveAway
+from domain.identity import Month
+from infrastructure.archive.files import ArchiveFile, Entry, Event, Writer
+from infrastructure.archive.storage import Bucket, PlaceUnusable
 from tests.support.archived_events import events
 from tests.support.object_store import ObjectStore, object_store
 

@@ -9,9 +9,9 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from domain.months import Month
+from domain.identity import Month
 from infrastructure.archive.archiving import NotArchivable
-from infrastructure.archive.catalogue import archives
+from infrastructure.archive.library import archives
 from tests.support.archives import Archivist, filled, rows, settle
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, run_of, started
 from tests.support.projecting import connect

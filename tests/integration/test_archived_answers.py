@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from application.archived import ArchiveAway
-from application.events import EventFilter
-from infrastructure.database import pool
-from infrastructure.event_store import Appender
+from application.ports import ArchiveAway, EventFilter
+from infrastructure.event_store.appender import Appender
+from infrastructure.postgres import pool
 from tests.support.archives import Archivist, filled
 from tests.support.asking import DAYS, EVERY_RUN, Asker
 from tests.support.months import FEBRUARY, JANUARY, MARCH, TASKS, run_of

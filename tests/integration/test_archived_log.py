@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from application.archived import ArchiveAway
-from infrastructure.archive.merging import Wanted, events_after
-from infrastructure.projector import WholeLog, check, rebuild
+from application.ports import ArchiveAway
+from infrastructure.archive.library import Wanted, events_after
+from infrastructure.projector.check import check
+from infrastructure.projector.reading import WholeLog
+from infrastructure.projector.rebuild import rebuild
 from projections.catalogue import PROJECTIONS
 from tests.support.archives import MUCH, Archivist, filled, rows, whole
 from tests.support.checking import Told
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from infrastructure.archive.form import Event
+    from infrastructure.archive.files import Event
     from infrastructure.projector.reading import Reading
 
 

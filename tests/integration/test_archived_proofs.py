@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from application.archived import ArchiveAway
-from infrastructure.archive.shelf import Shelf
-from infrastructure.database import pool
-from infrastructure.sealed_log.sealing import seal_block
-from infrastructure.sealed_log.stored import PostgresSealedLog
+from application.ports import ArchiveAway
+from infrastructure.archive.library import Shelf
+from infrastructure.postgres import pool
+from infrastructure.sealed_log.sealer import seal_block
+from infrastructure.sealed_log.store import PostgresSealedLog
 from infrastructure.sealed_log.verifying import Verified, verify
 from tests.support.archives import Archivist, filled
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, run_of, started

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from psycopg import sql
 
-from application.archived import ArchiveAway
-from infrastructure.database import pool
-from infrastructure.projector import ParkedEventMissing, Projector, prepare, rebuild, replay_parked
+from application.ports import ArchiveAway
+from infrastructure.postgres import pool
+from infrastructure.projector.rebuild import rebuild
+from infrastructure.projector.replay import ParkedEventMissing, replay_parked
+from infrastructure.projector.runner import Projector
+from infrastructure.projector.workplace import prepare
 from projections.catalogue import PROJECTIONS, named
 from projections.task_results import TaskResults
 from tests.support.archives import Archivist, filled

@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from application.archived import ArchiveAway
-from infrastructure.archive.archiving import ArchivingRunning, NotArchivable, alone, months_before
-from infrastructure.archive.catalogue import archives
-from infrastructure.archive.restoring import NoSuchArchive
+from application.ports import ArchiveAway
+from infrastructure.archive.archiving import (
+    ArchivingRunning,
+    NoSuchArchive,
+    NotArchivable,
+    alone,
+    months_before,
+)
+from infrastructure.archive.library import archives
 from infrastructure.migrator import migrate_down, months_archived
 from tests.support.archives import Archivist, filled, rows, settle
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, created, run_of, started, succeeded

@@ -15,12 +15,12 @@ from psycopg.conninfo import make_conninfo
 
 from application.ports import Group, NewFact
 from application.streams import readable
+from domain.facts import EventsRedacted
 from domain.identity import redaction_stream
-from domain.redaction_facts import EventsRedacted
 from infrastructure.archive.archiving import RecordedMeanwhile, alone, archive_month
-from infrastructure.archive.catalogue import archives
-from infrastructure.database import pool
-from infrastructure.event_store import PostgresRedactor
+from infrastructure.archive.library import archives
+from infrastructure.event_store.redactor import PostgresRedactor
+from infrastructure.postgres import pool
 from projections.catalogue import NAMES
 from tests.support.archives import Archivist, filled, rows, whole
 from tests.support.months import APRIL, JANUARY, TASKS, run_of, started, succeeded
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from domain.months import Month
+    from domain.identity import Month
 
 KILLS = 12
 # While events are written, while the index is, and then for each ten thousand rows that are removed.

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from application.audit import Audit
-from interfaces.commands.proof import verify_command
-from interfaces.http.audit_answers import Evidence
+from interfaces.cli.log import verify_command
+from interfaces.http.audit import Evidence
 from tests.support.sealed_log import MemorySealedLog
 from tests.support.sealing import KEY
 

@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from infrastructure.carry import (
+from infrastructure.carry import export as reading
+from infrastructure.carry.errors import (
     ArchiveTaken,
     CarryRefused,
     NotTheWholeLog,
-    Selection,
     TargetInUse,
     TargetNotEmpty,
-    export_events,
-    import_events,
-    reading,
 )
-from infrastructure.carry.archive import Header, frame
-from infrastructure.database import with_liveness
+from infrastructure.carry.export import export_events
+from infrastructure.carry.format import Header, Selection, frame
+from infrastructure.carry.imports import import_events
+from infrastructure.postgres import with_liveness
 from tests.support.carrying import Interrupted, Told, append_one, events, fill, plant_odd_states, read_models
 
 if TYPE_CHECKING:

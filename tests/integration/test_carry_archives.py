@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from application.archived import ArchiveAway
-from infrastructure.carry import Selection, export_events, import_events, reading, replay_events
+from application.ports import ArchiveAway
+from infrastructure.carry import export as reading
 from infrastructure.carry.errors import PartsArchived, TargetArchived
+from infrastructure.carry.export import export_events
+from infrastructure.carry.format import Selection
+from infrastructure.carry.imports import import_events
+from infrastructure.carry.replay import replay_events
 from tests.support.archives import Archivist, filled
 from tests.support.carrying import Interrupted, Told, events, seals
 from tests.support.months import FEBRUARY, JANUARY, MARCH, TASKS

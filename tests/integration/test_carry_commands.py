@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infrastructure.carry import Manifest
-from infrastructure.carry.archive import frames
+from infrastructure.carry.format import Manifest, frames
 from tests.support.carrying import events, fill
 from tests.support.service import PROGRAM
 

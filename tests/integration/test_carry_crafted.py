@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from infrastructure.carry import ArchiveDamaged, CarryRefused, Selection, import_events
-from infrastructure.carry.archive import Header, frame
-from infrastructure.carry.books import Books
-from infrastructure.carry.seals import Block, Head, Node, written_seals
+from infrastructure.carry.errors import ArchiveDamaged, CarryRefused
+from infrastructure.carry.format import Block, Books, Head, Header, Node, Selection, frame, written_seals
+from infrastructure.carry.imports import import_events
 from tests.support.carrying import Told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from infrastructure.carry.seals import Seal
+    from infrastructure.carry.format import Seal
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -9,9 +9,12 @@ from uuid import uuid4
 import pytest
 
 from application.ports import NewFact
+from domain.facts import EventsRedacted, Rewritten
 from domain.identity import redaction_stream
-from domain.redaction_facts import EventsRedacted, Rewritten
-from infrastructure.carry import RedactedMeanwhile, Selection, export_events, reading
+from infrastructure.carry import export as reading
+from infrastructure.carry.errors import RedactedMeanwhile
+from infrastructure.carry.export import export_events
+from infrastructure.carry.format import Selection
 from tests.support.carrying import Interrupted, Told, events, fill
 from tests.support.entries import NOON
 from tests.support.projecting import connect

@@ -10,24 +10,22 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from infrastructure.carry import (
+from infrastructure.carry import database as standstill
+from infrastructure.carry import export as reading
+from infrastructure.carry.database import (
     NotReleased,
-    Selection,
     StandsStill,
-    TargetInUse,
-    TargetIsSource,
-    TargetNotEmpty,
+    check_once_connected,
     check_standstill,
     end_standstill,
-    export_events,
-    import_events,
-    reading,
-    replay_events,
-    standstill,
 )
-from infrastructure.carry.standstill import check_once_connected
-from infrastructure.database import pool, with_liveness
+from infrastructure.carry.errors import TargetInUse, TargetIsSource, TargetNotEmpty
+from infrastructure.carry.export import export_events
+from infrastructure.carry.format import Selection
+from infrastructure.carry.imports import import_events
+from infrastructure.carry.replay import replay_events
 from infrastructure.migrator import migrate, migrate_down
+from infrastructure.postgres import pool, with_liveness
 from tests.support.carrying import Interrupted, Told, append_one, events, fill, read_models
 from tests.support.service import PROGRAM
 

@@ -9,8 +9,10 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from infrastructure.carry import Selection, export_events, import_events, replay_events
-from infrastructure.carry.seals import SealsDiffer
+from infrastructure.carry.export import export_events
+from infrastructure.carry.format import SealsDiffer, Selection
+from infrastructure.carry.imports import import_events
+from infrastructure.carry.replay import replay_events
 from infrastructure.sealed_log.keys import SigningKey
 from infrastructure.sql import statements
 from tests.support.carrying import Told, events, seals

@@ -12,18 +12,14 @@ import pytest
 from msgspec.structs import replace
 
 from application.ports import NewFact
+from domain.facts import EventsRedacted, Rewritten
 from domain.identity import redaction_stream
-from domain.redaction_facts import EventsRedacted, Rewritten
-from infrastructure.carry import (
-    NoSuchNamespace,
-    NoSuchTask,
-    Selection,
-    StreamsCut,
-    export_events,
-    import_events,
-    reading,
-)
+from infrastructure.carry import export as reading
 from infrastructure.carry.database import append, connected
+from infrastructure.carry.errors import NoSuchNamespace, NoSuchTask, StreamsCut
+from infrastructure.carry.export import export_events
+from infrastructure.carry.format import Selection
+from infrastructure.carry.imports import import_events
 from tests.support.carrying import Told, events, fill
 from tests.support.entries import NOON, created
 from tests.support.projecting import connect

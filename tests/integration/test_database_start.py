@@ -11,8 +11,12 @@ from psycopg.conninfo import make_conninfo
 from structlog.testing import capture_logs
 
 from infrastructure.settings import load
-from interfaces.bootstrap import check_database, prepare_database
-from interfaces.bootstrap.refusals import DatabaseUnusable, MigrationsMissing
+from interfaces.bootstrap.database import (
+    DatabaseUnusable,
+    MigrationsMissing,
+    check_database,
+    prepare_database,
+)
 from tests.support.fake_postgres import answering, refusal
 from tests.support.proxy import Proxy
 

@@ -9,11 +9,10 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
-from infrastructure.database import pool
-from infrastructure.event_store import task_streams
-from infrastructure.event_store.log import recorded
+from infrastructure.event_store import log as task_streams
+from infrastructure.event_store.log import PostgresTaskStreams, recorded
 from infrastructure.event_store.mapper import encode
-from infrastructure.event_store.task_streams import PostgresTaskStreams
+from infrastructure.postgres import pool
 from tests.support.carrying import events, fill
 from tests.support.entries import META
 from tests.support.given import created

@@ -12,9 +12,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from infrastructure.embedded_postgres import DataDirectoryInUse, DataDirectoryUnusable, EmbeddedPostgres
-from infrastructure.embedded_postgres.account import account_for
-from infrastructure.embedded_postgres.socket_directory import candidates
+from infrastructure.embedded_postgres.cluster import candidates
+from infrastructure.embedded_postgres.errors import DataDirectoryInUse, DataDirectoryUnusable
+from infrastructure.embedded_postgres.launcher import account_for
+from infrastructure.embedded_postgres.supervisor import EmbeddedPostgres
 from tests.support.supervisor import (
     Supervisor,
     embedded,

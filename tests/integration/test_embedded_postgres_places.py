@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.embedded_postgres import (
-    DataDirectoryInUse,
-    DataDirectoryUnusable,
-)
+from infrastructure.embedded_postgres.errors import DataDirectoryInUse, DataDirectoryUnusable
 from tests.support.supervisor import (
     NOBODY,
     Supervisor,

@@ -9,11 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.embedded_postgres import (
-    BinariesNotFound,
-    DataDirectoryUnusable,
-    StartFailed,
-)
+from infrastructure.embedded_postgres.errors import BinariesNotFound, DataDirectoryUnusable, StartFailed
 from infrastructure.embedded_postgres.postmaster import Readiness
 from tests.support.fake_postgres import WELCOME, answering, refusal
 from tests.support.supervisor import (

@@ -11,10 +11,10 @@ import httpx
 import psycopg
 import pytest
 
-from application.events import EventFilter
-from infrastructure.database import pool
-from infrastructure.event_store import PostgresEventReader
+from application.ports import EventFilter
 from infrastructure.event_store.mapper import encode
+from infrastructure.event_store.reader import PostgresEventReader
+from infrastructure.postgres import pool
 from tests.support.groups import created, meta
 from tests.support.http_service import task_json
 from tests.support.running_api import running_api

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from infrastructure.event_store import Appender
+from infrastructure.event_store.appender import Appender
 from tests.support.appends import DEADLINE_SECONDS, stored
 from tests.support.groups import claim, created, group, places, updated
 from tests.support.proxy import Proxy

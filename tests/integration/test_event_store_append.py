@@ -9,9 +9,8 @@ from uuid import uuid4
 import pytest
 
 from application.ports import Group, NewFact
-from domain.attempt import Answered, Attempt
-from domain.facts import ExecutionSucceeded
-from infrastructure.event_store import Appender
+from domain.facts import Answered, Attempt, ExecutionSucceeded
+from infrastructure.event_store.appender import Appender
 from tests.support.appends import Calls, stored
 from tests.support.groups import NOON, created, group, meta, places
 

@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from infrastructure.event_store import arrays
+from infrastructure.event_store import appender as arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from infrastructure.event_store.arrays import Array
+    from infrastructure.event_store.appender import Array
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,10 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from infrastructure.event_store import Appender, OwnEvents, PostgresFollower, follower, news
+from infrastructure.event_store import follower
+from infrastructure.event_store import follower as news
+from infrastructure.event_store.appender import Appender, OwnEvents
+from infrastructure.event_store.follower import PostgresFollower
 from infrastructure.event_store.log import LogRewound
 from infrastructure.migrator import migrate
 from tests.support.groups import group, places

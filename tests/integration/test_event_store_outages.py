@@ -13,9 +13,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from application.ports import LogUnavailable
-from infrastructure.database import pool, with_liveness
-from infrastructure.event_store import Appender, PostgresEventLog
+from infrastructure.event_store.appender import Appender
+from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.migrator import migrate, migrate_down
+from infrastructure.postgres import pool, with_liveness
 from tests.support.appends import DEADLINE_SECONDS, Calls, stored, until
 from tests.support.groups import group, places
 from tests.support.proxy import Proxy

@@ -11,7 +11,8 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from infrastructure.event_store import Appender, PostgresFollower
+from infrastructure.event_store.appender import Appender
+from infrastructure.event_store.follower import PostgresFollower
 from tests.support.appends import stored
 from tests.support.groups import cancelled, claim, created, group, places, updated
 from tests.support.log import following

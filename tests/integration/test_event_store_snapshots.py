@@ -10,8 +10,9 @@ import pytest
 
 from application.ports import Snapshot
 from application.streams import fold_task, load_task
-from infrastructure.database import pool
-from infrastructure.event_store import Appender, PostgresEventLog
+from infrastructure.event_store.appender import Appender
+from infrastructure.event_store.log import PostgresEventLog
+from infrastructure.postgres import pool
 from tests.support.groups import created, group, updated
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from infrastructure.event_store import Appender
+from infrastructure.event_store.appender import Appender
 from tests.support.appends import stored
 from tests.support.groups import group
 

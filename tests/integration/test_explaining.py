@@ -15,9 +15,10 @@ import msgspec
 import psycopg
 import pytest
 
-from domain.attempt import Answered, Attempt
 from domain.facts import (
+    Answered,
     AnyFact,
+    Attempt,
     ExecutionQueued,
     ExecutionStarted,
     ExecutionSucceeded,

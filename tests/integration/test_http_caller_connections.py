@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from domain.attempt import Answered
-from infrastructure.http_caller import AiohttpCaller, transport
+from domain.facts import Answered
+from infrastructure.http_caller import transport
+from infrastructure.http_caller.caller import AiohttpCaller
 from tests.support.attempts import StoppedClock, failure, onward, outcome, until
 from tests.support.certificates import Identity, self_signed
 from tests.support.misbehaviour import Crowd, Exchange
@@ -20,7 +21,7 @@ from tests.support.receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from application.calling import HttpCaller
+    from application.ports import HttpCaller
 
 MIB = 1024 * 1024
 

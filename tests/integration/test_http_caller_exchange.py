@@ -10,8 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from domain.attempt import Answered, Unanswered
-from infrastructure.http_caller import AiohttpCaller
+from domain.facts import Answered, Unanswered
+from infrastructure.http_caller.caller import AiohttpCaller
 from infrastructure.http_caller.deadlines import Deadline, Deadlines
 from infrastructure.http_caller.outgoing import Outgoing
 from tests.support.attempts import EXECUTION, StoppedClock, answered, get, making, outcome, post, until
@@ -22,7 +22,7 @@ from tests.support.receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from application.calling import Call
+    from application.ports import Call
 
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nnot a body"
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from domain.attempt import Answered, Unanswered
-from infrastructure.http_caller import AiohttpCaller
+from domain.facts import Answered, Unanswered
+from infrastructure.http_caller.caller import AiohttpCaller
 from tests.support.attempts import StoppedClock, failure, outcome, until
 from tests.support.misbehaviour import Exchange
 from tests.support.receiver import Receiver
@@ -19,8 +19,8 @@ from tests.support.receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from application.calling import HttpCaller
-    from domain.attempt import Answer
+    from application.ports import HttpCaller
+    from domain.facts import Answer
 
 MIB = 1024 * 1024
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from domain.attempt import Answered
-from infrastructure.http_caller import AiohttpCaller
+from domain.facts import Answered
+from infrastructure.http_caller.caller import AiohttpCaller
 from tests.support.attempts import StoppedClock, failure, onward, outcome, until
 from tests.support.misbehaviour import Crowd
 from tests.support.receiver import Receiver
@@ -16,7 +16,7 @@ from tests.support.receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from application.calling import HttpCaller
+    from application.ports import HttpCaller
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from infrastructure.http_caller import AiohttpCaller
+from infrastructure.http_caller.caller import AiohttpCaller
 from tests.support.attempts import StoppedClock, answered, failure, get, making, onward, outcome, unanswered
 from tests.support.certificates import self_signed
 from tests.support.exchanging import called
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from application.calling import HttpCaller
+    from application.ports import HttpCaller
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from yoyo import internalmigrations  # type: ignore[import-untyped]
 from yoyo.backends.base import DatabaseBackend  # type: ignore[import-untyped]
 
-from infrastructure.event_store import Appender
+from infrastructure.event_store.appender import Appender
 from infrastructure.migrator import events_stored, migrate, migrate_down
 from tests.support.groups import group
 from tests.support.projecting import connect, project

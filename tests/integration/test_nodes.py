@@ -11,10 +11,10 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from application.ports import LogUnavailable, Pulse
-from infrastructure.database import pool
 from infrastructure.nodes import NodeTable, PostgresNodes
-from interfaces.bootstrap.shown_nodes import ShownNodes
-from interfaces.http.nodes import Node
+from infrastructure.postgres import pool
+from interfaces.bootstrap.services import ShownNodes
+from interfaces.http.system import Node
 
 PULSE = Pulse(
     claims=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from infrastructure.sealed_log.keys import SigningKey
-from infrastructure.sealed_log.reading import latest_heads
+from infrastructure.sealed_log.store import latest_heads
 from tests.support.projecting import connect
 from tests.support.random_log import RandomLog
 from tests.support.sealing import KEY, as_superuser, seal, sealed_log, verified

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from infrastructure.database import pool
+from infrastructure.postgres import pool
 
 
 async def test_a_connection_that_was_closed_in_the_pool_is_replaced_unseen(database: str) -> None:

@@ -8,11 +8,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from infrastructure.database import pool
-from infrastructure.projector import Projector, prepare, rebuild
-from infrastructure.projector.batch import Batch, apply_batch
-from infrastructure.projector.checkpoints import CheckpointMoved
+from infrastructure.postgres import pool
+from infrastructure.projector.batch import Batch, CheckpointMoved, apply_batch
 from infrastructure.projector.reading import read_entries
+from infrastructure.projector.rebuild import rebuild
+from infrastructure.projector.runner import Projector
+from infrastructure.projector.workplace import prepare
 from projections.catalogue import PROJECTIONS
 from tests.support.entries import answered, attempt, created, started, succeeded
 from tests.support.projecting import connect, contents, least_position, reached, running, until

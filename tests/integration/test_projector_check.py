@@ -8,18 +8,12 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from infrastructure.database import pool
 from infrastructure.event_store.log import LogRewound
-from infrastructure.projector import (
-    CheckRunning,
-    NotCheckable,
-    Parked,
-    ParkedMeanwhile,
-    Projector,
-    check,
-    rebuild,
-)
-from infrastructure.projector.comparing import DifferentColumn
+from infrastructure.postgres import pool
+from infrastructure.projector.batch import Parked
+from infrastructure.projector.check import CheckRunning, DifferentColumn, NotCheckable, ParkedMeanwhile, check
+from infrastructure.projector.rebuild import rebuild
+from infrastructure.projector.runner import Projector
 from projections.catalogue import PROJECTIONS, named
 from tests.support.checking import TABLES, Told, as_planted, checked, plant
 from tests.support.entries import created, updated

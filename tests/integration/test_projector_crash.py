@@ -9,9 +9,9 @@ from uuid import UUID
 
 from infrastructure.event_store.mapper import FACT_TYPES
 from infrastructure.migrator import migrate
-from infrastructure.projector import prepare
 from infrastructure.projector.batch import ROUTINE, Batch, apply_batch
 from infrastructure.projector.reading import Entry
+from infrastructure.projector.workplace import prepare
 from projections.task_results import TaskResults
 from tests.support.entries import answered, attempt, created, started, succeeded, updated
 from tests.support.own_postgres import OwnPostgres

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from infrastructure.projector import ownership
-from infrastructure.projector.ownership import ENOUGH_HEARD, owned
+from infrastructure.projector import runner as ownership
+from infrastructure.projector.runner import ENOUGH_HEARD, owned
 from tests.support.entries import (
     answered,
     attempt,

@@ -8,10 +8,12 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from infrastructure.database import pool
-from infrastructure.projector import Projector, prepare, rebuild, replay_parked
-from infrastructure.projector.checkpoints import CheckpointMoved
-from infrastructure.projector.parking import is_poison
+from infrastructure.postgres import pool
+from infrastructure.projector.batch import CheckpointMoved, is_poison
+from infrastructure.projector.rebuild import rebuild
+from infrastructure.projector.replay import replay_parked
+from infrastructure.projector.runner import Projector
+from infrastructure.projector.workplace import prepare
 from projections.catalogue import PROJECTIONS, named
 from projections.projection import PoisonEvent
 from tests.support.entries import TASK, created, started, updated

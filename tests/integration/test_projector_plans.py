@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infrastructure.projector import prepare
-from infrastructure.projector.checkpoints import lock_checkpoints
+from infrastructure.projector.batch import lock_checkpoints
+from infrastructure.projector.workplace import prepare
 from projections.catalogue import PROJECTIONS
 from projections.statements import statement
 from tests.support.plans import plan_nodes

@@ -8,8 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from infrastructure.database import pool
-from infrastructure.projector import Projector, RebuildRunning, TablesInUse, rebuild
+from infrastructure.postgres import pool
+from infrastructure.projector.rebuild import RebuildRunning, TablesInUse, rebuild
+from infrastructure.projector.runner import Projector
 from infrastructure.sql import statements
 from projections.catalogue import PROJECTIONS, named
 from tests.support.entries import created, updated

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from infrastructure.projector import TablesInUse, WholeLog, rebuild
+from infrastructure.projector.reading import WholeLog
+from infrastructure.projector.rebuild import TablesInUse, rebuild
 from projections.catalogue import PROJECTIONS, named
 from tests.support.entries import created, updated
 from tests.support.projecting import connect, contents, parked_in, project

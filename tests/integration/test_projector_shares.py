@@ -10,8 +10,9 @@ import pytest
 from psycopg import sql
 
 from infrastructure.archive.library import NO_ARCHIVES
-from infrastructure.projector import EventRefused, NewTablesLost, Share, WholeLog, fold_share, rebuild
-from infrastructure.projector.whole_log import NOTHING_ARCHIVED
+from infrastructure.projector.reading import NOTHING_ARCHIVED, WholeLog
+from infrastructure.projector.rebuild import EventRefused, fold_share, rebuild
+from infrastructure.projector.workplace import NewTablesLost, Share
 from projections.catalogue import NAMES, PROJECTIONS, named
 from projections.statements import statement
 from tests.support.entries import NOON, after, created, updated
@@ -142,7 +143,7 @@ async def test_tables_that_are_dropped_while_it_is_waited_for_them_are_told_of(
                 await other.execute("DROP SCHEMA rebuilding CASCADE")
             await asyncio.Event().wait()
 
-    monkeypatch.setattr("infrastructure.projector.sharing.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("infrastructure.projector.rebuild.LOOK_SECONDS", 0.01)
     with pytest.raises(NewTablesLost):
         await rebuild(projected, PROJECTIONS, workers=Hanging(projected, 2))
 

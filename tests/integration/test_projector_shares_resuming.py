@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infrastructure.projector import rebuild
+from infrastructure.projector.rebuild import rebuild
 from projections.catalogue import PROJECTIONS
 from tests.support.projecting import connect, contents
 from tests.support.sharing import Heard, Together, spoiled
@@ -77,7 +77,7 @@ async def otherwise_shared(projected: str) -> Heard:
     """A rebuild that would share the streams out in another way."""
     heard = Heard()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("infrastructure.projector.shares.ACROSS_COST", 0.5)
+        patched.setattr("infrastructure.projector.workplace.ACROSS_COST", 0.5)
         await rebuild(projected, PROJECTIONS, heard, workers=Together(projected, 2))
     return heard
 

@@ -10,16 +10,25 @@ from uuid import uuid4
 import pytest
 
 from application.ports import NewFact
+from domain.facts import EventsRedacted, Rewritten
 from domain.identity import redaction_stream
-from domain.redaction_facts import EventsRedacted, Rewritten
-from infrastructure.archive.library import NO_ARCHIVES
-from infrastructure.archive.merging import Stretch, events_after
-from infrastructure.database import pool
-from infrastructure.projector import Projector, prepare, rebuild, runner, whole_log
-from infrastructure.projector.reading import BATCH_EVENTS, BATCH_REWRITTEN, read_entries
-from infrastructure.projector.whole_log import EVENTS_AT_ONCE, NOTHING_ARCHIVED, WholeLog
+from infrastructure.archive.library import NO_ARCHIVES, Stretch, events_after
+from infrastructure.postgres import pool
+from infrastructure.projector import reading as whole_log
+from infrastructure.projector import runner
+from infrastructure.projector.reading import (
+    BATCH_EVENTS,
+    BATCH_REWRITTEN,
+    EVENTS_AT_ONCE,
+    NOTHING_ARCHIVED,
+    WholeLog,
+    read_entries,
+)
+from infrastructure.projector.rebuild import rebuild
+from infrastructure.projector.runner import Projector
+from infrastructure.projector.workplace import prepare
 from projections.catalogue import PROJECTIONS
-from projections.copying import ROWS_A_PIECE
+from projections.rows import ROWS_A_PIECE
 from tests.support.entries import NOON, created
 from tests.support.projecting import connect, contents, project, reached, running
 from tests.support.random_log import RandomLog

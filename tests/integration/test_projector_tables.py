@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 from structlog.testing import capture_logs
 
-from infrastructure.database import pool
 from infrastructure.event_store.log import LogRewound
 from infrastructure.migrator import migrate
-from infrastructure.projector import LaterRelease, Projector, TablesMissing, prepare, rebuild
+from infrastructure.postgres import pool
+from infrastructure.projector.rebuild import rebuild
+from infrastructure.projector.runner import Projector, TablesMissing
+from infrastructure.projector.workplace import LaterRelease, prepare
 from projections.catalogue import PROJECTIONS, named
 from projections.statistics import Statistics
 from projections.task_results import TaskResults

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infrastructure.database import pool
-from infrastructure.projector import Projector
+from infrastructure.postgres import pool
+from infrastructure.projector.runner import Projector
 from projections.catalogue import PROJECTIONS
 from tests.support.projecting import connect, contents, project, running, until
 from tests.support.random_log import RandomLog

@@ -13,7 +13,7 @@ import structlog
 import uvloop
 
 from interfaces import server
-from interfaces.http.refusals import MOST_HEAD_BYTES
+from interfaces.http.problems import MOST_HEAD_BYTES
 from tests.support.raw_http import MIB, Connection, Service, serving
 
 if TYPE_CHECKING:

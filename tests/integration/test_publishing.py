@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from domain.sealing import SignedHead, TreeHead
+from domain.audit import SignedHead, TreeHead
 from infrastructure.sealed_log import publishing
 from infrastructure.sealed_log.keys import ensure_key
 from infrastructure.sealed_log.publishing import (

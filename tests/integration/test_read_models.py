@@ -13,10 +13,10 @@ import pytest
 
 from application.ports import NewFact
 from domain.facts import TaskCreated
-from infrastructure.database import pool
-from infrastructure.projector import prepare
+from infrastructure.postgres import pool
+from infrastructure.projector.workplace import prepare
 from projections.catalogue import PROJECTIONS
-from projections.reader import ReadModels
+from projections.queries import ReadModels
 from projections.views import Paging, ResultQuery, TaskQuery, TaskView
 from tests.support.entries import (
     NOON,

@@ -13,8 +13,8 @@ from application.ports import NewFact
 from domain.definition import Interval
 from domain.facts import ExecutionQueued, ExecutionRequested, ExecutionStarted, TaskCreated
 from domain.schedule import fires_at
-from infrastructure.database import pool
-from infrastructure.projector import prepare
+from infrastructure.postgres import pool
+from infrastructure.projector.workplace import prepare
 from projections.catalogue import PROJECTIONS
 from projections.due import DueReader
 from projections.statements import statement

@@ -11,10 +11,10 @@ import pytest
 from application.ports import NewFact
 from domain.facts import ExecutionRequested, TaskPaused, TaskResumed
 from domain.task import Pause
-from infrastructure.database import pool
-from interfaces.bootstrap.due_tasks import DueTasksOfReadModels
+from infrastructure.postgres import pool
+from interfaces.bootstrap.services import DueTasksOfReadModels
 from projections.due import DueReader
-from projections.reader import ReadModels
+from projections.queries import ReadModels
 from projections.views import Paging, ResultQuery, TaskQuery
 from tests.support.entries import RUN, TASK, after, created, occurrence, started, updated
 from tests.support.projecting import connect, project

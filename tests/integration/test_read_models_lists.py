@@ -10,9 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from application.ports import NewFact
-from infrastructure.database import pool
-from projections.ordering import RESULT_SORTS, TASK_SORTS, list_statement
-from projections.reader import BadCursor, BadSort, ReadModels
+from infrastructure.postgres import pool
+from projections.queries import RESULT_SORTS, TASK_SORTS, BadCursor, BadSort, ReadModels, list_statement
 from projections.statements import statement
 from projections.views import Paging, ResultQuery, TaskQuery
 from tests.support.entries import (

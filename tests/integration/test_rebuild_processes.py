@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from infrastructure.projector import NewTablesLost, rebuild
+from infrastructure.projector.rebuild import rebuild
+from infrastructure.projector.workplace import NewTablesLost
 from infrastructure.settings import Settings
 from interfaces.bootstrap import shares
 from interfaces.bootstrap.shares import Processes, ShareFailed

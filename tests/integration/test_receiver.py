@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from uuid import uuid4
 
-from infrastructure.http_caller import AiohttpCaller
+from infrastructure.http_caller.caller import AiohttpCaller
 from tests.support.attempts import DEADLINE_SECONDS, StoppedClock, answered, get, making
 from tests.support.exchanging import called
 

@@ -14,23 +14,31 @@ from application.audit import Audit, NotYetSealed
 from application.ports import NewFact
 from application.redaction import Redactions
 from application.tasks import Accepted, Request, TaskCommands
-from domain.attempt import Answered, Attempt
 from domain.errors import ExecutionsNotOver, TaskNotOver
-from domain.facts import ExecutionStarted, ExecutionSucceeded, TaskCreated
+from domain.facts import (
+    Answered,
+    Attempt,
+    EventsRedacted,
+    ExecutionStarted,
+    ExecutionSucceeded,
+    Rewritten,
+    TaskCreated,
+)
 from domain.identity import redaction_stream
 from domain.redaction import original_digest
-from domain.redaction_facts import EventsRedacted, Rewritten
 from infrastructure.clock import SystemClock
-from infrastructure.database import pool
-from infrastructure.event_store import Appender, PostgresEventLog, PostgresRedactor
+from infrastructure.event_store.appender import Appender
+from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.event_store.mapper import encode, encode_redacted
-from infrastructure.projector import rebuild
+from infrastructure.event_store.redactor import PostgresRedactor
+from infrastructure.postgres import pool
+from infrastructure.projector.rebuild import rebuild
 from infrastructure.sealed_log.keys import KeyRing
-from infrastructure.sealed_log.stored import PostgresSealedLog
-from interfaces.bootstrap.runs import RunsOfReadModels
-from interfaces.http.audit_answers import Evidence as Bundle
+from infrastructure.sealed_log.store import PostgresSealedLog
+from interfaces.bootstrap.services import RunsOfReadModels
+from interfaces.http.audit import Evidence as Bundle
 from projections.catalogue import PROJECTIONS
-from projections.reader import ReadModels
+from projections.queries import ReadModels
 from tests.support.checking import checked
 from tests.support.entries import META, attempt, cancelled, created, started, succeeded
 from tests.support.http_service import SettableVisibility

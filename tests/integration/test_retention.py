@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from application.archived import ArchiveAway
-from infrastructure.archive.archiving import Stopped, alone, archive_month
-from infrastructure.archive.catalogue import archives
-from infrastructure.archive.places import Folder
-from infrastructure.archive.retention import Retention
+from application.ports import ArchiveAway
+from infrastructure.archive.archiving import Retention, Stopped, alone, archive_month
+from infrastructure.archive.library import archives
+from infrastructure.archive.storage import Folder
 from projections.catalogue import NAMES
 from tests.support.archives import Archivist, filled
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from infrastructure.archive.reading import Source
+    from infrastructure.archive.files import Source
 
 DAYS = 30
 

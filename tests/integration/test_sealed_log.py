@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from domain.audit import SealedEvent, state_digest
 from domain.merkle import Tree
-from domain.sealing import SealedEvent, state_digest
 from tests.support.projecting import connect
 from tests.support.sealing import KEY, as_superuser, seal, sealed_log, verified
 

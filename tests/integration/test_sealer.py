@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from structlog.testing import capture_logs
 
 from infrastructure.sealed_log.keys import KeyUnusable, ensure_key, read_public_key, read_signing_key
-from infrastructure.sealed_log.sealer import Sealer
-from infrastructure.sealed_log.sealing import seal_block
+from infrastructure.sealed_log.sealer import Sealer, seal_block
 from tests.support.projecting import connect, until
 from tests.support.random_log import RandomLog
 from tests.support.sealers import REST_SECONDS, of_level, running, sealed_up_to, sealing, told
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from domain.sealing import SignedHead
+    from domain.audit import SignedHead
 
 SEALERS = (
     "SELECT pid, state, state_change FROM pg_stat_activity "

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from domain.sealing import TreeHead
-from infrastructure.sealed_log.continuing import LastHead, SealsDiffer
+from domain.audit import TreeHead
 from infrastructure.sealed_log.keys import ensure_key, read_signing_key
-from infrastructure.sealed_log.reading import latest_heads
-from infrastructure.sealed_log.sealer import Sealer
-from infrastructure.sealed_log.sealing import seal_block
+from infrastructure.sealed_log.sealer import LastHead, Sealer, SealsDiffer, seal_block
+from infrastructure.sealed_log.store import latest_heads
 from tests.support.projecting import connect, until
 from tests.support.random_log import RandomLog
 from tests.support.sealers import sealed_up_to, sealing, told
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from domain.sealing import SignedHead
+    from domain.audit import SignedHead
 
 ALL_SEALS = ("DELETE FROM tree_heads", "DELETE FROM sealed_blocks", "DELETE FROM tree_nodes")
 CHANGED_EVENT = "UPDATE events SET state = state || ' ' WHERE notification_id = 7"

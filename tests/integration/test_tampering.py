@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infrastructure.sealed_log.reading import latest_heads
+from infrastructure.sealed_log.store import latest_heads
 from tests.support.projecting import connect
 from tests.support.random_log import RandomLog
 from tests.support.sealing import KEY, as_superuser, seal, sealed_log, verified

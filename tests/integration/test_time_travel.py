@@ -11,7 +11,7 @@ import pytest
 
 from application.ports import NewFact
 from domain.facts import TaskUpdated
-from infrastructure.past import reading
+from infrastructure.past import reader as reading
 from tests.support.entries import definition
 from tests.support.projecting import connect
 from tests.support.running_api import client_of

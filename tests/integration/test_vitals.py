@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from infrastructure.carry import standstill
-from infrastructure.database import pool
+from infrastructure.carry import database as standstill
+from infrastructure.postgres import pool
 from infrastructure.vitals import DatabaseAway, Vitals
-from interfaces.bootstrap.health_checks import HealthChecks
+from interfaces.bootstrap.pages import HealthChecks
 from projections.catalogue import NAMES, RELATIONS
 from tests.support.projecting import connect, project
 from tests.support.random_log import RandomLog

@@ -6,8 +6,9 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from infrastructure.database import pool
-from infrastructure.event_store import Appender, PostgresEventLog
+from infrastructure.event_store.appender import Appender
+from infrastructure.event_store.log import PostgresEventLog
+from infrastructure.postgres import pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

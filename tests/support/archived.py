@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Set
 
-    from domain.months import Month
+    from domain.identity import Month
 
 
 @dataclass
 class ArchivedMonths:
-    """`application.archived.Archived`: those that were added, none at first."""
+    """`application.ports.Archived`: those that were added, none at first."""
 
     known: set[Month] = field(default_factory=set)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from infrastructure.archive.form import Event
+from infrastructure.archive.files import Event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infrastructure.archive.places import Nowhere
+from infrastructure.archive.storage import Nowhere
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ class Bytes:
         self.read_bytes = 0
 
     def read(self, offset: int, length: int, /) -> bytes:
-        """See `infrastructure.archive.reading.Source`."""
+        """See `infrastructure.archive.files.Source`."""
         self.read_bytes += length
         return self.content[offset : offset + length]
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from infrastructure.archive.archiving import alone, archive_month
-from infrastructure.archive.library import Library
-from infrastructure.archive.merging import events_after
-from infrastructure.archive.places import Folder
-from infrastructure.archive.restoring import restore_month
-from infrastructure.projector import WholeLog
+from infrastructure.archive.archiving import alone, archive_month, restore_month
+from infrastructure.archive.library import Library, events_after
+from infrastructure.archive.storage import Folder
+from infrastructure.projector.reading import WholeLog
 from projections.catalogue import NAMES
 from tests.support.months import year_of
 from tests.support.projecting import connect, project
@@ -22,9 +20,9 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from domain.months import Month
-    from infrastructure.archive.catalogue import Archive
-    from infrastructure.archive.form import Event
+    from domain.identity import Month
+    from infrastructure.archive.files import Event
+    from infrastructure.archive.library import Archive
 
 
 MUCH = 1 << 30

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from application.audit import Audit
 from application.explanation.explainer import Explainer
 from domain.identity import execution_id
-from infrastructure.archive.shelf import Shelf
-from infrastructure.event_store import PostgresEventLog, PostgresEventReader
-from infrastructure.sealed_log.reading import LAST_SIZE
-from infrastructure.sealed_log.stored import PostgresSealedLog
-from interfaces.bootstrap.ledger import LedgerOfReadModels
-from interfaces.bootstrap.past import PastOfLog
-from projections.reader import ReadModels
+from infrastructure.archive.library import Shelf
+from infrastructure.event_store.log import PostgresEventLog
+from infrastructure.event_store.reader import PostgresEventReader
+from infrastructure.sealed_log.store import LAST_SIZE, PostgresSealedLog
+from interfaces.bootstrap.services import LedgerOfReadModels, PastOfLog
+from projections.queries import ReadModels
 from projections.views import Paging, ResultQuery, TaskQuery
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, due, run_of
 
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from application.events import EventFilter, EventPage, LoggedEvent
-    from application.ports import Recorded
-    from infrastructure.event_store import Appender
+    from application.ports import EventFilter, EventPage, LoggedEvent, Recorded
+    from infrastructure.event_store.appender import Appender
     from tests.support.archives import Archivist
 
 DAYS = 6

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from domain.attempt import Answered
 from domain.facts import (
+    Answered,
     AttemptFailed,
     AttemptStarted,
     ExecutionFailed,
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from application.ports import Recorded
-    from domain.attempt import Answer, Attempt
     from domain.definition import Definition
+    from domain.facts import Answer, Attempt
     from tests.support.books import Ledger
 
 SPREAD = {"none": (1.0, 1.0), "slight": (0.9, 1.1), "full": (0.0, 1.0)}

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import UUID
 
-from application.calling import Call
-from domain.attempt import Answered, Unanswered
+from application.ports import Call
 from domain.definition import Action
+from domain.facts import Answered, Unanswered
 from tests.support.exchanging import called
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from application.calling import HttpCaller
-    from application.ports import Cancellable
-    from domain.attempt import Answer, Attempt
+    from application.ports import Cancellable, HttpCaller
+    from domain.facts import Answer, Attempt
     from tests.support.receiver import Receiver
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)

@@ -237,7 +237,11 @@ def check_nothing_is_overdue(world: World) -> None:
 def _going_on(recorded: list[Recorded]) -> set[UUID]:
     """The tasks of which something goes on."""
     folded = (fold_execution(stream, events) for stream, events in _streams(recorded).items())
-    return {each.occurrence.task_id for each in folded if each and not isinstance(each, executions.Over)}
+    return {
+        each.occurrence.task_id
+        for each in folded
+        if each and not isinstance(each, executions.FinishedExecution)
+    }
 
 
 def _streams(recorded: list[Recorded]) -> dict[UUID, list[Recorded]]:
@@ -257,7 +261,9 @@ def check_books(world: World) -> Books:
     ended: set[UUID] = set()
     for stream, events in _streams(recorded).items():
         execution = fold_execution(stream, events)
-        assert execution is None or isinstance(execution, executions.Over), f"not over: {world.names(stream)}"
+        assert execution is None or isinstance(execution, executions.FinishedExecution), (
+            f"not over: {world.names(stream)}"
+        )
         ended |= {stream} if execution is not None else set()
     assert books.ledger.overlaps.promised == {}, "something gave way to what never started"
     books.nominals.check(ended, books.ledger.out_of_turn)

@@ -6,8 +6,7 @@ from collections import Counter, defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from domain.attempt import Unanswered
-from domain.facts import TaskCancelled, TaskUpdated
+from domain.facts import TaskCancelled, TaskUpdated, Unanswered
 from tests.support.tolerances import LATE_RETRY
 
 if TYPE_CHECKING:

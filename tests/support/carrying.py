@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 
-from infrastructure.projector import rebuild
+from infrastructure.projector.rebuild import rebuild
 from projections.catalogue import PROJECTIONS
 from tests.support.projecting import connect, contents
 from tests.support.random_log import RandomLog

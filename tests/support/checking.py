@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from infrastructure.projector import check
+from infrastructure.projector.check import check
 from projections.catalogue import PROJECTIONS
 
 if TYPE_CHECKING:
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from infrastructure.projector import Checked, Difference, Parked, Projection
+    from infrastructure.projector.batch import Parked
+    from infrastructure.projector.check import Checked, Difference
+    from infrastructure.projector.reading import Projection
 
 
 class Told:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from domain import ending
 from domain import execution as executions
+from domain import outcome as ending
 from domain import task as tasks
-from domain.attempt import Answer
 from domain.definition import Definition, Delivery, RetryPolicy, SuccessPolicy
 from domain.execution import Execution, Running, Waiting
-from domain.fact import Fact
 from domain.facts import (
+    Answer,
     ExecutionFailed,
+    Fact,
     Outcome,
     TaskCancelled,
     TaskCompleted,

@@ -6,17 +6,14 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from application.declared.applying import Applier
-from application.declared.planning import Declaration, plan
-from application.declared.standing import standing
+from application.declared import Applier, Declaration, plan, standing
 from tests.support.given import definition
 from tests.support.scheduler import REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from application.declared.applying import Done
-    from application.declared.planning import Step
+    from application.declared import Done, Step
     from application.ports import Recorded
     from tests.support.log import MemoryLog
     from tests.support.scheduler import World

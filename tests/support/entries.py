@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from application.ports import Meta, NewFact, Recorded
-from domain.attempt import Answered, Attempt, Unanswered
 from domain.definition import Action, Cron, Definition
 from domain.facts import (
+    Answered,
+    Attempt,
     AttemptFailed,
     AttemptStarted,
     ExecutionCancelled,
@@ -24,11 +25,11 @@ from domain.facts import (
     TaskCompleted,
     TaskCreated,
     TaskUpdated,
+    Unanswered,
 )
 
 if TYPE_CHECKING:
-    from domain.attempt import Answer
-    from domain.facts import Outcome
+    from domain.facts import Answer, Outcome
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 TASK = UUID(int=1)

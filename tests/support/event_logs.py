@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import psycopg
 
-from infrastructure.event_store import PostgresFollower
+from infrastructure.event_store.follower import PostgresFollower
 from tests.support.log import MemoryLog
 
 if TYPE_CHECKING:

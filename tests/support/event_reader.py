@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from application.events import EventFilter, EventPage, LoggedEvent, Origin
-from infrastructure.event_store.logged import logged, names_task, origin
-from infrastructure.event_store.reader import LAST_POSITION, LOOKED_AT
+from application.ports import EventFilter, EventPage, LoggedEvent, Origin
+from infrastructure.event_store.reader import LAST_POSITION, LOOKED_AT, logged, names_task, origin
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from application.calling import Call, HttpCaller
-    from domain.attempt import Attempt
+    from application.ports import Call, HttpCaller
+    from domain.facts import Attempt
 
 
 class TaskExchange:
@@ -23,17 +23,17 @@ class TaskExchange:
         self._task: asyncio.Task[Attempt] | None = None
 
     def begin(self, over: Callable[[], None]) -> None:
-        """See `application.calling.Exchange`."""
+        """See `application.ports.Exchange`."""
         self._task = asyncio.Task(self._make(), loop=asyncio.get_running_loop(), eager_start=True)
         self._task.add_done_callback(lambda _: over())
 
     def cancel(self) -> None:
-        """See `application.calling.Exchange`."""
+        """See `application.ports.Exchange`."""
         if self._task is not None:
             self._task.cancel()
 
     def attempt(self) -> Attempt | None:
-        """See `application.calling.Exchange`; raises what the coroutine does."""
+        """See `application.ports.Exchange`; raises what the coroutine does."""
         assert self._task is not None
         return None if self._task.cancelled() else self._task.result()
 
@@ -45,14 +45,14 @@ class Over:
         self._attempt = attempt
 
     def begin(self, over: Callable[[], None]) -> None:
-        """See `application.calling.Exchange`."""
+        """See `application.ports.Exchange`."""
         raise AssertionError("it is over")
 
     def cancel(self) -> None:
-        """See `application.calling.Exchange`."""
+        """See `application.ports.Exchange`."""
 
     def attempt(self) -> Attempt:
-        """See `application.calling.Exchange`."""
+        """See `application.ports.Exchange`."""
         return self._attempt
 
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from application.ports import Meta
-from domain.attempt import Answered, Attempt, Unanswered
 from domain.definition import (
     Action,
     CatchUp,
@@ -22,10 +21,12 @@ from domain.definition import (
     RetryPolicy,
     SuccessPolicy,
 )
-from domain.fact import Fact
 from domain.facts import (
+    Answered,
+    Attempt,
     AttemptFailed,
     AttemptStarted,
+    EventsRedacted,
     ExecutionCancelled,
     ExecutionFailed,
     ExecutionQueued,
@@ -34,17 +35,20 @@ from domain.facts import (
     ExecutionStarted,
     ExecutionSucceeded,
     ExecutionTakenOver,
+    Fact,
     IdempotencyKeyUsed,
     Occurrence,
+    Rewritten,
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
     TaskFailuresCounted,
     TaskPaused,
+    TaskRedacted,
     TaskResumed,
     TaskUpdated,
+    Unanswered,
 )
-from domain.redaction_facts import EventsRedacted, Rewritten, TaskRedacted
 
 if TYPE_CHECKING:
     from domain.facts import AnyFact

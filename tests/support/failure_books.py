@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from domain.attempt import Answered
 from domain.facts import (
+    Answered,
     AttemptStarted,
     ExecutionFailed,
     ExecutionStarted,

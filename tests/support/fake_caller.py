@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from domain.attempt import Answered, Attempt
+from domain.facts import Answered, Attempt
 from tests.support.exchanging import TaskExchange
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from application.calling import Call
-    from application.ports import Clock
-    from domain.attempt import Answer
+    from application.ports import Call, Clock
+    from domain.facts import Answer
     from tests.support.fake_clock import ClockAhead
 
 
@@ -53,7 +52,7 @@ class FakeCaller:
         self._script.extend(Answered(status_code=each) if isinstance(each, int) else each for each in script)
 
     def exchange(self, call: Call) -> TaskExchange:
-        """See `application.calling.HttpCaller`."""
+        """See `application.ports.HttpCaller`."""
         return TaskExchange(lambda: self.call(call))
 
     async def call(self, call: Call, clock: ClockAhead | None = None, told: int = 0) -> Attempt:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from application.ports import Place, Recorded
     from domain.facts import AnyFact
-    from projections.result_rows import ResultRow
-    from projections.task_rows import TaskRow
+    from projections.task_results import ResultRow
+    from projections.tasks import TaskRow
 
 
 class FlakyLog(MemoryLog):

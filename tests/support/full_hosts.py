@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.scheduler.lead import NEAR
+from application.scheduler.timing import NEAR
 from tests.support.given import after
 from tests.support.scheduler import World
 
@@ -17,9 +17,9 @@ QUICK = "http://quick.test/ping"
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four attempts are enough to wait for a host of which nothing is known yet; nothing is claimed early."""
-    monkeypatch.setattr("application.scheduler.lead.LEAST", NEAR)
-    monkeypatch.setattr("application.scheduler.sites.MOST_WAITING", 4)
-    monkeypatch.setattr("application.scheduler.lineup.MOST_WAITING", 4)
+    monkeypatch.setattr("application.scheduler.timing.LEAST", NEAR)
+    monkeypatch.setattr("application.scheduler.dispatcher.MOST_WAITING", 4)
+    monkeypatch.setattr("application.scheduler.dispatcher.MOST_WAITING", 4)
 
 
 def a_world() -> World:

@@ -14,11 +14,12 @@ import pytest
 
 from domain import execution as executions
 from domain import task as tasks
-from domain.attempt import Answer, Answered, Attempt, Unanswered
 from domain.definition import Action, Cron, Definition, Interval, OneOff
 from domain.execution import Execution, Lease
-from domain.fact import Fact
 from domain.facts import (
+    Answer,
+    Answered,
+    Attempt,
     AttemptFailed,
     AttemptStarted,
     ExecutionFact,
@@ -28,6 +29,7 @@ from domain.facts import (
     ExecutionStarted,
     ExecutionSucceeded,
     ExecutionTakenOver,
+    Fact,
     Occurrence,
     Outcome,
     TaskCancelled,
@@ -35,6 +37,7 @@ from domain.facts import (
     TaskCreated,
     TaskFact,
     TaskUpdated,
+    Unanswered,
 )
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from domain.facts import (
     AnyFact,
     AttemptFailed,
     AttemptStarted,
+    EventsRedacted,
     ExecutionCancelled,
     ExecutionFailed,
     ExecutionQueued,
@@ -17,16 +18,17 @@ from domain.facts import (
     ExecutionSucceeded,
     ExecutionTakenOver,
     IdempotencyKeyUsed,
+    Rewritten,
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
     TaskFailuresCounted,
     TaskPaused,
+    TaskRedacted,
     TaskResumed,
     TaskUpdated,
 )
 from domain.redaction import erased
-from domain.redaction_facts import EventsRedacted, Rewritten, TaskRedacted
 from tests.support.golden_values import (
     ASKED,
     AT,

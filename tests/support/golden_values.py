@@ -8,7 +8,6 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from application.ports import Meta
-from domain.attempt import Answered, Attempt, Unanswered
 from domain.definition import (
     Action,
     CatchUp,
@@ -22,7 +21,10 @@ from domain.definition import (
     SuccessPolicy,
 )
 from domain.facts import (
+    Answered,
+    Attempt,
     Occurrence,
+    Unanswered,
 )
 
 TASK = UUID("0192f0c1-7a10-7c3e-9d2b-5f4a6b7c8d9e")

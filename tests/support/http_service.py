@@ -13,19 +13,16 @@ import uuid_utils.compat
 from psycopg import OperationalError
 
 from application.audit import Audit
-from application.bulk import BulkCommands
 from application.executions import ExecutionCommands
-from application.explanation.explainer import Explainer
-from application.explanation.occurrences import Occurrences
+from application.explanation.explainer import Explainer, Occurrences
 from application.redaction import Redactions
 from application.revisions import Revisions
-from application.tasks import TaskCommands
+from application.tasks import BulkCommands, TaskCommands
 from application.what_if.simulator import Simulator
-from interfaces.bootstrap.ledger import LedgerOfReadModels
-from interfaces.bootstrap.runs import RunsOfReadModels
+from interfaces.bootstrap.services import LedgerOfReadModels, RunsOfReadModels
+from interfaces.http.answers import HealthCheck, HealthReport
 from interfaces.http.dependencies import Dependencies, HttpOptions
-from interfaces.http.health import HealthCheck, HealthReport
-from interfaces.http.nodes import Node
+from interfaces.http.system import Node
 from tests.support.archived import ArchivedMonths
 from tests.support.event_reader import MemoryEventReader
 from tests.support.http_apps import lent

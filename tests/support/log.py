@@ -20,9 +20,8 @@ from application.ports import (
     TaskHistory,
 )
 from domain.identity import redaction_stream
-from infrastructure.event_store.log import recorded
+from infrastructure.event_store.log import decode_task, encode_task, recorded
 from infrastructure.event_store.mapper import encode
-from infrastructure.event_store.snapshots import decode_task, encode_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence

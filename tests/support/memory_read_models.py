@@ -11,7 +11,7 @@ from psycopg import OperationalError
 
 from application.streams import fold_task
 from domain.facts import TaskCreated
-from projections.reader import BadCursor
+from projections.queries import BadCursor
 from projections.views import Figures, Listing, ResultView, TaskView
 from tests.support.log import MemoryLog
 from tests.support.views import task_view

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from application.ports import NewFact
-from domain.attempt import Answered, Attempt, Unanswered
 from domain.definition import Action, Cron, Definition
 from domain.facts import (
+    Answered,
+    Attempt,
     AttemptFailed,
     AttemptStarted,
     ExecutionFailed,
@@ -19,9 +20,9 @@ from domain.facts import (
     ExecutionSucceeded,
     Occurrence,
     TaskCreated,
+    Unanswered,
 )
-from domain.identity import execution_id
-from domain.months import Month
+from domain.identity import Month, execution_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from application.calling import Call
     from application.ports import (
         Answer,
         Beat,
+        Call,
         DueTask,
         Group,
         Open,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         TaskHistory,
         Unfinished,
     )
-    from domain.attempt import Attempt
+    from domain.facts import Attempt
     from tests.support.scheduler import World
 
 
@@ -125,7 +125,7 @@ class MortalNode:
             yield batch
 
     def exchange(self, call: Call) -> TaskExchange:
-        """See `application.calling.HttpCaller`."""
+        """See `application.ports.HttpCaller`."""
         return TaskExchange(lambda: self._call(call))
 
     async def _call(self, call: Call) -> Attempt:

@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from application.explanation.explainer import Explainer
+from application.explanation.explainer import Explainer, Occurrences
 from application.explanation.history import history_of
-from application.explanation.occurrences import Occurrences
-from application.past.moment import Cut, Moment, NotYet, Stopped
-from application.past.places import placing_events
+from application.past import Cut, Moment, NotYet, Stopped, placing_events
 from domain.facts import (
     ExecutionCancelled,
     ExecutionFailed,
@@ -36,14 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from application.explanation.occurrences import Accounted, Window
+    from application.explanation.explainer import Accounted, Window
     from application.ports import Recorded
     from projections.views import Paging, TaskQuery, TaskView
     from tests.support.log import MemoryLog
 
 
 class MemoryPast:
-    """`interfaces.http.query_ports.Past` over a log in memory."""
+    """`interfaces.http.dependencies.Past` over a log in memory."""
 
     def __init__(self, log: MemoryLog) -> None:
         self._log = log

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from infrastructure.embedded_postgres import EmbeddedPostgres
+from infrastructure.embedded_postgres.supervisor import EmbeddedPostgres
 from tests.support.places import new_folder
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from psycopg import AsyncConnection, sql
 
-from infrastructure.projector import prepare
 from infrastructure.projector.batch import Batch, apply_batch
 from infrastructure.projector.reading import read_entries
+from infrastructure.projector.workplace import prepare
 from projections.catalogue import PROJECTIONS
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
@@ -19,8 +19,9 @@ from tests.support.stored import append
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
-    from infrastructure.projector import Projection, Projector
-    from infrastructure.projector.parking import Parked
+    from infrastructure.projector.batch import Parked
+    from infrastructure.projector.reading import Projection
+    from infrastructure.projector.runner import Projector
     from tests.support.databases import Databases
 
 DEADLINE_SECONDS = 60.0

@@ -15,6 +15,7 @@ from domain.facts import (
     AnyFact,
     AttemptFailed,
     AttemptStarted,
+    EventsRedacted,
     ExecutionCancelled,
     ExecutionFailed,
     ExecutionQueued,
@@ -27,16 +28,17 @@ from domain.facts import (
     Occurrence,
     OccurrenceKind,
     Outcome,
+    Rewritten,
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
     TaskFailuresCounted,
     TaskPaused,
+    TaskRedacted,
     TaskResumed,
     TaskUpdated,
 )
 from domain.identity import redaction_stream
-from domain.redaction_facts import EventsRedacted, Rewritten, TaskRedacted
 from tests.support.entries import NOON
 from tests.support.random_values import RandomValues
 

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from domain.attempt import Answer, Answered, Attempt, Unanswered
 from domain.definition import Action, Cron, Definition, Interval, OneOff, RetryPolicy
+from domain.facts import Answer, Answered, Attempt, Unanswered
 
 _TEXTS = ("plain", "nul \0 and \\u0000 \\\0", "Ünïcode ✓ 🕰", "quotes \" ' \\ {x}", "%_", "", "a\nb")
 _PAYLOADS: tuple[Any, ...] = (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 from uuid import UUID
 
 from application.streams import fold_execution
-from domain.execution import Over
+from domain.execution import FinishedExecution
 from domain.facts import ExecutionFact
 from domain.identity import disguised
 from infrastructure.event_store.redactor import rewrite, stored
@@ -34,7 +34,7 @@ class MemoryLedger:
         for stream in sorted({each.stream for each in self._log.recorded}):
             run = fold_execution(stream, [each for each in self._log.recorded if each.stream == stream])
             if run is not None and run.occurrence.task_id == task_id:
-                found.append((stream, isinstance(run, Over)))
+                found.append((stream, isinstance(run, FinishedExecution)))
         return found
 
 

@@ -8,15 +8,12 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from application.bulk import BulkCommands
 from application.redaction import Redactions, Run
-from application.tasks import Accepted, Request
-from application.wishes import Wish
+from application.tasks import Accepted, BulkCommands, Request, Wish
+from domain.audit import Rewritings, RewrittenEvent, rewritten_event
 from domain.definition import Definition, JsonCondition, SuccessPolicy
-from domain.facts import ExecutionSucceeded
+from domain.facts import EventsRedacted, ExecutionSucceeded
 from domain.redaction import original_digest
-from domain.redaction_facts import EventsRedacted
-from domain.rewriting import Rewritings, RewrittenEvent, rewritten_event
 from infrastructure.event_store.mapper import decode
 from tests.support.given import NOON, after, answered, attempt, definition
 from tests.support.redactable import MemoryLedger, MemoryRedactor

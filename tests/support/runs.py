@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from application.past.moment import Moment
+from application.past import Moment
 from application.streams import fold_execution
-from domain.execution import Over
+from domain.execution import FinishedExecution
 from domain.facts import ExecutionSucceeded
 
 if TYPE_CHECKING:
@@ -78,5 +78,5 @@ def _counts(execution: Execution, events: Sequence[Recorded], since: datetime, p
     return (
         execution.occurrence.due_at >= since
         or events[-1].position > position
-        or not isinstance(execution, Over)
+        or not isinstance(execution, FinishedExecution)
     )

@@ -11,8 +11,7 @@ from uuid import UUID, uuid4
 
 from application.executions import ExecutionCommands
 from application.ports import Beat, Group, LogUnavailable, Meta, NewFact, Pulse
-from application.scheduler.context import Context
-from application.scheduler.node import Node
+from application.scheduler.context import Context, SchedulerNode
 from application.scheduler.scheduler import Scheduler
 from application.tasks import Request, TaskCommands
 from domain import execution as executions
@@ -127,7 +126,7 @@ class World:
             clock=clock or self.clock,
             caller=self.caller,
             observer=self.observed,
-            node=Node(name=name, margin=LEASE),
+            node=SchedulerNode(name=name, margin=LEASE),
             chance=lambda: 0.5,
             gather=self.gather,
             short_gather=self.short_gather,

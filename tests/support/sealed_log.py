@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 
 from application.audit import StoredEvent
 from application.ports import LogUnavailable
+from domain.audit import NODE_LEVEL, SealedEvent, TreeHead, state_digest
 from domain.merkle import Subtree, Tree
 from domain.redaction import original_digest
-from domain.sealing import SealedEvent, TreeHead, state_digest
-from domain.verification import NODE_LEVEL
 from tests.support.sealing import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
-    from domain.sealing import SignedHead
+    from domain.audit import SignedHead
     from infrastructure.event_store.log import Row
 
 

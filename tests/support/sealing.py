@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from infrastructure.sealed_log.keys import SigningKey
-from infrastructure.sealed_log.reading import latest_heads
-from infrastructure.sealed_log.sealing import seal_block
+from infrastructure.sealed_log.sealer import seal_block
+from infrastructure.sealed_log.store import latest_heads
 from infrastructure.sealed_log.verifying import verify
 from infrastructure.sql import statements
 from tests.support.random_log import RandomLog
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from domain.sealing import SignedHead
-    from domain.verification import Finding
+    from domain.audit import Finding, SignedHead
     from infrastructure.sealed_log.keys import PublicKey
     from infrastructure.sealed_log.verifying import Verified
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from application.scheduler.attempts import Attempts
-from application.scheduler.lineup import Lineup
-from application.scheduler.reclaim import Reclaim
-from application.scheduler.work import Job
+from application.scheduler.context import Job
+from application.scheduler.dispatcher import Lineup
+from application.scheduler.retries import Reclaim
 from domain import execution as executions
 from tests.support.given import definition, started
 from tests.support.scheduler import World
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from datetime import datetime
 
-    from application.calling import Exchange
+    from application.ports import Exchange
     from domain.facts import ExecutionFailed
 
 

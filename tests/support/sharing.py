@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from infrastructure.projector import Share, fold_share
-from infrastructure.projector.whole_log import NOTHING_ARCHIVED
+from infrastructure.projector.reading import NOTHING_ARCHIVED
+from infrastructure.projector.rebuild import fold_share
+from infrastructure.projector.workplace import Share
 from projections.catalogue import named
 from tests.support.projecting import contents
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from infrastructure.projector import WholeLog
+    from infrastructure.projector.reading import WholeLog
 
 
 class Together:

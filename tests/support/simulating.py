@@ -16,8 +16,7 @@ from tests.support.runs import MemoryMoments, MemoryRuns
 from tests.support.scheduler import World
 
 if TYPE_CHECKING:
-    from application.what_if.books import Counts
-    from application.what_if.comparing import Accounts
+    from application.what_if.comparison import Accounts, Counts
     from application.what_if.question import Redefine
     from domain.definition import Definition
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import psycopg
 
-from infrastructure.embedded_postgres import EmbeddedPostgres
-from infrastructure.embedded_postgres.processes import command_line
+from infrastructure.embedded_postgres.launcher import command_line
+from infrastructure.embedded_postgres.supervisor import EmbeddedPostgres
 from tests.support.places import new_folder
 
 NOBODY = pwd.getpwnam("nobody")

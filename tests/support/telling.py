@@ -11,8 +11,7 @@ from msgspec.structs import replace
 
 from application.explanation.explainer import Explainer
 from application.ports import Group, Meta, NewFact
-from domain.attempt import Attempt
-from domain.facts import ExecutionFailed, ExecutionSkipped, ExecutionStarted, Occurrence
+from domain.facts import Attempt, ExecutionFailed, ExecutionSkipped, ExecutionStarted, Occurrence
 from domain.identity import execution_id
 from tests.support.fake_clock import FakeClock
 from tests.support.given import MINUTE, NOON, TASK, attempt, created
@@ -21,9 +20,8 @@ from tests.support.log import MemoryLog
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from application.explanation.account import Explanation
-    from domain.attempt import Answer
-    from domain.facts import AnyFact, ExecutionFact, OccurrenceKind, TaskFact
+    from application.explanation.wording import Explanation
+    from domain.facts import Answer, AnyFact, ExecutionFact, OccurrenceKind, TaskFact
 
 
 def run_of(due_at: datetime = NOON) -> UUID:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from domain.definition import Definition
-from domain.task import Over, Paused, Placed, Task
+from domain.task import FinishedTask, Paused, Placed, Task
 from projections.views import AttemptView, ResultView, TaskView
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -22,7 +22,7 @@ def task_view(task: Task) -> TaskView:
         namespace=task.namespace,
         **{name: getattr(task.definition, name) for name in Definition.__struct_fields__},
         status=task.status
-        if isinstance(task, Over)
+        if isinstance(task, FinishedTask)
         else "paused"
         if isinstance(task, Paused)
         else "scheduled",

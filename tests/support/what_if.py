@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from application.what_if.books import Books
-from application.what_if.downtimes import Downtimes
-from application.what_if.recording import recorded
+from application.what_if.comparison import Books
+from application.what_if.question import Downtimes
+from application.what_if.record import recorded
 from application.what_if.simulation import Assumption, Simulation
 from domain.definition import Interval, Overlap, RetryPolicy
 from domain.facts import (

@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
-from domain.admission import admit
-from domain.attempt import Answered
 from domain.definition import (
     CatchUp,
     Cron,
@@ -20,13 +18,15 @@ from domain.definition import (
     SuccessPolicy,
 )
 from domain.errors import Inadmissible
+from domain.facts import Answered
+from domain.validation import admit
 from tests.support.given import NOON, definition, no_answer
 
 if TYPE_CHECKING:
     from random import Random
 
-    from domain.attempt import Answer
     from domain.definition import Backoff, Trigger
+    from domain.facts import Answer
 
 MIDDAY = ["* * * * *", "*/2 * * * *", "1-59/2 * * * *", "*/20 * * * * *", "*/7 * * * * *", "5,35 * * * * *"]
 NIGHT = ["* * * * *", "*/20 * * * * *", "0-59 2 * * *", "0-59/2 1-3 * * *", "*/30 0-59 1,2 * * *"]

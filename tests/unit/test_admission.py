@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from domain.admission import admit
 from domain.definition import (
     Action,
     CatchUp,
@@ -21,6 +20,7 @@ from domain.definition import (
     Trigger,
 )
 from domain.errors import Inadmissible
+from domain.validation import admit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.admission_action import action_errors, normal_action
-from domain.admission_url import url_advice
 from domain.definition import Action
+from domain.validation.action import action_errors, normal_action, url_advice
 from tests.unit.test_schedule_properties import PATIENT
 
 ACTION = Action(method="POST", url="https://example.com/reports")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from domain.admission import admit
 from domain.definition import CatchUp, Definition, JsonCondition, OneOff, Overlap, SuccessPolicy
+from domain.validation import admit
 from tests.unit.test_admission import DEFINITION, NOON, complaints
 
 ONCE = replace(DEFINITION, trigger=OneOff(datetime=NOON + timedelta(hours=1)))

@@ -8,7 +8,6 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.admission import admit
 from domain.definition import (
     Action,
     CatchUp,
@@ -20,7 +19,8 @@ from domain.definition import (
     RetryPolicy,
     SuccessPolicy,
 )
-from domain.local_time import known_zones
+from domain.timezones import known_zones
+from domain.validation import admit
 from tests.unit.test_admission import NOON, complaints
 from tests.unit.test_schedule_properties import EXPRESSIONS, PATIENT
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from domain.admission import admit
 from domain.definition import RETRYABLE, Definition, JsonCondition, OneOff, RetryPolicy, SuccessPolicy
+from domain.validation import admit
 from tests.unit.test_admission import DEFINITION, NOON, complaints, with_retry, with_trigger
 
 ONCE = with_trigger(OneOff(datetime=NOON + timedelta(hours=1)))

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.admission import admit
 from domain.definition import Cron, Interval, OneOff, Trigger
 from domain.errors import Inadmissible
 from domain.schedule import next_after
+from domain.validation import admit
 from tests.unit.test_admission import NOON, complaints, with_trigger
 
 local = datetime.fromisoformat

@@ -11,11 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.months import Month
-from infrastructure.archive.form import Damaged, Entry, Event
-from infrastructure.archive.reading import ArchiveFile
-from infrastructure.archive.writing import Writer
-from infrastructure.zstandard import decompress
+from domain.identity import Month
+from infrastructure.archive.files import ArchiveFile, Damaged, Entry, Event, Writer
+from infrastructure.machine import decompress
 from tests.support.archived_events import START, events
 from tests.support.archived_files import Bytes
 

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from application.archived import ArchiveAway
-from domain.months import Month
-from infrastructure.archive.catalogue import Archive
-from infrastructure.archive.form import Entry
-from infrastructure.archive.library import Library
-from infrastructure.archive.reading import ArchiveFile, Kept
-from infrastructure.archive.writing import Writer
+from application.ports import ArchiveAway
+from domain.identity import Month
+from infrastructure.archive.files import ArchiveFile, Entry, Kept, Writer
+from infrastructure.archive.library import Archive, Library
 from tests.support.archived_events import START, events
 from tests.support.archived_files import Bytes, Shelved
 

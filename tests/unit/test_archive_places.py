@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from application.archived import ArchiveAway
-from infrastructure.archive.places import Folder, Nowhere, PlaceUnset, PlaceUnusable
+from application.ports import ArchiveAway
+from infrastructure.archive.storage import Folder, Nowhere, PlaceUnset, PlaceUnusable
 
 if TYPE_CHECKING:
     from pathlib import Path

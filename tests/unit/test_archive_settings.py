@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.archive.places import PlaceUnset
+from infrastructure.archive.storage import PlaceUnset
 from infrastructure.settings import WrongSetting, load, with_archives
-from interfaces.bootstrap.archives import archive_before
+from interfaces.bootstrap.carry import archive_before
 from tests.support.months import JANUARY
 
 

@@ -11,10 +11,8 @@ import pytest
 from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 
-from application.bulk import AcceptedBulk, BulkCommands
 from application.ports import LogUnavailable
-from application.tasks import Request, meta_of
-from application.wishes import AT_ONCE, Wish
+from application.tasks import AT_ONCE, AcceptedBulk, BulkCommands, Request, Wish, meta_of
 from domain.errors import IdempotencyKeyReused, Inadmissible
 from domain.facts import IdempotencyKeyUsed, TaskCreated
 from domain.identity import key_stream

@@ -14,13 +14,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.carry import ArchiveDamaged, ArchiveUnreadable, Manifest, Selection, archive
-from infrastructure.carry.archive import Header, Part, Seals, frame, frames
-from infrastructure.carry.books import Books
-from infrastructure.carry.importing import inspect
-from infrastructure.carry.lines import read, written
-from infrastructure.carry.seals import Head, Key, written_seals
-from infrastructure.zstandard import compress
+from infrastructure.carry import format as archive
+from infrastructure.carry.errors import ArchiveDamaged, ArchiveUnreadable
+from infrastructure.carry.format import (
+    Books,
+    Head,
+    Header,
+    Key,
+    Manifest,
+    Part,
+    Seals,
+    Selection,
+    frame,
+    frames,
+    read,
+    written,
+    written_seals,
+)
+from infrastructure.carry.imports import inspect
+from infrastructure.machine import compress
 from tests.support.carrying import ODD_STATES, Told
 
 if TYPE_CHECKING:

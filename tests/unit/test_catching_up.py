@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.catching_up import LATE_AFTER, MAX_SKIPPED
-from domain.claiming import Claim, Claimant, claim
+from domain.claiming import LATE_AFTER, MAX_SKIPPED, Claim, Claimant, Due, claim
 from domain.definition import CatchUp
-from domain.due import Due
 from domain.facts import TaskCompleted
 from domain.schedule import fires_at
 from domain.task import Pause

@@ -7,10 +7,9 @@ from uuid import UUID
 
 import msgspec
 
-from infrastructure.projector import Checked, Difference, Parked
-from infrastructure.projector.comparing import DifferentColumn
-from interfaces.checked_text import JsonLines, Report, Sentences
-from interfaces.progress import Progress
+from infrastructure.projector.batch import Parked
+from infrastructure.projector.check import Checked, Difference, DifferentColumn
+from interfaces.cli.render import CheckJsonLines, CheckReport, CheckSentences, Progress
 from tests.support.ticking import Ticking
 
 CHANGED = Difference(
@@ -32,7 +31,7 @@ SPOILT = Checked({"tasks": 1_200}, {"tasks": 1_000}, 3, 2)
 
 
 def test_a_difference_is_a_line_with_what_is_and_what_should_be() -> None:
-    told = Sentences()
+    told = CheckSentences()
     assert told.differs(CHANGED) == (
         "task_states, id 7: status is paused, should be scheduled; "
         "next_run is empty, should be 2030-01-01 00:00:00+00; pause_note differs"
@@ -45,12 +44,12 @@ def test_a_difference_is_a_line_with_what_is_and_what_should_be() -> None:
 
 
 def test_the_sum_says_as_of_which_event_and_what_mends_it() -> None:
-    assert Sentences().ended(CLEAN).splitlines() == [
+    assert CheckSentences().ended(CLEAN).splitlines() == [
         "tasks compared as of event 1,200",
         "statistics compared as of event 1,200",
         "no row differs",
     ]
-    assert Sentences().ended(SPOILT).splitlines() == [
+    assert CheckSentences().ended(SPOILT).splitlines() == [
         "tasks compared as of event 1,200; its 1,000 parked events left out",
         "2 events cannot be applied",
         "3 rows differ; `chronoledger rebuild` writes what the log tells",
@@ -58,7 +57,7 @@ def test_the_sum_says_as_of_which_event_and_what_mends_it() -> None:
 
 
 def test_as_json_every_line_is_an_object() -> None:
-    told = JsonLines()
+    told = CheckJsonLines()
     lines = [told.differs(MISSING), told.differs(CHANGED), told.refused(REFUSED), told.ended(SPOILT)]
     missing, changed, refused, total = [msgspec.json.decode(line) for line in lines]
     assert missing == {
@@ -87,7 +86,7 @@ def test_as_json_every_line_is_an_object() -> None:
 
 def test_what_is_found_goes_to_the_output_and_progress_beside_it() -> None:
     output, stream, clock = StringIO(), StringIO(), Ticking()
-    report = Report(Sentences(), output, Progress(stream, clock))
+    report = CheckReport(CheckSentences(), output, Progress(stream, clock))
     clock.seconds += 10
     report.folded(1_000, 1_000)
     report.comparing("task_definitions")

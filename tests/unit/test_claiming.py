@@ -8,10 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.catching_up import MAX_SKIPPED
-from domain.claiming import Claim, Claimant, claim
+from domain.claiming import MAX_SKIPPED, Claim, Claimant, Due, claim
 from domain.definition import Interval
-from domain.due import Due
 from domain.facts import ExecutionStarted
 from domain.identity import execution_id
 from domain.schedule import fires_at

@@ -7,8 +7,8 @@ import re
 import click
 from click.testing import CliRunner
 
-from interfaces.cli import cli
-from interfaces.commands.sections import OTHERS, Sections
+from interfaces.cli.common import OTHERS, Sections
+from interfaces.cli.main import cli
 
 
 def listed(group: click.Group) -> list[str]:

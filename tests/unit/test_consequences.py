@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from domain.consequences import consequences, possible
 from domain.definition import Cron, Definition, OneOff, RetryPolicy
 from domain.facts import (
     ExecutionFailed,
@@ -17,6 +16,7 @@ from domain.facts import (
     TaskPaused,
     TaskResumed,
 )
+from domain.outcome import consequences, possible
 from tests.support.given import (
     NOON,
     RUN,
@@ -36,8 +36,8 @@ from tests.support.given import (
 )
 
 if TYPE_CHECKING:
-    from domain.attempt import Answer
-    from domain.consequences import Final
+    from domain.facts import Answer
+    from domain.outcome import Final
     from domain.task import Task
 
 WATCHED = RetryPolicy(disable_after_failures=3)

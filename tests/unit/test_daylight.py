@@ -7,10 +7,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.daylight import affected_times, clock_changes
 from domain.definition import Cron, Interval
-from domain.preview import changes_between, preview
-from domain.schedule import occurrences_between
+from domain.schedule import affected_times, changes_between, clock_changes, occurrences_between, preview
 
 BERLIN = "Europe/Berlin"
 SPRING = datetime(2027, 3, 28, 1, tzinfo=UTC)

@@ -8,21 +8,22 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from application.declared.planning import (
+from application.declared import (
     Bad,
     Cancel,
     Change,
     Create,
     DeclaredTwice,
     Keep,
+    NamesNotUnique,
     NoSuchNamespace,
+    standing,
 )
-from application.declared.standing import NamesNotUnique, standing
 from application.ports import LogUnavailable
 from domain.definition import OneOff
 from domain.errors import Inadmissible, VersionMismatch
 from domain.facts import TaskCancelled, TaskCompleted, TaskCreated, TaskPaused, TaskResumed, TaskUpdated
-from domain.task import Over, Paused, Scheduled
+from domain.task import FinishedTask, Paused, Scheduled
 from tests.support.declaring import MemoryTaskStreams, applied, declared, planned
 from tests.support.given import NOON, RUN, after, created, definition, every
 from tests.support.scheduler import REQUEST, World
@@ -30,7 +31,7 @@ from tests.support.scheduler import REQUEST, World
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from application.declared.planning import Declaration, Step
+    from application.declared import Declaration, Step
 
 ONCE = OneOff(datetime=after(600))
 
@@ -115,7 +116,7 @@ async def test_a_task_that_has_ended_as_declared_is_not_created_anew() -> None:
     world.clock.set_by(3_600)
     [step] = await planned(world, declared(name="once", trigger=ONCE))
     assert isinstance(step, Keep)
-    assert isinstance(step.task, Over)
+    assert isinstance(step.task, FinishedTask)
     later = OneOff(datetime=after(7_200))
     assert kinds(await planned(world, declared(name="once", trigger=later))) == [Create]
     past = OneOff(datetime=after(1_200))

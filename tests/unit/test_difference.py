@@ -12,7 +12,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from domain.definition import Definition, Interval, Overlap
-from domain.difference import Difference, changed_members, differences
+from domain.task import Difference, changed_members, differences
 from tests.support.given import definition
 
 PLAIN = definition(cron="0 9 * * *")

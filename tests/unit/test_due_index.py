@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from application.ports import DueTask, Meta, Recorded, Undecodable
-from application.scheduler.due_index import DueIndex, Entry
+from application.scheduler.index import DueIndex, Entry
 from domain.facts import ExecutionSucceeded, TaskCreated, TaskUpdated
 from tests.support.given import (
     NOON,

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from application.ports import Undecodable
-from application.scheduler.due_index import DueIndex, Entry
+from application.scheduler.index import DueIndex, Entry
 from domain.definition import Interval
 from domain.facts import TaskFailuresCounted, TaskPaused
 from domain.schedule import fires_at

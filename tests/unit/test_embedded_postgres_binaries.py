@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.embedded_postgres.binaries import Binaries, find_bin_dir
+from infrastructure.embedded_postgres.cluster import Binaries, find_bin_dir
 from infrastructure.embedded_postgres.errors import BinariesNotFound
 
 

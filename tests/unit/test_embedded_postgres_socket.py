@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from infrastructure.embedded_postgres.cluster import candidates, fits
 from infrastructure.embedded_postgres.errors import (
     DataDirectoryInUse,
     DataDirectoryUnusable,
     StartFailed,
     failure,
 )
-from infrastructure.embedded_postgres.socket_directory import candidates, fits
 
 
 def test_a_socket_path_of_103_bytes_fits_and_one_of_104_does_not() -> None:

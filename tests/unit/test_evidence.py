@@ -15,7 +15,7 @@ from tests.support.sealed_log import MemorySealedLog
 from tests.support.sealing import KEY
 
 if TYPE_CHECKING:
-    from domain.evidence import Evidence, ProvedEvent
+    from domain.audit import Evidence, ProvedEvent
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 STREAM = UUID(int=7)

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from domain import execution as executions
-from domain.ending import MAX_LOST_ATTEMPTS
-from domain.execution import Over, Running, Waiting
+from domain.execution import FinishedExecution, Running, Waiting
 from domain.facts import (
     AttemptFailed,
     AttemptStarted,
@@ -20,6 +19,7 @@ from domain.facts import (
     ExecutionSucceeded,
     ExecutionTakenOver,
 )
+from domain.outcome import MAX_LOST_ATTEMPTS
 from tests.support.decisions import conclude, drop, give_up
 from tests.support.given import (
     MINUTE,
@@ -269,13 +269,15 @@ def test_a_takeover_counts_what_got_lost() -> None:
 )
 def test_the_last_fact_says_how_an_execution_ended(end: ExecutionFact, status: str) -> None:
     execution = given_execution(started(), end).state
-    assert isinstance(execution, Over)
+    assert isinstance(execution, FinishedExecution)
     assert (execution.status, execution.version) == (status, 2)
 
 
 def test_an_occurrence_may_be_skipped_without_having_been_claimed() -> None:
     execution = given_execution(skipped()).state
-    assert execution == Over(id=RUN, occurrence=occurrence(), version=1, attempts=0, status="skipped")
+    assert execution == FinishedExecution(
+        id=RUN, occurrence=occurrence(), version=1, attempts=0, status="skipped"
+    )
 
 
 def test_a_claim_that_was_dropped_may_be_followed_by_another_one() -> None:

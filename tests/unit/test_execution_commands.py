@@ -20,9 +20,9 @@ from domain.errors import (
     TaskNotFound,
     VersionMismatch,
 )
-from domain.execution import Over, Requested
+from domain.execution import FinishedExecution, Requested
 from domain.facts import ExecutionCancelled, ExecutionRequested
-from domain.months import Month
+from domain.identity import Month
 from domain.requesting import Period
 from tests.support.given import NOON, after, every
 from tests.support.scheduler import REQUEST, World
@@ -184,7 +184,7 @@ async def test_cancelling_an_execution_twice_is_no_error() -> None:
     run = await world.trigger(task)
     first = await world.executions.cancel(run, "why not", REQUEST)
     again = await world.executions.cancel(run, "another reason", REQUEST)
-    assert isinstance(again.state, Over)
+    assert isinstance(again.state, FinishedExecution)
     assert (first.changed, again.changed) == (True, False)
     assert again.reason == first.reason == "cancelled by a user: why not"
     assert again.position == first.position

@@ -9,13 +9,20 @@ from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from domain import ending
 from domain import execution as executions
-from domain.attempt import Answer, Answered, Unanswered
+from domain import outcome as ending
 from domain.definition import Definition, JsonCondition, RetryPolicy, SuccessPolicy
-from domain.execution import Execution, Over, Waiting
-from domain.fact import Fact
-from domain.facts import AttemptFailed, ExecutionFact, ExecutionFailed, ExecutionSucceeded
+from domain.execution import Execution, FinishedExecution, Waiting
+from domain.facts import (
+    Answer,
+    Answered,
+    AttemptFailed,
+    ExecutionFact,
+    ExecutionFailed,
+    ExecutionSucceeded,
+    Fact,
+    Unanswered,
+)
 from tests.support.decisions import conclude, give_up, lapse
 from tests.support.given import (
     NOON,
@@ -246,7 +253,7 @@ def lives(called: Definition, choice: st.DataObject) -> list[Answer | None]:
     """What the attempts of one execution brought, to its end; None: their schedulers died."""
     execution: Execution = executions.begin(RUN, started())
     brought: list[Answer | None] = []
-    while not isinstance(execution, Over):
+    while not isinstance(execution, FinishedExecution):
         assert not isinstance(execution, executions.Requested)
         if isinstance(execution, Waiting):
             execution = executions.evolve(execution, executions.start_attempt(execution, lease(), NOON))

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from domain.attempt import Attempt, Unanswered
 from domain.errors import ExecutionNotFound
 from domain.facts import (
+    Attempt,
     AttemptFailed,
     AttemptStarted,
     ExecutionCancelled,
@@ -19,6 +19,7 @@ from domain.facts import (
     ExecutionTakenOver,
     TaskPaused,
     TaskResumed,
+    Unanswered,
 )
 from tests.support.given import MINUTE, NOON, TASK, after, attempt, cancelled, created, no_answer, updated
 from tests.support.telling import Telling, claimed, codes, named, occurrence, ran, rule, run_of, skipped

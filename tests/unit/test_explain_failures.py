@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from domain.attempt import Answered, Unanswered
 from domain.definition import RetryPolicy, SuccessPolicy
 from domain.facts import (
+    Answered,
     AttemptFailed,
     AttemptStarted,
     ExecutionFailed,
@@ -20,6 +20,7 @@ from domain.facts import (
     TaskFailuresCounted,
     TaskPaused,
     TaskUpdated,
+    Unanswered,
 )
 from tests.support.given import TASK, after, created, definition, no_answer
 from tests.support.telling import (
@@ -37,7 +38,7 @@ from tests.support.telling import (
 )
 
 if TYPE_CHECKING:
-    from domain.attempt import Answer
+    from domain.facts import Answer
 
 AT = after(60)
 ONCE: dict[str, Any] = {"delivery": "at_most_once"}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from application.explanation.account import Explanation
+    from application.explanation.wording import Explanation
 
 AT_MOST_ONE = Overlap(mode="skip", max_running=1)
 

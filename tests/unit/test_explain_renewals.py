@@ -11,7 +11,7 @@ from tests.support.given import after
 from tests.support.scheduler import World
 
 if TYPE_CHECKING:
-    from application.explanation.account import Explanation, Statement
+    from application.explanation.wording import Explanation, Statement
 
 SLOW = timedelta(seconds=100)
 

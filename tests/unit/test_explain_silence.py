@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from application.explanation.claims import Claims
+from application.explanation.history import Claims
 from domain.definition import Cron, Definition, Overlap, RetryPolicy
 from domain.errors import TaskNotFound
 from domain.facts import (

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from application.explanation.explainer import Explainer
-from application.explanation.occurrences import Occurrences
-from domain.attempt import Answered
+from application.explanation.explainer import Explainer, Occurrences
 from domain.definition import CatchUp, Overlap, RetryPolicy, SuccessPolicy
+from domain.facts import Answered
 from tests.support.given import NOON, after
 from tests.support.scheduler import World
 from tests.support.telling import codes, named, policy, rule, said
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from application.explanation.account import Explanation
-    from application.explanation.occurrences import Accounted
+    from application.explanation.explainer import Accounted
+    from application.explanation.wording import Explanation
 
 
 async def explained(world: World, task: UUID, at: datetime | None) -> Explanation:

@@ -12,21 +12,21 @@ import pytest
 from application.ports import Group, Meta, NewFact
 from domain.definition import Overlap, RetryPolicy
 from domain.facts import ExecutionSucceeded, TaskFailuresCounted, TaskPaused
-from interfaces import explained_text
-from interfaces.explained_text import OfExecution, OfTask
-from interfaces.http.explained import Explanation
+from interfaces.cli import render as explained_text
+from interfaces.cli.render import OfExecution, OfTask
+from interfaces.http.explanations import Explanation
 from tests.support.given import TASK, after, created
 from tests.support.telling import Telling, claimed, failed, ran, run_of, sent
 
 
 def test_a_task_is_asked_for_with_an_instant_or_without() -> None:
-    assert explained_text.question(TASK, None, None) == OfTask(TASK, None)
-    asked = explained_text.question(TASK, "2030-01-01T14:00:00+02:00", None)
+    assert explained_text.explanation_question(TASK, None, None) == OfTask(TASK, None)
+    asked = explained_text.explanation_question(TASK, "2030-01-01T14:00:00+02:00", None)
     assert asked == OfTask(TASK, datetime(2030, 1, 1, 12, tzinfo=UTC))
 
 
 def test_an_execution_is_asked_for_alone() -> None:
-    assert explained_text.question(None, None, TASK) == OfExecution(TASK)
+    assert explained_text.explanation_question(None, None, TASK) == OfExecution(TASK)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_wrong_question_says_what_to_give(
     task_id: UUID | None, at: str | None, execution_id: UUID | None, advice: str
 ) -> None:
     with pytest.raises(click.UsageError, match=advice):
-        explained_text.question(task_id, at, execution_id)
+        explained_text.explanation_question(task_id, at, execution_id)
 
 
 async def test_the_text_has_the_sentences_the_rules_and_the_events() -> None:
@@ -52,7 +52,7 @@ async def test_the_text_has_the_sentences_the_rules_and_the_events() -> None:
     await world.happened(TASK, created())
     await world.happened(run_of(after(60)), claimed(after(60)), actor="scheduler:node-1")
     told = await world.at(after(60))
-    assert explained_text.as_text(told).splitlines() == [
+    assert explained_text.explanation_text(told).splitlines() == [
         "It runs: node-1 claimed attempt 1 at 2030-01-01T12:01:00Z.",
         "",
         "verdict    running",
@@ -73,14 +73,14 @@ async def test_a_reason_is_printed_behind_who_gave_it() -> None:
     world = Telling()
     meta = Meta(actor="ann", correlation_id="", command_id=UUID(int=1), reason="a new report")
     await world.log.append(Group(facts=(NewFact(TASK, 1, created()),), meta=meta))
-    printed = explained_text.as_text(await world.at(None))
+    printed = explained_text.explanation_text(await world.at(None))
     assert f"version 1 of {TASK}, 2030-01-01T12:00:00Z by ann: a new report\n" in printed
 
 
 async def test_lateness_is_printed_where_there_is_any() -> None:
     late = ExecutionSucceeded(at=after(95), task_id=TASK, attempt=sent(after(95)))
     told = await (await ran(claimed(after(60), at=after(95)), late)).at(after(60))
-    assert "late by    35 s" in explained_text.as_text(told).splitlines()
+    assert "late by    35 s" in explained_text.explanation_text(told).splitlines()
 
 
 async def test_each_policy_is_printed_with_its_values_and_the_events_that_tell_it() -> None:
@@ -94,7 +94,7 @@ async def test_each_policy_is_printed_with_its_values_and_the_events_that_tell_i
         (TASK, TaskFailuresCounted(at=after(61), failures=1, execution_id=run_of(after(60)))),
         (TASK, TaskPaused(at=after(61), note="1 execution has failed")),
     )
-    printed = explained_text.as_text(await world.at(None)).splitlines()
+    printed = explained_text.explanation_text(await world.at(None)).splitlines()
     assert printed[0] == (
         "The task is paused since 2030-01-01T12:01:01Z by scheduler:node-1 (1 execution has failed): nothing "
         "starts until it is resumed."
@@ -116,6 +116,6 @@ async def test_the_data_is_that_of_the_api() -> None:
     world = Telling()
     await world.happened(TASK, created())
     told = await world.at(after(90))
-    printed = explained_text.as_json(told)
+    printed = explained_text.explanation_json(told)
     assert msgspec.json.decode(printed, type=Explanation) == Explanation.of(told)
     assert '"next": "2030-01-01T12:02:00Z"' in printed

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infrastructure.projector.folding import fold_of, this_fold
+from infrastructure.projector.workplace import fold_of, this_fold
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from projections.gathered import MOST_AT_ONCE, Gathered
+from projections.queries import MOST_AT_ONCE, Gathered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

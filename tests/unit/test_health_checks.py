@@ -10,10 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from infrastructure.vitals import DatabaseAway, VitalSigns
-from interfaces.bootstrap.health_checks import HealthChecks
+from interfaces.bootstrap.pages import HealthChecks
 
 if TYPE_CHECKING:
-    from interfaces.http.health import HealthReport
+    from interfaces.http.answers import HealthReport
 
 WELL = VitalSigns(
     head=100,

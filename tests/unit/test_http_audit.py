@@ -13,7 +13,7 @@ from application.audit import Audit
 from application.ports import Unreadable
 from domain.merkle import consistent, includes
 from infrastructure.sealed_log.keys import KeyRing
-from interfaces.http.audit_answers import ConsistencyProof, Evidence, HeadPage, InclusionProof
+from interfaces.http.audit import ConsistencyProof, Evidence, HeadPage, InclusionProof
 from tests.support.groups import claim
 from tests.support.http_service import HttpService, assert_a_problem, http_service
 from tests.support.sealing import KEY

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from domain.facts import TaskCreated
-from interfaces.http.bulk_body import MOST_TASKS
+from interfaces.http.bulk import MOST_TASKS
 from tests.support.http_service import HttpService, assert_a_problem, http_service, task_json
 
 PATH = "/api/v1/tasks/bulk"

@@ -15,7 +15,7 @@ import yaml
 
 from domain.definition import Action, Cron, Definition, Overlap, RetryPolicy
 from interfaces import openapi_files
-from interfaces.http import swagger_ui
+from interfaces.http import system as swagger_ui
 from interfaces.http.bodies import TaskDefinition
 from interfaces.http.command_bodies import COMMAND_EXAMPLES
 from interfaces.http.examples import BULK_EXAMPLES, TASK_EXAMPLES

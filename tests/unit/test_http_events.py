@@ -15,7 +15,7 @@ import pytest
 from litestar.exceptions import LitestarException
 
 from application.ports import Group, Meta, NewFact
-from interfaces.http import event_answers
+from interfaces.http import events as event_answers
 from interfaces.http.openapi import openapi_document
 from tests.support.event_reader import MemoryEventReader
 from tests.support.groups import started

@@ -10,11 +10,11 @@ from uuid import UUID, uuid4
 import jsonschema_rs
 import pytest
 
-from application.past.moment import TooMuchHistory
+from application.past import TooMuchHistory
 from application.ports import Group, Meta, NewFact
 from domain.facts import ExecutionStarted, Occurrence
 from domain.identity import execution_id
-from interfaces.bootstrap.ledger import LedgerOfReadModels
+from interfaces.bootstrap.services import LedgerOfReadModels
 from interfaces.http.openapi import openapi_document
 from projections.views import Listing, Paging, ResultQuery, ResultView
 from tests.support.http_service import HttpService, assert_a_problem, http_service

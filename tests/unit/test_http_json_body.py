@@ -16,7 +16,7 @@ from domain.errors import Inadmissible
 from interfaces.http import shape, shape_tables
 from interfaces.http.bodies import TaskDefinition
 from interfaces.http.json_body import DEEPEST_NESTING, digest, read_task
-from interfaces.http.refusals import MalformedBody
+from interfaces.http.problems import MalformedBody
 from tests.support.http_service import task_json
 
 scalars = (

@@ -9,9 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from infrastructure.vitals import VitalSigns
-from interfaces.bootstrap.health_checks import HealthChecks
-from interfaces.http.health import HealthCheck
-from interfaces.http.nodes import Node
+from interfaces.bootstrap.pages import HealthChecks
+from interfaces.http.answers import HealthCheck
+from interfaces.http.system import Node
 from tests.support.given import NOON
 from tests.support.http_service import HttpService, assert_a_problem, http_service
 

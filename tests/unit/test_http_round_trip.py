@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain import task as tasks
-from domain.admission import admit
 from domain.definition import Definition, JsonCondition, OneOff, RetryPolicy, SuccessPolicy
 from domain.errors import Inadmissible
+from domain.validation import admit
 from interfaces.http.answers import Task
 from interfaces.http.json_body import read_task
 from tests.unit.test_admission import DEFINITION, NOON

@@ -10,15 +10,16 @@ from uuid import UUID
 import pytest
 
 from application.ports import Group, Meta, NewFact
-from domain.attempt import Answered, Attempt
 from domain.facts import (
+    Answered,
+    Attempt,
     AttemptFailed,
     ExecutionCancelled,
     ExecutionFailed,
     ExecutionRequested,
     ExecutionStarted,
 )
-from domain.months import Month
+from domain.identity import Month
 from tests.support.http_service import HttpService, assert_a_problem, http_service
 from tests.support.views import RESULT_ID, result_view
 

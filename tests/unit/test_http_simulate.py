@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from application.past.moment import NotYet
-from application.what_if import comparing
-from interfaces import simulating
+from application.past import NotYet
+from application.what_if import comparison as comparing
+from interfaces.http import simulation_request as simulating
 from tests.support.http_service import assert_a_problem, http_service, task_json
 
 if TYPE_CHECKING:

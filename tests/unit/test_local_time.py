@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from domain.local_time import known_zones, real_time, similar_zones, steady_until
+from domain.timezones import known_zones, real_time, similar_zones, steady_until
 
 BERLIN = "Europe/Berlin"
 

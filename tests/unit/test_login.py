@@ -5,10 +5,10 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from infrastructure.login import Refusal, refusal
+from infrastructure.postgres import Refusal, refusal
 from infrastructure.settings import load
-from interfaces.bootstrap import elsewhere
-from interfaces.bootstrap.refusals import DatabaseUnusable
+from interfaces.bootstrap.carry import elsewhere
+from interfaces.bootstrap.database import DatabaseUnusable
 
 PREFIX = 'connection failed: connection to server at "127.0.0.1", port 5432 failed: '
 PASSWORD = 'FATAL:  password authentication failed for user "me"'

@@ -12,7 +12,7 @@ import structlog
 
 from domain.definition import Action
 from infrastructure import logs
-from infrastructure.redaction import redact
+from infrastructure.logs import redact
 from infrastructure.settings import load
 
 type Lines = Callable[[], list[dict[str, Any]]]

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from application.ports import Meta
 from domain import facts
-from domain.fact import Fact
 from domain.facts import (
+    Fact,
     TaskCancelled,
 )
 from infrastructure.event_store.mapper import FACT_TYPES, FactMapper, StoredFact, UnknownTopic, decode, encode

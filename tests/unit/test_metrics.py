@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from infrastructure.metrics import CONTENT_TYPE, Instruments
-from infrastructure.stored_figures import StoredFigures, stored_figures
+from infrastructure.metrics import CONTENT_TYPE, Instruments, StoredFigures, stored_figures
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.identity import execution_id, is_execution
-from domain.months import Month
+from domain.identity import Month, execution_id, is_execution
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INSTANTS = st.integers(0, 200 * 365 * 86_400).map(lambda second: EPOCH + timedelta(seconds=second))

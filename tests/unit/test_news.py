@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from psycopg import Notify
 
-from infrastructure.event_store.news import DOUBTFUL_LOOK_SECONDS, LOOK_SECONDS, News
+from infrastructure.event_store.follower import DOUBTFUL_LOOK_SECONDS, LOOK_SECONDS, News
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

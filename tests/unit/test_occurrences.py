@@ -11,11 +11,10 @@ import pytest
 from msgspec.structs import replace
 
 from application.explanation import wording
-from application.explanation.occurrences import Accounted, Occurrences
+from application.explanation.explainer import Accounted, Occurrences
 from domain.definition import Cron, Interval, OneOff
 from domain.facts import TaskPaused
-from domain.neighbours import last_before
-from domain.schedule import next_after
+from domain.schedule import last_before, next_after
 from tests.support.given import NOON, TASK, after, cancelled, created, updated
 from tests.support.telling import Telling, claimed, run_of, skipped
 

@@ -9,8 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from application.ports import Open, Recorded
-from application.scheduler.due_index import Entry
-from application.scheduler.ongoing import Ongoing
+from application.scheduler.index import Entry, Ongoing
 from domain import execution as executions
 from domain.definition import Overlap
 from domain.facts import ExecutionCancelled, ExecutionRequested, TaskResumed

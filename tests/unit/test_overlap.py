@@ -10,10 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from domain import overlap
-from domain.catching_up import MAX_SKIPPED
-from domain.claiming import Claim, Claimant, claim
+from domain.claiming import MAX_SKIPPED, Claim, Claimant, Due, claim
 from domain.definition import CatchUp, Definition, OneOff, Overlap
-from domain.due import Due
 from domain.execution import Execution
 from domain.facts import ExecutionFact, ExecutionQueued, ExecutionSkipped, ExecutionStarted, OccurrenceKind
 from domain.identity import execution_id

@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID
 
-from infrastructure.event_store import OwnEvents
+from infrastructure.event_store.appender import OwnEvents
 from tests.support.groups import group
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)

@@ -11,8 +11,7 @@ from uuid import UUID
 import pytest
 
 from application.explanation.history import history_of
-from application.past.moment import Cut, Moment, Stopped
-from application.past.places import placing_events
+from application.past import Cut, Moment, Stopped, placing_events
 from domain.definition import Interval
 from domain.facts import ExecutionSkipped
 from projections.past import past_task

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from application.ports import Group, Guard, LogUnavailable, NewFact
-from infrastructure.event_store.pending import MAX_EVENTS, Answers, Pending, Queue
+from infrastructure.event_store.appender import MAX_EVENTS, Answers, Pending, Queue
 from tests.support.groups import cancelled, meta
 
 if TYPE_CHECKING:

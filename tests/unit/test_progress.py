@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from io import StringIO
 
-from interfaces.progress import Progress
+from interfaces.cli.render import Progress
 from tests.support.ticking import Ticking
 
 

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.facts import ExecutionSkipped
-from domain.redaction_facts import EventsRedacted
+from domain.facts import EventsRedacted, ExecutionSkipped
 from infrastructure.event_store.mapper import FACT_TYPES
 from projections import statistics, task_results, tasks
 from tests.support.entries import log as recorded
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from application.ports import Recorded
-    from projections.result_rows import ResultRow
-    from projections.task_rows import TaskRow
+    from projections.task_results import ResultRow
+    from projections.tasks import TaskRow
 
 SEEDS = st.integers(0, 2**32)
 CUTS = st.lists(st.integers(1, 40), min_size=1, max_size=10)

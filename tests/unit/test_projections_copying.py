@@ -12,11 +12,13 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import fields
 
-from projections import result_rows, statistics, task_rows
-from projections.copying import microseconds
-from projections.result_rows import ResultRow
+from projections import statistics
+from projections import task_results as result_rows
+from projections import tasks as task_rows
+from projections.rows import microseconds
 from projections.statements import statement
-from projections.task_rows import TaskRow
+from projections.task_results import ResultRow
+from projections.tasks import TaskRow
 from projections.views import AttemptView
 from tests.support.entries import definition
 

@@ -16,8 +16,8 @@ from domain.facts import (
     TaskResumed,
 )
 from projections import statistics, task_results, tasks
-from projections.result_rows import ResultRow
-from projections.task_rows import TaskRow
+from projections.task_results import ResultRow
+from projections.tasks import TaskRow
 from tests.support.entries import (
     RUN,
     TASK,

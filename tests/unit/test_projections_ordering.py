@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from projections.ordering import RESULT_SORTS, TASK_SORTS, BadCursor, BadSort, list_statement, order
+from projections.queries import RESULT_SORTS, TASK_SORTS, BadCursor, BadSort, list_statement, order
 
 ID = UUID(int=7)
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

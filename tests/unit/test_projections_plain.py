@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.plain import plain_bytes, plain_text
+from projections.rows import plain_bytes, plain_text
 
 CHARACTERS = st.text(st.sampled_from("\0\\u0\"'ab\n✓"), max_size=12)
 VALUES = st.recursive(

@@ -22,8 +22,8 @@ from tests.support.entries import (
 )
 
 if TYPE_CHECKING:
-    from domain.attempt import Attempt
-    from projections.result_rows import ResultRow
+    from domain.facts import Attempt
+    from projections.task_results import ResultRow
 
 LACKING = 'the body does not contain "done"'
 

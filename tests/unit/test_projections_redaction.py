@@ -10,10 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from application.ports import NewFact
-from domain.facts import ExecutionFailed, TaskCancelled, TaskCreated
+from domain.facts import EventsRedacted, ExecutionFailed, Rewritten, TaskCancelled, TaskCreated, TaskRedacted
 from domain.identity import redaction_stream
 from domain.redaction import erased
-from domain.redaction_facts import EventsRedacted, Rewritten, TaskRedacted
 from projections import statistics, task_results, tasks
 from projections.projection import PoisonEvent
 from tests.support.entries import NOON, RUN, TASK, after, answered, attempt, created, log, started

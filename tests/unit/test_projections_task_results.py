@@ -7,8 +7,7 @@ from msgspec.structs import replace
 
 from application.ports import NewFact, Recorded, Undecodable
 from projections.projection import PoisonEvent
-from projections.result_rows import ResultRow
-from projections.task_results import fold
+from projections.task_results import ResultRow, fold
 from projections.views import AttemptView
 from tests.support.entries import (
     META,

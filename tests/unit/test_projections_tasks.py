@@ -12,8 +12,7 @@ from domain.definition import Interval
 from domain.facts import ExecutionStarted, TaskCreated, TaskUpdated
 from domain.schedule import fires_at
 from projections.projection import PoisonEvent
-from projections.task_rows import TaskRow
-from projections.tasks import Tasks, fold
+from projections.tasks import TaskRow, Tasks, fold
 from tests.support.entries import (
     META,
     NOON,

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain import execution as executions
-from domain import queueing
+from domain import requesting as queueing
 from domain.definition import Overlap
 from domain.execution import Requested
 from domain.facts import ExecutionCancelled, ExecutionSkipped, ExecutionStarted, TaskPaused, TaskResumed
@@ -67,7 +67,7 @@ def test_the_first_of_a_queue_moves_when_there_is_room(task: Task, going: Going,
 
 def test_a_queued_one_starts_as_the_task_is_now_and_moves_it_nowhere() -> None:
     task = after_facts(updated(name="renamed", overlap=QUEUE))
-    fact = queueing.start(waiting(run=3), task, lease(task_version=2), after(90))
+    fact = queueing.start_queued(waiting(run=3), task, lease(task_version=2), after(90))
     assert fact == ExecutionStarted(
         at=after(90),
         occurrence=replace(occurrence(NOON, 2, run=3), task_name="renamed"),
@@ -78,20 +78,20 @@ def test_a_queued_one_starts_as_the_task_is_now_and_moves_it_nowhere() -> None:
 
 
 def test_a_queued_one_of_a_cancelled_task_is_cancelled() -> None:
-    assert queueing.start(waiting(), after_facts(cancelled()), lease(), NOON) == ExecutionCancelled(
+    assert queueing.start_queued(waiting(), after_facts(cancelled()), lease(), NOON) == ExecutionCancelled(
         at=NOON, task_id=TASK, reason="the task was cancelled while this occurrence was queued"
     )
 
 
 def test_a_schedule_that_is_through_takes_nothing_from_what_it_has_queued() -> None:
-    fact = queueing.start(waiting(run=3), after_facts(completed()), lease(), NOON)
+    fact = queueing.start_queued(waiting(run=3), after_facts(completed()), lease(), NOON)
     assert isinstance(fact, ExecutionStarted)
     assert (fact.occurrence.run, fact.next_run_at) == (3, after(60))
 
 
 def test_a_queued_one_is_skipped_when_its_instant_is_none_of_the_new_schedule() -> None:
     task = after_facts(updated(cron="30 * * * *", next_run_at=after(1800), overlap=QUEUE))
-    assert queueing.start(waiting(), task, lease(), NOON) == ExecutionSkipped(
+    assert queueing.start_queued(waiting(), task, lease(), NOON) == ExecutionSkipped(
         at=NOON,
         occurrence=occurrence(NOON),
         reason="the task was rescheduled while this occurrence was queued",
@@ -102,14 +102,14 @@ def test_a_queued_one_is_skipped_when_its_instant_is_none_of_the_new_schedule() 
 
 def test_a_queued_one_of_a_schedule_that_is_through_and_another_by_now_moves_no_task() -> None:
     task = after_facts(updated(cron="30 * * * *", next_run_at=after(1800), overlap=QUEUE), completed())
-    fact = queueing.start(waiting(), task, lease(), NOON)
+    fact = queueing.start_queued(waiting(), task, lease(), NOON)
     assert isinstance(fact, ExecutionSkipped)
     assert fact.next_run_at is None
 
 
 def test_a_queued_one_to_which_the_new_schedule_has_yet_to_come_is_left_to_that() -> None:
     task = after_facts(updated(trigger=every(60), next_run_at=after(-60), overlap=QUEUE))
-    fact = queueing.start(waiting(), task, lease(), after(-90))
+    fact = queueing.start_queued(waiting(), task, lease(), after(-90))
     assert isinstance(fact, ExecutionSkipped)
     assert (fact.by, fact.next_run_at) == ("change", after(-60))
 
@@ -120,7 +120,7 @@ def test_an_occurrence_of_the_old_schedule_and_the_new_starts_but_counts_for_nei
 ) -> None:
     trigger = every(120, jitter_seconds=jitter, max_runs=3)
     task = after_facts(updated(trigger=trigger, next_run_at=after(120), overlap=QUEUE))
-    fact = queueing.start(waiting(run=3), task, lease(), NOON)
+    fact = queueing.start_queued(waiting(run=3), task, lease(), NOON)
     assert isinstance(fact, ExecutionStarted)
     assert (fact.occurrence.run, fact.next_run_at) == (0, after(120))
     assert (fact.next_fire_at is not None) is bool(jitter)
@@ -128,6 +128,6 @@ def test_an_occurrence_of_the_old_schedule_and_the_new_starts_but_counts_for_nei
 
 def test_the_last_occurrence_of_both_schedules_has_nothing_after_it() -> None:
     task = after_facts(updated(trigger=every(60, end_at=after(30)), next_run_at=NOON, overlap=QUEUE))
-    fact = queueing.start(waiting(), task, lease(), NOON)
+    fact = queueing.start_queued(waiting(), task, lease(), NOON)
     assert isinstance(fact, ExecutionStarted)
     assert (fact.next_run_at, fact.next_fire_at) == (None, None)

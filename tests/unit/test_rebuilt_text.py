@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from io import StringIO
 
-from infrastructure.projector import Rebuilt
-from interfaces.progress import Progress
-from interfaces.rebuilt_text import Report
+from infrastructure.projector.rebuild import Rebuilt
+from interfaces.cli.render import Progress, RebuildReport
 from tests.support.ticking import Ticking
 
 
 def test_a_rebuild_says_where_it_goes_on_how_far_it_is_and_when_it_indexes() -> None:
     stream, clock = StringIO(), Ticking()
-    report = Report(Progress(stream, clock))
+    report = RebuildReport(Progress(stream, clock))
     report.resumed(1_000)
     clock.seconds += 10
     report.folded(2_000, 4_000)
@@ -27,7 +26,7 @@ def test_a_rebuild_says_where_it_goes_on_how_far_it_is_and_when_it_indexes() -> 
 
 def test_one_that_begins_again_counts_from_there() -> None:
     stream, clock = StringIO(), Ticking()
-    report = Report(Progress(stream, clock))
+    report = RebuildReport(Progress(stream, clock))
     report.resumed(1_000)
     clock.seconds += 100
     report.begun_again()
@@ -40,7 +39,7 @@ def test_one_that_begins_again_counts_from_there() -> None:
 
 
 def test_at_the_end_it_says_up_to_which_event_and_what_was_parked() -> None:
-    report = Report(Progress(StringIO(), Ticking()))
+    report = RebuildReport(Progress(StringIO(), Ticking()))
     assert report.ended(["tasks"], Rebuilt(7, 0)) == "rebuilt tasks up to event 7"
     assert report.ended(["tasks", "statistics"], Rebuilt(7, 2)) == (
         "rebuilt tasks, statistics up to event 7; 2 events could not be applied and are parked"

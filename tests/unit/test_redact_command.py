@@ -13,9 +13,8 @@ from domain.definition import OneOff
 from domain.errors import (
     IdempotencyKeyReused,
 )
-from domain.facts import ExecutionFailed, IdempotencyKeyUsed, TaskCreated
+from domain.facts import EventsRedacted, ExecutionFailed, IdempotencyKeyUsed, TaskCreated, TaskRedacted
 from domain.identity import key_stream
-from domain.redaction_facts import EventsRedacted, TaskRedacted
 from infrastructure.event_store.redactor import stored
 from tests.support.given import NOON, after, definition
 from tests.support.redacting import ALL, ASKED, KEYED, SECRET, WISHES, Archive, created_together, secretive

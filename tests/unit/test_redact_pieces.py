@@ -8,8 +8,8 @@ import pytest
 
 from application import redaction as redactions
 from application.ports import LogUnavailable
+from domain.facts import EventsRedacted, TaskRedacted
 from domain.identity import redaction_stream
-from domain.redaction_facts import EventsRedacted, TaskRedacted
 from tests.support.redacting import Archive, created_together
 
 

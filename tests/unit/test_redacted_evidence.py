@@ -11,12 +11,10 @@ from msgspec.structs import replace
 
 from application.audit import Audit
 from application.ports import Meta
-from domain.evidence import Evidence
-from domain.facts import ExecutionRequested, ExecutionSucceeded
+from domain.audit import Evidence, told_by
+from domain.facts import EventsRedacted, ExecutionRequested, ExecutionSucceeded, Rewritten
 from domain.identity import redaction_stream
 from domain.redaction import erased
-from domain.redaction_facts import EventsRedacted, Rewritten
-from domain.rewriting import told_by
 from infrastructure.event_store.mapper import encode, encode_redacted
 from infrastructure.sealed_log.keys import KeyRing
 from tests.support.given import RUN, TASK, answered, attempt, occurrence

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given as hypothesis_given
 from msgspec.structs import replace
 
-from domain.attempt import Answered
 from domain.definition import JsonCondition, SuccessPolicy
 from domain.errors import RevisionRedacted, TaskNotOver, VersionMismatch
 from domain.facts import (
+    Answered,
     AttemptFailed,
     ExecutionCancelled,
     ExecutionFailed,
@@ -21,6 +21,7 @@ from domain.facts import (
     IdempotencyKeyUsed,
     TaskCreated,
     TaskPaused,
+    TaskRedacted,
     TaskResumed,
 )
 from domain.identity import disguised, redaction_stream
@@ -31,7 +32,6 @@ from domain.redaction import (
     original_digest,
     redact,
 )
-from domain.redaction_facts import TaskRedacted
 from domain.rollback import roll_back
 from infrastructure.event_store.mapper import decode, encode, encode_redacted
 from tests.support.fact_strategies import FACTS, METAS

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from infrastructure.settings import load
-from interfaces.bootstrap import USER_ERRORS, database
-from interfaces.bootstrap.refusals import NotPermitted, TablesMissing
+from interfaces.bootstrap import USER_ERRORS
+from interfaces.bootstrap.database import NotPermitted, TablesMissing, database
 
 SETTINGS = load({"DB_NAME": "x"})
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.rendezvous import rank
+from application.scheduler.membership import rank
 
 if TYPE_CHECKING:
     from collections.abc import Collection

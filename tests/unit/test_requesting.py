@@ -118,7 +118,7 @@ def test_a_paused_task_is_updated_in_place_and_may_end() -> None:
 def test_a_log_in_an_odd_order_is_followed_all_the_same() -> None:
     for late in (paused(), resumed()):
         state = given(created(), cancelled(), late).state
-        assert isinstance(state, tasks.Over)
+        assert isinstance(state, tasks.FinishedTask)
         assert state.version == 3
     assert isinstance(given(created(), resumed()).state, Scheduled)
 

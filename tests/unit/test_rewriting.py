@@ -12,11 +12,18 @@ from hypothesis import given as hypothesis_given
 from msgspec.structs import replace
 
 from application.ports import Meta
-from domain.facts import AttemptFailed, ExecutionRequested, IdempotencyKeyUsed, TaskPaused
+from domain.audit import Rewritings, rewritten_event, told_by
+from domain.facts import (
+    AttemptFailed,
+    EventsRedacted,
+    ExecutionRequested,
+    IdempotencyKeyUsed,
+    Rewritten,
+    TaskPaused,
+    TaskRedacted,
+)
 from domain.identity import redaction_stream
 from domain.redaction import MARK, erased, holds_something
-from domain.redaction_facts import EventsRedacted, Rewritten, TaskRedacted
-from domain.rewriting import Rewritings, rewritten_event, told_by
 from infrastructure.event_store.mapper import encode, encode_redacted
 from tests.support.fact_strategies import FACTS
 from tests.support.given import (
@@ -35,8 +42,8 @@ from tests.support.given import (
 )
 
 if TYPE_CHECKING:
+    from domain.audit import RewrittenEvent
     from domain.facts import AnyFact
-    from domain.rewriting import RewrittenEvent
 
 OTHER = UUID(int=7)
 META = Meta(actor="tester", correlation_id="test", command_id=UUID(int=1))

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from domain.definition import Cron, OneOff
-from domain.local_time import real_time
 from domain.schedule import NothingAhead, first_due, instant_of, next_after, occurrences_between
+from domain.timezones import real_time
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 BERLIN = "Europe/Berlin"

@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from domain.definition import Cron
-from domain.local_time import offset_at, steady_until
 from domain.schedule import occurrences_between
+from domain.timezones import offset_at, steady_until
 from tests.unit.test_schedule_properties import accepted, by_rhythm, cronsim, watch
 
 if TYPE_CHECKING:

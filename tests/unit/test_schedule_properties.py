@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from domain.cron import BadCron, check_cron
 from domain.definition import Cron
-from domain.local_time import steady_until
 from domain.schedule import next_after, occurrences_between
+from domain.timezones import steady_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from application.scheduler.node import Node
-from application.scheduler.work import Job
+from application.scheduler.context import Job, SchedulerNode
 from domain import execution as executions
 from domain.facts import AttemptStarted, ExecutionStarted, ExecutionSucceeded, ExecutionTakenOver
 from domain.identity import execution_id
@@ -165,7 +164,7 @@ async def test_a_lease_that_ran_out_while_it_was_renewed_is_renewed_again() -> N
 
 
 def test_a_short_lease_setting_covers_a_call_that_starts_at_once() -> None:
-    node = Node(name="node-1", margin=timedelta(seconds=1))
+    node = SchedulerNode(name="node-1", margin=timedelta(seconds=1))
     fact = ExecutionStarted(
         at=NOON,
         occurrence=occurrence(),

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from application.scheduler import bids, claimer, waiting
-from application.scheduler.bids import bid_for
-from application.scheduler.due_index import Entry
-from application.scheduler.node import Node
+from application.scheduler import claimer
+from application.scheduler import claims as bids
+from application.scheduler import timing as waiting
+from application.scheduler.claims import bid_for
+from application.scheduler.context import SchedulerNode
+from application.scheduler.index import Entry
 from domain.facts import (
     ExecutionSkipped,
     ExecutionStarted,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 
 async def test_very_many_missed_occurrences_are_recorded_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("domain.catching_up.MAX_SKIPPED", 7)
+    monkeypatch.setattr("domain.claiming.MAX_SKIPPED", 7)
     monkeypatch.setattr(claimer, "MAX_FACTS", 10)
     world = World()
     for _ in range(3):
@@ -60,7 +62,7 @@ async def test_what_is_cancelled_while_many_are_claimed_is_not_even_tried(
     tasks = [await world.create(at=after(5 + number / 5_000)) for number in range(30)]
     cancelling: list[asyncio.Task[object]] = []
 
-    def bid(entry: Entry, node: Node, now: datetime, going: Going) -> bids.Bid:
+    def bid(entry: Entry, node: SchedulerNode, now: datetime, going: Going) -> bids.Bid:
         if not cancelling:
             cancelling.append(asyncio.ensure_future(world.cancel(tasks[-1])))
         return bid_for(entry, node, now, going)
@@ -77,7 +79,7 @@ async def test_what_is_cancelled_while_many_are_claimed_is_not_even_tried(
 async def test_a_task_that_cannot_be_claimed_here_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def bid(entry: Entry, node: Node, now: datetime, going: Going) -> bids.Bid:
+    def bid(entry: Entry, node: SchedulerNode, now: datetime, going: Going) -> bids.Bid:
         if entry.definition.name == "odd":
             raise KeyError("No time zone found with key Mars/Olympus")
         return bid_for(entry, node, now, going)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.scheduler.clock_check import ClockCheck
+from application.scheduler.membership import ClockCheck
 from domain.facts import AttemptStarted, ExecutionSkipped, ExecutionStarted
 from tests.support.fake_clock import ClockAhead, FakeClock
 from tests.support.fake_log import FakeFollower

@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 
 from application.ports import LogUnavailable
-from application.scheduler.bids import Bid, Bids, bid_for
 from application.scheduler.claimer import MAX_CONTESTED
-from application.scheduler.due_index import Entry
+from application.scheduler.claims import Bid, Bids, bid_for
+from application.scheduler.index import Entry
 from domain.definition import Overlap
 from domain.facts import ExecutionStarted
 from domain.identity import execution_id
@@ -19,8 +19,7 @@ from tests.support.given import after, definition, every
 from tests.support.scheduler import World
 
 if TYPE_CHECKING:
-    from application.scheduler.context import Context
-    from application.scheduler.work import Job
+    from application.scheduler.context import Context, Job
 
 SKIP = Overlap(mode="skip")
 

@@ -21,8 +21,8 @@ from tests.support.mortal import MortalNode
 from tests.support.scheduler import World
 
 if TYPE_CHECKING:
-    from domain.attempt import Answer
     from domain.definition import Delivery
+    from domain.facts import Answer
 
 UNKNOWN = (
     "the outcome of attempt 1 is unknown, as its scheduler stopped meanwhile, "

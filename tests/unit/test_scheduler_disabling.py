@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from application.scheduler.context import Job
 from application.scheduler.outcomes import Outcomes
-from application.scheduler.work import Job
 from domain.definition import Cron, RetryPolicy, SuccessPolicy
 from domain.facts import (
     AttemptFailed,

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from structlog.testing import capture_logs
 
 from domain.facts import ExecutionSucceeded
-from infrastructure.metrics import Instruments
-from infrastructure.observers import ObservedScheduler
+from infrastructure.metrics import Instruments, ObservedScheduler
 from infrastructure.task_log import TaskLog
 from tests.support.given import after
 from tests.support.scheduler import GRACE, World

@@ -10,9 +10,8 @@ from uuid import UUID
 import pytest
 
 from application.scheduler import claimer
-from application.scheduler.lineup import Lineup
-from application.scheduler.sites import site_of
-from application.scheduler.work import Job
+from application.scheduler.context import Job
+from application.scheduler.dispatcher import Lineup, site_of
 from domain import execution as executions
 from domain.definition import Overlap
 from domain.facts import AttemptStarted, ExecutionStarted
@@ -24,20 +23,19 @@ from tests.support.slow_log import claimed_ahead, slow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from application.scheduler.bids import Bid
+    from application.scheduler.claims import Bid
 
 
 @pytest.fixture
 def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is room for few claims, and for no more than ten early ones."""
     monkeypatch.setattr("application.scheduler.claimer.MAX_READY", 5)
-    monkeypatch.setattr("application.scheduler.turns.MAX_READY", 5)
+    monkeypatch.setattr("application.scheduler.requests.MAX_READY", 5)
     monkeypatch.setattr("application.scheduler.claimer.MAX_EARLY", 10)
 
 
 def few_may_wait_for_a_host(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    for module in ("lineup", "sites"):
-        monkeypatch.setattr(f"application.scheduler.{module}.MOST_WAITING", most)
+    monkeypatch.setattr("application.scheduler.dispatcher.MOST_WAITING", most)
 
 
 async def a_slow_log_and_a_crowd(world: World) -> None:
@@ -188,7 +186,7 @@ async def test_an_update_within_the_lead_makes_nothing_late() -> None:
 async def test_a_crowd_whose_instant_has_come_keeps_nothing_that_is_run_by_hand_from_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("application.scheduler.turns.MAX_READY", 15)
+    monkeypatch.setattr("application.scheduler.requests.MAX_READY", 15)
     world = World()
     world.caller.takes = timedelta(seconds=0.1)
     by_hand = await world.create(at=after(1_000), url="http://by-hand.test/", priority=1)

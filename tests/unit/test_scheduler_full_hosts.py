@@ -50,7 +50,7 @@ async def test_a_host_gets_its_calls_by_priority_then_in_the_order_of_their_inst
 async def test_what_is_due_at_a_crowded_host_is_claimed_only_when_it_can_soon_be_sent(
     lead: float, early: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("application.scheduler.lead.LEAST", timedelta(seconds=lead))
+    monkeypatch.setattr("application.scheduler.timing.LEAST", timedelta(seconds=lead))
     world = a_world()
     for _ in range(20):
         await world.create(at=after(10), url=SLOW)
@@ -151,7 +151,7 @@ async def test_what_waits_at_a_full_host_is_not_overtaken_by_what_comes_later() 
 
 
 async def test_a_full_host_holds_up_no_run_by_hand_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("application.scheduler.turns.MAX_READY", 10)
+    monkeypatch.setattr("application.scheduler.requests.MAX_READY", 10)
     world = a_world()
     for _ in range(30):
         await world.create(at=after(10), url=SLOW)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from application.scheduler.membership import rank
 from domain.definition import CatchUp, OneOff, Overlap, RetryPolicy
 from domain.facts import ExecutionTakenOver, TaskCompleted
 from domain.identity import execution_id
-from domain.rendezvous import rank
 from tests.support.books import check_books
 from tests.support.given import after, every
 from tests.support.mortal import MortalNode

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from application.scheduler import lead
+from application.scheduler import timing as lead
 from tests.support.given import after
 from tests.support.scheduler import World
 from tests.support.slow_log import claimed_ahead, slow

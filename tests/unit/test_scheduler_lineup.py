@@ -6,10 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from application.scheduler.lead import NEAR
-from application.scheduler.lineup import Lineup, Turn
-from application.scheduler.sites import site_of
-from application.scheduler.work import Job
+from application.scheduler.context import Job
+from application.scheduler.dispatcher import Lineup, Turn, site_of
+from application.scheduler.timing import NEAR
 from domain import execution as executions
 from domain.facts import AttemptStarted, ExecutionFailed, ExecutionStarted, ExecutionTakenOver
 from tests.support.full_hosts import QUICK, SLOW, a_world, calls
@@ -104,7 +103,7 @@ async def test_how_much_waits_for_full_hosts_is_told() -> None:
 
 
 async def test_only_what_is_held_back_beyond_all_bounds_takes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("application.scheduler.lineup.MAX_HELD", 2)
+    monkeypatch.setattr("application.scheduler.dispatcher.MAX_HELD", 2)
     world = World()
     lineup = Lineup(world.clock, per_site=1, in_all=3)
     claimed = executions.start(RUN, started(after(0)))
@@ -117,10 +116,10 @@ async def test_only_what_is_held_back_beyond_all_bounds_takes_room(monkeypatch: 
 
 
 async def test_many_full_hosts_hold_back_few_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("application.scheduler.lead.LEAST", NEAR)
-    monkeypatch.setattr("application.scheduler.lineup.MAX_HELD", 40)
-    monkeypatch.setattr("application.scheduler.sites.MOST_WAITING", 10)
-    monkeypatch.setattr("application.scheduler.lineup.MOST_WAITING", 10)
+    monkeypatch.setattr("application.scheduler.timing.LEAST", NEAR)
+    monkeypatch.setattr("application.scheduler.dispatcher.MAX_HELD", 40)
+    monkeypatch.setattr("application.scheduler.dispatcher.MOST_WAITING", 10)
+    monkeypatch.setattr("application.scheduler.dispatcher.MOST_WAITING", 10)
     world = World()
     for number in range(12):
         url = f"http://slow-{number}.test/"

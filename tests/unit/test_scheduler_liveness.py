@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from application.ports import Beat
-from application.scheduler.liveness import SETTLED_AFTER, Liveness
+from application.scheduler.membership import SETTLED_AFTER, Liveness
 from tests.support.given import NOON, after
 
 if TYPE_CHECKING:

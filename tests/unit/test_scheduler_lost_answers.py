@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from application.ports import LogUnavailable
-from application.scheduler.bids import Bids, bid_for
-from application.scheduler.due_index import Entry
+from application.scheduler.claims import Bids, bid_for
+from application.scheduler.index import Entry
 from domain.facts import (
     ExecutionSkipped,
     ExecutionStarted,
@@ -114,7 +114,7 @@ async def test_a_claim_that_cannot_be_read_is_given_up(caplog: pytest.LogCapture
 
 
 async def test_a_portion_whose_answer_was_lost_needs_no_looking_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("domain.catching_up.MAX_SKIPPED", 2)
+    monkeypatch.setattr("domain.claiming.MAX_SKIPPED", 2)
     world = World()
     task = await world.create(cron="* * * * *")
     await world.clock.reach(after(330))

@@ -6,12 +6,12 @@ import contextlib
 from datetime import timedelta
 
 from application.ports import LogUnavailable
-from application.scheduler.bids import Bids, bid_for
-from application.scheduler.due_index import Entry
-from application.scheduler.starts import Starts
-from application.scheduler.work import Job
+from application.scheduler.claims import Bids, bid_for
+from application.scheduler.context import Job
+from application.scheduler.index import Entry
+from application.scheduler.requests import Starts
 from application.streams import load_execution, load_task
-from domain import queueing
+from domain import requesting as queueing
 from domain.definition import Overlap, RetryPolicy
 from domain.execution import Requested
 from domain.facts import AttemptStarted, ExecutionFailed, ExecutionSucceeded, TaskUpdated
@@ -93,7 +93,7 @@ async def test_a_claim_that_never_arrived_is_not_mistaken_for_a_later_start_from
     queued, now = await load_execution(world.log, run), await load_task(world.log, task)
     assert isinstance(queued, Requested)
     assert now is not None
-    started = queueing.start(queued, now, starts.lease(now, NOON), NOON)
+    started = queueing.start_queued(queued, now, starts.lease(now, NOON), NOON)
     assert await starts.append(queued, started, now, NOON)
     await bids.look()
     assert len(begun) == 1

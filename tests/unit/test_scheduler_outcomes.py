@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from application.scheduler.context import Job
 from application.scheduler.outcomes import Outcomes
-from application.scheduler.work import Job
 from domain import execution as executions
 from domain.facts import (
     AttemptFailed,

@@ -82,7 +82,7 @@ async def test_what_waited_when_a_scheduler_started_starts_in_its_turn() -> None
 async def test_a_place_that_is_ahead_of_what_was_followed_is_not_claimed_before_that(
     lead: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("application.scheduler.lead.LEAST", timedelta(seconds=lead))
+    monkeypatch.setattr("application.scheduler.timing.LEAST", timedelta(seconds=lead))
     world = World()
     task = await world.create(trigger=every(10), overlap=SKIP)
     world.nodes.alive.add("node-2")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from application.scheduler.reclaim import Reclaim
-from application.scheduler.work import Job, Work
+from application.scheduler.context import Job, Work
+from application.scheduler.retries import Reclaim
 from domain import execution as executions
 from domain.facts import AttemptStarted, ExecutionSkipped
 from tests.support.given import NOON, after, definition, lease

@@ -6,10 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from application.scheduler import retries
+from application.scheduler.context import Job
 from application.scheduler.outcomes import Outcomes
-from application.scheduler.reclaim import Reclaim
-from application.scheduler.retries import Retries
-from application.scheduler.work import Job
+from application.scheduler.retries import Reclaim, Retries
 from domain import execution as executions
 from domain.definition import RetryPolicy
 from domain.facts import AttemptStarted, ExecutionCancelled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from application.scheduler.shared import shared
+from application.scheduler.index import shared
 from domain.definition import CatchUp, Definition, JsonCondition, Overlap, RetryPolicy, SuccessPolicy
 from tests.support.given import definition
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from application.scheduler.members import PATIENCE
+from application.scheduler.membership import PATIENCE, rank
 from domain.facts import ExecutionSkipped, ExecutionStarted, ExecutionTakenOver
-from domain.rendezvous import rank
 from tests.support.fake_log import FakeFollower
 from tests.support.given import NOON, after
 from tests.support.mortal import MortalNode

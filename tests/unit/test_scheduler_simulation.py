@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from application.scheduler.members import Members
+from application.scheduler.membership import Members
 from tests.support.books import check_books
 from tests.support.minutes import BusyMinutes, Minutes, UnsteadyMinutes
 from tests.support.scheduler import World

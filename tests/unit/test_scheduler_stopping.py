@@ -10,8 +10,7 @@ from structlog.testing import capture_logs
 
 from domain.definition import RetryPolicy
 from domain.facts import TaskCancelled, TaskPaused
-from infrastructure.metrics import Instruments
-from infrastructure.observers import ObservedScheduler
+from infrastructure.metrics import Instruments, ObservedScheduler
 from infrastructure.task_log import TaskLog
 from tests.support.given import NOON, TASK, after, occurrence
 from tests.support.scheduler import World

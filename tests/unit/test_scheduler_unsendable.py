@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from application.scheduler.reclaim import Reclaim
-from application.scheduler.work import Work
+from application.scheduler.context import Work
+from application.scheduler.retries import Reclaim
 from domain.facts import ExecutionSucceeded
 from tests.support.exchanging import TaskExchange
 from tests.support.given import after
@@ -18,7 +18,7 @@ from tests.support.scheduler import World
 from tests.support.sending import attempts, job
 
 if TYPE_CHECKING:
-    from application.calling import Call
+    from application.ports import Call
     from application.scheduler.attempts import Attempts
 
 

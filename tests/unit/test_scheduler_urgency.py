@@ -10,9 +10,9 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from application.scheduler.due_index import Entry
-from application.scheduler.urgency import Urgency
-from application.scheduler.work import Job
+from application.scheduler.attempts import Urgency
+from application.scheduler.context import Job
+from application.scheduler.index import Entry
 from domain import execution as executions
 from domain.definition import OneOff, Overlap
 from tests.support.given import NOON, RUN, after, definition, every, occurrence, queued, started

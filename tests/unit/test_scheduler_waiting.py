@@ -8,8 +8,7 @@ import contextlib
 import pytest
 
 from application.ports import LogUnavailable, Unreadable
-from application.scheduler.apart import apart
-from application.scheduler.waiting import OUTAGE_PAUSE, first_of, patiently, to_its_end
+from application.scheduler.timing import OUTAGE_PAUSE, apart, first_of, patiently, to_its_end
 from tests.support.fake_clock import FakeClock
 from tests.support.given import NOON, TASK
 

@@ -7,10 +7,9 @@ import asyncio
 import pytest
 
 from application.ports import Meta, Recorded
+from application.scheduler.context import Job, Work
 from application.scheduler.outcomes import Outcomes
-from application.scheduler.reclaim import Reclaim
-from application.scheduler.retries import Retries
-from application.scheduler.work import Job, Work
+from application.scheduler.retries import Reclaim, Retries
 from domain import execution as executions
 from domain.facts import AnyFact
 from tests.support.given import (

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from domain.sealing import SealedEvent, TreeHead, entry, microseconds, state_digest
+from domain.audit import SealedEvent, TreeHead, entry, microseconds, state_digest
 
 EVENT = SealedEvent(
     position=7,

@@ -8,12 +8,11 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from domain.facts import ExecutionStarted, TaskCreated
-from domain.redaction_facts import EventsRedacted, Rewritten
-from infrastructure.archive.form import Event
+from domain.facts import EventsRedacted, ExecutionStarted, Rewritten, TaskCreated
+from infrastructure.archive.files import Event
 from infrastructure.event_store.mapper import FACT_TYPES
 from infrastructure.projector.reading import Entry
-from infrastructure.projector.shares import LAST_BYTES, Share, at_work, can_be_shared
+from infrastructure.projector.workplace import LAST_BYTES, Share, at_work, can_be_shared
 from projections.catalogue import PROJECTIONS, named
 from projections.tasks import Tasks, task_of
 from tests.support.entries import NOON

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from domain.definition import CatchUp, Cron
-from interfaces import simulated_text
-from interfaces.simulating import Simulated
+from interfaces.cli import render as simulated_text
+from interfaces.http.simulation_request import Simulated
 from tests.support.given import NOON, definition
 from tests.support.simulating import changing, future, past, with_a_downtime
 
 if TYPE_CHECKING:
-    from application.what_if.comparing import Accounts
+    from application.what_if.comparison import Accounts
 
 
 async def caught_up() -> Accounts:
@@ -23,7 +23,7 @@ async def caught_up() -> Accounts:
 
 
 async def test_the_past_is_told_with_counts_downtimes_and_some_differences() -> None:
-    lines = simulated_text.as_text(Simulated(past=await caught_up(), future=None), 1).splitlines()
+    lines = simulated_text.simulation_text(Simulated(past=await caught_up(), future=None), 1).splitlines()
     assert lines[0].startswith("past: 2030-01-01 12:00:00 to ")
     assert "    skipped: catch up        17 → 0          *" in lines
     assert "  nobody claimed from 2030-01-01 12:01:10 to 12:04:00" in lines
@@ -37,7 +37,7 @@ async def test_the_future_is_told_with_what_the_clocks_do() -> None:
     nightly = definition(trigger=Cron(cron="30 2 * * *", timezone="Europe/Berlin"))
     start = NOON + timedelta(days=88)
     found = await future(world, None, lambda *_: nightly, start, start + timedelta(days=3))
-    text = simulated_text.as_text(Simulated(past=None, future=found), 20)
+    text = simulated_text.simulation_text(Simulated(past=None, future=found), 20)
     assert "clocks, after: 2030-03-31 02:30:00 does not exist: it is called right after the gap." in text
     assert "no occurrence → succeeded" in text
     assert "most calls in a minute: none → 1 at" in text
@@ -45,6 +45,6 @@ async def test_the_future_is_told_with_what_the_clocks_do() -> None:
 
 
 async def test_as_data_it_is_what_the_api_answers() -> None:
-    told = msgspec.json.decode(simulated_text.as_json(Simulated(past=await caught_up(), future=None)))
+    told = msgspec.json.decode(simulated_text.simulation_json(Simulated(past=await caught_up(), future=None)))
     assert told["future"] is None
     assert told["past"]["before"]["skipped"]["catch_up"] == 17

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain import ending
 from domain import execution as executions
+from domain import outcome as ending
 from domain import task as tasks
-from domain.attempt import Answered, Attempt, Unanswered
 from domain.definition import Cron, Definition, Interval, OneOff, RetryPolicy, Trigger
-from domain.ending import MAX_LOST_ATTEMPTS
 from domain.errors import Refused
-from domain.execution import Execution, Lease, Over, Running, Waiting
+from domain.execution import Execution, FinishedExecution, Lease, Running, Waiting
 from domain.facts import (
+    Answered,
+    Attempt,
     AttemptFailed,
     AttemptStarted,
     ExecutionCancelled,
@@ -35,10 +35,12 @@ from domain.facts import (
     TaskFact,
     TaskFailuresCounted,
     TaskPaused,
+    TaskRedacted,
     TaskResumed,
     TaskUpdated,
+    Unanswered,
 )
-from domain.redaction_facts import TaskRedacted
+from domain.outcome import MAX_LOST_ATTEMPTS
 from domain.task import Scheduled, Task
 from tests.support.given import NOON, RUN, TASK, definition
 
@@ -179,7 +181,7 @@ def test_whatever_is_decided_about_a_task_its_state_says_the_same_as_its_facts(c
                 assert isinstance(task, Scheduled)
                 assert (task.placed_at, task.placed_in) == (before.placed_at, before.placed_in)
             case TaskCancelled() | TaskCompleted():
-                assert isinstance(task, tasks.Over)
+                assert isinstance(task, tasks.FinishedTask)
             case TaskFailuresCounted():
                 assert task.failures == fact.failures
             case TaskCreated() | TaskRedacted():
@@ -215,7 +217,7 @@ def test_no_execution_makes_more_attempts_than_allowed_and_lost(
     answered = 0
     for _ in range(30):
         assert not isinstance(execution, executions.Requested)
-        if isinstance(execution, Over):
+        if isinstance(execution, FinishedExecution):
             break
         fact = next_fact(execution, choice, called)
         answered += isinstance(fact, AttemptFailed | ExecutionSucceeded | ExecutionFailed)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.definition import JsonCondition, SuccessPolicy
-from domain.success import admits, equal, member, unmet
+from domain.retry import admits, equal, member, unmet
 from tests.support.given import answered, no_answer
 
 # The example document of RFC 6901 §5.

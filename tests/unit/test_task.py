@@ -12,7 +12,7 @@ from domain.definition import Cron, Interval, OneOff
 from domain.errors import TaskAlreadyOver, VersionMismatch
 from domain.facts import TaskCancelled, TaskCompleted, TaskCreated, TaskFailuresCounted, TaskUpdated
 from domain.schedule import NothingAhead
-from domain.task import Over, Scheduled
+from domain.task import FinishedTask, Scheduled
 from tests.support.decisions import cancel, complete, update
 from tests.support.given import (
     MINUTE,
@@ -137,7 +137,7 @@ def test_a_task_that_is_over_is_not_completed_again() -> None:
 )
 def test_the_last_fact_says_how_a_task_ended(end: TaskCancelled | TaskCompleted, status: str) -> None:
     task = given(created(at=NOON), end).state
-    assert isinstance(task, Over)
+    assert isinstance(task, FinishedTask)
     assert (task.status, task.version) == (status, 2)
 
 
@@ -223,7 +223,7 @@ def test_a_one_off_has_no_other_occurrence_to_pass_on_to() -> None:
 
 def test_what_the_log_holds_has_happened_even_after_the_end() -> None:
     task = given(created(), cancelled(), updated(name="late", next_run_at=NOON + MINUTE)).state
-    assert isinstance(task, Over)
+    assert isinstance(task, FinishedTask)
     assert (task.definition.name, task.version) == ("late", 3)
 
 

@@ -16,7 +16,7 @@ from application.tasks import MAX_TRIES, Request, TaskCommands
 from domain.errors import IdempotencyKeyReused, Inadmissible, TaskAlreadyOver, TaskNotFound, VersionMismatch
 from domain.facts import IdempotencyKeyUsed, TaskCreated, TaskUpdated
 from domain.identity import key_stream
-from domain.task import Over
+from domain.task import FinishedTask
 from tests.support.given import NOON, after, definition
 from tests.support.scheduler import REQUEST, World
 
@@ -82,7 +82,7 @@ async def test_a_repeat_answers_the_task_as_it_is_by_now() -> None:
     first = await create(world, keyed())
     await world.cancel(first.task_id)
     again = await create(world, keyed())
-    assert isinstance(again.state, Over)
+    assert isinstance(again.state, FinishedTask)
     assert again.version == 2
 
 

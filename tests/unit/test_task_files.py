@@ -14,13 +14,19 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain import task as tasks
-from domain.admission import admit
 from domain.definition import Definition
 from domain.errors import Inadmissible
 from domain.facts import TaskPaused
-from interfaces.task_files.layout import file_of
-from interfaces.task_files.reading import TaskFileUnreadable, read_json, read_yaml
-from interfaces.task_files.yaml_text import NotYaml, dumped, parsed
+from domain.validation import admit
+from interfaces.task_files.files import (
+    NotYaml,
+    TaskFileUnreadable,
+    dumped,
+    file_of,
+    parsed,
+    read_json,
+    read_yaml,
+)
 from tests.support.given import after, definition, every
 from tests.unit.test_admission import NOON
 from tests.unit.test_admission_properties import TEXT

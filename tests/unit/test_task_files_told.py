@@ -5,8 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from domain.errors import TaskNotFound
-from interfaces.task_files.reading import read_yaml
-from interfaces.task_files.telling import accomplished, summary, told
+from interfaces.task_files.files import accomplished, read_yaml, summary, told
 from tests.support.declaring import declared, planned
 from tests.support.given import TASK, after, definition, every
 from tests.support.scheduler import REQUEST, World

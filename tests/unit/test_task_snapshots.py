@@ -13,7 +13,7 @@ from application.ports import LogUnavailable
 from application.streams import fold_task, load_latest
 from domain import task as tasks
 from domain.facts import IdempotencyKeyUsed, TaskCreated, TaskFact, TaskPaused, TaskResumed
-from infrastructure.event_store.snapshots import FOLD, decode_task, encode_task
+from infrastructure.event_store.log import FOLD, decode_task, encode_task
 from tests.support.given import NOON, TASK, created
 from tests.support.random_log import RandomLog
 from tests.support.scheduler import World

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from application.scheduler.members import Members
-from application.scheduler.turns import TOGETHER, Turns
+from application.scheduler.membership import Members
+from application.scheduler.requests import TOGETHER, Turns
 from tests.support.given import NOON, after
 from tests.support.scheduler import World
 

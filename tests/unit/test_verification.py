@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from domain.audit import NODE_LEVEL, Finding, SealedBlock, SignedHead, TreeHead, Verifier
 from domain.merkle import EMPTY_ROOT, Tree, leaf_hash
-from domain.sealing import SealedBlock, SignedHead, TreeHead
-from domain.verification import NODE_LEVEL, Finding, Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
+from domain.audit import SealedBlock, Verifier, signed_by_none
 from domain.merkle import Tree, leaf_hash
-from domain.sealing import SealedBlock
-from domain.verification import Verifier, signed_by_none
 from tests.unit.test_verification import (
     Leaf,
     Sealed,

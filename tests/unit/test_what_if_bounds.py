@@ -11,16 +11,15 @@ from uuid import UUID
 
 import pytest
 
-from application.past.moment import Moment
-from application.what_if import gathering
-from application.what_if.budget import Budget
-from application.what_if.gathering import Gathering
-from application.what_if.question import Subject, TooMuchToSimulate, Window
-from application.what_if.starting import UNBORN
+from application.past import Moment
+from application.what_if import comparison as gathering
+from application.what_if.comparison import Gathering
+from application.what_if.question import Budget, Subject, TooMuchToSimulate, Window
+from application.what_if.simulator import UNBORN
 from application.what_if.state import Key, State
 from domain import task as tasks
-from domain.attempt import Answered
 from domain.definition import Interval, Overlap, RetryPolicy, SuccessPolicy
+from domain.facts import Answered
 from tests.support.given import NOON, definition
 from tests.support.runs import MemoryRuns
 from tests.support.scheduler import World

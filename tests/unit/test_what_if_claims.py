@@ -8,11 +8,11 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from application.what_if.claims import claimed
+from application.what_if.simulation import claimed
 from application.what_if.state import Key, State
 from domain import task as tasks
+from domain.claiming import Due
 from domain.definition import CatchUp, Interval, OneOff, Overlap
-from domain.due import Due
 from domain.facts import ExecutionRequested, ExecutionSkipped, ExecutionStarted
 from domain.identity import execution_id
 from tests.support.given import NOON, definition
@@ -72,7 +72,7 @@ def test_the_last_occurrence_that_a_user_has_had_run_ends_the_schedule() -> None
     found = state(trigger=Interval(every_seconds=10, anchor=NOON, end_at=FIRST))
     ask_for(found, FIRST)
     assert look(found, FIRST) == ["TaskCompleted"]
-    assert isinstance(found.task, tasks.Over)
+    assert isinstance(found.task, tasks.FinishedTask)
 
 
 def test_the_last_occurrence_that_is_missed_ends_the_schedule() -> None:
@@ -136,7 +136,7 @@ async def test_a_schedule_whose_last_occurrence_is_missed_ends_when_somebody_loo
     async with world.scheduler():
         await world.clock.pass_by(2)
     again = retold(world, task_id)
-    assert isinstance(again.state.task, tasks.Over)
+    assert isinstance(again.state.task, tasks.FinishedTask)
 
 
 async def test_what_was_backfilled_is_passed_over_by_the_claim_of_what_comes_after_it() -> None:

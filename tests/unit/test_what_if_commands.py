@@ -71,7 +71,7 @@ async def test_a_one_off_that_is_cancelled_takes_its_task_along() -> None:
         await world.cancel_execution(run_in(world, FIRST, task_id))
         await world.clock.pass_by(2)
     again = retold(world, task_id)
-    assert isinstance(again.state.task, tasks.Over)
+    assert isinstance(again.state.task, tasks.FinishedTask)
 
 
 async def test_a_run_that_is_cancelled_before_anybody_takes_it_is_not_taken() -> None:

@@ -7,16 +7,15 @@ from uuid import UUID
 
 import pytest
 
-from application.what_if.downtimes import Downtimes
-from application.what_if.lag import Lag, Verdict, lag_of, verdict_of
-from application.what_if.record import Record, Step, Told
+from application.what_if.question import Downtimes
+from application.what_if.record import Lag, Record, Step, Told, Verdict, lag_of, verdict_of
 from application.what_if.simulation import Simulation
 from application.what_if.state import Key, State
 from domain import overlap
 from domain import task as tasks
-from domain.attempt import Attempt
 from domain.definition import Interval, Overlap
 from domain.facts import (
+    Attempt,
     ExecutionCancelled,
     ExecutionQueued,
     ExecutionSkipped,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from application.what_if.attempts import Attempts
-from application.what_if.recording import recorded
+from application.what_if.record import recorded
+from application.what_if.simulation import Attempts
 from domain.definition import Interval, Overlap
 from domain.facts import (
     AttemptFailed,

@@ -6,11 +6,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application.what_if import comparing, gathering
+from application.what_if import comparison as comparing
+from application.what_if import comparison as gathering
 from application.what_if.question import Subject, TooMuchToSimulate, Window
 from domain.definition import CatchUp, Cron, Interval, Overlap, SuccessPolicy
 from domain.errors import InvalidBody, TaskNotFound
-from domain.redaction_facts import TaskRedacted
+from domain.facts import TaskRedacted
 from tests.support.given import MINUTE, NOON, definition
 from tests.support.scheduler import REQUEST, World
 from tests.support.simulating import (

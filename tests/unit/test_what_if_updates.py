@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from application.what_if.question import Window
 from domain.definition import Action, Cron, Interval
-from interfaces.http.simulation_answers import SimulationAnswer
-from interfaces.simulating import Simulated
+from interfaces.http.simulation import SimulationAnswer
+from interfaces.http.simulation_request import Simulated
 from tests.support.given import NOON
 from tests.support.scheduler import World
 from tests.support.simulating import SECOND, changing, past, same
 
 if TYPE_CHECKING:
-    from application.what_if.comparing import Accounts
+    from application.what_if.comparison import Accounts
 
 OLD, NEW = "https://old.example/", "https://new.example/"
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from application.what_if.books import Books, Entry, differences
-from application.what_if.recording import recorded
+from application.what_if.comparison import Books, Entry, differences
+from application.what_if.record import recorded
 from domain.definition import CatchUp, Cron, OneOff, Overlap, RetryPolicy
 from domain.facts import (
     AttemptFailed,
@@ -34,7 +34,7 @@ from domain.facts import (
     ExecutionTakenOver,
     TaskCreated,
 )
-from domain.failing import may_have_been_sent
+from domain.retry import may_have_been_sent
 from tests.support.what_if import (
     HastyBusyMinutes,
     HastyMinutes,

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from infrastructure.database import pool
+from infrastructure.postgres import pool
 from projections.due import DueReader
 from tests.benchmarks import experiments, limits, load, usage
 from tests.benchmarks.experiments import Steady

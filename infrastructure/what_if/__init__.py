@@ -1,5 +1,0 @@
-"""Reads what simulations start from."""
-
-from infrastructure.what_if.reading import PostgresRuns
-
-__all__ = ["PostgresRuns"]
