@@ -142,6 +142,12 @@ class Instruments:
             ["result"],
             registry=self._registry,
         )
+        self._errors = Counter(
+            "chronoledger_scheduler_errors",
+            "Errors of the scheduler that nobody expected, by what it was doing; that is tried again.",
+            ["what"],
+            registry=self._registry,
+        )
         self._won, self._lost = claims.labels("won"), claims.labels("refused")
         self._in_flight = self._gauge(
             "chronoledger_in_flight_calls", "Outbound calls that are being made, as of the last second."
@@ -241,6 +247,10 @@ class Instruments:
         """The due index holds so many tasks now."""
         self._indexed.set(entries)
 
+    def failed(self, what: str) -> None:
+        """`what` ended in an error that nobody expected, and is tried again."""
+        self._errors.labels(what).inc()
+
     def clock_offset(self, seconds: float) -> None:
         """The clock of this machine is so far ahead of the database's."""
         self._clock_offset.set(seconds)
@@ -326,6 +336,7 @@ class ObservedScheduler:
         self.claim_lead = instruments.claim_lead
         self.indexed = instruments.indexed
         self.clock_offset = instruments.clock_offset
+        self.failed = instruments.failed
 
     def draining(self, calls: int, until: datetime) -> None:
         """The one line between "stopping" and the end, which may be far apart."""

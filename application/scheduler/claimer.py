@@ -180,6 +180,10 @@ class Claimer:
             await self._claim_what_is_due()
         except LogUnavailable:
             await self._clock.pause(OUTAGE_PAUSE)
+        except Exception:
+            log.exception("claiming what is due")
+            self._observer.failed("claiming what is due")
+            await self._clock.pause(OUTAGE_PAUSE)
 
     async def _wait(self) -> None:
         """Until the next quantum has something due: a change of the index alone is no reason to claim."""
@@ -210,10 +214,21 @@ class Claimer:
         room = MAX_READY - self._lineup.waiting()
         if room <= 0:
             await self._clock.pause(QUANTUM)
-        elif made := await self._make_bids(self._pop(now, room), now):
-            await self._claim_made(made)
-        else:  # all of it was left to others: let them have their turn, here as well
-            await asyncio.sleep(0)
+        else:
+            await self._claim(self._pop(now, room), now)
+
+    async def _claim(self, entries: list[Entry], now: datetime) -> None:
+        try:
+            if made := await self._make_bids(entries, now):
+                await self._claim_made(made)
+            else:  # all of it was left to others: let them have their turn, here as well
+                await asyncio.sleep(0)
+        except LogUnavailable:
+            raise
+        except Exception:
+            for entry in entries:
+                self._index.retry(entry, now)
+            raise
 
     def _pop(self, now: datetime, room: int) -> list[Entry]:
         near = self._index.pop(now + NEAR, room)
@@ -238,11 +253,15 @@ class Claimer:
             await self._clock.pause(OUTAGE_PAUSE)
 
     async def _claim_in_turn(self, bid: Bid) -> None:
-        async with self._turn:
-            if not self._members.able():  # any more
-                self._index.settle(bid.entry, bid.due.due_at)
-            elif not await self._claim_contested(bid):
-                await self._clock.pause(OUTAGE_PAUSE)
+        try:
+            async with self._turn:
+                if not self._members.able():  # any more
+                    self._index.settle(bid.entry, bid.due.due_at)
+                elif not await self._claim_contested(bid):
+                    await self._clock.pause(OUTAGE_PAUSE)
+        except Exception:
+            log.exception("%s %s", WHAT, bid.due.task_id)
+            self._try_later(bid)
         self.index_changed()
 
     async def _claim_contested(self, bid: Bid) -> bool:
@@ -250,7 +269,7 @@ class Claimer:
         confirmed: list[Bid] = []
         try:
             if not await apart(WHAT, bid.due.task_id, self._confirm(bid, confirmed)):
-                self._give_up(bid)
+                self._try_later(bid)
         except LogUnavailable:
             self._index.settle(bid.entry, bid.due.due_at)
             return False
@@ -290,7 +309,7 @@ class Claimer:
                 self._begin(bid)
             elif answer is not False:
                 log.error("%s %s", WHAT, bid.due.task_id, exc_info=answer)
-                self._give_up(bid)
+                self._try_later(bid)
         self._attempts.review([bid.job for bid in bids if bid.won and bid.job and bid.job.overtaken])
         refused = [bid for bid, answer in zip(bids, answers, strict=True) if answer is False]
         answered = await asyncio.gather(*map(self._look_why, refused)) if refused else []
@@ -336,7 +355,8 @@ class Claimer:
             bid = bid_for(entry, self._node, now, self._ongoing.going(entry.task_id))
         except Exception:  # a zone that this machine does not know, say: the other tasks must go on
             log.exception("task %s cannot be claimed by this node", entry.task_id)
-            self._index.remove(entry.task_id)
+            self._observer.failed(WHAT)
+            self._index.retry(entry, now)
             return None
         if bid.claim.contested and entry.fire_at > now:  # what is in its way may end before its instant
             again = QUANTUM if entry.fire_at <= now + NEAR else timedelta()
@@ -348,7 +368,7 @@ class Claimer:
         """What the log says of a refused bid; False: nothing now."""
         try:
             if not await apart(WHAT, bid.due.task_id, self._resolve(bid)):
-                self._give_up(bid)
+                self._try_later(bid)
         except LogUnavailable:
             self._index.settle(bid.entry, bid.due.due_at)
             return False
@@ -367,8 +387,9 @@ class Claimer:
         if bid.job is not None:
             self._attempts.line_up(bid.job)
 
-    def _give_up(self, bid: Bid) -> None:
-        self._index.remove(bid.due.task_id)
+    def _try_later(self, bid: Bid) -> None:
+        self._observer.failed(WHAT)
+        self._index.retry(bid.entry, self._clock.now())
         self._let_go(bid)
 
     def _let_go(self, bid: Bid) -> None:

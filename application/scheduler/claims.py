@@ -78,6 +78,7 @@ class Bids:
         self._work = context.work
         self._ongoing = context.ongoing
         self._lead = context.lead
+        self._failed = context.observer.failed
         self._start = start
         self._doubts: dict[UUID, tuple[ExecutionStarted, Due]] = {}
         self.next_look: datetime | None = None
@@ -148,7 +149,8 @@ class Bids:
             return
         self.next_look = now + OUTAGE_PAUSE
         for execution_id in list(self._doubts):
-            if not await apart("looking for execution", execution_id, self._look_for(execution_id, now)):
+            looking = self._look_for(execution_id, now)
+            if not await apart("looking for execution", execution_id, looking, self._failed):
                 self._doubts.pop(execution_id, None)
         if not self._doubts:
             self.next_look = None

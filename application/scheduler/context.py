@@ -146,6 +146,9 @@ class SchedulerObserver(Protocol):
     def clock_offset(self, seconds: float) -> None:
         """How far this machine's clock is ahead of the database's."""
 
+    def failed(self, what: str) -> None:
+        """`what` ended in an error that nobody expected; it is tried again."""
+
     def draining(self, calls: int, until: datetime) -> None:
         """It stops: nothing more is claimed, and so many calls have until then to end."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -11,7 +12,7 @@ from uuid import UUID
 from application.ports import LogUnavailable
 from application.scheduler.context import OVERTAKING
 from application.scheduler.index import Entry
-from application.scheduler.timing import apart, patiently
+from application.scheduler.timing import apart, first_of, patiently
 from application.streams import load_latest
 from domain.facts import TaskResumed
 from domain.task import Scheduled
@@ -31,8 +32,16 @@ PAGE = 100
 SLICE = 50
 # The window is cut short when this much is due within it, and refilled when half of it has been used up.
 MAX_ENTRIES = 50_000
-REFILL_EVERY = timedelta(minutes=1)
+# The read model is swept for what should have been claimed by now, and the window is moved on.
+REFILL_EVERY = timedelta(seconds=30)
+# After a stale page, which may have lacked something.
+REFILL_AGAIN = timedelta(seconds=5)
+OVERDUE = timedelta(seconds=5)
 PAUSE = timedelta(milliseconds=100)
+# After so long, a page older than what has been followed will do: the log refuses what is no longer true.
+STALE_AFTER = timedelta(seconds=2)
+
+log = logging.getLogger(__name__)
 
 _LAST = UUID(int=2**128 - 1)
 
@@ -40,7 +49,10 @@ _LAST = UUID(int=2**128 - 1)
 class Feed:
     """Loads what goes on and what falls due within five minutes, and follows the log from the first of these.
 
-    Who learns a place from a later page knows what was begun before it once the log is followed that far.
+    It does not trust itself: twice a minute it looks in the read model for tasks that are overdue and not in
+    the index, and puts them back. A page that is older than the log is followed will do after two seconds.
+    A task loaded from a later page is claimable only after the log has been followed to that page's
+    position; by then every earlier start is known.
     """
 
     def __init__(
@@ -59,6 +71,7 @@ class Feed:
         self._index = context.index
         self._work = context.work
         self._observer = context.observer
+        self._failed = context.observer.failed
         self._members = context.members
         self._ongoing = context.ongoing
         self._due_tasks = due_tasks
@@ -67,6 +80,9 @@ class Feed:
         self._retries = retries
         self._requests = requests
         self._review = review
+        self._refill_now = asyncio.Event()
+        self._covered: Place | None = None
+        self._stale = False
         self._resumed: dict[UUID, int] = {}
         self._any_resumed = asyncio.Event()
         self._cut_short = False
@@ -97,7 +113,7 @@ class Feed:
                 if place and place % SLICE == 0:
                     await asyncio.sleep(0)
                 if not self._apply(event):
-                    await apart("following task", event.stream, self._load(event.stream))
+                    await apart("following task", event.stream, self._load(event.stream), self._failed)
             if batch:
                 self._index_changed()
 
@@ -137,26 +153,63 @@ class Feed:
                 known_at, row = await self._place(task_id, position)
                 if row is not None:
                     self._index.load(row, known_at)
-                    self._index_changed()
+                elif known_at < position:  # the log knows at least where the task was put last
+                    await apart("following task", task_id, self._load(task_id), self._failed)
+                self._index_changed()
 
     async def _place(self, task_id: UUID, at_least: int) -> tuple[int, DueTask | None]:
+        """Where the read model has a task, as of a position; after `STALE_AFTER` an earlier one will do."""
+        stale_from = self._clock.steady() + STALE_AFTER
         while True:
             with contextlib.suppress(LogUnavailable):
                 position, row = await self._due_tasks.place(task_id)
-                if position >= at_least:
+                if position >= at_least or self._clock.steady() >= stale_from:
                     return position, row
             await self._clock.pause(PAUSE)
 
+    def refill_now(self) -> None:
+        """Move the window on, and look for what is overdue, without waiting: the clock has been set."""
+        self._refill_now.set()
+
     async def _refill_regularly(self) -> None:
         while True:
-            await self._clock.pause(PAUSE if self._cut_short else REFILL_EVERY)
+            pause = PAUSE if self._cut_short else REFILL_AGAIN if self._stale else REFILL_EVERY
+            await first_of(self._clock.pause(pause), self._refill_now.wait())
+            asked = self._refill_now.is_set()
+            self._refill_now.clear()
+            if asked or not self._cut_short:
+                await self._sweep()
             if not self._cut_short or len(self._index) < MAX_ENTRIES // 2:
                 await self._refill()
 
+    async def _sweep(self) -> None:
+        """Put back what is overdue by the read model and unknown to the index, as far as there is room.
+
+        Nothing of it is missing unless something went wrong, here or in the projector.
+        """
+        after, until, missing = None, self._clock.now() - OVERDUE, 0
+        while len(self._index) < MAX_ENTRIES:
+            try:
+                position, rows = await self._due_tasks.page(after, until, PAGE)
+            except LogUnavailable:
+                return  # the refill that follows waits for the read model
+            for row in rows:
+                if self._index.get(row.task_id) is None:
+                    self._index.load(row, position)
+                    missing += self._index.get(row.task_id) is not None
+            if len(rows) < PAGE:
+                break
+            after = (rows[-1].fire_at or rows[-1].due_at, rows[-1].task_id)
+        if missing:
+            log.warning("%d overdue tasks were not in the index and have been put back", missing)
+            self._index_changed()
+
     async def _refill(self) -> None:
         """Extend the horizon page by page."""
-        at_least = self._ongoing.position
-        after, until = self._index.horizon, self._clock.now() + WINDOW
+        at_least, self._stale = self._ongoing.position, False
+        self._index.begin_refill()
+        # Not from the horizon on, if the last pages were stale: they may have lacked something before it.
+        after, until = self._covered, self._clock.now() + WINDOW
         while True:
             # What the follower tells from now on is kept up to here, so nothing falls between page and log.
             self._index.horizon = (until, _LAST)
@@ -169,6 +222,9 @@ class Feed:
             if self._cut_short:
                 self._index.horizon = after
             if after is None or self._cut_short:
+                if not self._stale:
+                    self._covered = self._index.horizon
+                    self._index.keep_within()
                 return
 
     def _index_changed(self) -> None:
@@ -178,10 +234,19 @@ class Feed:
     async def _page(
         self, after: Place | None, until: datetime, at_least: int
     ) -> tuple[int, Sequence[DueTask]]:
-        """A page that reflects all that has been followed: an older one may show places that were left."""
+        """A page that reflects all that has been followed; after `STALE_AFTER` an older one will do.
+
+        An older one may show places that were left: the log refuses to claim there, and tells the right ones.
+        It may lack others: from then on nothing is dropped from the index.
+        """
+        stale_from = self._clock.steady() + STALE_AFTER
         while True:
+            stale = self._clock.steady() >= stale_from
+            if stale:
+                self._index.keep_all()
             with contextlib.suppress(LogUnavailable):
                 position, rows = await self._due_tasks.page(after, until, PAGE)
-                if position >= at_least:
+                if stale or position >= at_least:
+                    self._stale |= position < at_least
                     return position, rows
             await self._clock.pause(PAUSE)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from application.ports import Undecodable
+from application.scheduler.timing import retry_pause
 from domain.execution import FinishedExecution, Requested
 from domain.facts import (
     ExecutionCancelled,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from domain.facts import PlacingFact
     from domain.task import Pause
 
+# More than these are dropped at once, and come back with the refill unless the projector is behind by then.
+MAX_ASIDE = 50_000
 # Tasks have as many different policies as there are people who think about them.
 _KEPT = 4_096
 
@@ -69,8 +72,9 @@ class Entry:
     `fire_at` is when the call of that occurrence is to be sent: the index keeps tasks in this order.
     `parked`: it is not due until it is put back, or something happens to it; `put_back`: it was, and has its
     turn now.
-    `left_until`: it is left to somebody else until then, however due it is. `learnt_at`: the log position
-    that its place was learnt from, if that may be ahead of what has been followed.
+    `left_until`: it is left to somebody else, or to a later try, until then, however due it is. `learnt_at`:
+    the log position that its place was learnt from, if that may be ahead of what has been followed.
+    `errors`: how often claiming it at this place has ended in an error that nobody expected.
     """
 
     task_id: UUID
@@ -85,6 +89,7 @@ class Entry:
     left_until: datetime | None = None
     pause: Pause | None = None
     learnt_at: int = 0
+    errors: int = 0
     fire_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,7 +98,7 @@ class Entry:
 
     def place(self, due_at: datetime, runs: int) -> None:
         """Stand at an occurrence of the definition."""
-        self.due_at, self.runs = due_at, runs
+        self.due_at, self.runs, self.errors = due_at, runs, 0
         self.fire_at = fires_at(self.definition.trigger, self.task_id, due_at)
 
     @property
@@ -107,11 +112,12 @@ type Line = tuple[datetime, int, int]
 
 
 class DueIndex:
-    """Tasks due up to a horizon; what lies beyond is dropped and comes back with the next refill.
+    """Tasks due up to a horizon; what lies beyond is set aside, and dropped once the read model has it.
 
     Of what is due at one instant, the lowest priority number comes first. The horizon knows no priority: if
     it cuts through an instant, what comes back later is late whatever its priority.
-    A stale line of the heap (its entry moved or went) is recognised when it surfaces.
+    A stale line of the heap (its entry moved, went or has another priority) is recognised when it surfaces.
+    While the read model is behind the log, nothing is dropped: the next refill might not bring it back.
     """
 
     def __init__(self) -> None:
@@ -120,10 +126,28 @@ class DueIndex:
         self._heap: list[Line] = []
         self._left_heap: list[Line] = []
         self._left: set[int] = set()
-        self.horizon: Place | None = None
+        self._keeps_all = False
+        self._aside: dict[int, tuple[int, Entry]] = {}
+        self._refills = 0
+        self._horizon: Place | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def horizon(self) -> Place | None:
+        """Up to where tasks are kept; what was set aside comes back when that is moved past it."""
+        return self._horizon
+
+    @horizon.setter
+    def horizon(self, horizon: Place | None) -> None:
+        self._horizon = horizon
+        self._bring_back()
+
+    def _bring_back(self) -> None:
+        for _, entry in [*self._aside.values()]:
+            if self._within(entry.fire_at, entry.task_id):
+                self.put(entry)
 
     def get(self, task_id: UUID) -> Entry | None:
         """What is known of a task; None when it is beyond the horizon, or has nothing ahead."""
@@ -133,16 +157,20 @@ class DueIndex:
         """Take a row of the read model as of a position, unless more is known: a version's place only ever
         moves forward.
         """
-        known = self._entries.get(row.task_id.int)
+        known = self._known(row.task_id)
         if known is None or (known.version, known.due_at) < (row.version, row.due_at):
             entry = Entry(row.task_id, row.version, row.namespace, row.definition, row.due_at, row.runs)
             entry.pause, entry.learnt_at = row.pause, position
             self.put(entry)
 
     def put(self, entry: Entry) -> None:
-        """Make a task due at its place; beyond the horizon it is forgotten."""
+        """Make a task due at its place; beyond the horizon it is set aside."""
+        self._aside.pop(entry.task_id.int, None)
         if not self._within(entry.fire_at, entry.task_id):
             self.remove(entry.task_id)
+            if len(self._aside) < MAX_ASIDE:
+                entry.claiming = False
+                self._aside[entry.task_id.int] = self._refills, entry
             return
         entry.claiming = entry.parked = entry.put_back = False
         entry.left_until = None
@@ -154,7 +182,38 @@ class DueIndex:
     def remove(self, task_id: UUID) -> None:
         """Forget a task."""
         self._entries.pop(task_id.int, None)
+        self._aside.pop(task_id.int, None)
         self._left.discard(task_id.int)
+
+    def keep_all(self) -> None:
+        """Have no horizon until `keep_within`: the read model is behind the log and may lack something."""
+        if not self._keeps_all:
+            self._keeps_all = True
+            self._bring_back()
+
+    def begin_refill(self) -> None:
+        """What is set aside from now on is not dropped by the `keep_within` that ends this refill."""
+        self._refills += 1
+
+    def keep_within(self) -> None:
+        """Drop what lies beyond the horizon and was set aside before this refill: the read model has it."""
+        aside = self._aside.items()
+        self._aside = {number: each for number, each in aside if each[0] >= self._refills}
+        if self._keeps_all:
+            self._keeps_all = False
+            beyond = [each for each in self._entries.values() if not self._within(each.fire_at, each.task_id)]
+            for entry in beyond:
+                if not entry.claiming:
+                    self.remove(entry.task_id)
+
+    def retry(self, entry: Entry, now: datetime) -> None:
+        """Have a popped task surface again after an error: in 1 s, 2 s, 4 s … 60 s. Nothing is given up.
+
+        Does nothing for a task that has moved on or ended since it was popped.
+        """
+        if self.claiming(entry):
+            self.leave(entry, now + retry_pause(entry.errors))
+            entry.errors += 1
 
     def leave(self, entry: Entry, until: datetime) -> None:
         """Leave a popped task to somebody else: it surfaces again only if it has not moved on by then."""
@@ -250,7 +309,7 @@ class DueIndex:
     def advance(self, fact: PlacingFact) -> None:
         """Somebody claimed, queued or skipped an occurrence: go on to the one that the fact names."""
         occurrence = fact.occurrence
-        known = self._entries.get(occurrence.task_id.int)
+        known = self._known(occurrence.task_id)
         if (
             known is not None
             and occurrence.kind == "scheduled"
@@ -260,24 +319,31 @@ class DueIndex:
             self._move(known, fact.next_run_at, occurrence.run)
 
     def _redefine(self, event: Recorded, fact: TaskUpdated) -> bool:
-        known = self._entries.get(event.stream.int)
+        known = self._known(event.stream)
         if known is None:
             return fact.next_run_at is None or not self._within(fact.next_run_at, event.stream)
         if known.version < event.version:
             known.version, known.definition = event.version, shared(fact.definition)
             if fact.next_run_at is not None:
                 self._move(known, fact.next_run_at, fact.runs)
-            else:
+            elif event.stream.int in self._entries:
                 self._push(known)  # its priority may be another
         return True
 
     def _knows(self, event: Recorded) -> bool:
         """Whether a task is known as it was after an event, or later: from a row that was ahead of it."""
-        known = self._entries.get(event.stream.int)
+        known = self._known(event.stream)
         return known is not None and known.version >= event.version
 
+    def _known(self, task_id: UUID) -> Entry | None:
+        """A task of the index, or one that has been set aside."""
+        number = task_id.int
+        if (known := self._entries.get(number)) is None and (aside := self._aside.get(number)) is not None:
+            return aside[1]
+        return known
+
     def _count(self, event: Recorded) -> None:
-        known = self._entries.get(event.stream.int)
+        known = self._known(event.stream)
         if known is not None:
             known.version = max(known.version, event.version)
 
@@ -302,9 +368,14 @@ class DueIndex:
     def _is_current(self, heap: list[Line]) -> bool:
         """Whether there is a first line; stale ones before it go."""
         while heap:
-            surfaces_at, _, number = heap[0]
+            surfaces_at, priority, number = heap[0]
             entry = self._entries.get(number)
-            if entry is not None and not entry.claiming and entry.surfaces_at == surfaces_at:
+            if (
+                entry is not None
+                and not entry.claiming
+                and entry.surfaces_at == surfaces_at
+                and entry.definition.priority == priority
+            ):
                 return True
             heapq.heappop(heap)
         return False
@@ -317,7 +388,7 @@ class DueIndex:
         return entry
 
     def _within(self, fire_at: datetime, task_id: UUID) -> bool:
-        return self.horizon is None or (fire_at, task_id) <= self.horizon
+        return self._keeps_all or self.horizon is None or (fire_at, task_id) <= self.horizon
 
 
 class _Task:

@@ -11,7 +11,7 @@ from uuid import UUID
 from application.scheduler.claimer import MAX_EARLY
 from application.scheduler.claimer import MAX_READY as MAX_DUE
 from application.scheduler.context import Job
-from application.scheduler.timing import UNABLE_PAUSE, apart, first_of, patiently, to_its_end
+from application.scheduler.timing import UNABLE_PAUSE, apart, first_of, patiently, retry_pause, to_its_end
 from application.streams import load_execution, load_latest, load_task
 from domain import execution as executions
 from domain import requesting
@@ -78,6 +78,7 @@ class Starts:
 # Like the claims of what is due, with those that came early: more would only make leases grow old.
 MAX_READY = MAX_DUE + MAX_EARLY
 TOGETHER = 100
+QUEUED, REQUESTED = "starting what is queued of task", "claiming requested execution"
 
 
 class Turns:
@@ -94,6 +95,7 @@ class Turns:
         self._waiting = waiting
         self._heard: dict[UUID, timedelta] = {}
         self._turns: dict[UUID, timedelta] = {}
+        self._errors: dict[UUID, int] = {}
         self._heap: list[tuple[timedelta, UUID]] = []
         self._changed = asyncio.Event()
         context.members.tell(self._members_changed)
@@ -105,10 +107,23 @@ class Turns:
             self._push(subject)
         self._changed.set()
 
+    def retry(self, subject: UUID) -> None:
+        """Wait for the turn again after an error: 1 s, 2 s, 4 s … 60 s longer than the first time."""
+        errors = self._errors.get(subject, 0)
+        self._errors[subject] = errors + 1
+        self._heard[subject] = self._clock.steady() + retry_pause(errors)
+        self._push(subject)
+        self._changed.set()
+
+    def succeeded(self, subject: UUID) -> None:
+        """Forget the errors that there were."""
+        self._errors.pop(subject, None)
+
     def discard(self, subject: UUID) -> None:
         """Wait no longer."""
         self._heard.pop(subject, None)
         self._turns.pop(subject, None)
+        self._errors.pop(subject, None)
 
     async def take(self, claim: Callable[[UUID], Awaitable[bool | None]]) -> None:
         """Claim for ever, each once; `claim` tells whether it won, None: there was nothing to claim."""
@@ -135,7 +150,8 @@ class Turns:
         due: list[UUID] = []
         while len(due) < TOGETHER and (turn := self._next()) is not None and turn <= now:
             due.append(heapq.heappop(self._heap)[1])
-            self.discard(due[-1])
+            self._heard.pop(due[-1], None)
+            self._turns.pop(due[-1], None)
         return due
 
     def _next(self) -> timedelta | None:
@@ -170,6 +186,7 @@ class Queues:
         """`waiting` tells how many won claims wait to be sent, but for those of full hosts."""
         self._log = context.log
         self._clock = context.clock
+        self._observer = context.observer
         self._ongoing = context.ongoing
         self._starts = Starts(context, start)
         self._turns = Turns(context, waiting)
@@ -185,7 +202,10 @@ class Queues:
         What happens to the task from now on has it looked at again.
         """
         moved: list[bool] = []
-        await apart("starting what is queued of task", task_id, self._move_up(task_id, moved))
+        if await apart(QUEUED, task_id, self._move_up(task_id, moved), self._observer.failed):
+            self._turns.succeeded(task_id)
+        else:
+            self._turns.retry(task_id)
         return any(moved) if moved else None
 
     async def _move_up(self, task_id: UUID, moved: list[bool]) -> None:
@@ -229,13 +249,13 @@ class Requests:
         self._log = context.log
         self._clock = context.clock
         self._work = context.work
+        self._observer = context.observer
         self._starts = Starts(context, start)
         self._turns = Turns(context, waiting)
-        self._hopeless: set[UUID] = set()
 
     def add(self, execution_id: UUID) -> None:
         """Claim a requested execution when it is this node's turn; what is known already changes nothing."""
-        if execution_id not in self._work and execution_id not in self._hopeless:
+        if execution_id not in self._work:
             self._turns.add(execution_id)
 
     def follow(self, event: Recorded) -> None:
@@ -254,9 +274,10 @@ class Requests:
 
     async def _claim_apart(self, execution_id: UUID) -> bool:
         """Whether this node has it now."""
-        if not await apart("claiming requested execution", execution_id, self._claim(execution_id)):
-            self._hopeless.add(execution_id)
-        self._turns.discard(execution_id)
+        if await apart(REQUESTED, execution_id, self._claim(execution_id), self._observer.failed):
+            self._turns.discard(execution_id)
+        else:
+            self._turns.retry(execution_id)
         return execution_id in self._work
 
     async def _claim(self, execution_id: UUID) -> None:

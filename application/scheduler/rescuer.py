@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from application.ports import LogUnavailable, Unfinished
 from application.scheduler.context import Job
 from application.scheduler.retries import GivenUp
-from application.scheduler.timing import apart, first_of, to_its_end
+from application.scheduler.timing import apart, first_of, retry_pause, to_its_end
 from application.streams import load_execution, load_task
 from domain import execution as executions
 from domain import outcome as ending
@@ -18,7 +18,7 @@ from domain import task as tasks
 from domain.execution import Running, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from application.ports import DueTasks, Nodes
@@ -68,7 +68,9 @@ class Takeover:
         self._ongoing = context.ongoing
         self._looked_at = -1
         self._peace = False
-        self._hopeless: set[UUID] = set()
+        self._observer = context.observer
+        self._errors: dict[UUID, int] = {}
+        self._not_before: dict[UUID, timedelta] = {}
         self._waiting_since: dict[UUID, timedelta] = {}
         self._changed = asyncio.Event()
         context.members.tell(self._changed.set)
@@ -92,7 +94,7 @@ class Takeover:
         # The read model may lag behind what has been followed: a second look tells.
         self._peace, self._looked_at = not rows and position == self._looked_at, position
         if not rows:
-            self._waiting_since = {}
+            self._waiting_since, self._errors, self._not_before = {}, {}, {}
             return
         # Beats come after rows: whoever claimed one of these had beaten before.
         await self._members.look(self._nodes)
@@ -101,6 +103,7 @@ class Takeover:
                 self._request(row.execution_id)
         abandoned = [row.execution_id for row in rows if self._abandoned(row)]
         now = self._clock.steady()
+        self._forget_errors(rows)
         self._waiting_since = {each: self._waiting_since.get(each, now) for each in abandoned}
         for some in batched(filter(self._is_for_us, abandoned), TOGETHER):
             # None is forgotten because of another's error.
@@ -117,7 +120,9 @@ class Takeover:
 
     def _abandoned(self, row: Unfinished) -> bool:
         now, liveness = self._clock.now(), self._members.liveness
-        if row.node is None or row.execution_id in self._work or row.execution_id in self._hopeless:
+        if row.node is None or row.execution_id in self._work:
+            return False
+        if self._clock.steady() < self._not_before.get(row.execution_id, timedelta()):
             return False
         if row.node != self._node.name and liveness.dead(row.node):
             return True
@@ -139,8 +144,19 @@ class Takeover:
         )
 
     async def _adopt_apart(self, execution_id: UUID) -> None:
-        if not await apart("taking over execution", execution_id, self._adopt(execution_id)):
-            self._hopeless.add(execution_id)
+        if await apart(
+            "taking over execution", execution_id, self._adopt(execution_id), self._observer.failed
+        ):
+            return
+        errors = self._errors.get(execution_id, 0)
+        self._errors[execution_id] = errors + 1
+        self._not_before[execution_id] = self._clock.steady() + retry_pause(errors)
+
+    def _forget_errors(self, rows: Sequence[Unfinished]) -> None:
+        """Of executions that nobody has to go on with any more."""
+        listed = {row.execution_id for row in rows}
+        for execution_id in self._errors.keys() - listed:
+            del self._errors[execution_id], self._not_before[execution_id]
 
     async def _adopt(self, execution_id: UUID) -> None:
         """Read the truth from the log: the row may be older than what happened since."""

@@ -106,6 +106,7 @@ class Retries:
         """`close` takes a job whose next attempt may not begin any more."""
         self._clock = context.clock
         self._node = context.node
+        self._observer = context.observer
         self._work = context.work
         self._members = context.members
         self._reclaim = reclaim
@@ -153,7 +154,8 @@ class Retries:
         return list(due.values())
 
     async def _claim(self, job: Job) -> None:
-        if not await apart("claiming a retry of execution", job.execution.id, self._start_again(job)):
+        what = "claiming a retry of execution"
+        if not await apart(what, job.execution.id, self._start_again(job), self._observer.failed):
             self._work.done(job)
 
     async def _start_again(self, job: Job) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from application.scheduler.outcomes import Outcomes
 from application.scheduler.requests import Queues, Requests
 from application.scheduler.rescuer import Takeover
 from application.scheduler.retries import Reclaim, Retries
-from application.scheduler.timing import first_of
+from application.scheduler.timing import ClockWatch, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,12 +29,20 @@ if TYPE_CHECKING:
 
 BEAT_EVERY = timedelta(seconds=1)
 
+log = logging.getLogger(__name__)
+
 
 class Heart:
-    """Beats once a second, and at once when the members are told of a change; each beat checks the clock."""
+    """Beats once a second, and at once when the members are told of a change.
 
-    def __init__(self, context: Context, nodes: Nodes, pulse: Callable[[], Pulse]) -> None:
+    Each beat compares the clock with the database's, and notices when it has been set: what is due by the new
+    time may lie beyond what has been loaded.
+    """
+
+    def __init__(self, context: Context, nodes: Nodes, feed: Feed, pulse: Callable[[], Pulse]) -> None:
         self._clock = context.clock
+        self._watch = ClockWatch(context.clock)
+        self._feed = feed
         self._name = context.node.name
         self._members = context.members
         self._lead = context.lead
@@ -62,6 +71,11 @@ class Heart:
     async def _beat_regularly(self) -> None:
         while True:
             await first_of(self._clock.pause(BEAT_EVERY), self._hurry.wait())
+            if jump := self._watch.jumped():
+                log.warning(
+                    "the clock was set by %+.1f s: looking for what is due anew", jump.total_seconds()
+                )
+                self._feed.refill_now()
             try:
                 await self._beat()
             except LogUnavailable:
@@ -143,7 +157,7 @@ class Scheduler:
         self._takeover = Takeover(
             context, due_tasks, nodes, reclaim, outcomes, start, self._retries.add, self._requests.add
         )
-        self._heart = Heart(context, nodes, self._pulse)
+        self._heart = Heart(context, nodes, self._feed, self._pulse)
 
     def _wait_for_retry(self, job: Job) -> None:
         self._retries.add(job)

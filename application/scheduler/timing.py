@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from application.ports import LogUnavailable, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from datetime import datetime
     from uuid import UUID
 
     from application.ports import Clock
 
 log = logging.getLogger(__name__)
 
+_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
 
-async def apart(what: str, subject: UUID, work: Awaitable[object]) -> bool:
-    """Whether the work on one task or execution went well; what was unexpected about it is logged.
 
-    An outage concerns all of them: its `LogUnavailable` goes through.
+async def apart(
+    what: str, subject: UUID, work: Awaitable[object], failed: Callable[[str], None] | None = None
+) -> bool:
+    """Whether the work on one task or execution went well; what was unexpected is logged and counted.
+
+    `failed` is told of `what`, as it is logged. An outage concerns all of them: its `LogUnavailable` goes
+    through.
     """
     try:
         await work
@@ -34,7 +38,38 @@ async def apart(what: str, subject: UUID, work: Awaitable[object]) -> bool:
         log.exception("%s %s", what, subject)
     else:
         return True
+    if failed is not None:
+        failed(what)
     return False
+
+
+FIRST_RETRY, LAST_RETRY = timedelta(seconds=1), timedelta(seconds=60)
+
+
+def retry_pause(errors: int) -> timedelta:
+    """How long to wait after an error that nobody expected, `errors` before it: 1 s, 2 s, 4 s … 60 s."""
+    return min(FIRST_RETRY * (1 << min(errors, 10)), LAST_RETRY)
+
+
+# The wall clock and the steady one drift apart by less than this, unless somebody sets the wall clock.
+JUMP = timedelta(seconds=1)
+
+
+class ClockWatch:
+    """Notices a wall clock that has been set: it no longer goes with the steady one.
+
+    The steady clock stands still while a machine sleeps, so waking up is such a jump as well.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._difference = clock.now() - _ZERO - clock.steady()
+
+    def jumped(self) -> timedelta | None:
+        """How far the wall clock was set since the last look: forwards is positive; None: it was not."""
+        difference = self._clock.now() - _ZERO - self._clock.steady()
+        jump, self._difference = difference - self._difference, difference
+        return jump if abs(jump) >= JUMP else None
 
 
 LEAST = timedelta(milliseconds=500)

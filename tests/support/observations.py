@@ -21,6 +21,7 @@ class Observations:
     leads: list[float] = field(default_factory=list)
     entries: list[int] = field(default_factory=list)
     offsets: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     drains: list[tuple[int, datetime]] = field(default_factory=list)
     ends: list[tuple[Occurrence, ExecutionSucceeded | ExecutionFailed]] = field(default_factory=list)
     stops: list[tuple[Occurrence, TaskPaused | TaskCancelled]] = field(default_factory=list)
@@ -48,6 +49,10 @@ class Observations:
     def clock_offset(self, seconds: float) -> None:
         """See `application.scheduler.context.SchedulerObserver`."""
         self.offsets.append(seconds)
+
+    def failed(self, what: str) -> None:
+        """See `application.scheduler.context.SchedulerObserver`."""
+        self.errors.append(what)
 
     def draining(self, calls: int, until: datetime) -> None:
         """See `application.scheduler.context.SchedulerObserver`."""

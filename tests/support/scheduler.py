@@ -142,10 +142,11 @@ class World:
         grace: timedelta = GRACE,
         follower: Follower | None = None,
         clock: Clock | None = None,
+        context: Context | None = None,
     ) -> AsyncIterator[asyncio.Task[None]]:
         """A scheduler that runs for the length of the block, unless it ends before; its errors are raised."""
         engine = Scheduler(
-            self.context(name, clock=clock),
+            context or self.context(name, clock=clock),
             self.due_tasks,
             follower or self.follower,
             self.nodes,

@@ -284,3 +284,53 @@ def test_what_was_left_comes_out_among_the_others_in_order_and_never_early() -> 
     assert (index.next_due(), index.next_early()) == (after(5), after(6))
     index.put(entry(after(4), number=4))
     assert [taken.task_id.int for taken in index.pop(after(9), 9)] == [4, 1, 6]
+
+
+@pytest.mark.parametrize(("before", "now"), [(5, 9), (9, 5)])
+def test_a_priority_that_has_changed_counts_for_the_occurrence_that_is_due(before: int, now: int) -> None:
+    index = DueIndex()
+    index.put(Entry(TASK, 1, "default", definition(priority=before), NOON))
+    index.put(Entry(UUID(int=7), 1, "default", definition(priority=7), NOON))
+    redefined = TaskUpdated(at=NOON, definition=definition(priority=now), next_run_at=None)
+    assert index.apply(told(redefined, version=2))
+    order = [each.task_id for each in index.pop(NOON, 2)]
+    assert order == ([TASK, UUID(int=7)] if now < 7 else [UUID(int=7), TASK])
+
+
+def test_what_was_set_aside_beyond_the_horizon_comes_back_when_the_horizon_passes_it() -> None:
+    index = DueIndex()
+    index.horizon = (after(60), LAST)
+    index.apply(
+        told(TaskCreated(at=NOON, namespace="default", definition=definition(), next_run_at=after(90)))
+    )
+    assert len(index) == 0
+    index.apply(told(updated(next_run_at=after(100)), version=2))
+    index.horizon = (after(120), LAST)
+    assert [each.due_at for each in index.pop(after(120), 5)] == [after(100)]
+
+
+def test_only_a_refill_that_began_later_drops_what_was_set_aside() -> None:
+    index = DueIndex()
+    index.horizon = (after(60), LAST)
+    index.begin_refill()
+    index.put(entry(after(90)))
+    index.keep_within()
+    index.horizon = (after(120), LAST)
+    assert len(index) == 1
+    index.keep_all()
+    index.put(entry(after(200)))
+    assert len(index) == 1
+    index.begin_refill()
+    index.keep_within()
+    assert len(index) == 0
+
+
+def test_a_task_surfaces_again_after_an_error_with_a_pause_that_doubles() -> None:
+    index = DueIndex()
+    index.put(entry(NOON))
+    for pause in (1, 2, 4, 8):
+        [popped] = index.pop(after(100), 1)
+        index.retry(popped, NOON)
+        assert index.next_due() == after(pause)
+    popped.place(after(60), 1)
+    assert popped.errors == 0

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.scheduler import claimer
+from application.scheduler import claimer, retries
 from domain.facts import (
     AttemptStarted,
     ExecutionStarted,
@@ -78,13 +78,32 @@ async def test_a_scheduler_beats_before_it_claims() -> None:
     assert len(world.calls) == 1
 
 
-async def test_an_error_of_any_part_ends_the_scheduler_and_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_in_claiming_is_counted_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    await world.create(at=after(5))
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    async with world.scheduler():
+        with monkeypatch.context() as patched:
+            patched.setattr(claimer.Claimer, "_claim_made", broken)
+            await world.clock.reach(after(10))
+        assert world.calls == []
+        assert "claiming what is due" in world.observed.errors
+        await world.clock.reach(after(30))
+    assert len(world.calls) == 1
+
+
+async def test_an_error_of_any_other_part_ends_the_scheduler_and_is_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = World()
 
     async def broken(*_: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(claimer.Claimer, "_wait", broken)
+    monkeypatch.setattr(retries.Retries, "_wait", broken)
     with pytest.raises(RuntimeError, match="broken"):
         async with world.scheduler() as running:
             await world.clock.until(running.done)

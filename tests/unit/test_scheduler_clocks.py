@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 
 from application.scheduler.membership import ClockCheck
+from domain.definition import CatchUp
 from domain.facts import AttemptStarted, ExecutionSkipped, ExecutionStarted
 from tests.support.fake_clock import ClockAhead, FakeClock
 from tests.support.fake_log import FakeFollower
-from tests.support.given import NOON, after
+from tests.support.given import NOON, after, every
 from tests.support.scheduler import World
 
 TOLERANCE = timedelta(seconds=5)
@@ -156,3 +157,25 @@ async def test_when_all_clocks_go_back_nothing_is_run_again() -> None:
         after(60 * minute) for minute in range(1, 14)
     ]
     assert world.facts(ExecutionSkipped) == []
+
+
+async def test_what_a_leap_of_the_clock_made_overdue_starts_within_two_seconds(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What lies beyond the loaded window is not waited for by a timer that the leap did not move."""
+    world = World()
+    await world.create(at=after(1800), url="http://overdue/")
+    await world.create(trigger=every(5), url="http://often/", catch_up=CatchUp(mode="skip"))
+    async with world.scheduler():
+        await world.clock.reach(after(3))
+        await world.clock.step(3600)
+        await world.create(at=after(3604), url="http://new/")
+        await world.clock.reach(after(3612))
+    called = {
+        url: [call.at for call in world.calls if call.url == url]
+        for url in ("http://overdue/", "http://new/")
+    }
+    assert [at <= after(3605) for at in called["http://overdue/"]] == [True]
+    assert [at <= after(3606) for at in called["http://new/"]] == [True]
+    assert [call.at for call in world.calls if call.url == "http://often/"][-2:] == [after(3605), after(3610)]
+    assert "the clock was set by +3600.0 s" in caplog.text

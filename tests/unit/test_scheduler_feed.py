@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -11,7 +11,7 @@ from application.ports import Group, NewFact
 from application.scheduler import feed
 from domain.facts import TaskCompleted
 from tests.support.entries import META
-from tests.support.given import after, created, definition, updated
+from tests.support.given import after, created, definition, every, updated
 from tests.support.scheduler import REQUEST, World
 
 
@@ -142,18 +142,46 @@ async def test_tasks_of_one_instant_are_split_between_pages() -> None:
     assert len({call.execution_id for call in world.calls}) == 47
 
 
-async def test_a_page_that_is_older_than_what_was_followed_is_not_taken() -> None:
+async def test_what_an_old_page_lacked_is_there_once_the_projector_has_caught_up() -> None:
     world = World()
     async with world.scheduler():
-        await world.clock.reach(after(30))
+        await world.clock.reach(after(25))
         world.due_tasks.projected = len(world.log.recorded)
         await world.create(at=after(340))  # beyond the window of now, and not projected
         await world.clock.reach(after(90))
-        pages = world.due_tasks.pages
-        assert pages > 100  # the refill of the first minute asks until the projector has caught up
         world.due_tasks.projected = None
         await world.clock.reach(after(341))
     assert [call.at for call in world.calls] == [after(340)]
+
+
+async def test_a_projector_that_stands_still_for_15_minutes_delays_nothing() -> None:
+    world = World()
+    await world.create(trigger=every(30), url="http://often/")
+    await world.create(cron="10 * * * *", url="http://hourly/")
+    async with world.scheduler():
+        await world.clock.reach(after(70))
+        world.due_tasks.projected = len(world.log.recorded)
+        await world.create(at=after(700), url="http://late/")
+        await world.clock.reach(after(970))
+        world.due_tasks.projected = None
+        await world.clock.reach(after(1000))
+    called: dict[str, list[datetime]] = {}
+    for call in world.calls:
+        called.setdefault(call.url, []).append(call.at)
+    assert called["http://often/"] == [after(30 * number) for number in range(1, 34)]
+    assert called["http://hourly/"] == [after(600)]
+    assert called["http://late/"] == [after(700)]
+
+
+async def test_what_has_dropped_out_of_the_index_is_put_back_by_the_next_sweep() -> None:
+    world = World()
+    task = await world.create(at=after(20))
+    context = world.context()
+    async with world.scheduler(context=context):
+        await world.clock.reach(after(10))
+        context.index.remove(task)
+        await world.clock.reach(after(40))
+    assert len(world.calls) == 1
 
 
 async def test_what_happens_while_a_page_is_read_is_not_overwritten_by_it() -> None:

@@ -118,7 +118,7 @@ async def test_a_pause_that_the_scheduler_has_not_heard_of_wins() -> None:
     assert len(world.calls) == 1
 
 
-async def test_a_resumed_task_comes_back_when_the_read_model_has_caught_up() -> None:
+async def test_a_resumed_task_waits_two_seconds_at_most_for_a_read_model_that_is_behind() -> None:
     world = World()
     task = await world.create(at=after(5))
     async with world.scheduler():
@@ -126,12 +126,24 @@ async def test_a_resumed_task_comes_back_when_the_read_model_has_caught_up() -> 
         await world.clock.reach(after(10))
         world.due_tasks.projected = len(world.log.recorded)
         await world.resume(task)
-        await world.clock.reach(after(12))
-        world.due_tasks.away = True
-        await world.clock.reach(after(13))
+        await world.clock.reach(after(11))
         assert world.calls == []
-        world.due_tasks.away, world.due_tasks.projected = False, None
-        await world.clock.reach(after(14))
+        await world.clock.reach(after(13))
+    assert len(world.calls) == 1
+
+
+async def test_a_resumed_task_comes_back_when_the_read_model_is_there_again() -> None:
+    world = World()
+    task = await world.create(at=after(5))
+    async with world.scheduler():
+        await world.pause(task)
+        await world.clock.reach(after(10))
+        world.due_tasks.away = True
+        await world.resume(task)
+        await world.clock.reach(after(20))
+        assert world.calls == []
+        world.due_tasks.away = False
+        await world.clock.reach(after(21))
     assert len(world.calls) == 1
 
 

@@ -213,7 +213,7 @@ async def test_what_this_release_cannot_read_keeps_nothing_else_from_being_taken
     async with world.scheduler():
         await world.clock.reach(after(5))
     assert [call.execution_id for call in world.calls] == [run]
-    [complaint] = [record.message for record in caplog.records]
+    complaint, *_ = [record.message for record in caplog.records]
     assert "execution.paused.v9" in complaint
     assert str(unreadable) in complaint
 
@@ -226,15 +226,21 @@ async def test_two_nodes_that_take_over_at_once_call_once() -> None:
     assert [call.number for call in world.calls] == [2]
 
 
-async def test_an_error_in_a_takeover_does_not_end_the_scheduler(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_error_in_a_takeover_is_logged_counted_and_tried_again_with_a_growing_pause(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     world = World()
-    await left_running(world)
+    run = await left_running(world)
     world.log.poison = ExecutionTakenOver
     async with world.scheduler():
         await world.create(at=after(5))
-        await world.clock.reach(after(6))
-    assert [call.at for call in world.calls] == [after(5)]
-    assert [record.exc_info is not None for record in caplog.records] == [True]
+        await world.clock.reach(after(60))
+        assert [call.at for call in world.calls] == [after(5)]
+        errors = world.observed.errors.count("taking over execution")
+        assert 4 <= errors == len([each for each in caplog.records if each.exc_info]) <= 8
+        world.log.poison = None
+        await world.clock.reach(after(130))
+    assert world.calls[-1].execution_id == run
 
 
 async def test_an_outage_amid_a_takeover_ends_neither_the_scheduler_nor_the_takeover() -> None:
