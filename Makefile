@@ -65,7 +65,7 @@ test-race: dev ## Run the concurrency tests RACE_REPEAT times (5), with chaos am
 		round=$$((round + 1)); \
 	done
 benchmark: dev ## Measure the service beside what this machine could do (SCENARIO=name[,name] SCALE=0.1 REPEAT=3)
-	@$(BIN)/python -m tests.benchmarks $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SCALE),--scale $(SCALE)) \
+	@$(BIN)/python -m benchmarks $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SCALE),--scale $(SCALE)) \
 		$(if $(REPEAT),--repeat $(REPEAT)) $(ARGS)
 
 .PHONY: migrate migrate-down seed

@@ -296,7 +296,7 @@ class Child:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             # -P: a folder `domain` where the service was started is not this program's.
-            *("-P", "-m", "interfaces.cli.main.main", self._role, "--child"),
+            *("-P", "-m", "interfaces.cli.main", self._role, "--child"),
             stdin=asyncio.subprocess.PIPE,
             env=self._environment,
             # Ctrl-C is for the parent, which stops its children in order.

@@ -80,7 +80,7 @@ def service(folder: Path) -> Iterator[str]:
     environment = {name: value for name, value in os.environ.items() if name not in names} | {"PORT": port}
     with (folder / "console.log").open("wb") as console:
         process = subprocess.Popen(
-            [sys.executable, "-m", "interfaces.cli.main.main", "serve"],
+            [sys.executable, "-m", "interfaces.cli.main", "serve"],
             cwd=folder,
             env=environment,
             stderr=console,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from tests.benchmarks import plot, report, runs
-from tests.benchmarks.figures import (
+from benchmarks import plot, report, runs
+from benchmarks.figures import (
     Chart,
     Figure,
     Findings,
@@ -22,12 +22,12 @@ from tests.benchmarks.figures import (
     spread,
     worse_by,
 )
-from tests.benchmarks.runs import Run
+from benchmarks.runs import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.benchmarks.figures import Better
+    from benchmarks.figures import Better
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.benchmarks import http_load, load, processes, usage
-from tests.benchmarks.lag import lags
-from tests.benchmarks.scenarios import SCENARIOS
-from tests.benchmarks.sink import Calls
+from benchmarks import http_load, load, processes, usage
+from benchmarks.lag import lags
+from benchmarks.scenarios import SCENARIOS
+from benchmarks.sink import Calls
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import AsyncConnection
 
-from tests.benchmarks import experiments, history, ledger, limits, load, rebuilds
-from tests.benchmarks.figures import Chart, Figure, Findings, percentile
-from tests.benchmarks.lag import Lag
+from benchmarks import experiments, history, ledger, limits, load, rebuilds
+from benchmarks.figures import Chart, Figure, Findings, percentile
+from benchmarks.lag import Lag
 
 if TYPE_CHECKING:
-    from tests.benchmarks.figures import Limit
-    from tests.benchmarks.rebuilds import Beside
-    from tests.benchmarks.stage import Stage
+    from benchmarks.figures import Limit
+    from benchmarks.rebuilds import Beside
+    from benchmarks.stage import Stage
 
 RATE, SECONDS = 2_000, 60.0
 EVENTS = 5_000_000

@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from tests.benchmarks import plot, processes, report, runs
-from tests.benchmarks.figures import merged
-from tests.benchmarks.progress import Progress
-from tests.benchmarks.runs import Run
-from tests.benchmarks.scenarios import SCENARIOS
-from tests.benchmarks.stage import Stage, machine
+from benchmarks import plot, processes, report, runs
+from benchmarks.figures import merged
+from benchmarks.progress import Progress
+from benchmarks.runs import Run
+from benchmarks.scenarios import SCENARIOS
+from benchmarks.stage import Stage, machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.benchmarks.figures import Findings
+    from benchmarks.figures import Findings
 
 REGRESSION, FAILURE, INTERRUPTED = 1, 2, 130
 

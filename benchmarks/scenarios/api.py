@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
-from tests.benchmarks import history, http_load, processes
-from tests.benchmarks.figures import Chart, Figure, Findings, Limit, Line
+from benchmarks import history, http_load, processes
+from benchmarks.figures import Chart, Figure, Findings, Limit, Line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.benchmarks.http_load import Answered
-    from tests.benchmarks.stage import Stage
+    from benchmarks.http_load import Answered
+    from benchmarks.stage import Stage
 
 CLIENTS = (1, 64)
 SECONDS = 10.0

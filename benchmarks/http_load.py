@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tests.benchmarks.figures import percentile
+from benchmarks.figures import percentile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence

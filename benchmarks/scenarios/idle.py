@@ -6,12 +6,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import usage
-from tests.benchmarks.figures import Chart, Figure, Findings, Limit, Line
+from benchmarks import usage
+from benchmarks.figures import Chart, Figure, Findings, Limit, Line
 from tests.support.service import Service
 
 if TYPE_CHECKING:
-    from tests.benchmarks.stage import Stage
+    from benchmarks.stage import Stage
 
 SETTLE_SECONDS, SECONDS = 10.0, 60.0
 SAMPLES = 20

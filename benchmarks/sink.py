@@ -17,7 +17,7 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
-from tests.benchmarks.figures import percentile
+from benchmarks.figures import percentile
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
 END_OF_HEAD = b"\r\n\r\n"

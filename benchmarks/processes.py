@@ -15,17 +15,17 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from benchmarks import usage
+from benchmarks.sink import Told
 from infrastructure.migrator import migrate
 from infrastructure.sealed_log.keys import ensure_key
-from tests.benchmarks import usage
-from tests.benchmarks.sink import Told
 from tests.support import postgres
 from tests.support.service import Service, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 # Durability stays as it is: fsync and synchronous_commit are on. Checkpoints in the middle of a run, and a
 # cache smaller than the tables, would measure the disk instead.
 POSTGRES_SETTINGS = {
@@ -91,14 +91,14 @@ class Sink:
 @contextlib.contextmanager
 def sink() -> Iterator[Sink]:
     """A running sink."""
-    with _module("tests.benchmarks.sink") as (port, pid):
+    with _module("benchmarks.sink") as (port, pid):
         yield Sink(f"http://127.0.0.1:{port}", pid)
 
 
 @contextlib.contextmanager
 def hello() -> Iterator[str]:
     """The URL of a running endpoint that does nothing."""
-    with _module("tests.benchmarks.hello") as (url, _):
+    with _module("benchmarks.hello") as (url, _):
         yield url
 
 

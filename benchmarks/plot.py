@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from tests.benchmarks.figures import Chart
+    from benchmarks.figures import Chart
 
 WIDTH_INCHES, HEIGHT_INCHES = 8.0, 4.5
 # Beyond it markers would hide the line that they mark.

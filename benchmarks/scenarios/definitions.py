@@ -7,16 +7,16 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks import experiments, limits, load, usage
+from benchmarks.experiments import Steady
+from benchmarks.figures import Chart, Figure, Findings, Limit, Line
 from infrastructure.postgres import pool
 from projections.due import DueReader
-from tests.benchmarks import experiments, limits, load, usage
-from tests.benchmarks.experiments import Steady
-from tests.benchmarks.figures import Chart, Figure, Findings, Limit, Line
 
 if TYPE_CHECKING:
-    from tests.benchmarks.load import Creation
-    from tests.benchmarks.processes import Roles
-    from tests.benchmarks.stage import Stage
+    from benchmarks.load import Creation
+    from benchmarks.processes import Roles
+    from benchmarks.stage import Stage
 
 COUNTS = (100_000, 1_000_000)
 RATE, SECONDS = 1_000, 30.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.scenarios import (
+from benchmarks.scenarios import (
     api,
     burst,
     definitions,
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from typing import Any
 
-    from tests.benchmarks.figures import Findings
-    from tests.benchmarks.stage import Stage
+    from benchmarks.figures import Findings
+    from benchmarks.stage import Stage
 
 SCENARIOS: Mapping[str, Callable[[Stage], Coroutine[Any, Any, Findings]]] = {
     "burst": burst.run,

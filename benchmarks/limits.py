@@ -11,17 +11,17 @@ import aiohttp
 from uuid_utils.compat import uuid7
 
 from application.ports import Group
+from benchmarks import load, usage
+from benchmarks.figures import Limit
 from infrastructure.clock import SystemClock
 from infrastructure.event_store.appender import Appender
 from infrastructure.projector.reading import read_entries
-from tests.benchmarks import load, usage
-from tests.benchmarks.figures import Limit
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-    from tests.benchmarks.processes import Sink
-    from tests.benchmarks.stage import Stage
+    from benchmarks.processes import Sink
+    from benchmarks.stage import Stage
 
 # What is best on loopback, and what the service allows to one host.
 IN_FLIGHT = 100

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
-from tests.benchmarks import http_load, ledger
+from benchmarks import http_load, ledger
 from tests.support.service import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.benchmarks.processes import Roles
+    from benchmarks.processes import Roles
 
 ASKED = ("/api/v1/tasks?limit=5", "/api/v1/results?limit=5", "/api/v1/metrics")
 ASK_SECONDS = 0.02

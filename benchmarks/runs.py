@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from tests.benchmarks.figures import Findings
+from benchmarks.figures import Findings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.benchmarks.figures import Figure
+    from benchmarks.figures import Figure
 
 FOLDER = Path("build/benchmarks")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.figures import is_regression, worse_by
+from benchmarks.figures import is_regression, worse_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tests.benchmarks.figures import Figure
+    from benchmarks.figures import Figure
 
 HEADINGS = ("figure", "value", "", "spread", "limit", "", "ratio", "target", "", "last run", "change")
 RIGHT = frozenset({1, 3, 4, 6, 7, 9, 10})

@@ -11,12 +11,12 @@ from uuid import UUID
 import psycopg
 
 from application.ports import Meta
+from benchmarks import ledger, load
 from domain.facts import Answered, Attempt, ExecutionStarted, ExecutionSucceeded, Occurrence
 from infrastructure.event_store.mapper import encode
-from tests.benchmarks import ledger, load
 
 if TYPE_CHECKING:
-    from tests.benchmarks.stage import Stage
+    from benchmarks.stage import Stage
 
 SQL = Path(__file__).parent / "sql"
 EVENTS_EACH = 2

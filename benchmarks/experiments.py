@@ -7,16 +7,16 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.benchmarks import ledger, load
-from tests.benchmarks.figures import Figure, Line
+from benchmarks import ledger, load
+from benchmarks.figures import Figure, Line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.benchmarks.ledger import Counted
-    from tests.benchmarks.processes import Roles
-    from tests.benchmarks.sink import Told
-    from tests.benchmarks.stage import Stage
+    from benchmarks.ledger import Counted
+    from benchmarks.processes import Roles
+    from benchmarks.sink import Told
+    from benchmarks.stage import Stage
 
 WARM_UP = 1_000
 # Beyond the time that creating the tasks is expected to take.

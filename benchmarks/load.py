@@ -14,17 +14,17 @@ from msgspec import Struct
 from uuid_utils.compat import uuid7
 
 from application.ports import Group, Meta, NewFact
+from benchmarks import http_load, ledger
 from domain.definition import Action, Cron, Definition, Interval, OneOff, Overlap, RetryPolicy
 from domain.facts import TaskCreated
 from infrastructure.event_store.appender import Appender
-from tests.benchmarks import http_load, ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from uuid import UUID
 
+    from benchmarks.progress import Progress
     from domain.definition import Trigger
-    from tests.benchmarks.progress import Progress
 
 DAY_SECONDS = 86_400
 # Together they fill the appender's calls (1,000 events) while the one before is under way.

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from tests.benchmarks import processes
+from benchmarks import processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.benchmarks.processes import Roles, Server, Sink
-    from tests.benchmarks.progress import Progress
+    from benchmarks.processes import Roles, Server, Sink
+    from benchmarks.progress import Progress
 
 EVERYTHING = ("projector", "api", "scheduler")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from psycopg import AsyncConnection
 
-from tests.benchmarks import ledger
+from benchmarks import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
