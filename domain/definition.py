@@ -156,7 +156,7 @@ FIRST_PRIORITY, USUAL_PRIORITY, LAST_PRIORITY = 1, 5, 9
 
 
 class Definition(Struct, frozen=True, gc=False, kw_only=True):
-    """A task as its user describes it, checked: see `domain.validation.__init__`.
+    """A task as its user describes it, checked: see `domain.validation`.
 
     The defaults are what a definition meant that was stored before a policy existed; the ones that users get
     are those of the API. Of what is due at the same time, the lowest `priority` goes first.

@@ -463,7 +463,7 @@ class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
     priority: Priority = USUAL_PRIORITY
 
     def to_domain(self, default_timezone: str) -> Definition:
-        """The definition, not yet checked: `domain.validation.__init__` does that."""
+        """The definition, not yet checked: `domain.validation` does that."""
         return Definition(
             name=self.name,
             trigger=self.trigger.to_domain(default_timezone),
