@@ -78,18 +78,22 @@ class Envelope:
         self._observer = observer
         self._allowed = allowed
         self._debug = debug
+        self._in_progress = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
+        self._in_progress += 1
         exchange = _Exchange(scope, secure=not self._debug or scope["scheme"] == "https")
+        exchange.scope["state"]["in_progress"] = self._in_progress
         # Not `bound_contextvars`, which searches all variables of the context, twice a request.
         bound = structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         try:
             await self._app(exchange.scope, receive, self._dressing(exchange, send))
         finally:
+            self._in_progress -= 1
             self._account(exchange)
             structlog.contextvars.reset_contextvars(**bound)
 
@@ -231,7 +235,7 @@ def _application(
     options: HttpOptions,
     observer: RequestObserver,
 ) -> Litestar:
-    contract = Contract(openapi_document())
+    contract = Contract(openapi_document(), options.max_requests)
     app = Litestar(
         route_handlers=routes,
         dependencies={name: _provided(value) for name, value in injected.items()},
