@@ -98,6 +98,10 @@ class LogUnavailable(Exception):
     """The database does not answer; nothing is known to be stored. Try again shortly."""
 
 
+class LogFull(LogUnavailable):
+    """The log takes no more at present: too much waits to be appended. Nothing was stored; try again."""
+
+
 class Unreadable(LogUnavailable):
     """The log holds an event that this release cannot read; run the release that wrote it, or a later one.
 
@@ -116,7 +120,8 @@ class EventLog(Protocol):
         """Append and answer the group's last position; None when a stream or guard has moved on.
 
         `prompt` raises `LogUnavailable` when the log stays away for some seconds (it may still hold the group
-        then); `patient` waits through any outage.
+        then), and `LogFull` (it does not hold it) where what waits is bounded; `patient` waits through any
+        outage.
         """
         ...
 

@@ -7,7 +7,7 @@ from collections import deque
 from functools import lru_cache
 from struct import Struct
 from time import perf_counter
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 from uuid import UUID
 
 import structlog
@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-from application.ports import Answer, Group, LogUnavailable, Patience, Recorded
+from application.ports import Answer, Group, LogFull, LogUnavailable, Patience, Recorded
 from infrastructure.event_store.mapper import encode
 from infrastructure.postgres import AWAY, TOO_LARGE, first_line
 
@@ -258,11 +258,23 @@ class Pending:
         self._answers.refuse(error)
 
 
+class Room(NamedTuple):
+    """The most that may wait to be appended: groups, and bytes of their events."""
+
+    groups: int
+    size: int
+
+
+API_ROOM = Room(groups=4_096, size=64 * 1024 * 1024)
+"""Of the process that takes commands: seconds of work for a database that answers."""
+
+
 class Queue:
     """What waits, in the order in which it came."""
 
     def __init__(self) -> None:
         self._waiting: deque[Pending] = deque()
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -270,10 +282,27 @@ class Queue:
     def add(self, pending: Sequence[Pending]) -> None:
         """Put them last."""
         self._waiting.extend(pending)
+        self._bytes += sum(map(_size, pending))
+
+    def holds(self, pending: Sequence[Pending], room: Room) -> bool:
+        """Whether there is room for these as well; an empty queue has room for anything."""
+        # What waits longest is given up first.
+        while self._waiting and self._waiting[0].over:
+            self._pop()
+        if not self._waiting:
+            return True
+        size = self._bytes + sum(map(_size, pending))
+        return len(self._waiting) + len(pending) <= room.groups and size <= room.size
 
     def put_back(self, batch: list[Pending]) -> None:
         """Put what `take` gave first again, in its order."""
         self._waiting.extendleft(reversed(batch))
+        self._bytes += sum(map(_size, batch))
+
+    def _pop(self) -> Pending:
+        pending = self._waiting.popleft()
+        self._bytes -= pending.size
+        return pending
 
     def take(self) -> list[Pending]:
         """The next groups in order; one that meets a stream of an earlier one waits for the next call."""
@@ -284,7 +313,7 @@ class Queue:
         room, space = MAX_EVENTS, MAX_APPEND_BYTES
         # A long run of groups on one stream is not searched to its end for every one of them.
         while self._waiting and room > 0 and space > 0 and len(later) < MAX_EVENTS:
-            pending = self._waiting.popleft()
+            pending = self._pop()
             if pending.over:
                 continue
             if pending.alone and batch:
@@ -307,7 +336,11 @@ class Queue:
     def fail_all(self, error: Exception) -> None:
         """Refuse everything that waits."""
         while self._waiting:
-            self._waiting.popleft().refuse(error)
+            self._pop().refuse(error)
+
+
+def _size(pending: Pending) -> int:
+    return pending.size
 
 
 APPEND = (
@@ -350,12 +383,17 @@ class Appender:
     """
 
     def __init__(
-        self, dsn: str, observer: AppendObserver | None = None, own: OwnEvents | None = None
+        self,
+        dsn: str,
+        observer: AppendObserver | None = None,
+        own: OwnEvents | None = None,
+        room: Room | None = None,
     ) -> None:
-        """`own` is told what has been appended."""
+        """`own` is told what has been appended; without `room` anything may wait."""
         self._dsn = dsn
         self._observer = observer
         self._own = own or OwnEvents(max_bytes=0)
+        self._room = room
         self._queue = Queue()
         self._wake = asyncio.Event()
         self._connection: AsyncConnection | None = None
@@ -385,6 +423,8 @@ class Appender:
             return []
         answers = Answers(len(groups))
         pending = [made for place, group in enumerate(groups) if (made := _pending(group, answers, place))]
+        if patience == "prompt" and self._room and not self._queue.holds(pending, self._room):
+            raise LogFull("the log takes no more at present: too much waits to be appended")
         self._queue.add(pending)
         self._wake.set()
         if patience != "prompt":

@@ -34,7 +34,7 @@ from domain.task import Pause
 from infrastructure.archive.library import Shelf
 from infrastructure.carry.database import check_once_connected
 from infrastructure.clock import SystemClock
-from infrastructure.event_store.appender import Appender, OwnEvents
+from infrastructure.event_store.appender import API_ROOM, Appender, OwnEvents
 from infrastructure.event_store.follower import PostgresFollower
 from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.event_store.reader import PostgresEventReader
@@ -342,7 +342,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
     clock = SystemClock()
     async with (
         pool(with_liveness(settings.dsn()), settings.db_max_connections) as connections,
-        Appender(with_liveness(settings.dsn()), instruments) as appender,
+        Appender(with_liveness(settings.dsn()), instruments, room=API_ROOM) as appender,
     ):
         queries = ReadModels(connections)
         shelf = Shelf(connections, library(settings))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -61,6 +63,13 @@ HEADERS = {
 """What every answer has, unless it says otherwise."""
 
 _ENCODED = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+# A body that is larger may still be on its way when its request is refused.
+_SURELY_SENT = 64 * 1024
+# After a refusal so much of a body is read and dropped: closing at once would reset the connection under a
+# client that is still sending, before it has read why.
+DRAINED_BYTES = 64 * 1024 * 1024
+DRAINED_SECONDS = 20.0
+_CLOSE = (b"connection", b"close")
 _STRICT = (b"strict-transport-security", b"max-age=31536000")
 
 
@@ -78,20 +87,31 @@ class Envelope:
         self._observer = observer
         self._allowed = allowed
         self._debug = debug
+        self._in_progress = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
+        self._in_progress += 1
         exchange = _Exchange(scope, secure=not self._debug or scope["scheme"] == "https")
+        exchange.scope["state"]["in_progress"] = self._in_progress
         # Not `bound_contextvars`, which searches all variables of the context, twice a request.
         bound = structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         try:
-            await self._app(exchange.scope, receive, self._dressing(exchange, send))
+            await self._app(
+                exchange.scope,
+                exchange.receiving(receive) if exchange.body_unread else receive,
+                self._dressing(exchange, send),
+            )
         finally:
+            self._in_progress -= 1
             self._account(exchange)
             structlog.contextvars.reset_contextvars(**bound)
+        if exchange.lingers:
+            await _drain(receive)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _dressing(self, exchange: _Exchange, send: Send) -> Send:
         async def dressed(message: Message) -> None:
@@ -103,6 +123,9 @@ class Envelope:
                     "body": b"",
                     "more_body": message.get("more_body", False),
                 }
+            elif exchange.refused_unread and not message.get("more_body", False):
+                exchange.lingers = True
+                message["more_body"] = True
             await send(message)
 
         return dressed
@@ -115,6 +138,8 @@ class Envelope:
         headers.append((b"x-request-id", exchange.request_id.encode()))
         if exchange.secure:
             headers.append(_STRICT)
+        if exchange.refused_unread:
+            headers.append(_CLOSE)
         message["headers"] = headers
         if exchange.method == "OPTIONS" and b"allow" in given:
             MutableScopeHeaders.from_message(message)["Allow"] = self._allowed[exchange.route]
@@ -133,6 +158,18 @@ class Envelope:
             )
 
 
+async def _drain(receive: Receive) -> None:
+    """Read and drop the rest of a body, within the bounds."""
+    left = DRAINED_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAINED_SECONDS):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message["more_body"]:
+                    return
+                left -= len(message["body"])
+
+
 class _Exchange:
     """One request and what became of it."""
 
@@ -143,6 +180,8 @@ class _Exchange:
         self.secure = secure
         self.method: str = scope["method"]
         self.status = 500
+        self.body_unread = _large_body(scope)
+        self.lingers = False
         self.started = time.perf_counter()
         named = (value for name, value in scope["headers"] if name == b"x-request-id")
         sent = next(named, b"").decode("latin-1")
@@ -151,10 +190,35 @@ class _Exchange:
         # For routes whose content is long: nobody will read it.
         self.scope["state"]["without_content"] = self.method == "HEAD"
 
+    def receiving(self, receive: Receive) -> Receive:
+        """The same, watched for the end of the body."""
+
+        async def watched() -> Any:
+            message = await receive()
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                self.body_unread = False
+            return message
+
+        return watched
+
+    @property
+    def refused_unread(self) -> bool:
+        """Whether the request was refused before all of a large body was read."""
+        return self.body_unread and self.status >= 400
+
     @property
     def route(self) -> str:
         """The template of the path; known once the request was routed."""
         return self.scope.get("path_template") or "unmatched"
+
+
+def _large_body(scope: HTTPScope) -> bool:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return len(value) > 9 or not value.isdigit() or int(value) > _SURELY_SENT
+        if name == b"transfer-encoding":
+            return True
+    return False
 
 
 _LINKS = {
@@ -231,7 +295,7 @@ def _application(
     options: HttpOptions,
     observer: RequestObserver,
 ) -> Litestar:
-    contract = Contract(openapi_document())
+    contract = Contract(openapi_document(), options.max_requests)
     app = Litestar(
         route_handlers=routes,
         dependencies={name: _provided(value) for name, value in injected.items()},

@@ -29,6 +29,7 @@ from interfaces.http.problems import (
     IDEMPOTENCY_KEY_REUSED,
     INVALID_BODY,
     MALFORMED_JSON,
+    METHOD_NOT_ALLOWED,
     TOO_MANY_TASKS,
     UNSUPPORTED_MEDIA_TYPE,
     MalformedBody,
@@ -185,7 +186,7 @@ class BulkAnswer(Struct, frozen=True, kw_only=True):
     response_description="Every task is there.",
     responses={
         **doc.some_refused(BulkAnswer),
-        **doc.problems(*_BODY, IDEMPOTENCY_KEY_REUSED, DATABASE_UNAVAILABLE),
+        **doc.problems(*_BODY, METHOD_NOT_ALLOWED, IDEMPOTENCY_KEY_REUSED, DATABASE_UNAVAILABLE),
     },
 )
 async def create_tasks(

@@ -15,7 +15,7 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from msgspec import UNSET, Raw, UnsetType
 
 from application.past import TooMuchHistory
-from application.ports import ArchiveAway
+from application.ports import ArchiveAway, LogFull
 from domain.errors import FieldError, Inadmissible, InvalidBody, Refused, pointer, shown
 from interfaces.http.api import correlation_id
 from interfaces.http.documentation import PROBLEM_MEDIA_TYPE, Problem, ProblemError
@@ -31,6 +31,7 @@ from interfaces.http.problems import (
     NotYetVisible,
     ProblemType,
     ResultNotFound,
+    TooManyRequests,
     TooManyTasks,
     UnsupportedMediaType,
     problem_type,
@@ -48,7 +49,9 @@ _REPEATABLE = "Prefer"
 class Contract:
     """What the document promises, so that nothing it does not know is silently ignored."""
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
+    def __init__(self, document: Mapping[str, Any], most_requests: int) -> None:
+        """`most_requests` are answered at a time."""
+        self._most_requests = most_requests
         self._parameters: dict[tuple[str, str], list[dict[str, Any]]] = {
             (method.upper(), path): operation.get("parameters", [])
             for path, operations in document["paths"].items()
@@ -67,7 +70,9 @@ class Contract:
         }
 
     async def check(self, request: Request[Any, Any, Any]) -> None:
-        """Refuses what would be ignored. Raises `InvalidParameters` and `InvalidBody`."""
+        """Refuses what would be ignored. Raises `InvalidParameters`, `InvalidBody` and `TooManyRequests`."""
+        if request.scope["state"]["in_progress"] > self._most_requests and not _always_answered(request):
+            raise TooManyRequests(self._most_requests)
         self._check_parameters(request)
         if _key(request) in self._without_body and _has_body(request):
             await self._check_body(request)
@@ -121,6 +126,11 @@ class Contract:
 
     def _of(self, request: Request[Any, Any, Any]) -> list[dict[str, Any]] | None:
         return self._parameters.get(_key(request))
+
+
+def _always_answered(request: Request[Any, Any, Any]) -> bool:
+    """Whether the request asks how the service is doing, which is to be told when it is too busy as well."""
+    return request.scope["path"].removeprefix("/api/v1").startswith(("/health", "/metrics"))
 
 
 def _key(request: Request[Any, Any, Any]) -> tuple[str, str]:
@@ -199,6 +209,7 @@ _log = structlog.get_logger(__name__)
 _OUTSPOKEN = (
     *(Refused, MalformedBody, TooManyTasks, UnsupportedMediaType),
     *(InvalidParameters, ResultNotFound, NotYetVisible, TooMuchHistory, ArchiveAway),
+    *(TooManyRequests, LogFull),
 )
 
 

@@ -168,10 +168,14 @@ class OpsDependencies:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpOptions:
-    """How the HTTP layer behaves. `debug` False adds Strict-Transport-Security to every answer."""
+    """How the HTTP layer behaves. `debug` False adds Strict-Transport-Security to every answer.
+
+    Beyond `max_requests` in progress, a request is refused: each holds its body, and may hold a page of rows.
+    """
 
     cors_allowed_origins: tuple[str, ...] = ()
     max_body_bytes: int = 1_048_576
+    max_requests: int = 1_000
     default_timezone: str = "UTC"
     debug: bool = False
     visibility_timeout_seconds: float = 2.0

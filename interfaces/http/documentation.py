@@ -19,6 +19,7 @@ from interfaces.http.problems import (
     INVALID_PARAMETER,
     NOT_YET_VISIBLE,
     READ_MODELS_MISSING,
+    TOO_BUSY,
     UNSUPPORTED_MEDIA_TYPE,
     ProblemType,
 )
@@ -129,12 +130,13 @@ def some_refused(answer: type[Struct]) -> dict[int, ResponseSpec]:
 
 
 def problems(*kinds: ProblemType) -> dict[int, ResponseSpec]:
-    """The problems that a route may answer with, by status; any route may be asked wrongly, and may fail.
+    """The problems that a route may answer with, by status; any route may be asked wrongly, and may fail
+    or be too busy.
 
     Without a body of its own, which is of some media type, it refuses every other.
     """
     body = () if UNSUPPORTED_MEDIA_TYPE in kinds else (INVALID_BODY,)
-    every = [BAD_REQUEST, INVALID_PARAMETER, *kinds, *body, HEAD_TOO_LARGE, INTERNAL_ERROR]
+    every = [BAD_REQUEST, INVALID_PARAMETER, *kinds, *body, HEAD_TOO_LARGE, INTERNAL_ERROR, TOO_BUSY]
     statuses = sorted({kind.status for kind in every})
     return {status: _answer([kind for kind in every if kind.status == status]) for status in statuses}
 

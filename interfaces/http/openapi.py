@@ -47,6 +47,7 @@ _TRIGGERS = {"one-off": "OneOffTrigger", "cron": "CronTrigger", "interval": "Int
 _IN_LINES = ("/api/v1/events", "/api/v1/tasks/{id}/events", "/api/v1/executions/{id}/events")
 _METHODS = ("post", "get", "put", "delete")
 _RETRY_AFTER = {"schema": {"type": "integer"}, "description": "Seconds after which to try again."}
+_ALLOW = {"schema": {"type": "string"}, "description": "The methods that the path knows."}
 _NOISE = {"deprecated": False, "allowEmptyValue": False, "allowReserved": False}
 
 
@@ -138,6 +139,8 @@ def _tidy_answers(operation: dict[str, Any], shared: dict[str, Any]) -> None:
             answer["headers"] = {name: _header(headers[name]) for name in sorted(headers)}
         if status in {"425", "503"} and PROBLEM_MEDIA_TYPE in answer["content"]:
             answer["headers"] = {"Retry-After": _RETRY_AFTER}
+        if status == "405":
+            answer["headers"] = {"Allow": _ALLOW}
         examples: dict[str, Any] = {}
         for media in answer.get("content", {}).values():
             examples |= media.get("examples", {})

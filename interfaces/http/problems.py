@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from application.audit import EventNotFound, HeadNotFound, NotYetSealed, SealsDamaged
 from application.past import TooMuchHistory
-from application.ports import ArchiveAway, LogUnavailable
+from application.ports import ArchiveAway, LogFull, LogUnavailable
 from application.what_if.question import TooMuchToSimulate
 from domain.errors import (
     ExecutionAlreadyOver,
@@ -249,6 +249,12 @@ DATABASE_UNAVAILABLE = ProblemType(
     "The database does not answer",
     "Try again after `Retry-After`; give a POST an `Idempotency-Key`, so that repeating it is safe.",
 )
+TOO_BUSY = ProblemType(
+    503,
+    "too-busy",
+    "The service has too much to do at present",
+    "Nothing was done: try again after `Retry-After`, with fewer requests at a time.",
+)
 ARCHIVE_AWAY = ProblemType(
     503,
     "archive-away",
@@ -265,6 +271,13 @@ READ_MODELS_MISSING = ProblemType(
 
 MOST_HEAD_BYTES = 64 * 1024
 """Of the request line and the headers, together."""
+
+
+class TooManyRequests(Exception):
+    """As many requests as the service takes at a time are in progress; nothing was done."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The service answers {most:,} requests already; try again shortly.")
 
 
 class NotHttp(Exception):
@@ -327,6 +340,7 @@ class NotYetVisible(Exception):
 
 RETRY_AFTER_SECONDS = {
     "database-unavailable": 2,
+    "too-busy": 2,
     "read-models-missing": 2,
     "not-yet-visible": 1,
     "not-yet-sealed": 5,
@@ -352,6 +366,8 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     MonthArchived: MONTH_ARCHIVED,
     ArchiveAway: ARCHIVE_AWAY,
     LogUnavailable: DATABASE_UNAVAILABLE,
+    LogFull: TOO_BUSY,
+    TooManyRequests: TOO_BUSY,
     NotHttp: BAD_REQUEST,
     HeadTooLarge: HEAD_TOO_LARGE,
     MalformedBody: MALFORMED_JSON,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import tracemalloc
 from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -12,13 +14,14 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from application.ports import LogUnavailable
-from infrastructure.event_store.appender import Appender
+from application.ports import Group, LogFull, LogUnavailable
+from domain.facts import Answered, Attempt, ExecutionSucceeded
+from infrastructure.event_store.appender import Appender, Room
 from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.migrator import migrate, migrate_down
 from infrastructure.postgres import pool, with_liveness
 from tests.support.appends import DEADLINE_SECONDS, Calls, stored, until
-from tests.support.groups import group, places
+from tests.support.groups import NOON, group, places
 from tests.support.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -232,3 +235,58 @@ async def test_a_closed_pool_reads_nothing_and_says_so(database: str, appender: 
         assert list(await log.read_after(0, 10)) == []
     with pytest.raises(LogUnavailable):
         await log.read_after(0, 10)
+
+
+async def test_a_flood_while_the_database_stalls_is_refused_and_does_not_grow_the_memory(
+    database: str, proxy: Proxy
+) -> None:
+    payload = "x" * 10_000
+    room = Room(groups=100, size=500_000)
+    async with Appender(proxy.dsn, room=room) as appender, asyncio.timeout(DEADLINE_SECONDS):
+        await appender.append(group(uuid4(), 1))
+        proxy.freeze()
+        tracemalloc.start()
+        commands = [asyncio.create_task(appender.append(group(uuid4(), 1))) for _ in range(500)]
+        await asyncio.sleep(0)
+        refused = 0
+        for _ in range(5_000):
+            with contextlib.suppress(LogFull):
+                await appender.append(large(payload))
+                pytest.fail("appended though the database stalls")
+            refused += 1
+        own = asyncio.create_task(appender.append(group(uuid4(), 1), patience="patient"))
+        await asyncio.sleep(0)
+        assert tracemalloc.get_traced_memory()[0] < 5_000_000
+        tracemalloc.stop()
+        assert not own.done(), "what has patience is never refused"
+        proxy.thaw()
+        answers = await asyncio.gather(*commands, own, return_exceptions=True)
+    assert refused == 5_000
+    full = [answer for answer in answers if isinstance(answer, LogFull)]
+    assert len(full) >= 300
+    assert isinstance(answers[-1], int)
+    assert len(await stored(database)) == 1 + sum(isinstance(answer, int) for answer in answers)
+
+
+def large(text: str) -> Group:
+    attempt = Attempt(number=1, started_at=NOON, duration_ms=1, answer=Answered(status_code=200, body=text))
+    return group(uuid4(), 1, ExecutionSucceeded(at=NOON, task_id=uuid4(), attempt=attempt))
+
+
+async def test_what_was_given_up_leaves_room_and_anything_fits_into_an_empty_queue(proxy: Proxy) -> None:
+    async with Appender(proxy.dsn, room=Room(groups=1, size=1_000)) as appender:
+        held = proxy.hold("append_groups")
+        first = asyncio.create_task(appender.append(group(uuid4(), 1)))
+        await held.sprung.wait()
+        given_up = asyncio.create_task(appender.append(large("x" * 2_000)))
+        await asyncio.sleep(0)
+        with pytest.raises(LogFull):
+            await appender.append(group(uuid4(), 1))
+        given_up.cancel()
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(appender.append(large("x" * 2_000)))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        held.release()
+        assert await first is not None
+        assert await waiting is not None

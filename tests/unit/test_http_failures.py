@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from psycopg import InterfaceError, OperationalError
 from psycopg.errors import UndefinedColumn, UndefinedTable
 from psycopg_pool import PoolClosed, PoolTimeout
 
+from application.ports import LogFull
 from interfaces.http.app import create_ops_app
 from interfaces.http.dependencies import HttpOptions, OpsDependencies
 from tests.support.http_service import (
@@ -182,3 +184,43 @@ async def test_a_process_without_an_api_serves_health_and_metrics_only() -> None
     assert tasks.status_code == 404
     assert tasks.headers["content-type"] == "application/problem+json"
     assert [status for _, _, status in observer.seen] == [503, 200, 404]
+
+
+async def test_beyond_so_many_requests_at_a_time_one_is_refused_with_a_time_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate, waiting = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def slow(*_: object) -> None:
+        waiting.release()
+        await gate.wait()
+        raise OperationalError("away")
+
+    async with http_service(max_requests=3) as service:
+        monkeypatch.setattr(service.queries, "tasks", slow)
+        under_way = [asyncio.create_task(service.client.get("/api/v1/tasks")) for _ in range(3)]
+        for _ in under_way:
+            await waiting.acquire()
+        refused = await service.client.post("/api/v1/tasks", json=task_json())
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        assert refused.json()["type"] == "/problems/too-busy"
+        assert "answers 3 requests already" in refused.json()["detail"]
+        for page in ("/health", "/health/live", "/metrics", "/api/v1/health"):
+            assert (await service.client.get(page)).status_code == 200, page
+        gate.set()
+        await asyncio.gather(*under_way)
+        assert (await service.client.post("/api/v1/tasks", json=task_json())).status_code == 201
+        assert len(service.log.facts()) == 1
+
+
+async def test_a_log_that_is_full_is_told_with_a_time_to_come_back(
+    service: HttpService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise LogFull("the log takes no more at present")
+
+    monkeypatch.setattr(service.log, "append", full)
+    answer = await service.client.post("/api/v1/tasks", json=task_json())
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert answer.json()["type"] == "/problems/too-busy"
+    assert answer.json()["detail"] == "the log takes no more at present"
