@@ -39,7 +39,7 @@ ONCE_REMOVED = 3
 COMMAND = """
 import sys
 from pathlib import Path
-from domain.months import Month
+from domain.identity import Month
 from tests.support.archives import Archivist
 archivist = Archivist(sys.argv[1], Path(sys.argv[2]))
 print("begun", flush=True)

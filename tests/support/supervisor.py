@@ -22,7 +22,9 @@ _ROOT = Path(__file__).parents[2]
 _SCRIPT = """
 import os, sys, time
 from pathlib import Path
-from infrastructure.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, launcher
+from infrastructure.embedded_postgres import launcher
+from infrastructure.embedded_postgres.errors import EmbeddedPostgresError
+from infrastructure.embedded_postgres.supervisor import EmbeddedPostgres
 if "without-prctl" in sys.argv:
     launcher._prctl = None
 server = EmbeddedPostgres(Path(sys.argv[1]))
@@ -104,7 +106,7 @@ def as_nobody() -> dict[str, Any]:
 
 def nobody_can_run_python() -> bool:
     """Whether `nobody` reaches this checkout and its interpreter."""
-    probe = [sys.executable, "-c", "import infrastructure.embedded_postgres"]
+    probe = [sys.executable, "-c", "import infrastructure.embedded_postgres.supervisor"]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         subprocess.run(probe, cwd=_ROOT, capture_output=True, check=True, **as_nobody())
         return True
