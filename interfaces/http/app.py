@@ -123,7 +123,11 @@ class Envelope:
                     "body": b"",
                     "more_body": message.get("more_body", False),
                 }
-            elif exchange.refused_unread and not message.get("more_body", False):
+            elif (
+                message["type"] == "http.response.body"
+                and exchange.refused_unread
+                and not message.get("more_body", False)
+            ):
                 exchange.lingers = True
                 message["more_body"] = True
             await send(message)
