@@ -35,8 +35,7 @@ class Job:
 
     `superseded`: its task has changed since the version that it was claimed from; `cancelled`: for good;
     `task_over`: it was over by then.
-    `stopped`: it was cancelled itself; `exchange` is its next call, or the one under way. `place` is that in
-    the line of those that are sent as soon as there is room.
+    `stopped`: it was cancelled itself; `exchange` is its next call, or the one under way.
     """
 
     execution: Running | Waiting
@@ -48,7 +47,6 @@ class Job:
     task_over: bool = False
     stopped: bool = False
     exchange: Exchange | None = None
-    place: int | None = None
 
     def stop(self) -> None:
         """Make no call for it any more, and break off the one that is being made; twice does no harm."""

@@ -1,9 +1,10 @@
-"""Who is sent next: claimed attempts wait for their instant, and for room at their host and among all."""
+"""Who is sent next: claimed attempts wait for their instant, for room at their host, and for a slot."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+from bisect import insort
 from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,21 +24,24 @@ PACE_IS_KNOWN_AFTER = timedelta(seconds=1)
 
 
 class TargetHost:
-    """One server: `calls` under way to it, `due` ones that only need room in all, and those held back.
+    """One server: `calls` under way to it, and those that wait.
 
-    `waiting` counts all that are claimed and not sent: also those whose instant has not come, of which the
-    `early` ones came long before it.
+    `held` are those whose instant has come. `waiting` counts all that are claimed and not sent: also those
+    whose instant has not come, of which the `early` ones came long before it.
+    `turn` orders hosts that have as many calls under way; `line` is the host's place among those that may be
+    sent to.
     """
 
-    __slots__ = ("_made", "_pace", "_since", "calls", "due", "early", "held", "name", "waiting")
+    __slots__ = ("_made", "_pace", "_since", "calls", "early", "held", "line", "name", "turn", "waiting")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.calls = 0
-        self.due = 0
         self.waiting = 0
         self.early = 0
-        self.held: list[tuple[int, datetime, int, Job]] = []
+        self.held: list[HeldAttempt] = []
+        self.turn = 0
+        self.line: HostLine | None = None
         self._since: timedelta | None = None
         self._made = 0
         self._pace: float = MOST_WAITING
@@ -47,26 +51,22 @@ class TargetHost:
         """How many wait that are in each other's way."""
         return self.waiting - self.early
 
-    def hold(self, priority: int, instant: datetime, serial: int, job: Job) -> None:
-        """Have an attempt wait until a call is over."""
-        heapq.heappush(self.held, (priority, instant, serial, job))
-
     def release(self) -> Job:
         """The next one to send."""
         self._made += 1
-        return heapq.heappop(self.held)[3]
+        return heapq.heappop(self.held).job
 
     def withdraw(self, which: Callable[[Job], bool]) -> list[Job]:
-        """Take out those that are held back and of which it holds."""
-        withdrawn = [line[3] for line in sorted(self.held) if which(line[3])]
+        """Take out those of the held ones for which it holds."""
+        withdrawn = [each.job for each in sorted(self.held) if which(each.job)]
         if withdrawn:
             gone = set(withdrawn)
-            self.held = [line for line in self.held if line[3] not in gone]
+            self.held = [each for each in self.held if each.job not in gone]
             heapq.heapify(self.held)
         return withdrawn
 
     def enough(self, now: timedelta) -> int:
-        """How many may wait: what it took in a second when it was last full; at first, the most."""
+        """How many may wait: what it took in a second when some were last held; at first, the most."""
         if not self.held:
             self._since = None
         elif self._since is None:
@@ -86,16 +86,36 @@ def target_host(url: str) -> str:
     return f"{scheme}://{rest.partition('/')[0].partition('?')[0]}".lower()
 
 
-# More that are held back take room from all: each is a job in memory. From half of it on no host gets more
-# than it may call at a time.
+# More that are held take room from all: each is a job in memory. From half of it on no host gets more than
+# it may call at a time, or its share of all calls.
 MAX_HELD = 10_000
+# This part of the slots goes only to hosts with fewer calls than slots are free.
+RESERVED_PART = 10
+# Lines that have been replaced stay in their heaps until they surface, or until there are as many as these.
+MANY_LINES = 64
+
+
+class HeldAttempt(NamedTuple):
+    """An attempt whose instant has come, in the order in which its host gets them."""
+
+    priority: int
+    send_at: datetime
+    number: int
+    job: Job
+
+
+class HostLine(NamedTuple):
+    """A host with attempts that may be sent, among those whose first one has the same priority."""
+
+    calls: int
+    turn: int
+    number: int
+    host: TargetHost
 
 
 class ReadyAttempt(NamedTuple):
-    """An attempt that only needs room among all calls, in the order in which they get it."""
+    """An attempt that has a slot."""
 
-    priority: int
-    number: int
     host: TargetHost
     job: Job
 
@@ -113,21 +133,24 @@ class ScheduledAttempt(NamedTuple):
 class Dispatcher:
     """Claimed attempts until they are sent, and the calls under way to each host.
 
-    Of those whose instant has come, the lowest priority number goes first, then the earliest instant. There
-    are `in_all` calls at a time, and `per_host` to one host: what comes beyond these is held back, takes no
-    room from others, and goes to the end of its priority when there is some.
+    There are `in_all` slots, and `per_host` calls at a time to one host. Of the attempts whose instant has
+    come, those of the lowest priority number get slots first, then those to the host with the fewest calls.
+    The last tenth of the slots goes to the host with the fewest calls, and only while it has fewer than slots
+    are free: so however many slow hosts there are, another one finds a slot.
+    What has to wait for a slot, or for room at its host, takes no room from others.
     """
 
     def __init__(self, clock: Clock, per_host: int, in_all: int) -> None:
         self._clock = clock
-        self._per_site = per_host
+        self._per_host = per_host
         self._in_all = in_all
         self._send: Callable[[ReadyAttempt], None] | None = None
         self._hosts: dict[str, TargetHost] = {}
         self._timed: list[ScheduledAttempt] = []
         self._early = 0
         self._serial = count()
-        self._due: list[ReadyAttempt] = []
+        self._lines: dict[int, list[HostLine]] = {}
+        self._priorities: list[int] = []
         self._held = 0
         self._withdrawn = 0
         self._under_way = 0
@@ -153,19 +176,19 @@ class Dispatcher:
 
     def waiting(self) -> int:
         """How many wait, but for the early and `MAX_HELD` of those that are held back."""
-        return len(self._timed) - self._early + len(self._due) + max(0, self._held - MAX_HELD)
+        return len(self._timed) - self._early + max(0, self._held - MAX_HELD)
 
     def early(self) -> int:
         """How many wait for their instant and came long before it."""
         return self._early
 
     def held_back(self) -> int:
-        """How many wait for room at their host."""
+        """How many wait for a slot, or for room at their host."""
         return self._held
 
     def unsent(self) -> int:
         """How many wait in all."""
-        return len(self._timed) + len(self._due) + self._held + self._withdrawn
+        return len(self._timed) + self._held + self._withdrawn
 
     def under_way(self) -> int:
         """How many have been taken and are not over."""
@@ -204,13 +227,13 @@ class Dispatcher:
         host = ready.host
         self._under_way -= 1
         host.calls -= 1
-        self._fill(host)
+        self._line_up(host)
         self._forget(host)
         self._send_due()
 
     async def congested(self) -> None:
         """Return when some wait although their instant has come."""
-        if not (self._due or self._held):
+        if not self._held:
             self._congested.clear()
         await self._congested.wait()
 
@@ -218,11 +241,11 @@ class Dispatcher:
         """Take out those that wait, and of which it holds.
 
         They count as waiting for their host until they are `let_go`. Those that are added again keep their
-        places in the line of those that are due.
+        places, for these follow from their instants.
         """
         withdrawn = self._withdraw_timed(which)
-        if self._due or self._held:
-            withdrawn += self._withdraw_due(which)
+        if self._held:
+            withdrawn += self._withdraw_held(which)
         self._withdrawn += len(withdrawn)
         return withdrawn
 
@@ -248,18 +271,13 @@ class Dispatcher:
             self._comes(line)
         return [(line.host, line.job) for line in gone]
 
-    def _withdraw_due(self, which: Callable[[Job], bool]) -> list[tuple[TargetHost, Job]]:
-        withdrawn = [(ready.host, ready.job) for ready in self._due if which(ready.job)]
-        gone = {job for _, job in withdrawn}
-        self._due = [ready for ready in self._due if ready.job not in gone]
-        heapq.heapify(self._due)
-        for host, _ in withdrawn:
-            host.due -= 1
+    def _withdraw_held(self, which: Callable[[Job], bool]) -> list[tuple[TargetHost, Job]]:
+        withdrawn: list[tuple[TargetHost, Job]] = []
         for host in self._hosts.values():
-            held = host.withdraw(which)
-            self._held -= len(held)
-            withdrawn += [(host, job) for job in held]
-            self._fill(host)
+            if jobs := host.withdraw(which):
+                self._held -= len(jobs)
+                withdrawn += [(host, job) for job in jobs]
+                self._line_up(host)
         return withdrawn
 
     def _comes(self, line: ScheduledAttempt) -> None:
@@ -267,27 +285,6 @@ class Dispatcher:
         if line.early:
             line.host.early -= 1
             self._early -= 1
-
-    def _send_due(self) -> None:
-        while self._due and self._send is not None and self._under_way < self._in_all:
-            self._send(self._next())
-
-    def _next(self) -> ReadyAttempt:
-        ready = heapq.heappop(self._due)
-        ready.job.place = None
-        host = ready.host
-        host.due -= 1
-        host.calls += 1
-        self._under_way += 1
-        self._leave(host)
-        return ready
-
-    def _leave(self, host: TargetHost) -> None:
-        host.waiting -= 1
-        if host.name in self._watched and self.has_drained(host.name):
-            self._watched.discard(host.name)
-            for listener in self._told:
-                listener()
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:
@@ -299,33 +296,82 @@ class Dispatcher:
         while self._timed and self._timed[0].send_at <= now:
             line = heapq.heappop(self._timed)
             self._comes(line)
-            instant, serial, host, job, _ = line
-            if host.calls + host.due < self._per_site:
-                self._make_due(host, job)
-            else:
-                host.hold(job.definition.priority, instant, serial, job)
-                self._held += 1
+            self._hold(line)
         self._alarm = None
         self._set_alarm()
         self._send_due()
-        if self._due or self._held:
+        if self._held:
             self._congested.set()
 
-    def _fill(self, host: TargetHost) -> None:
-        while host.held and host.calls + host.due < self._per_site:
-            self._held -= 1
-            self._make_due(host, host.release())
+    def _hold(self, line: ScheduledAttempt) -> None:
+        instant, serial, host, job, _ = line
+        priority = job.definition.priority
+        if not host.held:
+            host.turn = serial
+        first = not host.held or priority < host.held[0].priority
+        heapq.heappush(host.held, HeldAttempt(priority, instant, serial, job))
+        self._held += 1
+        if first:
+            self._line_up(host)
 
-    def _make_due(self, host: TargetHost, job: Job) -> None:
-        host.due += 1
-        if job.place is None:
-            job.place = next(self._serial)
-        heapq.heappush(self._due, ReadyAttempt(job.definition.priority, job.place, host, job))
+    def _line_up(self, host: TargetHost) -> None:
+        """Put a host into the line in which it belongs by now, if it may be sent to."""
+        host.line = None
+        if not host.held or host.calls >= self._per_host:
+            return
+        priority = host.held[0].priority
+        lines = self._lines.get(priority)
+        if lines is None:
+            lines = self._lines[priority] = []
+            insort(self._priorities, priority)
+        elif len(lines) > MANY_LINES + 2 * len(self._hosts):
+            lines[:] = [line for line in lines if line is line.host.line]
+            heapq.heapify(lines)
+        host.line = HostLine(host.calls, host.turn, next(self._serial), host)
+        heapq.heappush(lines, host.line)
+
+    def _send_due(self) -> None:
+        while self._send is not None and (host := self._next_host()) is not None:
+            self._send(self._take(host))
+
+    def _next_host(self) -> TargetHost | None:
+        """The host that gets the next slot; None: nothing may be sent now."""
+        free = self._in_all - self._under_way
+        if not self._held or free <= 0:
+            return None
+        scarce = free <= self._in_all // RESERVED_PART
+        best: HostLine | None = None
+        for priority in self._priorities:
+            lines = self._lines[priority]
+            while lines and lines[0] is not lines[0].host.line:
+                heapq.heappop(lines)
+            if lines and not scarce:
+                return lines[0].host
+            if lines and (best is None or lines[0].calls < best.calls):
+                best = lines[0]
+        return best.host if best is not None and best.calls < free else None
+
+    def _take(self, host: TargetHost) -> ReadyAttempt:
+        job = host.release()
+        host.calls += 1
+        host.turn = next(self._serial)
+        self._held -= 1
+        self._under_way += 1
+        self._line_up(host)
+        self._leave(host)
+        return ReadyAttempt(host, job)
+
+    def _leave(self, host: TargetHost) -> None:
+        host.waiting -= 1
+        if host.name in self._watched and self.has_drained(host.name):
+            self._watched.discard(host.name)
+            for listener in self._told:
+                listener()
 
     def _enough(self, host: TargetHost | None) -> int:
         if self._held > MAX_HELD // 2:
-            return self._per_site
-        return max(self._per_site, host.enough(self._clock.steady()) if host else MOST_WAITING)
+            return max(1, min(self._per_host, self._in_all // (len(self._hosts) + 1)))
+        return max(self._per_host, host.enough(self._clock.steady()) if host else MOST_WAITING)
 
     def _forget(self, host: TargetHost) -> None:
         if not (host.waiting or host.calls):
