@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -340,6 +341,17 @@ class Call(Struct, frozen=True, gc=False, kw_only=True):
     once: bool = False
 
 
+class ResourcesExhausted(Exception):
+    """This machine had no room for another connection: no descriptor, port or memory. Nothing was sent.
+
+    `errno` says which: EMFILE, ENFILE, ENOBUFS, ENOMEM, or EADDRNOTAVAIL, which concerns one address only.
+    """
+
+    def __init__(self, errno: int) -> None:
+        super().__init__(os.strerror(errno).lower())
+        self.errno = errno
+
+
 class Exchange(Protocol):
     """One attempt: ready to be sent, then under way, then over."""
 
@@ -352,7 +364,11 @@ class Exchange(Protocol):
         ...
 
     def attempt(self) -> Attempt | None:
-        """What happened, once it is over; None: it was cancelled. Raises nothing."""
+        """What happened, once it is over; None: it was cancelled, or `exhausted`. Raises nothing."""
+        ...
+
+    def exhausted(self) -> ResourcesExhausted | None:
+        """Why it was not sent, once it is over, if this machine alone is the reason: another may be sent."""
         ...
 
 

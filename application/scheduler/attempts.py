@@ -55,6 +55,7 @@ MAX_UNRECORDED = 2_000
 LOOK_AT_LEASES = timedelta(seconds=1)
 # More outcomes than these hardly make an append any cheaper for each.
 MANY = 250
+NO_ROOM = "sending a call: this machine had no room for it"
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class Attempts:
         self._node = context.node
         self._jobs = context.jobs
         self._caller = context.caller
+        self._observer = context.observer
         self._dispatcher = dispatcher
         self._lease_renewal = lease_renewal
         self._settle = settle
@@ -216,6 +218,11 @@ class Attempts:
     def _finished(self, ready: ReadyAttempt, exchange: Exchange) -> None:
         job, job.exchange = ready.job, None
         if not self._running:
+            return
+        if not job.stopped and (error := exchange.exhausted()) is not None:
+            job.exchange = self._caller.exchange(call_of(job))
+            self._observer.failed(NO_ROOM)
+            self._dispatcher.send_again(ready, error)
             return
         if job.stopped and exchange.attempt() is None:
             self._jobs.done(job)

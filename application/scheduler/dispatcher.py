@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import logging
 from bisect import insort
 from datetime import timedelta
+from errno import EADDRNOTAVAIL, EMFILE, ENFILE
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,8 +17,60 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from application.ports import Cancellable, Clock
+    from application.ports import Cancellable, Clock, ResourcesExhausted
     from application.scheduler.context import Job
+
+# How often a limit that was lowered is raised, in how many steps from nothing to all, and how long it rests.
+RAISE_EVERY = timedelta(milliseconds=100)
+STEPS = 300
+LONGEST_REST = 10
+# Steps without a lack after which a limit that is whole again counts as never lowered.
+QUIET = 30
+# Of the calls for which there was room, when there was none for one more.
+KEPT_PART = 0.9
+ADVICE = {
+    EMFILE: "; raise this process' limit of open files (ulimit -n, LimitNOFILE) or lower MAX_CONCURRENCY",
+    ENFILE: "; raise this machine's limit of open files (fs.file-max) or lower MAX_CONCURRENCY",
+    EADDRNOTAVAIL: "; its connections have taken all local ports (net.ipv4.ip_local_port_range)",
+}
+
+log = logging.getLogger(__name__)
+
+
+class ConcurrencyLimit:
+    """At most `most` calls at a time; fewer, `now`, for a while after this machine had no room for as many.
+
+    Additive increase, multiplicative decrease: nine tenths of the calls under way are kept; after a rest of
+    0.1 s, and up to 1 s when it happens again, the limit rises to the `most` within half a minute.
+    """
+
+    __slots__ = ("_pause", "_quiet", "_rest", "most", "now")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.now: float = most
+        self._rest = self._quiet = 0
+        self._pause = 1
+
+    def lower(self, under_way: int) -> None:
+        """There was room for the calls under way, and for no other."""
+        self.now = min(self.now, under_way * KEPT_PART)
+        self._quiet = 0
+        if not self._rest:
+            self._rest, self._pause = self._pause, min(2 * self._pause, LONGEST_REST)
+
+    def rise(self) -> bool:
+        """Go one step up, to one call at least, unless it rests; True: it is whole, and has been of use."""
+        self._quiet += 1
+        if self._rest:
+            self._rest -= 1
+        if not self._rest:
+            self.now = min(self.most, max(1, self.now + self.most / STEPS))
+        if self.now < self.most or self._quiet < QUIET:
+            return False
+        self._pause = 1
+        return True
+
 
 # A quick host is kept busy for a quarter of a second by these while the next ones are claimed.
 MOST_WAITING = 1_000
@@ -24,7 +78,7 @@ PACE_IS_KNOWN_AFTER = timedelta(seconds=1)
 
 
 class TargetHost:
-    """One server: `calls` under way to it, and those that wait.
+    """One server: `calls` under way to it, their `limit`, and those that wait.
 
     `held` are those whose instant has come. `waiting` counts all that are claimed and not sent: also those
     whose instant has not come, of which the `early` ones came long before it.
@@ -32,10 +86,23 @@ class TargetHost:
     sent to.
     """
 
-    __slots__ = ("_made", "_pace", "_since", "calls", "early", "held", "line", "name", "turn", "waiting")
+    __slots__ = (
+        "_made",
+        "_pace",
+        "_since",
+        "calls",
+        "early",
+        "held",
+        "limit",
+        "line",
+        "name",
+        "turn",
+        "waiting",
+    )
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, per_host: int) -> None:
         self.name = name
+        self.limit = ConcurrencyLimit(per_host)
         self.calls = 0
         self.waiting = 0
         self.early = 0
@@ -143,7 +210,8 @@ class Dispatcher:
     def __init__(self, clock: Clock, per_host: int, in_all: int) -> None:
         self._clock = clock
         self._per_host = per_host
-        self._in_all = in_all
+        self._limit = ConcurrencyLimit(in_all)
+        self._lowered: dict[ConcurrencyLimit, TargetHost | None] = {}
         self._send: Callable[[ReadyAttempt], None] | None = None
         self._hosts: dict[str, TargetHost] = {}
         self._timed: list[ScheduledAttempt] = []
@@ -157,6 +225,7 @@ class Dispatcher:
         self._watched: set[str] = set()
         self._told: list[Callable[[], None]] = []
         self._alarm: Cancellable | None = None
+        self._recovery: Cancellable | None = None
         self._congested = asyncio.Event()
 
     def add(self, job: Job) -> None:
@@ -164,7 +233,7 @@ class Dispatcher:
         name = target_host(job.definition.action.url)
         host = self._hosts.get(name)
         if host is None:
-            host = self._hosts[name] = TargetHost(name)
+            host = self._hosts[name] = TargetHost(name, self._per_host)
         early = job.send_at > self._clock.now() + NEAR
         host.waiting += 1
         if early:
@@ -231,6 +300,24 @@ class Dispatcher:
         self._forget(host)
         self._send_due()
 
+    def send_again(self, ready: ReadyAttempt, error: ResourcesExhausted) -> None:
+        """Have what could not be sent wait at its place, and fewer calls made for a while.
+
+        Where a host has used up the ports to its address, fewer calls are made to that host alone.
+        """
+        host, job = ready.host, ready.job
+        self._under_way -= 1
+        host.calls -= 1
+        if error.errno == EADDRNOTAVAIL:
+            self._lower(host.limit, host.calls, error, host)
+        else:
+            self._lower(self._limit, self._under_way, error, None)
+        host.waiting += 1
+        self._hold(ScheduledAttempt(job.send_at, next(self._serial), host, job, early=False))
+        self._line_up(host)
+        self._congested.set()
+        self._send_due()
+
     async def congested(self) -> None:
         """Return when some wait although their instant has come."""
         if not self._held:
@@ -258,8 +345,39 @@ class Dispatcher:
     def close(self) -> None:
         """Nothing is sent any more."""
         self._send = None
-        if self._alarm is not None:
-            self._alarm.cancel()
+        for alarm in (self._alarm, self._recovery):
+            if alarm is not None:
+                alarm.cancel()
+
+    def _lower(
+        self, limit: ConcurrencyLimit, under_way: int, error: ResourcesExhausted, host: TargetHost | None
+    ) -> None:
+        if limit not in self._lowered:
+            log.warning(
+                "there is no room for more calls%s: %s; others wait until there is%s",
+                f" to {host.name}" if host else "",
+                error,
+                ADVICE.get(error.errno, ""),
+            )
+            self._lowered[limit] = host
+        limit.lower(under_way)
+        if self._recovery is None:
+            self._recover_later()
+
+    def _recover_later(self) -> None:
+        self._recovery = self._clock.call_at(self._clock.now() + RAISE_EVERY, self._recover)
+
+    def _recover(self) -> None:
+        self._recovery = None
+        for limit, host in list(self._lowered.items()):
+            if limit.rise():
+                del self._lowered[limit]
+                log.info("there is room for all calls%s again", f" to {host.name}" if host else "")
+            if host is not None:
+                self._line_up(host)
+        if self._lowered:
+            self._recover_later()
+        self._send_due()
 
     def _withdraw_timed(self, which: Callable[[Job], bool]) -> list[tuple[TargetHost, Job]]:
         gone = [line for line in self._timed if which(line.job)]
@@ -317,7 +435,7 @@ class Dispatcher:
     def _line_up(self, host: TargetHost) -> None:
         """Put a host into the line in which it belongs by now, if it may be sent to."""
         host.line = None
-        if not host.held or host.calls >= self._per_host:
+        if not host.held or host.calls + 1 > host.limit.now:
             return
         priority = host.held[0].priority
         lines = self._lines.get(priority)
@@ -336,10 +454,10 @@ class Dispatcher:
 
     def _next_host(self) -> TargetHost | None:
         """The host that gets the next slot; None: nothing may be sent now."""
-        free = self._in_all - self._under_way
+        free = int(self._limit.now) - self._under_way
         if not self._held or free <= 0:
             return None
-        scarce = free <= self._in_all // RESERVED_PART
+        scarce = free <= int(self._limit.now) // RESERVED_PART
         best: HostLine | None = None
         for priority in self._priorities:
             lines = self._lines[priority]
@@ -370,7 +488,7 @@ class Dispatcher:
 
     def _enough(self, host: TargetHost | None) -> int:
         if self._held > MAX_HELD // 2:
-            return max(1, min(self._per_host, self._in_all // (len(self._hosts) + 1)))
+            return max(1, min(self._per_host, self._limit.most // (len(self._hosts) + 1)))
         return max(self._per_host, host.enough(self._clock.steady()) if host else MOST_WAITING)
 
     def _forget(self, host: TargetHost) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from application.ports import ResourcesExhausted
 from domain.facts import Attempt, Unanswered
 from infrastructure.http_caller.answer import answered
 from infrastructure.http_caller.detour import LEAST_STATUS
@@ -75,9 +76,9 @@ class HttpExchange:
     def __init__(self, tools: Tools, call: Call) -> None:
         self._tools = tools
         self._call = call
-        self._result: Answer | Whole | None = None
+        self._result: Answer | Whole | ResourcesExhausted | None = None
         self._connection: Connection | None = None
-        self._task: asyncio.Task[Answer] | None = None
+        self._task: asyncio.Task[Answer | ResourcesExhausted] | None = None
         request = self._made()
         # What is large is made when it is sent: thousands may wait.
         small = isinstance(request, Unanswered) or len(request.head) + len(request.content) <= LARGE_BYTES
@@ -113,7 +114,7 @@ class HttpExchange:
     def attempt(self) -> Attempt | None:
         """See `application.ports.Exchange.attempt`."""
         result = self._result
-        if result is None:
+        if result is None or isinstance(result, ResourcesExhausted):
             return None
         answer = self._answer(result) if isinstance(result, Whole) else result
         return Attempt(
@@ -122,6 +123,10 @@ class HttpExchange:
             duration_ms=self._duration_ms,
             answer=answer,
         )
+
+    def exhausted(self) -> ResourcesExhausted | None:
+        """See `application.ports.Exchange.exhausted`."""
+        return self._result if isinstance(self._result, ResourcesExhausted) else None
 
     def expire(self) -> None:
         """Its time is over."""
@@ -193,14 +198,14 @@ class HttpExchange:
         self._task = asyncio.Task(way, loop=asyncio.get_running_loop(), eager_start=True)
         self._task.add_done_callback(self._arrived)
 
-    def _arrived(self, task: asyncio.Task[Answer]) -> None:
+    def _arrived(self, task: asyncio.Task[Answer | ResourcesExhausted]) -> None:
         self._task = None
         if task.cancelled():
             self._tell()
         else:
             self._end(task.result())
 
-    def _end(self, result: Answer | Whole) -> None:
+    def _end(self, result: Answer | Whole | ResourcesExhausted) -> None:
         self._duration_ms = round((time.monotonic() - self._begun) * 1000)
         self._result = result
         self._request = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from application.ports import ResourcesExhausted
 from tests.support import given
 
 if TYPE_CHECKING:
@@ -35,7 +36,13 @@ class TaskExchange:
     def attempt(self) -> Attempt | None:
         """See `application.ports.Exchange`; raises what the coroutine does."""
         assert self._task is not None
-        return None if self._task.cancelled() else self._task.result()
+        return None if self._task.cancelled() or self.exhausted() else self._task.result()
+
+    def exhausted(self) -> ResourcesExhausted | None:
+        """See `application.ports.Exchange`."""
+        assert self._task is not None
+        error = None if self._task.cancelled() else self._task.exception()
+        return error if isinstance(error, ResourcesExhausted) else None
 
 
 class Over:
@@ -54,6 +61,9 @@ class Over:
     def attempt(self) -> Attempt:
         """See `application.ports.Exchange`."""
         return self._attempt
+
+    def exhausted(self) -> None:
+        """See `application.ports.Exchange`."""
 
 
 def brought(number: int = 1, answer: int = 200) -> Over:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from datetime import timedelta
+from itertools import count
 
 import pytest
 
+from application.ports import ResourcesExhausted
 from application.scheduler.context import Job
-from application.scheduler.dispatcher import Dispatcher, ReadyAttempt, target_host
+from application.scheduler.dispatcher import ConcurrencyLimit, Dispatcher, ReadyAttempt, target_host
 from application.scheduler.timing import NEAR
 from domain import execution as executions
 from domain.facts import AttemptStarted, ExecutionFailed, ExecutionStarted, ExecutionTakenOver
@@ -151,11 +154,12 @@ def test_other_schemes_and_ports_are_other_sites() -> None:
 
 
 class Sent:
-    """Calls under way, by host, that a test ends; each attempt is due at once."""
+    """Calls under way, by host, that a test ends; each attempt is due at once, after those before it."""
 
     def __init__(self, world: World, per_host: int, in_all: int) -> None:
         self.dispatcher = Dispatcher(world.clock, per_host, in_all)
         self.ready: list[ReadyAttempt] = []
+        self.serial = count()
         self.world = world
         self.dispatcher.start(self.ready.append)
 
@@ -163,7 +167,7 @@ class Sent:
         claimed = executions.start(RUN, started(after(0)))
         for _ in range(times):
             action = definition(url=f"http://{host}/", priority=priority)
-            self.dispatcher.add(Job(claimed, action, 1, after(0)))
+            self.dispatcher.add(Job(claimed, action, 1, after(next(self.serial) / 1e5 - 1)))
         await self.world.clock.settle()
 
     def end(self, host: str) -> None:
@@ -241,3 +245,55 @@ async def test_lines_of_hosts_do_not_pile_up() -> None:
     for _ in range(900):
         sent.end("a")
     assert sum(map(len, sent.dispatcher._lines.values())) < 100
+
+
+async def test_what_could_not_be_sent_keeps_its_place_and_nothing_else_is_tried_before_a_rest() -> None:
+    world = World()
+    sent = Sent(world, per_host=100, in_all=100)
+    await sent.due("a", 60)
+    first = sent.ready[0].job
+    for ready in sent.ready[50:] + sent.ready[:5]:
+        sent.ready.remove(ready)
+        sent.dispatcher.send_again(ready, ResourcesExhausted(errno.EMFILE))
+    assert (sent.hosts(), sent.dispatcher.unsent()) == ({"a": 45}, 15)
+    await world.clock.pass_by(0.5)  # nine tenths are kept, and then a few more are tried
+    assert sent.hosts() == {"a": 45}
+    await world.clock.pass_by(4)
+    assert 45 < len(sent.ready) < 60
+    assert sent.ready[45].job is first
+    await world.clock.pass_by(30)
+    assert sent.hosts() == {"a": 60}
+
+
+async def test_a_host_without_ports_gets_fewer_calls_and_others_as_many_as_before(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    sent = Sent(world, per_host=50, in_all=100)
+    await sent.due("a", 50)
+    for ready in sent.ready[10:]:
+        sent.ready.remove(ready)
+        sent.dispatcher.send_again(ready, ResourcesExhausted(errno.EADDRNOTAVAIL))
+    await sent.due("b", 40)
+    assert sent.hosts() == {"a": 10, "b": 40}
+    [told] = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert "http://a" in told.message
+    assert "ip_local_port_range" in told.message
+    await world.clock.pass_by(60)
+    assert sent.hosts() == {"a": 50, "b": 40}
+
+
+@pytest.mark.parametrize("most", [1, 10, 4_000])
+def test_a_lowered_limit_rises_to_one_within_a_second_and_to_all_within_half_a_minute(most: int) -> None:
+    limit = ConcurrencyLimit(most)
+    rests: list[int] = []
+    for _ in range(6):
+        limit.lower(0)
+        limit.lower(0)
+        rests.append(0)
+        while limit.now < 1:
+            rests[-1] += 1
+            limit.rise()
+    assert rests == [1, 2, 4, 8, 10, 10]
+    assert sum(not limit.rise() for _ in range(400)) <= 300
+    assert limit.now == most
