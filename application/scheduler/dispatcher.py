@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from application.ports import Cancellable, Clock, ResourcesExhausted
-    from application.scheduler.context import Job
+    from application.scheduler.jobs import Job
 
 # How often a limit that was lowered is raised, in how many steps from nothing to all, and how long it rests.
 RAISE_EVERY = timedelta(milliseconds=100)

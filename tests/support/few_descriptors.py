@@ -21,51 +21,59 @@ import uvloop
 
 from application.scheduler.attempts import Attempts
 from application.scheduler.dispatcher import Dispatcher
-from application.scheduler.retries import LeaseRenewal
+from application.scheduler.jobs import LeaseRenewal
+from application.scheduler.outcomes import Outcomes
 from domain.facts import Answered
 from infrastructure.clock import SystemClock
 from infrastructure.http_caller import AiohttpCaller
 from tests.support.given import definition
 from tests.support.scheduler import World
-from tests.support.sending import job, no_end
+from tests.support.sending import job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from application.ports import Exchange
-    from application.scheduler.context import Job
+    from application.scheduler.context import Context
+    from application.scheduler.jobs import Job
+
+
+class Counted(Outcomes):
+    """Counts what the attempts brought; `all_over` is set after so many `times`."""
+
+    def __init__(self, context: Context, times: int) -> None:
+        super().__init__(context)
+        self.times = times
+        self.brought: Counter[str] = Counter()
+        self.all_over = asyncio.Event()
+
+    async def settle(self, brought: Sequence[tuple[Job, Exchange]], handed: Callable[[], None]) -> None:
+        handed()
+        for _, exchange in brought:
+            attempt = exchange.attempt()
+            assert attempt is not None
+            answer = attempt.answer
+            self.brought[str(answer.status_code) if isinstance(answer, Answered) else answer.error] += 1
+        if self.brought.total() == self.times:
+            self.all_over.set()
 
 
 async def main(at_once: int, times: int, urls: list[str]) -> None:
     """Have so many calls due now, and tell what became of them."""
     world, clock = World(), SystemClock()
-    brought: Counter[str] = Counter()
-    all_over = asyncio.Event()
-
-    async def settle(ended: Sequence[tuple[Job, Exchange]], handed: Callable[[], None]) -> None:
-        handed()
-        for _, exchange in ended:
-            attempt = exchange.attempt()
-            assert attempt is not None
-            answer = attempt.answer
-            brought[str(answer.status_code) if isinstance(answer, Answered) else answer.error] += 1
-        if brought.total() == times:
-            all_over.set()
-
     async with AiohttpCaller(clock=clock, max_concurrency=at_once, max_per_host=at_once) as caller:
         context = replace(world.context(), clock=clock, caller=caller)
-        attempts = Attempts(
-            context, Dispatcher(clock, at_once, at_once), LeaseRenewal(context), settle, no_end
-        )
+        outcomes, dispatcher = Counted(context, times), Dispatcher(clock, at_once, at_once)
+        attempts = Attempts(context, dispatcher, LeaseRenewal(context, outcomes), outcomes)
         running = asyncio.create_task(attempts.run())
         for number, url in enumerate(islice(cycle(urls), times)):
             due = job(number, clock.now() + timedelta(milliseconds=200))
             due.definition = definition(url=url)
             attempts.dispatch(due)
-        await all_over.wait()
+        await outcomes.all_over.wait()
         running.cancel()
         await asyncio.wait([running])
-    print(json.dumps({"brought": brought, "no_room": len(world.observed.errors)}))
+    print(json.dumps({"brought": outcomes.brought, "no_room": len(world.observed.errors)}))
 
 
 if __name__ == "__main__":

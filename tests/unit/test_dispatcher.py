@@ -10,8 +10,8 @@ from itertools import count
 import pytest
 
 from application.ports import ResourcesExhausted
-from application.scheduler.context import Job
 from application.scheduler.dispatcher import ConcurrencyLimit, Dispatcher, ReadyAttempt, target_host
+from application.scheduler.jobs import Job
 from application.scheduler.timing import NEAR
 from domain import execution as executions
 from domain.facts import AttemptStarted, ExecutionFailed, ExecutionStarted, ExecutionTakenOver

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from application.scheduler.attempts import NO_ROOM
-from application.scheduler.context import Job, SchedulerNode
+from application.scheduler.context import SchedulerNode
+from application.scheduler.jobs import Job
 from domain import execution as executions
 from domain.facts import (
     AttemptFailed,
