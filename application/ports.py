@@ -342,14 +342,12 @@ class Call(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class ResourcesExhausted(Exception):
-    """This machine had no room for another connection: no descriptor, port or memory. Nothing was sent.
+    """This machine has no descriptor, port or memory left for another connection; nothing was sent."""
 
-    `errno` says which: EMFILE, ENFILE, ENOBUFS, ENOMEM, or EADDRNOTAVAIL, which concerns one address only.
-    """
-
-    def __init__(self, errno: int) -> None:
-        super().__init__(os.strerror(errno).lower())
-        self.errno = errno
+    def __init__(self, number: int) -> None:
+        """`number` is the system's `errno`."""
+        super().__init__(os.strerror(number).lower())
+        self.errno = number
 
 
 class Exchange(Protocol):
@@ -364,11 +362,15 @@ class Exchange(Protocol):
         ...
 
     def attempt(self) -> Attempt | None:
-        """What happened, once it is over; None: it was cancelled, or `exhausted`. Raises nothing."""
+        """What happened, once it is over; None: it was cancelled. Raises nothing."""
         ...
 
+    @property
     def exhausted(self) -> ResourcesExhausted | None:
-        """Why it was not sent, once it is over, if this machine alone is the reason: another may be sent."""
+        """Once it is over: what this machine lacked, if that alone kept the request from being sent.
+
+        It may then begin again. `attempt` tells of a failure that was not sent.
+        """
         ...
 
 

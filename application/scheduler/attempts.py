@@ -196,14 +196,15 @@ class Attempts:
         job.answered()
         if not self._running:
             return
-        if not job.stopped and (error := exchange.exhausted()) is not None:
+        error = exchange.exhausted
+        if job.stopped and (error is not None or exchange.attempt() is None):
+            self._jobs.done(job)
+            self._dispatcher.finished(ready)
+            return
+        if error is not None:
             job.make_ready(self._caller, call_of(job))
             self._observer.failed(NO_ROOM)
             self._dispatcher.send_again(ready, error)
-            return
-        if job.stopped and exchange.attempt() is None:
-            self._jobs.done(job)
-            self._dispatcher.finished(ready)
             return
         self._gather_up(job, exchange)
         if self._unrecorded > MAX_UNRECORDED:

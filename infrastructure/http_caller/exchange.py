@@ -13,7 +13,7 @@ from application.ports import ResourcesExhausted
 from domain.facts import Attempt, Unanswered
 from infrastructure.http_caller.answer import answered
 from infrastructure.http_caller.detour import LEAST_STATUS
-from infrastructure.http_caller.failures import internal_error, timed_out
+from infrastructure.http_caller.failures import internal_error, no_room, timed_out
 from infrastructure.http_caller.progress import Progress, Stage
 from infrastructure.http_caller.request import LARGE_BYTES, Unsendable
 
@@ -114,9 +114,12 @@ class HttpExchange:
     def attempt(self) -> Attempt | None:
         """See `application.ports.Exchange.attempt`."""
         result = self._result
-        if result is None or isinstance(result, ResourcesExhausted):
+        if result is None:
             return None
-        answer = self._answer(result) if isinstance(result, Whole) else result
+        if isinstance(result, ResourcesExhausted):
+            answer: Answer = no_room(result)
+        else:
+            answer = self._answer(result) if isinstance(result, Whole) else result
         return Attempt(
             number=self._call.number,
             started_at=self._started_at,
@@ -124,6 +127,7 @@ class HttpExchange:
             answer=answer,
         )
 
+    @property
     def exhausted(self) -> ResourcesExhausted | None:
         """See `application.ports.Exchange.exhausted`."""
         return self._result if isinstance(self._result, ResourcesExhausted) else None

@@ -36,10 +36,11 @@ class TaskExchange:
     def attempt(self) -> Attempt | None:
         """See `application.ports.Exchange`; raises what the coroutine does."""
         assert self._task is not None
-        return None if self._task.cancelled() or self.exhausted() else self._task.result()
+        return None if self._task.cancelled() else self._task.result()
 
+    @property
     def exhausted(self) -> ResourcesExhausted | None:
-        """See `application.ports.Exchange`."""
+        """See `application.ports.Exchange`; the coroutine raises it."""
         assert self._task is not None
         error = None if self._task.cancelled() else self._task.exception()
         return error if isinstance(error, ResourcesExhausted) else None
@@ -47,6 +48,8 @@ class TaskExchange:
 
 class Over:
     """`Exchange` that is over."""
+
+    exhausted = None
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
@@ -61,9 +64,6 @@ class Over:
     def attempt(self) -> Attempt:
         """See `application.ports.Exchange`."""
         return self._attempt
-
-    def exhausted(self) -> None:
-        """See `application.ports.Exchange`."""
 
 
 def brought(number: int = 1, answer: int = 200) -> Over:

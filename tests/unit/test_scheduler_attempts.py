@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from application.ports import ResourcesExhausted
 from application.scheduler.attempts import NO_ROOM
 from application.scheduler.context import SchedulerNode
 from application.scheduler.jobs import Job
@@ -27,7 +28,8 @@ from tests.support.scheduler import LEASE, World
 from tests.support.sending import attempts, job
 
 if TYPE_CHECKING:
-    pass
+    from application.ports import Call
+    from domain.facts import Attempt
 
 
 async def test_each_call_is_sent_at_its_instant_whatever_the_order_of_the_claims() -> None:
@@ -277,3 +279,22 @@ async def test_what_is_cancelled_while_it_waits_for_room_on_the_machine_is_not_s
         await world.clock.reach(after(30))
     assert world.calls == []
     assert 2 < world.caller.refused < 20
+
+
+async def test_what_is_stopped_in_the_moment_in_which_there_is_no_room_leaves_its_slot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    stopped = job(1, after(1))
+    tries: list[Call] = []
+
+    async def call(made: Call) -> Attempt:
+        tries.append(made)
+        stopped.stop()
+        raise ResourcesExhausted(errno.EMFILE)
+
+    monkeypatch.setattr(world.caller, "call", call)
+    async with attempts(world, concurrency=1) as (sending, dispatcher):
+        sending.dispatch(stopped)
+        await world.clock.reach(after(3))
+        assert (dispatcher.under_way(), sending.unfinished(), len(tries)) == (0, 0, 1)
