@@ -41,7 +41,7 @@ SELECT
      AND heartbeat_at > clock_timestamp() - interval '10 seconds') AS wrong_clock_seconds,
     (SELECT count(*) FROM parked_events WHERE projection = ANY (%(projections)s::text[])) AS parked,
     ARRAY(SELECT name FROM unnest(%(tables)s::text[]) AS name WHERE to_regclass(name) IS NULL) AS missing,
-    to_regclass('standstill') IS NOT NULL AS stands_still
+    to_regclass('standstill') IS NOT NULL AS fenced
 """
 
 
@@ -50,7 +50,7 @@ class VitalSigns(Struct, frozen=True, kw_only=True):
 
     `projected` and `furthest` are the least and the greatest checkpoint; `claiming` counts the schedulers
     that claim; `wrong_clock_seconds` is how far ahead the clock is that is furthest off, if one is too far;
-    `stands_still`: schedulers must not begin here.
+    `fenced`: schedulers must not begin here.
     """
 
     head: int
@@ -63,7 +63,7 @@ class VitalSigns(Struct, frozen=True, kw_only=True):
     wrong_clock_seconds: float | None
     parked: int
     missing: list[str]
-    stands_still: bool
+    fenced: bool
 
 
 class DatabaseAway(Exception):
@@ -110,7 +110,7 @@ class Vitals:
             wrong_clock_seconds=row[7],
             parked=row[8],
             missing=row[9],
-            stands_still=row[10],
+            fenced=row[10],
         )
 
 

@@ -97,7 +97,7 @@ async def _work_until(work: Awaitable[None], stop: asyncio.Event) -> bool:
         await working
     except asyncio.CancelledError:
         return False
-    except bootstrap.StandsStill as refusal:
+    except bootstrap.Fenced as refusal:
         log.error(str(refusal))  # noqa: TRY400
     except Exception:
         log.exception("the work ended with an error")
@@ -183,14 +183,14 @@ def serve(settings: Settings) -> int:
     """Serve until stopped; without a configured database on an embedded Postgres.
 
     Raises `AddressUnusable`, `EmbeddedPostgresError`, `LogDirectoryUnusable`, `DatabaseUnusable`,
-    `MigrationRefused` and `StandsStill`.
+    `MigrationRefused` and `Fenced`.
     """
     with listen(settings.host, settings.port) as listening, contextlib.ExitStack() as stack:
         postgres: EmbeddedPostgres | None = None
         if not settings.database_configured:
             postgres, settings = stack.enter_context(bootstrap.embedded(settings))
         bootstrap.prepare_database(settings)
-        bootstrap.check_standstill(settings.direct_dsn())
+        bootstrap.check_fence(settings.direct_dsn())
         stack.enter_context(bootstrap.shared_metrics(settings, listening.getsockname()[1]))
         return run(_serve(settings, listening, postgres))
 

@@ -1,4 +1,4 @@
-"""The form of an archive file: what it holds and where, so that little of it has to be read.
+"""The format of an archive file: what it holds and where, so that little of it has to be read.
 
 A file is a run of zstd frames. Those with events, in the order of their positions, hold a JSON line an event,
 and `zstdcat` shows them. The others are skippable frames (RFC 8878), which it passes over: the index, which
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from application.ports import ArchiveAway
 from infrastructure.machine import ZstdError, compress, decompress
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from domain.identity import Month
 
-FORM = 1
+FORMAT = 1
 FRAME_EVENTS = 4_000
 FRAME_BYTES = 4 * 1024 * 1024
 INDEX_ENTRIES = 50_000
@@ -89,7 +89,7 @@ class IndexPart(Part, frozen=True, kw_only=True):
 class Manifest(Struct, frozen=True, kw_only=True):
     """What a file holds. `outcomes` counts executions by the topic of their last event."""
 
-    form: int
+    format: int = field(name="form")
     month: str
     events: int
     executions: int
@@ -175,8 +175,8 @@ def read_manifest(name: str, packed: bytes) -> Manifest:
         found = _manifest.decode(decompress(packed))
     except (ZstdError, msgspec.DecodeError) as error:
         raise Damaged(name, f"its manifest cannot be read ({error})") from error
-    if found.form != FORM:
-        raise Damaged(name, f"its form is {found.form}, and this release reads form {FORM}")
+    if found.format != FORMAT:
+        raise Damaged(name, f"its format is {found.format}, and this release reads format {FORMAT}")
     return found
 
 
@@ -445,7 +445,7 @@ class Writer:
         """Write the rest; answers what the file holds. There must have been an event, and its entry."""
         self._end_index()
         manifest = Manifest(
-            form=FORM,
+            format=FORMAT,
             month=str(self._month),
             events=sum(frame.events for frame in self._frames),
             executions=executions,

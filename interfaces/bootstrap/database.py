@@ -13,11 +13,11 @@ import structlog
 from psycopg.conninfo import conninfo_to_dict
 
 from application.ports import ArchiveAway, LogUnavailable
+from infrastructure.audit_log.keys import FILE_NAME, ensure_key
 from infrastructure.embedded_postgres.errors import DataDirectoryInUse
 from infrastructure.embedded_postgres.supervisor import EmbeddedPostgres
 from infrastructure.migrator import migrate, missing_migrations
 from infrastructure.postgres import first_line, refusal, with_liveness
-from infrastructure.sealed_log.keys import FILE_NAME, ensure_key
 from infrastructure.settings import masked_conninfo, with_archives, with_audit_key, with_database
 
 if TYPE_CHECKING:

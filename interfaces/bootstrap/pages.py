@@ -12,11 +12,11 @@ from psycopg_pool import PoolTimeout
 
 from application.ports import LogUnavailable
 from infrastructure import metrics
+from infrastructure.audit_log.store import PostgresAuditLog
 from infrastructure.embedded_postgres.errors import DataDirectoryUnusable
 from infrastructure.metrics import StoredFigures, stored_figures
 from infrastructure.nodes import PostgresNodes
 from infrastructure.postgres import first_line
-from infrastructure.sealed_log.store import PostgresSealedLog
 from infrastructure.vitals import DatabaseAway, Vitals
 from interfaces.http.answers import HealthCheck, HealthReport
 from interfaces.http.dependencies import HttpOptions, OpsDependencies
@@ -108,7 +108,7 @@ def _count(number: int, noun: str) -> str:
 
 def _scheduler(signs: VitalSigns) -> HealthCheck:
     beat = signs.scheduler_beat_seconds
-    if not _beats(beat) and signs.stands_still:
+    if not _beats(beat) and signs.fenced:
         return _bad(
             "No scheduler begins on this database: it holds an earlier moment, or a copy or a part of a log. "
             "To look at it none is needed; `chronoledger replay --release` on it lets them begin, or says "
@@ -156,7 +156,7 @@ class StoredExposition:
         self._instruments = instruments
         self._queries = queries
         self._nodes = PostgresNodes(connections, "scheduler")
-        self._sealed = PostgresSealedLog(connections)
+        self._sealed = PostgresAuditLog(connections)
 
     async def render(self) -> tuple[bytes, str]:
         """See `interfaces.http.dependencies.Exposition`. Without the database: what processes measured."""

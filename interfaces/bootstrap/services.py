@@ -31,8 +31,10 @@ from application.scheduler.scheduler import Scheduler
 from application.tasks import BulkCommands, TaskCommands
 from application.what_if.simulator import Simulator
 from domain.task import Pause
-from infrastructure.archive.library import Shelf
-from infrastructure.carry.database import check_once_connected
+from infrastructure.archive.catalog import ArchiveReader
+from infrastructure.audit_log.publishing import Publisher, target_of
+from infrastructure.audit_log.sealer import Sealer
+from infrastructure.audit_log.store import PostgresAuditLog
 from infrastructure.clock import SystemClock
 from infrastructure.event_store.appender import API_ROOM, Appender, OwnEvents
 from infrastructure.event_store.follower import PostgresFollower
@@ -45,14 +47,12 @@ from infrastructure.past.reader import PostgresPast, PostgresRuns, outcome_entri
 from infrastructure.postgres import pool, with_liveness
 from infrastructure.projector.reading import BATCH_EVENTS, WholeLog
 from infrastructure.projector.runner import Projector
-from infrastructure.sealed_log.publishing import Publisher, target_of
-from infrastructure.sealed_log.sealer import Sealer
-from infrastructure.sealed_log.store import PostgresSealedLog
 from infrastructure.task_log import TaskLog
+from infrastructure.transfer.database import check_fence_once_connected
 from infrastructure.visibility import Visibility
 from infrastructure.vitals import Vitals
-from interfaces.bootstrap.carry import library, retention
 from interfaces.bootstrap.pages import HealthChecks, StoredExposition, ops_app, options
+from interfaces.bootstrap.transfer import catalog, retention
 from interfaces.http.dependencies import Dependencies
 from interfaces.http.problems import NotYetVisible
 from interfaces.http.system import Node
@@ -196,11 +196,13 @@ class LedgerOfReadModels:
 class PastOfLog:
     """`interfaces.http.dependencies.Past`."""
 
-    def __init__(self, connections: AsyncConnectionPool, log: Streams, ledger: Ledger, shelf: Shelf) -> None:
+    def __init__(
+        self, connections: AsyncConnectionPool, log: Streams, ledger: Ledger, archive_reader: ArchiveReader
+    ) -> None:
         """`ledger` is that of today, and bounded: of what it has, each row is read anew."""
-        self._shelf = shelf
+        self._archive_reader = archive_reader
         self._connections = connections
-        self._moments = PostgresPast(connections, shelf)
+        self._moments = PostgresPast(connections, archive_reader)
         self._log = log
         self._ledger = ledger
         # Folding is work for a processor that also serves the other requests.
@@ -234,7 +236,7 @@ class PastOfLog:
     async def figures(self, moment: Moment) -> Figures:
         """See `Past`."""
         async with self._folding(moment) as connection:
-            outcomes = outcome_entries(connection, moment, self._shelf)
+            outcomes = outcome_entries(connection, moment, self._archive_reader)
             streams = task_entries(connection, moment)
             return await past_figures(outcomes, streams, moment.at)
 
@@ -305,9 +307,11 @@ class RunsOfReadModels:
         return [Run(run, over) for run, over in await self._ledger.runs(task_id)]
 
 
-def simulator(connections: AsyncConnectionPool, log: Streams, shelf: Shelf, clock: Now) -> Simulator:
+def simulator(
+    connections: AsyncConnectionPool, log: Streams, archive_reader: ArchiveReader, clock: Now
+) -> Simulator:
     """The simulator over a database; `log` reads what is archived, too."""
-    return Simulator(log, PostgresRuns(connections, log), PostgresPast(connections, shelf), clock)
+    return Simulator(log, PostgresRuns(connections, log), PostgresPast(connections, archive_reader), clock)
 
 
 async def simulated(settings: Settings, asked: UnreadSimulation) -> Simulated:
@@ -316,8 +320,10 @@ async def simulated(settings: Settings, asked: UnreadSimulation) -> Simulated:
 
     dsn, clock = with_liveness(settings.dsn()), SystemClock()
     async with pool(dsn, 2) as connections, Appender(dsn) as appender:
-        shelf = Shelf(connections, library(settings))
-        engine = simulator(connections, PostgresEventLog(connections, appender, shelf), shelf, clock)
+        archive_reader = ArchiveReader(connections, catalog(settings))
+        engine = simulator(
+            connections, PostgresEventLog(connections, appender, archive_reader), archive_reader, clock
+        )
         return await simulate(asked, ReadModels(connections), engine, clock.now(), settings.default_timezone)
 
 
@@ -345,8 +351,8 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
         Appender(with_liveness(settings.dsn()), instruments, room=API_ROOM) as appender,
     ):
         queries = ReadModels(connections)
-        shelf = Shelf(connections, library(settings))
-        log = PostgresEventLog(connections, appender, shelf)
+        archive_reader = ArchiveReader(connections, catalog(settings))
+        log = PostgresEventLog(connections, appender, archive_reader)
         explainer = Explainer(log, clock)
         visibility = Visibility(with_liveness(settings.direct_dsn()), queries.checkpoint)
         async with background(visibility.run()):
@@ -354,7 +360,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                 Dependencies(
                     commands=TaskCommands(log, clock, uuid7),
                     bulk=BulkCommands(log, clock, uuid7),
-                    executions=ExecutionCommands(log, clock, uuid7, shelf),
+                    executions=ExecutionCommands(log, clock, uuid7, archive_reader),
                     redactions=Redactions(
                         log,
                         PostgresRedactor(connections),
@@ -365,10 +371,12 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     explainer=explainer,
                     occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
                     revisions=Revisions(log),
-                    events=PostgresEventReader(connections, shelf=shelf),
-                    past=PastOfLog(connections, log, LedgerOfReadModels(queries, MOST_OF_THE_PAST), shelf),
-                    audit=Audit(PostgresSealedLog(connections, shelf)),
-                    simulator=simulator(connections, log, shelf, clock),
+                    events=PostgresEventReader(connections, archive_reader=archive_reader),
+                    past=PastOfLog(
+                        connections, log, LedgerOfReadModels(queries, MOST_OF_THE_PAST), archive_reader
+                    ),
+                    audit=Audit(PostgresAuditLog(connections, archive_reader)),
+                    simulator=simulator(connections, log, archive_reader, clock),
                     visibility=visibility,
                     health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),
                     exposition=StoredExposition(instruments, queries, connections),
@@ -383,7 +391,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
 
 @contextlib.asynccontextmanager
 async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
-    """The scheduler's `run`, which raises `StandsStill`, and what makes the pages of its process."""
+    """The scheduler's `run`, which raises `Fenced`, and what makes the pages of its process."""
     from infrastructure.http_caller.caller import AiohttpCaller  # noqa: PLC0415 - only this role pays for it
 
     instruments = Instruments()
@@ -426,7 +434,7 @@ async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
         )
 
         async def work() -> None:
-            await check_once_connected(connections)
+            await check_fence_once_connected(connections)
             await engine.run()
 
         _settle_memory()
@@ -447,7 +455,7 @@ async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
             PROJECTIONS,
             ObservedProjector(instruments),
             # What it rebuilds is folded between the batches of what goes on.
-            WholeLog(library(settings), at_once=BATCH_EVENTS),
+            WholeLog(catalog(settings), at_once=BATCH_EVENTS),
         )
         nodes = PostgresNodes(connections, "projector")
         name = f"{settings.node_name}.{token_hex(4)}"

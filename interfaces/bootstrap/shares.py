@@ -18,8 +18,8 @@ from infrastructure.machine import memory_limit, usable_cores
 from infrastructure.projector.reading import WholeLog
 from infrastructure.projector.rebuild import EventRefused, fold_share
 from infrastructure.projector.workplace import NewTablesLost, Share
-from interfaces.bootstrap.carry import library
 from interfaces.bootstrap.database import DatabaseUnusable, NotPermitted, TablesMissing, in_sentences
+from interfaces.bootstrap.transfer import catalog
 from projections.catalogue import named
 
 if TYPE_CHECKING:
@@ -168,4 +168,4 @@ async def _fold_share(settings: Settings, projections: Sequence[str], share: Sha
     parent = multiprocessing.parent_process()
     assert parent is not None
     asyncio.get_running_loop().add_reader(parent.sentinel, os._exit, FAILED)
-    await fold_share(settings.direct_dsn(), named(projections), share, WholeLog(library(settings)), until)
+    await fold_share(settings.direct_dsn(), named(projections), share, WholeLog(catalog(settings)), until)

@@ -76,7 +76,7 @@ SECTIONS = {
     "Run": ("serve", "api", "projector", "scheduler"),
     "Ask and change": ("explain", "tasks", "simulate", "seed"),
     "Check and mend": ("check", "rebuild", "replay", "verify"),
-    "Keep and carry": ("archive", "export", "import"),
+    "Keep and move": ("archive", "export", "import"),
     "Set up": ("migrate", "config", "openapi"),
 }
 OTHERS = "Others"

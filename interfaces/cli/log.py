@@ -20,10 +20,10 @@ from interfaces.roles import run
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from infrastructure.archive.library import Archive
-    from infrastructure.carry.format import Manifest
+    from infrastructure.archive.catalog import Archive
     from infrastructure.settings import Settings
-    from interfaces.bootstrap.carry import LogPlace
+    from infrastructure.transfer.format import Manifest
+    from interfaces.bootstrap.transfer import LogPlace
 
 
 class _MonthType(click.ParamType[Month]):
@@ -180,7 +180,7 @@ def export_command(
         click.echo(f"went on with an export begun at event {head}")
     click.echo(f"{_events(manifest)} in {path}")
     if not manifest.whole:
-        click.echo(f"This is a part of a log ({manifest.selection.told()}): import it with --partial.")
+        click.echo(f"This is a part of a log ({manifest.selection.described()}): import it with --partial.")
 
 
 @click.command("import")
@@ -195,14 +195,14 @@ def import_command(path: Path, *, partial: bool) -> None:
         bootstrap.prepare_database(settings)
         with shown_progress() as progress:
             done = bootstrap.import_events(
-                settings.direct_dsn(), path, partial=partial, told=progress.at_stage
+                settings.direct_dsn(), path, partial=partial, report=progress.at_stage
             )
         earlier = done.manifest.events - done.stored
         click.echo(
             f"{_events(done.manifest)} as in {path}" + (f"; {earlier:,} were there" if earlier else "")
         )
         click.echo(common.rebuilt(settings))
-        if done.stands_still:
+        if done.fenced:
             click.echo(common.NO_SCHEDULER_BEGINS)
 
 
@@ -343,5 +343,5 @@ def _prepared(settings: Settings, dsn: str) -> Settings:
 def _release() -> None:
     with bootstrap.database(common.settings("replay")) as settings:
         bootstrap.prepare_database(settings)
-        released = bootstrap.end_standstill(settings.direct_dsn())
+        released = bootstrap.remove_fence(settings.direct_dsn())
     click.echo("Schedulers begin here from now on." if released else "Nothing kept schedulers away.")

@@ -49,7 +49,7 @@ def _role_command(role: str, summary: str) -> None:
             if not child:
                 bootstrap.prepare_database(settings)
                 if role == "scheduler":
-                    bootstrap.check_standstill(settings.direct_dsn())
+                    bootstrap.check_fence(settings.direct_dsn())
             sys.exit(run_role(settings, role, child=child))  # type: ignore[arg-type]
 
 

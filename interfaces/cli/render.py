@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from application.explanation.wording import Event, Explanation, Rule, Statement
     from domain.audit import Finding
+    from infrastructure.audit_log.verifying import Verified
     from infrastructure.projector.batch import Parked
     from infrastructure.projector.check import Checked, Difference
     from infrastructure.projector.rebuild import Rebuilt
-    from infrastructure.sealed_log.verifying import Verified
     from interfaces.bootstrap.jobs import VerifiedBundle
     from interfaces.http.schedule import ClockChange
     from interfaces.http.simulation import (

@@ -11,7 +11,7 @@ import pytest
 
 from domain.identity import Month
 from infrastructure.archive.archiving import NotArchivable
-from infrastructure.archive.library import archives
+from infrastructure.archive.catalog import archives
 from tests.support.archives import Archivist, filled, rows, settle
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, run_of, started
 from tests.support.projecting import connect

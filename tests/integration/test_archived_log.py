@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from application.ports import ArchiveAway
-from infrastructure.archive.library import Wanted, events_after
+from infrastructure.archive.catalog import Wanted, events_after
 from infrastructure.projector.check import check
 from infrastructure.projector.reading import WholeLog
 from infrastructure.projector.rebuild import rebuild
@@ -41,10 +41,10 @@ async def test_the_whole_log_reads_the_same_however_much_of_it_is_archived(
         before = await rows(connection)
         for month in (JANUARY, FEBRUARY, MARCH):
             archivist.archive(month)
-            assert await whole(connection, archivist.library, limit) == before
+            assert await whole(connection, archivist.catalog, limit) == before
         for month in (FEBRUARY, JANUARY):
             archivist.restore(month)
-            assert await whole(connection, archivist.library, limit) == before
+            assert await whole(connection, archivist.catalog, limit) == before
 
 
 async def test_some_of_the_log_read_the_same_wherever_they_lie(archivist: Archivist) -> None:
@@ -56,12 +56,12 @@ async def test_some_of_the_log_read_the_same_wherever_they_lie(archivist: Archiv
             events: list[Event] = []
             while True:
                 position = events[-1].position if events else 0
-                some, full = await events_after(connection, archivist.library, position, limit, MUCH, wanted)
+                some, full = await events_after(connection, archivist.catalog, position, limit, MUCH, wanted)
                 events += some
                 if not full:
                     return events
 
-        everything, _ = await events_after(connection, archivist.library, 0, 100_000, MUCH)
+        everything, _ = await events_after(connection, archivist.catalog, 0, 100_000, MUCH)
         before = [event for event in everything if wanted.includes(event)]
         assert 0 < len(before) < len(everything)
         assert await read(7) == before
@@ -77,10 +77,10 @@ async def test_archives_that_begin_behind_a_page_are_not_looked_into(archivist: 
     async with await connect(archivist.dsn) as connection:
         for name in names[1:]:
             (archivist.folder / name).unlink()
-        page = await events_after(connection, archivist.library, 0, 10, MUCH)
+        page = await events_after(connection, archivist.catalog, 0, 10, MUCH)
         assert ([event.position for event in page.events], page.full) == ([*range(1, 11)], True)
         with pytest.raises(ArchiveAway, match=names[1]):
-            await whole(connection, archivist.library)
+            await whole(connection, archivist.catalog)
 
 
 async def test_read_models_are_rebuilt_and_checked_as_if_nothing_were_archived(archivist: Archivist) -> None:
@@ -141,7 +141,7 @@ async def test_a_rebuild_that_an_archive_has_interrupted_goes_on_when_the_file_i
     await filled(archivist.dsn)
     march = archivist.archive(MARCH)
     path = archivist.folder / march.name
-    log, heard = InSteps(archivist.library), Heard()
+    log, heard = InSteps(archivist.catalog), Heard()
     async with await connect(archivist.dsn) as connection:
         before = await contents(connection)
         path.rename(path.with_suffix(".away"))

@@ -1,4 +1,4 @@
-"""Archived months are verified and proved as if they had never left, and never carried without being told."""
+"""Archived months are verified and proved as if they had never left, and never left out without a word."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from application.ports import ArchiveAway
-from infrastructure.archive.library import Shelf
+from infrastructure.archive.catalog import ArchiveReader
+from infrastructure.audit_log.sealer import seal_block
+from infrastructure.audit_log.store import PostgresAuditLog
+from infrastructure.audit_log.verifying import Verified, verify
 from infrastructure.postgres import pool
-from infrastructure.sealed_log.sealer import seal_block
-from infrastructure.sealed_log.store import PostgresSealedLog
-from infrastructure.sealed_log.verifying import Verified, verify
 from tests.support.archives import Archivist, filled
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, run_of, started
 from tests.support.projecting import connect
@@ -30,7 +30,7 @@ async def archivist(database: str, tmp_path: Path) -> Archivist:
 
 async def verified(archivist: Archivist) -> tuple[Verified, list[tuple[str, int, int]]]:
     heard = Heard()
-    return await verify(archivist.dsn, heard, library=archivist.library), heard.places()
+    return await verify(archivist.dsn, heard, catalog=archivist.catalog), heard.places()
 
 
 async def test_the_log_is_verified_with_what_is_archived(archivist: Archivist) -> None:
@@ -73,7 +73,7 @@ async def test_sealing_goes_on_behind_what_is_archived(archivist: Archivist) -> 
 async def test_evidence_has_the_events_of_an_archived_execution(archivist: Archivist) -> None:
     run = run_of(TASKS[0], JANUARY, 3)
     async with pool(archivist.dsn, 2) as connections:
-        sealed = PostgresSealedLog(connections, Shelf(connections, archivist.library))
+        sealed = PostgresAuditLog(connections, ArchiveReader(connections, archivist.catalog))
         before = await sealed.events(run)
         assert before
         archivist.archive(JANUARY)

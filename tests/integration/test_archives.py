@@ -15,7 +15,7 @@ from infrastructure.archive.archiving import (
     alone,
     months_before,
 )
-from infrastructure.archive.library import archives
+from infrastructure.archive.catalog import archives
 from infrastructure.migrator import migrate_down, months_archived
 from tests.support.archives import Archivist, filled, rows, settle
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, created, run_of, started, succeeded

@@ -18,7 +18,7 @@ from application.streams import readable
 from domain.facts import EventsRedacted
 from domain.identity import redaction_stream
 from infrastructure.archive.archiving import RecordedMeanwhile, alone, archive_month
-from infrastructure.archive.library import archives
+from infrastructure.archive.catalog import archives
 from infrastructure.event_store.redactor import PostgresRedactor
 from infrastructure.postgres import pool
 from projections.catalogue import NAMES
@@ -69,7 +69,7 @@ async def test_what_is_recorded_meanwhile_is_not_lost(archivist: Archivist, aske
 
     def archived() -> None:
         with alone(archivist.dsn) as connection:
-            archive_month(connection, archivist.place, JANUARY, NAMES, interfere)
+            archive_month(connection, archivist.storage, JANUARY, NAMES, interfere)
 
     with pytest.raises(RecordedMeanwhile, match="archive it again"):
         await asyncio.to_thread(archived)
@@ -92,7 +92,7 @@ async def test_what_is_redacted_meanwhile_does_not_go_with_what_it_was(archivist
 
     def archived() -> None:
         with alone(archivist.dsn) as connection:
-            archive_month(connection, archivist.place, JANUARY, NAMES, redact)
+            archive_month(connection, archivist.storage, JANUARY, NAMES, redact)
 
     with pytest.raises(RecordedMeanwhile):
         await asyncio.to_thread(archived)
@@ -119,7 +119,7 @@ async def test_a_redaction_that_waits_for_rows_being_removed_keeps_nobody_from_a
 
     def archived() -> None:
         with alone(archivist.dsn) as connection:
-            archive_month(connection, archivist.place, JANUARY, NAMES, interfere)
+            archive_month(connection, archivist.storage, JANUARY, NAMES, interfere)
 
     await asyncio.to_thread(archived)
     assert [await asyncio.wrap_future(each) for each in refused] == [None]
@@ -156,9 +156,9 @@ async def test_who_reads_the_whole_log_meanwhile_reads_each_event_once(archivist
         before = await rows(connection)
         moving = asyncio.create_task(asyncio.to_thread(_move_to_and_fro, archivist, 6))
         reads = 0
-        library = archivist.library
+        catalog = archivist.catalog
         while not moving.done():
-            assert await whole(connection, library, limit=37) == before
+            assert await whole(connection, catalog, limit=37) == before
             reads += 1
         await moving
         assert reads >= 2
@@ -186,14 +186,14 @@ async def test_a_kill_at_any_moment_loses_nothing_and_the_next_one_goes_on(archi
                 )  # when it hits is chance; that it may hit anywhere is the point
                 process.kill()
             await _gone(connection)
-            assert await whole(connection, archivist.library, limit=1_000) == before
+            assert await whole(connection, archivist.catalog, limit=1_000) == before
             found = await archives(connection)
             seen |= {archive.state for archive in found}
             if found and found[0].away:
                 archivist.restore(JANUARY)
                 assert await rows(connection) == before
         assert archivist.archive(JANUARY).away
-        assert await whole(connection, archivist.library) == before
+        assert await whole(connection, archivist.catalog) == before
 
 
 async def _gone(connection: psycopg.AsyncConnection) -> None:

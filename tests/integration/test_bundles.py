@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from application.audit import Audit
 from interfaces.cli.log import verify_command
 from interfaces.http.audit import Evidence
-from tests.support.sealed_log import MemorySealedLog
+from tests.support.audit_log import MemoryAuditLog
 from tests.support.sealing import KEY
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ async def evidence(path: Path, events: int) -> Path:
         (number, RUN, number, "execution.started.v1", '{"ä":"\\u0000"}'.encode(), NOON)
         for number in range(1, events + 1)
     ]
-    sealed = MemorySealedLog(rows)
+    sealed = MemoryAuditLog(rows)
     sealed.seal()
     path.write_bytes(msgspec.json.encode(Evidence.of(await Audit(sealed).evidence(RUN))))
     return path

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from domain.audit import SignedHead, TreeHead
-from infrastructure.sealed_log import publishing
-from infrastructure.sealed_log.keys import ensure_key
-from infrastructure.sealed_log.publishing import (
+from infrastructure.audit_log import publishing
+from infrastructure.audit_log.keys import ensure_key
+from infrastructure.audit_log.publishing import (
     HeadFile,
     HeadsUnreadable,
     HeadUrl,
@@ -23,7 +23,7 @@ from infrastructure.sealed_log.publishing import (
     read_published,
     target_of,
 )
-from infrastructure.sealed_log.sealer import Sealer
+from infrastructure.audit_log.sealer import Sealer
 from tests.support.projecting import connect, until
 from tests.support.random_log import RandomLog
 from tests.support.sealing import KEY, as_superuser, verified

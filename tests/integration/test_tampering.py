@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infrastructure.sealed_log.store import latest_heads
+from infrastructure.audit_log.store import latest_heads
 from tests.support.projecting import connect
 from tests.support.random_log import RandomLog
-from tests.support.sealing import KEY, as_superuser, seal, sealed_log, verified
+from tests.support.sealing import KEY, as_superuser, audit_log, seal, verified
 from tests.support.stored import append
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def sealed_template(databases: Databases, template_database: str) -> Iterator[st
 
     async def fill(dsn: str) -> None:
         async with await connect(dsn) as connection:
-            await sealed_log(connection, *SIZES)
+            await audit_log(connection, *SIZES)
 
     with databases.copy(template_database) as dsn:
         asyncio.run(fill(dsn))
@@ -96,10 +96,10 @@ async def test_two_events_that_changed_places_are_named(sealed: str) -> None:
 @pytest.mark.parametrize("position", [-5, 0, 1_000])
 async def test_an_event_that_was_put_in_between_is_named(database: str, position: int) -> None:
     async with await connect(database) as connection:
-        await sealed_log(connection, 600)
+        await audit_log(connection, 600)
         # A gap, as appends that were rolled back leave one.
         await connection.execute("SELECT setval(pg_get_serial_sequence('events', 'notification_id'), 2000)")
-        await sealed_log(connection, 600, seed=2)
+        await audit_log(connection, 600, seed=2)
         await as_superuser(
             connection,
             f"INSERT INTO events ({COLUMNS}, notification_id) SELECT gen_random_uuid(), 1, topic, state, "

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from infrastructure.carry import database as standstill
 from infrastructure.postgres import pool
+from infrastructure.transfer.database import IMPORTED, IMPORTING, lift_fence, raise_fence
 from infrastructure.vitals import DatabaseAway, Vitals
 from interfaces.bootstrap.pages import HealthChecks
 from projections.catalogue import NAMES, RELATIONS
@@ -71,13 +71,13 @@ async def test_a_database_on_which_no_scheduler_begins_says_so(
     database: str, connections: AsyncConnectionPool
 ) -> None:
     vitals = Vitals(connections, NAMES, RELATIONS)
-    assert not (await vitals.read()).stands_still
+    assert not (await vitals.read()).fenced
     with psycopg.connect(database, autocommit=True) as connection:
-        standstill.begin(connection, standstill.IMPORTING)
-        standstill.end(connection, standstill.IMPORTING, standstill.IMPORTED)
-        assert (await vitals.read()).stands_still
-        standstill.end(connection, standstill.IMPORTED)
-    assert not (await vitals.read()).stands_still
+        raise_fence(connection, IMPORTING)
+        lift_fence(connection, IMPORTING, IMPORTED)
+        assert (await vitals.read()).fenced
+        lift_fence(connection, IMPORTED)
+    assert not (await vitals.read()).fenced
 
 
 async def test_a_database_without_the_tables_answers_but_cannot_be_used(empty_database: str) -> None:

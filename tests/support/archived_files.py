@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infrastructure.archive.storage import Nowhere
+from infrastructure.archive.storage import NoStorage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ class Bytes:
         return self.content[offset : offset + length]
 
 
-class Shelved(Nowhere):
+class MemoryStorage(NoStorage):
     """Files by name; nothing more is kept. It tells which were opened, in their order."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
@@ -32,6 +32,6 @@ class Shelved(Nowhere):
         self.opened: list[str] = []
 
     def open(self, name: str) -> Bytes:
-        """See `Place`."""
+        """See `Storage`."""
         self.opened.append(name)
         return Bytes(self.files[name])

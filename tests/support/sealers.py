@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from infrastructure.sealed_log.sealer import Sealer
+from infrastructure.audit_log.sealer import Sealer
 from tests.support.projecting import until
 
 if TYPE_CHECKING:

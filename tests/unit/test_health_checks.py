@@ -26,7 +26,7 @@ WELL = VitalSigns(
     wrong_clock_seconds=None,
     parked=0,
     missing=[],
-    stands_still=False,
+    fenced=False,
 )
 
 
@@ -99,7 +99,7 @@ def test_a_scheduler_that_fell_silent_is_unhealthy() -> None:
 
 
 def test_where_no_scheduler_may_begin_none_is_asked_for() -> None:
-    scheduler = judged(replace(WELL, scheduler_beat_seconds=None, stands_still=True)).checks["scheduler"]
+    scheduler = judged(replace(WELL, scheduler_beat_seconds=None, fenced=True)).checks["scheduler"]
     assert scheduler.status == "unhealthy"
     assert scheduler.detail.startswith("No scheduler begins on this database")
     assert "start `chronoledger scheduler`" not in scheduler.detail

@@ -40,7 +40,7 @@ SIGNS = VitalSigns(
     wrong_clock_seconds=None,
     parked=0,
     missing=[],
-    stands_still=False,
+    fenced=False,
 )
 
 
