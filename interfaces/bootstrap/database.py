@@ -18,7 +18,7 @@ from infrastructure.embedded_postgres.errors import DataDirectoryInUse
 from infrastructure.embedded_postgres.supervisor import EmbeddedPostgres
 from infrastructure.migrator import migrate, missing_migrations
 from infrastructure.postgres import first_line, refusal, with_liveness
-from infrastructure.settings import masked_conninfo, with_archives, with_audit_key, with_database
+from infrastructure.settings import masked_conninfo, with_database, with_unset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -218,9 +218,8 @@ def _at(settings: Settings, dsn: str) -> Settings:
 
 def beside_embedded(settings: Settings) -> Settings:
     """The same settings with the archives and the key that belong to the embedded Postgres."""
-    return with_audit_key(
-        with_archives(settings, settings.data_dir / ARCHIVES), settings.data_dir / FILE_NAME
-    )
+    archives, key = settings.data_dir / ARCHIVES, settings.data_dir / FILE_NAME
+    return with_unset(settings, archive_dir=str(archives), audit_key_file=key)
 
 
 def prepare_database(settings: Settings, *, patience_seconds: float = STARTUP_SECONDS) -> list[str]:
