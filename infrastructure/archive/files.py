@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import sys
 import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
@@ -22,7 +23,11 @@ import msgspec
 from msgspec import Struct, field
 
 from application.ports import ArchiveAway
-from infrastructure.machine import ZstdError, compress, decompress
+
+if sys.version_info >= (3, 14):
+    from compression import zstd as zstd  # noqa: PLC0414 - others import it from here
+else:
+    from backports import zstd as zstd  # noqa: PLC0414
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -142,17 +147,17 @@ def line(event: Event) -> bytes:
 
 def frame_of(lines: Iterable[bytes]) -> bytes:
     """A frame of lines."""
-    return compress(b"".join(one + b"\n" for one in lines))
+    return zstd.compress(b"".join(one + b"\n" for one in lines))
 
 
 def index_of(entries: Iterable[Entry]) -> bytes:
     """A piece of the index."""
-    return _skippable(compress(b"".join(_ENTRY.pack(stream.bytes, place) for stream, place in entries)))
+    return _skippable(zstd.compress(b"".join(_ENTRY.pack(stream.bytes, place) for stream, place in entries)))
 
 
 def end_of(manifest: Manifest) -> bytes:
     """The last frame: the manifest, and how long it is."""
-    packed = compress(_encoder.encode(manifest))
+    packed = zstd.compress(_encoder.encode(manifest))
     return _skippable(packed + _END.pack(len(packed), _END_MARK))
 
 
@@ -172,8 +177,8 @@ def manifest_length(name: str, end: bytes) -> int:
 def read_manifest(name: str, packed: bytes) -> Manifest:
     """The manifest of these bytes. Raises `Damaged`."""
     try:
-        found = _manifest.decode(decompress(packed))
-    except (ZstdError, msgspec.DecodeError) as error:
+        found = _manifest.decode(zstd.decompress(packed))
+    except (zstd.ZstdError, msgspec.DecodeError) as error:
         raise Damaged(name, f"its manifest cannot be read ({error})") from error
     if found.format != FORMAT:
         raise Damaged(name, f"its format is {found.format}, and this release reads format {FORMAT}")
@@ -183,7 +188,7 @@ def read_manifest(name: str, packed: bytes) -> Manifest:
 def read_frame(name: str, frame: Frame, content: bytes) -> Sequence[Event]:
     """The events of a frame. Raises `Damaged`."""
     _check(name, frame, content)
-    return [_event(one) for one in _lines.decode_lines(decompress(content))]
+    return [_event(one) for one in _lines.decode_lines(zstd.decompress(content))]
 
 
 class Index:
@@ -211,7 +216,7 @@ class Index:
 def read_index(name: str, part: IndexPart, content: bytes) -> Index:
     """A piece of the index. Raises `Damaged`."""
     _check(name, part, content)
-    return Index(decompress(content[_SKIPPABLE.size :]))
+    return Index(zstd.decompress(content[_SKIPPABLE.size :]))
 
 
 def _check(name: str, part: Part, content: bytes) -> None:

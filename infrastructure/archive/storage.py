@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from uuid import uuid4
 
 from application.ports import ArchiveAway
-from infrastructure.machine import private
 from infrastructure.postgres import first_line
 
 if TYPE_CHECKING:
@@ -71,6 +70,11 @@ class NoStorage:
     def open(self, name: str) -> Source:
         """See `Storage`."""
         raise ArchiveAway(name, "no ARCHIVE_DIR is set")
+
+
+def private(path: str, flags: int) -> int:
+    """An `opener` of `open`: a file that it makes can be read and written by its owner only."""
+    return os.open(path, flags, 0o600)
 
 
 class Folder:

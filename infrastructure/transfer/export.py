@@ -12,8 +12,8 @@ from msgspec import UNSET
 
 from domain.definition import DEFAULT_NAMESPACE
 from infrastructure.archive.catalog import NO_ARCHIVES, archives_in, events_after_in
+from infrastructure.archive.storage import private
 from infrastructure.event_store.reader import BEGINNING_BYTES, member, origin
-from infrastructure.machine import private
 from infrastructure.sql import statements
 from infrastructure.transfer.database import connected, fence_reason, head, snapshot
 from infrastructure.transfer.errors import (

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 from msgspec.structs import asdict, replace
 
-from infrastructure.machine import ZstdDecompressor, ZstdError, compress
+from infrastructure.archive.files import zstd
 from infrastructure.sql import statements
 from infrastructure.transfer.errors import ArchiveDamaged, TransferRefused
 
@@ -150,7 +150,7 @@ _closing: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Header | Part | Se
 
 def frame(record: Record, lines: bytes = b"") -> bytes:
     """The bytes of a frame."""
-    return compress(b"".join((lines, msgspec.json.encode(record), b"\n")))
+    return zstd.compress(b"".join((lines, msgspec.json.encode(record), b"\n")))
 
 
 def frames(path: Path, file: BinaryIO) -> Iterator[Frame]:
@@ -186,13 +186,13 @@ def _decompressed(path: Path, file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """The content of each frame, and where it ends in the file."""
     unread, most = file.read(_CHUNK_BYTES), _HEADER_BYTES
     while unread:
-        decompressor, pieces, size = ZstdDecompressor(), list[bytes](), 0
+        decompressor, pieces, size = zstd.ZstdDecompressor(), list[bytes](), 0
         while not decompressor.eof:
             if decompressor.needs_input and not unread:
                 raise ArchiveDamaged(path, "ends in the middle")
             try:
                 pieces.append(decompressor.decompress(unread, _CHUNK_BYTES))
-            except ZstdError as error:
+            except zstd.ZstdError as error:
                 raise ArchiveDamaged(path, f"is no zstd file, or a damaged one ({error})") from None
             size += len(pieces[-1])
             if size > most:

@@ -17,7 +17,6 @@ from infrastructure.embedded_postgres.errors import EmbeddedPostgresError
 from infrastructure.embedded_postgres.supervisor import EmbeddedPostgres
 from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
-from infrastructure.machine import give_way
 from infrastructure.metrics import forget_process
 from infrastructure.migrator import (
     TablesLocked,
@@ -68,8 +67,8 @@ from interfaces.bootstrap.jobs import (
     verify_bundle,
 )
 from interfaces.bootstrap.pages import shared_metrics
+from interfaces.bootstrap.rebuild_processes import ShareFailed
 from interfaces.bootstrap.services import api, background, projector, scheduler, simulated
-from interfaces.bootstrap.shares import ShareFailed
 from interfaces.bootstrap.transfer import (
     Kept,
     LogPlace,
@@ -176,7 +175,6 @@ __all__ = [
     "explain_task",
     "export_events",
     "forget_process",
-    "give_way",
     "has_embedded",
     "import_events",
     "in_force",

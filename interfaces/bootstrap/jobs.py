@@ -28,8 +28,8 @@ from infrastructure.projector.reading import WholeLog
 from infrastructure.projector.rebuild import rebuild as rebuild_tables
 from infrastructure.projector.replay import replay_parked
 from infrastructure.visibility import Visibility
+from interfaces.bootstrap.rebuild_processes import Processes
 from interfaces.bootstrap.services import background
-from interfaces.bootstrap.shares import Processes
 from interfaces.bootstrap.transfer import catalog
 from interfaces.http.audit import Evidence as Bundle
 from interfaces.http.bodies import CronTrigger, HttpAction, OneOffTrigger, TaskDefinition

@@ -14,10 +14,10 @@ from application.ports import LogUnavailable
 from infrastructure import metrics
 from infrastructure.audit_log.store import PostgresAuditLog
 from infrastructure.embedded_postgres.errors import DataDirectoryUnusable
+from infrastructure.health import DatabaseAway, ReadinessReader
 from infrastructure.metrics import StoredFigures, stored_figures
 from infrastructure.nodes import PostgresNodes
 from infrastructure.postgres import first_line
-from infrastructure.vitals import DatabaseAway, Vitals
 from interfaces.http.answers import HealthCheck, HealthReport
 from interfaces.http.dependencies import HttpOptions, OpsDependencies
 from projections.catalogue import NAMES, RELATIONS
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
     from psycopg_pool import AsyncConnectionPool
 
+    from infrastructure.health import Readiness
     from infrastructure.metrics import Instruments
     from infrastructure.settings import Settings
-    from infrastructure.vitals import VitalSigns
     from projections.queries import ReadModels
 
 # Beats come every second, projections every few milliseconds: ten seconds are no hiccup.
@@ -43,15 +43,15 @@ ALL_PARTS: tuple[Part, ...] = ("projectors", "scheduler")
 
 
 class Source(Protocol):
-    """Where the vital signs come from."""
+    """Reads how ready the service is."""
 
-    async def read(self) -> VitalSigns:
-        """See `infrastructure.vitals.Vitals`."""
+    async def read(self) -> Readiness:
+        """See `infrastructure.health.ReadinessReader`."""
         ...
 
 
 class HealthChecks:
-    """`interfaces.http.dependencies.Health` over the vital signs."""
+    """`interfaces.http.dependencies.Health` over what the database tells."""
 
     def __init__(self, source: Source, parts: Sequence[Part] = ALL_PARTS) -> None:
         """`parts` are judged besides the database."""
@@ -73,7 +73,7 @@ class HealthChecks:
         return HealthReport.of_checks(checks | {part: judges[part](signs) for part in self._parts})
 
 
-def _projectors(signs: VitalSigns) -> HealthCheck:
+def _projectors(signs: Readiness) -> HealthCheck:
     lag = f"{_count(max(0, signs.head - signs.projected), 'event')} behind"
     if signs.head < signs.furthest:
         return _bad(
@@ -106,7 +106,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _scheduler(signs: VitalSigns) -> HealthCheck:
+def _scheduler(signs: Readiness) -> HealthCheck:
     beat = signs.scheduler_beat_seconds
     if not _beats(beat) and signs.fenced:
         return _bad(
@@ -223,7 +223,7 @@ def ops_app(
     from interfaces.http.app import create_ops_app  # noqa: PLC0415 - the children of `serve` have no pages
 
     dependencies = OpsDependencies(
-        health=HealthChecks(Vitals(connections, NAMES, RELATIONS), parts),
+        health=HealthChecks(ReadinessReader(connections, NAMES, RELATIONS), parts),
         exposition=ProcessExposition(instruments),
         observer=instruments,
     )

@@ -41,6 +41,7 @@ from infrastructure.event_store.follower import PostgresFollower
 from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.event_store.reader import PostgresEventReader
 from infrastructure.event_store.redactor import PostgresRedactor
+from infrastructure.health import ReadinessReader
 from infrastructure.metrics import Instruments, ObservedProjector, ObservedScheduler
 from infrastructure.nodes import NodeTable, PostgresNodes
 from infrastructure.past.reader import PostgresPast, PostgresRuns, outcome_entries, task_entries
@@ -50,7 +51,6 @@ from infrastructure.projector.runner import Projector
 from infrastructure.task_log import TaskLog
 from infrastructure.transfer.database import check_fence_once_connected
 from infrastructure.visibility import Visibility
-from infrastructure.vitals import Vitals
 from interfaces.bootstrap.pages import HealthChecks, StoredExposition, ops_app, options
 from interfaces.bootstrap.transfer import catalog, retention
 from interfaces.http.dependencies import Dependencies
@@ -380,7 +380,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     audit=Audit(PostgresAuditLog(connections, archive_reader)),
                     simulator=simulator(connections, log, archive_reader, clock),
                     visibility=visibility,
-                    health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),
+                    health=HealthChecks(ReadinessReader(connections, NAMES, RELATIONS)),
                     exposition=StoredExposition(instruments, queries, connections),
                     observer=instruments,
                     nodes=ShownNodes(NodeTable(connections, NAMES), settings.node_expiry_seconds),

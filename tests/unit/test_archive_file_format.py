@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.identity import Month
-from infrastructure.archive.files import ArchiveFile, Damaged, Entry, Event, Writer
-from infrastructure.machine import decompress
+from infrastructure.archive.files import ArchiveFile, Damaged, Entry, Event, Writer, zstd
 from tests.support.archived_events import START, events
 from tests.support.archived_files import Bytes
 
@@ -92,7 +91,7 @@ def test_the_last_event_by_an_instant_and_up_to_a_position_is_found(count: int, 
 
 
 def test_zstd_shows_the_events_a_line_each_and_nothing_else() -> None:
-    lines = decompress(written(events([b'{"a":1}', b"\xff"]))[0]).splitlines()
+    lines = zstd.decompress(written(events([b'{"a":1}', b"\xff"]))[0]).splitlines()
     assert lines[0].startswith(b'{"position":1,"stream":"80000000-')
     assert lines[0].endswith(b'"state":"{\\"a\\":1}"}')
     assert lines[1].endswith(b'"state_base64":"/w=="}')

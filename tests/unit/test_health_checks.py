@@ -9,13 +9,13 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from infrastructure.vitals import DatabaseAway, VitalSigns
+from infrastructure.health import DatabaseAway, Readiness
 from interfaces.bootstrap.pages import HealthChecks
 
 if TYPE_CHECKING:
     from interfaces.http.answers import HealthReport
 
-WELL = VitalSigns(
+WELL = Readiness(
     head=100,
     projected=100,
     furthest=100,
@@ -31,18 +31,18 @@ WELL = VitalSigns(
 
 
 class Read:
-    """Vital signs as a test wants them."""
+    """A state of the service as a test wants it."""
 
-    def __init__(self, found: VitalSigns | Exception) -> None:
+    def __init__(self, found: Readiness | Exception) -> None:
         self._found = found
 
-    async def read(self) -> VitalSigns:
+    async def read(self) -> Readiness:
         if isinstance(self._found, Exception):
             raise self._found
         return self._found
 
 
-def judged(found: VitalSigns | Exception) -> HealthReport:
+def judged(found: Readiness | Exception) -> HealthReport:
     return asyncio.run(HealthChecks(Read(found)).report())
 
 

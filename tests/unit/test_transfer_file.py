@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.machine import compress
+from infrastructure.archive.files import zstd
 from infrastructure.transfer import format as archive
 from infrastructure.transfer.errors import ArchiveDamaged, ArchiveUnreadable
 from infrastructure.transfer.format import (
@@ -138,12 +138,12 @@ def test_a_changed_bit_is_told_or_changes_nothing_of_what_is_read(path: Path) ->
         (lambda header, one, two, end: [header, one, two, end, two], "goes on behind its manifest"),
         (lambda header, one, two, end: [header, one, two[:-3]], "ends in the middle"),
         (lambda header, one, two, end: [b"no archive"], "is no zstd file"),
-        (lambda header, one, two, end: [compress(b"no archive\n")], "is no archive of events"),
+        (lambda header, one, two, end: [zstd.compress(b"no archive\n")], "is no archive of events"),
         (
-            lambda header, one, two, end: [header, compress(b'{"type":"new"}\n')],
+            lambda header, one, two, end: [header, zstd.compress(b'{"type":"new"}\n')],
             "something else than an archive",
         ),
-        (lambda header, one, two, end: [header, compress(b'\xff"\n')], "something else than an archive"),
+        (lambda header, one, two, end: [header, zstd.compress(b'\xff"\n')], "something else than an archive"),
     ],
 )
 def test_what_is_not_in_order_is_told(
@@ -157,7 +157,7 @@ def test_what_is_not_in_order_is_told(
 def test_an_archive_of_a_later_format_is_not_read(path: Path) -> None:
     header = msgspec.to_builtins(Header(selection=Selection(), head=1)) | {"format_version": 2}
     with pytest.raises(ArchiveDamaged, match="that this release can read"):
-        inspected(path, compress(msgspec.json.encode(header) + b"\n"))
+        inspected(path, zstd.compress(msgspec.json.encode(header) + b"\n"))
 
 
 def test_frames_are_found_whatever_falls_on_the_border_of_what_is_read_at_once(path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_full_disk_is_told_what_helps(path: Path) -> None:
 
 
 def test_a_file_that_unpacks_to_more_than_a_header_is_refused_before_it_is_unpacked(path: Path) -> None:
-    bomb = compress(b"0" * 64 * 1024 * 1024)
+    bomb = zstd.compress(b"0" * 64 * 1024 * 1024)
     assert len(bomb) < 100_000
     tracemalloc.start()
     try:

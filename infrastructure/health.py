@@ -1,4 +1,4 @@
-"""The vital signs that `/health` judges, read in one query."""
+"""What `/health` judges, read in one query."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SELECT
 """
 
 
-class VitalSigns(Struct, frozen=True, kw_only=True):
+class Readiness(Struct, frozen=True, kw_only=True):
     """Positions in the log, ages in seconds (None: there is none), and the tables that are not there.
 
     `projected` and `furthest` are the least and the greatest checkpoint; `claiming` counts the schedulers
@@ -70,15 +70,15 @@ class DatabaseAway(Exception):
     """The database does not answer."""
 
 
-class Vitals:
-    """Reads the vital signs through a pool."""
+class ReadinessReader:
+    """Reads through a pool how ready the service is."""
 
     def __init__(self, pool: AsyncConnectionPool, projections: Sequence[str], tables: Sequence[str]) -> None:
         """The read models' names, and the tables of all of them."""
         self._pool = pool
         self._names = {"projections": list(projections), "tables": list(tables)}
 
-    async def read(self) -> VitalSigns:
+    async def read(self) -> Readiness:
         """The signs now, within three seconds.
 
         Raises `DatabaseAway`, and `psycopg.Error` when the database answers with a refusal.
@@ -92,14 +92,14 @@ class Vitals:
             raise DatabaseAway(f"nothing came within {ANSWER_SECONDS:.0f} seconds")
         return reading.result()
 
-    async def _read(self) -> VitalSigns:
+    async def _read(self) -> Readiness:
         try:
             async with self._pool.connection(timeout=2.0) as connection:
                 row = await (await connection.execute(READ, self._names)).fetchone()
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed, OSError) as error:
             raise DatabaseAway(first_line(error)) from error
         assert row is not None
-        return VitalSigns(
+        return Readiness(
             head=row[0] or 0,
             projected=row[1] or 0,
             furthest=row[2] or 0,
@@ -114,7 +114,7 @@ class Vitals:
         )
 
 
-def _retrieved(reading: asyncio.Future[VitalSigns]) -> None:
+def _retrieved(reading: asyncio.Future[Readiness]) -> None:
     """Nobody may be waiting any more, and asyncio complains of errors that nobody has seen."""
     if not reading.cancelled():
         reading.exception()

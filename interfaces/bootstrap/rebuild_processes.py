@@ -8,13 +8,13 @@ import multiprocessing
 import os
 import signal
 import sys
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import uvloop
 
 from application.ports import ArchiveAway
 from infrastructure.logs import configure
-from infrastructure.machine import memory_limit, usable_cores
 from infrastructure.projector.reading import WholeLog
 from infrastructure.projector.rebuild import EventRefused, fold_share
 from infrastructure.projector.workplace import NewTablesLost, Share
@@ -35,6 +35,9 @@ WORTH_SHARING = 200_000
 MOST_PROCESSES = 4
 # What one takes, with answers of some size among what it folds.
 PROCESS_BYTES = 256 * 1024 * 1024
+# Where Linux tells the control groups (v2) of a process, and their limits.
+OWN_CGROUPS = Path("/proc/self/cgroup")
+CGROUPS = Path("/sys/fs/cgroup")
 FAILED, REFUSED, LOST = 1, 3, 4
 ENDING_SECONDS = 5.0
 
@@ -100,6 +103,38 @@ def _fitting() -> int:
     limit = memory_limit()
     by_memory = MOST_PROCESSES if limit is None else limit // PROCESS_BYTES - 1
     return max(1, min(MOST_PROCESSES, usable_cores(), by_memory))
+
+
+def usable_cores() -> int:
+    """Whole ones, at least one: those that it may run on, within the CPU quota of its control groups (v2)."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = float(allowed or 1)
+    for quota in _limits("cpu.max"):
+        most, period = quota.split()
+        if most != "max":
+            cores = min(cores, int(most) / int(period))
+    return max(1, int(cores))
+
+
+def memory_limit() -> int | None:
+    """Bytes that its control groups (v2) let it have; None: as many as there are."""
+    return min((int(limit) for limit in _limits("memory.max") if limit != "max"), default=None)
+
+
+def _limits(name: str) -> Iterator[str]:
+    """What the files of that name say, from its own group up to the first; nothing where there are none."""
+    try:
+        lines = os.fsdecode(OWN_CGROUPS.read_bytes()).splitlines()
+    except OSError:
+        return
+    for line in lines:
+        if line.startswith("0::/"):
+            own = PurePosixPath(line.removeprefix("0::/"))
+            for group in (own, *own.parents):
+                try:
+                    yield (CGROUPS / group / name).read_text(encoding="ascii").strip()
+                except OSError:
+                    continue
 
 
 @contextlib.contextmanager
