@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import psycopg
 from msgspec import Struct
-from psycopg_pool import PoolClosed, PoolTimeout
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from infrastructure.postgres import first_line
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from psycopg_pool import AsyncConnectionPool
 
 # Probes give up soon, and should hear the reason before they do.
 ANSWER_SECONDS = 3.0

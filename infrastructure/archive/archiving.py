@@ -5,30 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple
 
 import psycopg
 import structlog
-from psycopg import IsolationLevel
+from psycopg import Connection, IsolationLevel
 
 from application.ports import ArchiveAway
 from domain.identity import Month, due_at_of, first_execution_due_at
-from infrastructure.archive.catalog import archives_in, first_day
+from infrastructure.archive.catalog import Archive, Catalog, archives_in, first_day
 from infrastructure.archive.files import ArchiveFile, Damaged, Entry, Event, Writer
-from infrastructure.archive.storage import StorageUnset, StorageUnusable
+from infrastructure.archive.storage import Storage, StorageUnset, StorageUnusable
 from infrastructure.postgres import first_line, with_liveness
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import date
-    from typing import Any
-
-    from psycopg import Connection
-
-    from infrastructure.archive.catalog import Archive, Catalog
-    from infrastructure.archive.storage import Storage
 
 statement = statements("infrastructure.archive")
 

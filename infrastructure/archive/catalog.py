@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Set
 from datetime import date, datetime
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
+from psycopg import AsyncConnection, Connection
+from psycopg_pool import AsyncConnectionPool
 
 from application.ports import ArchiveAway, LogUnavailable
 from domain.identity import Month
-from infrastructure.archive.files import ArchiveFile, Damaged, Event, Kept
-from infrastructure.archive.storage import NoStorage
+from infrastructure.archive.files import ArchiveFile, Damaged, Event, Kept, Source
+from infrastructure.archive.storage import NoStorage, Storage
 from infrastructure.postgres import AWAY, first_line
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Set
-
-    from psycopg import AsyncConnection, Connection
-    from psycopg_pool import AsyncConnectionPool
-
-    from infrastructure.archive.files import Source
-    from infrastructure.archive.storage import Storage
 
 statement = statements("infrastructure.archive")
 

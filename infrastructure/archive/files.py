@@ -14,25 +14,23 @@ import sys
 import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from struct import Struct as Layout
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct, field
 
 from application.ports import ArchiveAway
+from domain.identity import Month
 
 if sys.version_info >= (3, 14):
     from compression import zstd as zstd  # noqa: PLC0414 - others import it from here
 else:
     from backports import zstd as zstd  # noqa: PLC0414
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from domain.identity import Month
 
 FORMAT = 1
 FRAME_EVENTS = 4_000

@@ -6,21 +6,19 @@ import contextlib
 import fcntl
 import os
 import tempfile
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 from uuid import uuid4
 
 from application.ports import ArchiveAway
+from infrastructure.archive.files import Source
 from infrastructure.postgres import first_line
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
+if TYPE_CHECKING:  # an extra
     from obstore.store import S3Store
-
-    from infrastructure.archive.files import Source
 
 _UNFINISHED = ".unfinished-"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,9 +15,6 @@ import structlog
 from msgspec import Struct
 
 from domain.audit import SignedHead, TreeHead
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 ANSWER_SECONDS = 10.0
 RETRY_SECONDS = 30.0

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import psycopg
 import structlog
+from psycopg import AsyncConnection, AsyncCursor
 
-from domain.audit import NODE_LEVEL, TreeHead
-from domain.merkle import Tree, fold
-from infrastructure.audit_log.keys import KeyRing, KeyUnusable, read_signing_key
+from domain.audit import NODE_LEVEL, SignedHead, TreeHead
+from domain.merkle import Subtree, Tree, fold
+from infrastructure.audit_log.keys import KeyRing, KeyUnusable, SigningKey, read_signing_key
 from infrastructure.audit_log.publishing import HeadsUnreadable, decode, encode
 from infrastructure.audit_log.store import LAST_SIZE, latest_heads, read_keys, signed_head, split
 from infrastructure.event_store.follower import ListeningConnection
 from infrastructure.postgres import first_line, with_liveness
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-    from typing import Any
-
-    from psycopg import AsyncConnection, AsyncCursor
-
-    from domain.audit import SignedHead
-    from domain.merkle import Subtree
-    from infrastructure.audit_log.keys import SigningKey
 
 statement = statements("infrastructure.audit_log")
 

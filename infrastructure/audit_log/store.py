@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import msgspec
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg_pool import AsyncConnectionPool
 
 from application.audit import StoredEvent
 from application.ports import LogUnavailable
-from domain.audit import NODE_LEVEL, Rewritings, SignedHead, TreeHead, entry, rewritten_event, told_by
+from domain.audit import (
+    NODE_LEVEL,
+    Extent,
+    Leaf,
+    Rewritings,
+    SignedHead,
+    TreeHead,
+    entry,
+    rewritten_event,
+    told_by,
+)
 from domain.identity import is_execution
 from domain.merkle import HASH_BYTES, Subtree, leaf_hash
+from infrastructure.archive.catalog import ArchiveReader
 from infrastructure.audit_log.keys import KeyUnusable, PublicKey
 from infrastructure.event_store.log import READ_SECONDS
 from infrastructure.postgres import AWAY, first_line
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-
-    from psycopg import AsyncConnection, AsyncCursor
-    from psycopg_pool import AsyncConnectionPool
-
-    from domain.audit import Extent, Leaf
-    from infrastructure.archive.catalog import ArchiveReader
 
 # Microseconds from 1970 to 2000, where Postgres' own count begins.
 _POSTGRES_EPOCH_US = 946_684_800_000_000

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from struct import unpack
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from psycopg import AsyncConnection, AsyncServerCursor, IsolationLevel
 
@@ -13,6 +14,7 @@ from domain.audit import (
     NODE_LEVEL,
     Finding,
     SealedBlock,
+    SignedHead,
     Verifier,
     not_by_a_redaction,
     signed_by_none,
@@ -21,20 +23,13 @@ from domain.audit import (
 from domain.facts import EventsRedacted
 from domain.merkle import HASH_BYTES
 from domain.redaction import original_digest
-from infrastructure.archive.catalog import NO_ARCHIVES, archived_events
-from infrastructure.audit_log.keys import KeyRing
+from infrastructure.archive.catalog import NO_ARCHIVES, Catalog, archived_events
+from infrastructure.audit_log.keys import KeyRing, PublicKey
 from infrastructure.audit_log.sealer import node_arrays
 from infrastructure.audit_log.store import Leaves, in_order, read_keys, signed_head, split
 from infrastructure.event_store.log import head
 from infrastructure.postgres import with_liveness
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-
-    from domain.audit import SignedHead
-    from infrastructure.archive.catalog import Catalog
-    from infrastructure.audit_log.keys import PublicKey
 
 statement = statements("infrastructure.audit_log")
 

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from application.explanation.history import Streams
 from application.past import Moment, NotYet, TooMuchHistory
-from application.ports import LogUnavailable, Undecodable, Unreadable
+from application.ports import LogUnavailable, Recorded, Undecodable, Unreadable
 from domain import errors as wording
 from domain.facts import ExecutionFailed, ExecutionSucceeded
 from domain.identity import milliseconds
+from infrastructure.archive.catalog import ArchiveReader
 from infrastructure.event_store.log import READ_SECONDS, recorded
 from infrastructure.postgres import AWAY, first_line
 from infrastructure.projector.reading import Entry, decoded
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from psycopg import AsyncConnection
-    from psycopg_pool import AsyncConnectionPool
-
-    from application.explanation.history import Streams
-    from application.ports import Recorded
-    from infrastructure.archive.catalog import ArchiveReader
 
 statement = statements("infrastructure.past")
 

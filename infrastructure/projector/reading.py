@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from collections.abc import AsyncGenerator, Sequence
+from typing import ClassVar, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+from psycopg import AsyncConnection
 
 from application.ports import Undecodable
 from domain.facts import AnyFact, EventsRedacted
-from infrastructure.archive.catalog import NO_ARCHIVES, Catalog, events_after
+from infrastructure.archive.catalog import NO_ARCHIVES, Catalog, Wanted, events_after
 from infrastructure.event_store.mapper import FACT_TYPES, UnknownTopic
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-    from psycopg import AsyncConnection
-
-    from infrastructure.archive.catalog import Wanted
 
 
 class Projection(Protocol):

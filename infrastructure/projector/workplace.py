@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from functools import cache
 from importlib import resources
 from importlib.metadata import version
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from importlib.resources.abc import Traversable
+from typing import ClassVar, Literal, NamedTuple
+from uuid import UUID
 
 from msgspec.structs import replace
-from psycopg import sql
+from psycopg import AsyncConnection, sql
 
 from domain.facts import EventsRedacted
 from infrastructure.archive.catalog import Wanted, archives
@@ -22,16 +25,8 @@ from infrastructure.projector.batch import (
     read_positions,
     set_checkpoint,
 )
+from infrastructure.projector.reading import Entry, Projection
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-    from importlib.resources.abc import Traversable
-    from uuid import UUID
-
-    from psycopg import AsyncConnection
-
-    from infrastructure.projector.reading import Entry, Projection
 
 _SOURCES = (".py", ".sql")
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
-from psycopg import OperationalError
+from psycopg import Connection, OperationalError
 from psycopg.errors import UndefinedTable
+from psycopg_pool import AsyncConnectionPool
 
 from infrastructure.archive.catalog import archives_in
-from infrastructure.event_store.log import HEAD
+from infrastructure.event_store.log import HEAD, Row
 from infrastructure.migrator import services_beside
 from infrastructure.postgres import with_liveness
 from infrastructure.sql import statements
@@ -23,14 +23,6 @@ from infrastructure.transfer.errors import (
     TargetIsSource,
     TransferRefused,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from psycopg import Connection
-    from psycopg_pool import AsyncConnectionPool
-
-    from infrastructure.event_store.log import Row
 
 statement = statements("infrastructure.transfer")
 

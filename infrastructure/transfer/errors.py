@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from pathlib import Path
+from uuid import UUID
 
 from domain.errors import shown
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from uuid import UUID
 
 
 class TransferRefused(Exception):

@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 from msgspec import UNSET
+from psycopg import Connection
 
 from domain.definition import DEFAULT_NAMESPACE
-from infrastructure.archive.catalog import NO_ARCHIVES, archives_in, events_after_in
+from infrastructure.archive.catalog import NO_ARCHIVES, Catalog, archives_in, events_after_in
 from infrastructure.archive.storage import private
+from infrastructure.event_store.log import Row
 from infrastructure.event_store.reader import BEGINNING_BYTES, member, origin
 from infrastructure.sql import statements
-from infrastructure.transfer.database import connected, fence_reason, head, snapshot
+from infrastructure.transfer.database import Progress, connected, fence_reason, head, snapshot
 from infrastructure.transfer.errors import (
     ArchiveDamaged,
     ArchiveTaken,
@@ -27,6 +31,7 @@ from infrastructure.transfer.errors import (
 )
 from infrastructure.transfer.format import (
     Header,
+    Manifest,
     Part,
     Selection,
     Totals,
@@ -37,17 +42,6 @@ from infrastructure.transfer.format import (
     written,
     written_seals,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from psycopg import Connection
-
-    from infrastructure.archive.catalog import Catalog
-    from infrastructure.event_store.log import Row
-    from infrastructure.transfer.database import Progress
-    from infrastructure.transfer.format import Manifest
 
 statement = statements("infrastructure.transfer")
 

@@ -6,28 +6,23 @@ that tells what is in it, so that what was written before a crash can be trusted
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import batched
-from typing import TYPE_CHECKING, Annotated, BinaryIO, ClassVar, Literal, NamedTuple
+from pathlib import Path
+from typing import Annotated, BinaryIO, ClassVar, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 from msgspec.structs import asdict, replace
+from psycopg import Connection
 
 from infrastructure.archive.files import zstd
+from infrastructure.event_store.log import Row
 from infrastructure.sql import statements
 from infrastructure.transfer.errors import ArchiveDamaged, TransferRefused
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from psycopg import Connection
-
-    from infrastructure.event_store.log import Row
 
 _CHUNK_BYTES = 1024 * 1024
 # What a few bytes of zstd may unpack to has no bound of its own.

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 import psycopg
 from msgspec import UNSET
+from psycopg import Connection
 
+from infrastructure.event_store.log import Row
 from infrastructure.postgres import first_line
 from infrastructure.transfer.database import (
     IMPORTED,
     IMPORTING,
+    Progress,
     append,
     fence_reason,
     head,
@@ -35,6 +40,7 @@ from infrastructure.transfer.format import (
     Header,
     Manifest,
     Part,
+    Seal,
     Seals,
     Totals,
     check_unsealed,
@@ -45,16 +51,6 @@ from infrastructure.transfer.format import (
     seals_in,
     store_sealed,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from psycopg import Connection
-
-    from infrastructure.event_store.log import Row
-    from infrastructure.transfer.database import Progress
-    from infrastructure.transfer.format import Seal
 
 
 class Imported(NamedTuple):

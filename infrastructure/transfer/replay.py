@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from infrastructure.archive.catalog import NO_ARCHIVES
+from psycopg import Connection
+
+from infrastructure.archive.catalog import NO_ARCHIVES, Catalog
 from infrastructure.transfer.database import (
     REPLAYED,
     REPLAYING,
+    Progress,
     append,
     connected,
     head,
@@ -21,12 +24,6 @@ from infrastructure.transfer.database import (
 from infrastructure.transfer.errors import TargetNotEmpty, TransferRefused
 from infrastructure.transfer.export import PART_EVENTS, digest, portions
 from infrastructure.transfer.format import Selection, check_unsealed, sealed, seals_digest, store_sealed
-
-if TYPE_CHECKING:
-    from psycopg import Connection
-
-    from infrastructure.archive.catalog import Catalog
-    from infrastructure.transfer.database import Progress
 
 
 class Copied(NamedTuple):

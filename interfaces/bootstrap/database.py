@@ -6,7 +6,9 @@ import contextlib
 import os
 import tempfile
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import structlog
@@ -18,13 +20,7 @@ from infrastructure.embedded_postgres.errors import DataDirectoryInUse
 from infrastructure.embedded_postgres.supervisor import EmbeddedPostgres
 from infrastructure.migrator import migrate, missing_migrations
 from infrastructure.postgres import first_line, refusal, with_liveness
-from infrastructure.settings import masked_conninfo, with_database, with_unset
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from infrastructure.settings import Settings, Source
+from infrastructure.settings import Settings, Source, masked_conninfo, with_database, with_unset
 
 _ANY_VARIABLE = "DATABASE_URL or DB_HOST, DB_PORT, DB_USER, DB_PASSWORD and DB_NAME"
 _TO: Source = "--to"

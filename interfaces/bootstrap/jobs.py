@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
-from uuid import uuid4
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID, uuid4
 
 import msgspec
 from uuid_utils.compat import uuid7
 
-from application.declared import Applier, plan, standing
+from application.declared import Applier, Declaration, Done, Step, plan, standing
 from application.explanation.explainer import Explainer
+from application.explanation.wording import Explanation
 from application.tasks import Request, TaskCommands
-from domain.definition import DEFAULT_NAMESPACE
+from domain.audit import Evidence, Finding
+from domain.definition import DEFAULT_NAMESPACE, Definition
+from domain.task import Paused, Scheduled
 from infrastructure.archive.catalog import ArchiveReader
 from infrastructure.audit_log.keys import KeyRing, PublicKey, read_public_key
 from infrastructure.audit_log.publishing import read_published
+from infrastructure.audit_log.verifying import Verified, VerifyObserver
 from infrastructure.audit_log.verifying import verify as verify_log
 from infrastructure.clock import SystemClock
 from infrastructure.event_store.appender import Appender
 from infrastructure.event_store.log import PostgresEventLog, PostgresTaskStreams
 from infrastructure.postgres import pool, with_liveness
+from infrastructure.projector.check import Checked, CheckObserver
 from infrastructure.projector.check import check as check_tables
 from infrastructure.projector.reading import WholeLog
+from infrastructure.projector.rebuild import RebuildObserver, Rebuilt
 from infrastructure.projector.rebuild import rebuild as rebuild_tables
 from infrastructure.projector.replay import replay_parked
+from infrastructure.settings import Settings
 from infrastructure.visibility import Visibility
 from interfaces.bootstrap.rebuild_processes import Processes
 from interfaces.bootstrap.services import background
@@ -35,22 +44,6 @@ from interfaces.http.audit import Evidence as Bundle
 from interfaces.http.bodies import CronTrigger, HttpAction, OneOffTrigger, TaskDefinition
 from projections.catalogue import named
 from projections.queries import ReadModels
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-    from datetime import datetime
-    from pathlib import Path
-    from uuid import UUID
-
-    from application.declared import Declaration, Done, Step
-    from application.explanation.wording import Explanation
-    from domain.audit import Evidence, Finding
-    from domain.definition import Definition
-    from domain.task import Paused, Scheduled
-    from infrastructure.audit_log.verifying import Verified, VerifyObserver
-    from infrastructure.projector.check import Checked, CheckObserver
-    from infrastructure.projector.rebuild import RebuildObserver, Rebuilt
-    from infrastructure.settings import Settings
 
 
 async def live_tasks(settings: Settings, namespace: str | None) -> Sequence[Scheduled | Paused]:

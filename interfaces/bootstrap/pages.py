@@ -5,34 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Literal, Protocol
 
 import psycopg
-from psycopg_pool import PoolTimeout
+from litestar import Litestar
+from prometheus_client.core import Metric
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from application.ports import LogUnavailable
 from infrastructure import metrics
 from infrastructure.audit_log.store import PostgresAuditLog
 from infrastructure.embedded_postgres.errors import DataDirectoryUnusable
-from infrastructure.health import DatabaseAway, ReadinessReader
-from infrastructure.metrics import StoredFigures, stored_figures
+from infrastructure.health import DatabaseAway, Readiness, ReadinessReader
+from infrastructure.metrics import Instruments, StoredFigures, stored_figures
 from infrastructure.nodes import PostgresNodes
 from infrastructure.postgres import first_line
+from infrastructure.settings import Settings
 from interfaces.http.answers import HealthCheck, HealthReport
 from interfaces.http.dependencies import HttpOptions, OpsDependencies
 from projections.catalogue import NAMES, RELATIONS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from litestar import Litestar
-    from prometheus_client.core import Metric
-    from psycopg_pool import AsyncConnectionPool
-
-    from infrastructure.health import Readiness
-    from infrastructure.metrics import Instruments
-    from infrastructure.settings import Settings
-    from projections.queries import ReadModels
+from projections.queries import ReadModels
 
 # Beats come every second, projections every few milliseconds: ten seconds are no hiccup.
 MAX_BEAT_SECONDS = 10.0

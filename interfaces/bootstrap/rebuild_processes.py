@@ -8,8 +8,10 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -18,16 +20,10 @@ from infrastructure.logs import configure
 from infrastructure.projector.reading import WholeLog
 from infrastructure.projector.rebuild import EventRefused, fold_share
 from infrastructure.projector.workplace import NewTablesLost, Share
+from infrastructure.settings import Settings
 from interfaces.bootstrap.database import DatabaseUnusable, NotPermitted, TablesMissing, in_sentences
 from interfaces.bootstrap.transfer import catalog
 from projections.catalogue import named
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from multiprocessing.connection import Connection
-    from multiprocessing.context import SpawnProcess
-
-    from infrastructure.settings import Settings
 
 # Fewer events are folded before other processes have begun to help.
 WORTH_SHARING = 200_000

@@ -6,24 +6,27 @@ import asyncio
 import contextlib
 import gc
 import random
-from datetime import timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from secrets import token_hex
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
+from uuid import UUID
 
 import psycopg
 import structlog
+from litestar import Litestar
 from msgspec.structs import replace
-from psycopg import DataError, IntegrityError
-from psycopg_pool import PoolClosed, PoolTimeout
+from psycopg import AsyncConnection, DataError, IntegrityError
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from uuid_utils.compat import uuid7
 
 from application.audit import Audit
 from application.executions import ExecutionCommands
-from application.explanation.explainer import Accounted, Explainer, Occurrences
-from application.explanation.history import history_of
-from application.past import Cut, Stopped, TooMuchHistory, placing_events
-from application.ports import DueTask, LogUnavailable, Open, Unfinished, Unreadable
+from application.explanation.explainer import Accounted, Explainer, Ledger, Occurrences, Window
+from application.explanation.history import Now, Streams, history_of
+from application.past import Cut, Moment, Stopped, TooMuchHistory, placing_events
+from application.ports import DueTask, LogUnavailable, Open, SchedulePosition, Unfinished, Unreadable
 from application.redaction import Redactions, Run
 from application.revisions import Revisions
 from application.scheduler.context import Context, SchedulerNode
@@ -43,48 +46,29 @@ from infrastructure.event_store.reader import PostgresEventReader
 from infrastructure.event_store.redactor import PostgresRedactor
 from infrastructure.health import ReadinessReader
 from infrastructure.metrics import Instruments, ObservedProjector, ObservedScheduler
-from infrastructure.nodes import NodeTable, PostgresNodes
+from infrastructure.nodes import NodeRow, NodeTable, PostgresNodes
 from infrastructure.past.reader import PostgresPast, PostgresRuns, outcome_entries, task_entries
 from infrastructure.postgres import pool, with_liveness
 from infrastructure.projector.reading import BATCH_EVENTS, WholeLog
 from infrastructure.projector.runner import Projector
+from infrastructure.settings import Settings
 from infrastructure.task_log import TaskLog
 from infrastructure.transfer.database import check_fence_once_connected
 from infrastructure.visibility import Visibility
 from interfaces.bootstrap.pages import HealthChecks, StoredExposition, ops_app, options
 from interfaces.bootstrap.transfer import catalog, retention
-from interfaces.http.dependencies import Dependencies
+from interfaces.http.dependencies import Dependencies, VisibilityPort
 from interfaces.http.problems import NotYetVisible
+from interfaces.http.simulation_request import Simulated, UnreadSimulation
 from interfaces.http.system import Node
 from projections import task_results
 from projections.catalogue import NAMES, PROJECTIONS, RELATIONS
-from projections.due import DueReader
+from projections.due import DueReader, DueRow
 from projections.past import past_figures, past_task, past_tasks
 from projections.projection import PoisonEvent
 from projections.queries import ReadModels
-from projections.views import Paging, ResultQuery
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-    from datetime import datetime
-    from typing import Any
-    from uuid import UUID
-
-    from litestar import Litestar
-    from psycopg import AsyncConnection
-    from psycopg_pool import AsyncConnectionPool
-
-    from application.explanation.explainer import Ledger, Window
-    from application.explanation.history import Now, Streams
-    from application.past import Moment
-    from application.ports import SchedulePosition
-    from infrastructure.nodes import NodeRow
-    from infrastructure.settings import Settings
-    from interfaces.http.dependencies import VisibilityPort
-    from interfaces.http.simulation_request import Simulated, UnreadSimulation
-    from projections.due import DueRow
-    from projections.task_results import ResultRow
-    from projections.views import Figures, Listing, ResultView, TaskQuery, TaskView
+from projections.task_results import ResultRow
+from projections.views import Figures, Listing, Paging, ResultQuery, ResultView, TaskQuery, TaskView
 
 
 class DueTasksOfReadModels:

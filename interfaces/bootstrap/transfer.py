@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+from uuid import UUID
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from application.past import NotYet
+from domain.identity import Month
 from infrastructure.archive.archiving import (
     NotArchivable,
     Retention,
@@ -21,27 +24,17 @@ from infrastructure.archive.archiving import (
     months_before,
     restore_month,
 )
-from infrastructure.archive.catalog import ArchiveReader, Catalog, archives_in
-from infrastructure.archive.storage import Bucket, Folder, NoStorage, StorageUnset
+from infrastructure.archive.catalog import Archive, ArchiveReader, Catalog, archives_in
+from infrastructure.archive.storage import Bucket, Folder, NoStorage, Storage, StorageUnset
 from infrastructure.past.reader import PostgresPast
 from infrastructure.postgres import pool, with_liveness
-from infrastructure.settings import with_database
+from infrastructure.settings import Settings, with_database
+from infrastructure.transfer.database import Progress
 from infrastructure.transfer.export import export_events as export_to
-from infrastructure.transfer.format import Selection
+from infrastructure.transfer.format import Manifest, Selection
+from infrastructure.transfer.replay import Copied
 from infrastructure.transfer.replay import replay_events as replay_to
 from projections.catalogue import NAMES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
-    from uuid import UUID
-
-    from domain.identity import Month
-    from infrastructure.archive.catalog import Archive
-    from infrastructure.archive.storage import Storage
-    from infrastructure.settings import Settings
-    from infrastructure.transfer.database import Progress
-    from infrastructure.transfer.format import Manifest
-    from infrastructure.transfer.replay import Copied
 
 
 class Kept(NamedTuple):

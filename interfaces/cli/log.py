@@ -6,24 +6,21 @@ import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from uuid import UUID
 
 import click
 
 from domain.identity import Month
+from infrastructure.archive.catalog import Archive
+from infrastructure.settings import Settings
+from infrastructure.transfer.format import Manifest
 from interfaces import bootstrap
+from interfaces.bootstrap.transfer import LogPlace
 from interfaces.cli import common
 from interfaces.cli.common import settings
 from interfaces.cli.render import shown_progress
 from interfaces.roles import run
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from infrastructure.archive.catalog import Archive
-    from infrastructure.settings import Settings
-    from infrastructure.transfer.format import Manifest
-    from interfaces.bootstrap.transfer import LogPlace
 
 
 class _MonthType(click.ParamType[Month]):

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from uuid import UUID
 
 import click
 
@@ -17,9 +17,6 @@ from interfaces.cli.log import verify_command
 from interfaces.cli.tasks import simulate_command
 from interfaces.listening import AddressUnusable
 from interfaces.roles import run, run_role, serve
-
-if TYPE_CHECKING:
-    from uuid import UUID
 
 
 @click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"]})
