@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import AsyncIterator, Iterator
+from typing import NamedTuple
 from uuid import UUID
 
 import pytest
 
-from application.audit import Audit, EventNotFound, HeadNotFound, NotYetSealed
+from application.audit import Audit, AuditLog, EventNotFound, HeadNotFound, NotYetSealed
 from application.ports import LogUnavailable
 from domain.audit import told_by
 from domain.errors import ExecutionNotFound
@@ -16,20 +17,14 @@ from domain.facts import EventsRedacted
 from domain.merkle import consistent, includes
 from infrastructure.audit_log.keys import KeyRing
 from infrastructure.audit_log.store import PostgresAuditLog
-from infrastructure.event_store.log import READ_AFTER
+from infrastructure.event_store.log import READ_AFTER, Row
 from infrastructure.postgres import pool
 from tests.support.audit_log import MemoryAuditLog, leaf_of
+from tests.support.databases import Databases
 from tests.support.projecting import connect
 from tests.support.random_log import RandomLog
 from tests.support.sealing import KEY, seal
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
-    from application.audit import AuditLog
-    from infrastructure.event_store.log import Row
-    from tests.support.databases import Databases
 
 # Not a multiple of anything: Postgres seals in blocks, of which each has a head.
 EVENTS = (5_000, 3_500)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,10 +15,6 @@ from tests.support.projecting import connect
 from tests.support.sealing import seal
 from tests.support.service import PROGRAM, Service, until
 from tests.support.transfers import events, fill, read_models, seals
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 EVENTS = 30_000
 

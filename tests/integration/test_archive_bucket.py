@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,9 +15,6 @@ from infrastructure.archive.files import ArchiveFile, Entry, Event, Writer
 from infrastructure.archive.storage import Bucket, StorageUnusable
 from tests.support.archived_events import events
 from tests.support.object_store import ObjectStore, object_store
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 URL = "s3://ledger/archives"
 LARGE = 12 * 1024 * 1024

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 from uuid import UUID
 
 import psycopg
@@ -16,9 +16,6 @@ from tests.support.archives import Archivist, filled, rows, settle
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, run_of, started
 from tests.support.projecting import connect
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +14,6 @@ from infrastructure.postgres import pool
 from tests.support.archives import Archivist, filled
 from tests.support.asking import DAYS, EVERY_RUN, Asker
 from tests.support.months import FEBRUARY, JANUARY, MARCH, TASKS, run_of
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
 
 
 @pytest.fixture

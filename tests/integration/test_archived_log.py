@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from psycopg import AsyncConnection
 
 from application.ports import ArchiveAway
 from infrastructure.archive.catalog import Wanted, events_after
+from infrastructure.archive.files import Event
 from infrastructure.projector.check import check
-from infrastructure.projector.reading import WholeLog
+from infrastructure.projector.reading import Reading, WholeLog
 from infrastructure.projector.rebuild import rebuild
 from projections.catalogue import PROJECTIONS
 from tests.support.archives import MUCH, Archivist, filled, rows, whole
@@ -17,14 +19,6 @@ from tests.support.checking import Told
 from tests.support.months import FEBRUARY, JANUARY, MARCH
 from tests.support.projecting import connect, contents
 from tests.support.sharing import Together
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from psycopg import AsyncConnection
-
-    from infrastructure.archive.files import Event
-    from infrastructure.projector.reading import Reading
 
 
 @pytest.fixture

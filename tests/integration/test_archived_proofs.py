@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +17,6 @@ from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, run_of,
 from tests.support.projecting import connect
 from tests.support.sealing import KEY, Heard, as_superuser, seal
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture

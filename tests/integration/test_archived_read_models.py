@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from uuid import UUID
 
 import pytest
-from psycopg import sql
+from psycopg import AsyncConnection, sql
 
 from application.ports import ArchiveAway
 from infrastructure.postgres import pool
@@ -14,20 +16,12 @@ from infrastructure.projector.replay import ParkedEventMissing, replay_parked
 from infrastructure.projector.runner import Projector
 from infrastructure.projector.workplace import prepare
 from projections.catalogue import PROJECTIONS, named
+from projections.projection import Entry
 from projections.task_results import TaskResults
 from tests.support.archives import Archivist, filled
 from tests.support.months import APRIL, JANUARY, TASKS, run_of, started
 from tests.support.projecting import connect, contents, project, running, until
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
-    from pathlib import Path
-    from uuid import UUID
-
-    from psycopg import AsyncConnection
-
-    from projections.projection import Entry
 
 
 @pytest.fixture

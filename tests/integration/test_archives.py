@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -22,9 +22,6 @@ from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH, TASKS, created
 from tests.support.projecting import connect, project
 from tests.support.sealing import seal
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import random
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from concurrent.futures import Future
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 from application.ports import Group, NewFact
 from application.streams import readable
 from domain.facts import EventsRedacted
-from domain.identity import redaction_stream
+from domain.identity import Month, redaction_stream
 from infrastructure.archive.archiving import RecordedMeanwhile, alone, archive_month
 from infrastructure.archive.catalog import archives
 from infrastructure.event_store.redactor import PostgresRedactor
@@ -26,12 +27,6 @@ from tests.support.archives import Archivist, filled, rows, whole
 from tests.support.months import APRIL, JANUARY, TASKS, run_of, started, succeeded
 from tests.support.projecting import connect
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-    from pathlib import Path
-
-    from domain.identity import Month
 
 KILLS = 12
 # While events are written, while the index is, and then for each ten thousand rows that are removed.

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import psycopg
 import pytest
+from psycopg import AsyncConnection
 
 from domain.audit import SealedEvent, state_digest
 from domain.merkle import Tree
 from tests.support.projecting import connect
 from tests.support.sealing import KEY, as_superuser, audit_log, seal, verified
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
 
 
 async def leaves(connection: AsyncConnection) -> list[bytes]:

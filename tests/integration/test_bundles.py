@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 from uuid import UUID
 
 import msgspec
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from application.audit import Audit
 from interfaces.cli.log import verify_command
 from interfaces.http.audit import Evidence
 from tests.support.audit_log import MemoryAuditLog
 from tests.support.sealing import KEY
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from click.testing import Result
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 RUN = UUID(int=1 << 127)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -18,11 +19,8 @@ from tests.support.given import created
 from tests.support.service import PROGRAM
 from tests.support.transfers import events, fill
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+type Run = Callable[..., subprocess.CompletedProcess[str]]
 
-    type Run = Callable[..., subprocess.CompletedProcess[str]]
 
 FILE = """
 tasks:

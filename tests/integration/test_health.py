@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
 
 from infrastructure.health import DatabaseAway, ReadinessReader
 from infrastructure.postgres import pool
@@ -15,12 +17,6 @@ from projections.catalogue import NAMES, RELATIONS
 from tests.support.projecting import connect, project
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from psycopg import AsyncConnection
-    from psycopg_pool import AsyncConnectionPool
 
 
 @pytest.fixture

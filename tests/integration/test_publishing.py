@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator, Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,11 +30,6 @@ from tests.support.projecting import connect, until
 from tests.support.random_log import RandomLog
 from tests.support.sealing import KEY, as_superuser, verified
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
-    from pathlib import Path
-    from typing import Any
 
 NOON = datetime(2030, 1, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 SOON = 0.01

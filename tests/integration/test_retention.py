@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from application.ports import ArchiveAway
 from infrastructure.archive.archiving import Retention, Stopped, alone, archive_month
 from infrastructure.archive.catalog import archives
+from infrastructure.archive.files import Source
 from infrastructure.archive.storage import Folder
 from projections.catalogue import NAMES
 from tests.support.archives import Archivist, filled
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH
 from tests.support.projecting import connect, until
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from infrastructure.archive.files import Source
 
 DAYS = 30
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from psycopg import AsyncConnection
 from structlog.testing import capture_logs
 
+from domain.audit import SignedHead
 from infrastructure.audit_log.keys import KeyUnusable, ensure_key, read_public_key, read_signing_key
 from infrastructure.audit_log.sealer import Sealer, seal_block
 from tests.support.projecting import connect, until
@@ -18,13 +20,6 @@ from tests.support.random_log import RandomLog
 from tests.support.sealers import REST_SECONDS, of_level, running, sealed_up_to, sealing, told
 from tests.support.sealing import KEY, as_superuser, audit_log, seal, verified
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from psycopg import AsyncConnection
-
-    from domain.audit import SignedHead
 
 SEALERS = (
     "SELECT pid, state, state_change FROM pg_stat_activity "

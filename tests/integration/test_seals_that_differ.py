@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
+from psycopg import AsyncConnection
 from structlog.testing import capture_logs
 
-from domain.audit import TreeHead
+from domain.audit import SignedHead, TreeHead
 from infrastructure.audit_log.keys import ensure_key, read_signing_key
 from infrastructure.audit_log.sealer import LastHead, Sealer, SealsDiffer, seal_block
 from infrastructure.audit_log.store import latest_heads
@@ -17,13 +19,6 @@ from tests.support.random_log import RandomLog
 from tests.support.sealers import sealed_up_to, sealing, told
 from tests.support.sealing import KEY, as_superuser, audit_log, verified
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from psycopg import AsyncConnection
-
-    from domain.audit import SignedHead
 
 ALL_SEALS = ("DELETE FROM tree_heads", "DELETE FROM sealed_blocks", "DELETE FROM tree_nodes")
 CHANGED_EVENT = "UPDATE events SET state = state || ' ' WHERE notification_id = 7"

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
 from infrastructure.audit_log.store import latest_heads
+from tests.support.databases import Databases
 from tests.support.projecting import connect
 from tests.support.random_log import RandomLog
 from tests.support.sealing import KEY, as_superuser, audit_log, seal, verified
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.support.databases import Databases
 
 # Blocks end at leaf 3,000, 4,096 and 6,000; without gaps a leaf's position is its number from 1.
 SIZES = (3_000, 3_000)

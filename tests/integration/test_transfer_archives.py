@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,11 +21,6 @@ from tests.support.months import FEBRUARY, JANUARY, MARCH, TASKS
 from tests.support.projecting import connect
 from tests.support.sealing import seal, verified
 from tests.support.transfers import Interrupted, Progress, events, seals
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-    from typing import Any
 
 
 @pytest.fixture(autouse=True)

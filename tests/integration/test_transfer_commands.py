@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,10 +14,7 @@ from infrastructure.transfer.format import Manifest, frames
 from tests.support.service import PROGRAM
 from tests.support.transfers import events, fill
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    type Run = Callable[..., subprocess.CompletedProcess[str]]
+type Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture

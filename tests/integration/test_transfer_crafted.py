@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from infrastructure.transfer.errors import ArchiveDamaged, TransferRefused
-from infrastructure.transfer.format import Block, Head, Header, Node, Selection, Totals, frame, written_seals
+from infrastructure.transfer.format import (
+    Block,
+    Head,
+    Header,
+    Node,
+    Seal,
+    Selection,
+    Totals,
+    frame,
+    written_seals,
+)
 from infrastructure.transfer.imports import import_events
 from tests.support.transfers import Progress
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from infrastructure.transfer.format import Seal
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -19,9 +19,6 @@ from tests.support.entries import NOON
 from tests.support.projecting import connect
 from tests.support.stored import append
 from tests.support.transfers import Interrupted, Progress, events, fill
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PREFIX = 333
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -31,11 +32,7 @@ from infrastructure.transfer.replay import replay_events
 from tests.support.service import PROGRAM
 from tests.support.transfers import Interrupted, Progress, append_one, events, fill, read_models
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    type Run = Callable[..., subprocess.CompletedProcess[str]]
+type Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -18,9 +18,6 @@ from infrastructure.transfer.replay import replay_events
 from tests.support.projecting import connect
 from tests.support.sealing import KEY, as_superuser, audit_log, seal, verified
 from tests.support.transfers import Progress, events, seals
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 statement = statements("infrastructure.audit_log")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -24,10 +26,6 @@ from tests.support.entries import NOON, created
 from tests.support.projecting import connect
 from tests.support.stored import append as append_facts
 from tests.support.transfers import Progress, events, fill
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from psycopg import AsyncConnection
+
+from domain.identity import Month
 from infrastructure.archive.archiving import alone, archive_month, restore_month
-from infrastructure.archive.catalog import Catalog, events_after
+from infrastructure.archive.catalog import Archive, Catalog, events_after
+from infrastructure.archive.files import Event
 from infrastructure.archive.storage import Folder
 from infrastructure.projector.reading import WholeLog
 from projections.catalogue import NAMES
@@ -14,16 +18,6 @@ from tests.support.months import year_of
 from tests.support.projecting import connect, project
 from tests.support.sealing import seal
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from psycopg import AsyncConnection
-
-    from domain.identity import Month
-    from infrastructure.archive.catalog import Archive
-    from infrastructure.archive.files import Event
-
 
 MUCH = 1 << 30
 ROWS = (

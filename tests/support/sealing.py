@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from psycopg import AsyncConnection
 
-from infrastructure.audit_log.keys import SigningKey
+from domain.audit import Finding, SignedHead
+from infrastructure.audit_log.keys import PublicKey, SigningKey
 from infrastructure.audit_log.sealer import seal_block
 from infrastructure.audit_log.store import latest_heads
-from infrastructure.audit_log.verifying import verify
+from infrastructure.audit_log.verifying import Verified, verify
 from infrastructure.sql import statements
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from psycopg import AsyncConnection
-
-    from domain.audit import Finding, SignedHead
-    from infrastructure.audit_log.keys import PublicKey
-    from infrastructure.audit_log.verifying import Verified
 
 statement = statements("infrastructure.audit_log")
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import psycopg
 
 from infrastructure.projector.rebuild import rebuild
 from projections.catalogue import PROJECTIONS
-from tests.support.projecting import connect, contents
+from tests.support.projecting import Tables, connect, contents
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tests.support.projecting import Tables
 
 # What this release would never write, and has to copy all the same.
 ODD_STATES = (

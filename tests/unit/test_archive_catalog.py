@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
@@ -15,9 +15,6 @@ from infrastructure.archive.catalog import Archive, Catalog
 from infrastructure.archive.files import ArchiveFile, Entry, Kept, Writer
 from tests.support.archived_events import START, events
 from tests.support.archived_files import Bytes, MemoryStorage
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 JANUARY = Month(2026, 1)
 STATES = [b'{"status_code":200}'] * 6

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
@@ -15,9 +15,6 @@ from domain.identity import Month
 from infrastructure.archive.files import ArchiveFile, Damaged, Entry, Event, Writer, zstd
 from tests.support.archived_events import START, events
 from tests.support.archived_files import Bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MUCH = 1 << 30
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +13,6 @@ from interfaces import roles
 from interfaces.bootstrap import rebuild_processes
 from interfaces.bootstrap.rebuild_processes import memory_limit, usable_cores
 from interfaces.roles import give_way
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Groups:

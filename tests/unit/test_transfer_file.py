@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infrastructure.archive.files import zstd
+from infrastructure.event_store.log import Row
 from infrastructure.transfer import format as archive
 from infrastructure.transfer.errors import ArchiveDamaged, ArchiveUnreadable
 from infrastructure.transfer.format import (
@@ -34,11 +35,6 @@ from infrastructure.transfer.format import (
 )
 from infrastructure.transfer.imports import inspect
 from tests.support.transfers import ODD_STATES, Progress
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from infrastructure.event_store.log import Row
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
