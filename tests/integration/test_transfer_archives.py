@@ -14,13 +14,12 @@ from infrastructure.transfer import export as reading
 from infrastructure.transfer.errors import PartsArchived, TargetArchived
 from infrastructure.transfer.export import export_events
 from infrastructure.transfer.format import Selection
-from infrastructure.transfer.imports import import_events
 from infrastructure.transfer.replay import replay_events
 from tests.support.archives import Archivist, filled
 from tests.support.months import FEBRUARY, JANUARY, MARCH, TASKS
 from tests.support.projecting import connect
 from tests.support.sealing import seal, verified
-from tests.support.transfers import Interrupted, Progress, events, seals
+from tests.support.transfers import Interrupted, Progress, events, export, import_, seals
 
 
 @pytest.fixture(autouse=True)
@@ -49,9 +48,9 @@ def before(archivist: Archivist) -> Sequence[tuple[Any, ...]]:
 async def test_a_log_is_exported_with_what_lies_in_archives(
     archivist: Archivist, before: Sequence[tuple[Any, ...]], other_database: str, tmp_path: Path
 ) -> None:
-    manifest = export_events(archivist.dsn, tmp_path / "log.zst", Selection(), Progress(), archivist.catalog)
+    manifest = export(archivist.dsn, tmp_path / "log.zst", catalog=archivist.catalog)
     assert manifest.whole
-    import_events(other_database, tmp_path / "log.zst", partial=False, report=Progress())
+    import_(other_database, tmp_path / "log.zst")
     assert events(other_database) == before
     assert seals(other_database) == seals(archivist.dsn)
     assert (await verified(other_database))[1].findings == []
@@ -63,11 +62,11 @@ def test_an_export_goes_on_whatever_was_archived_or_restored_meanwhile(
     path = tmp_path / "log.zst"
     for move, month in ((archivist.archive, MARCH), (archivist.restore, JANUARY)):
         with pytest.raises(Interrupted):
-            export_events(archivist.dsn, path, Selection(), Progress("exported", 2), archivist.catalog)
+            export(archivist.dsn, path, Selection(), Progress("exported", 2), catalog=archivist.catalog)
         move(month)
-    manifest = export_events(archivist.dsn, path, Selection(), Progress(), archivist.catalog)
+    manifest = export(archivist.dsn, path, catalog=archivist.catalog)
     assert manifest.events == len(before)
-    import_events(other_database, path, partial=False, report=Progress())
+    import_(other_database, path)
     assert events(other_database) == before
 
 
@@ -89,7 +88,7 @@ def test_an_archive_that_is_away_is_named_and_nothing_is_exported_without_it(
     name = next(archivist.folder.glob("2026-01*")).name
     (archivist.folder / name).unlink()
     with pytest.raises(ArchiveAway, match=name):
-        export_events(archivist.dsn, tmp_path / "a.zst", Selection(), Progress(), archivist.catalog)
+        export(archivist.dsn, tmp_path / "a.zst", catalog=archivist.catalog)
     with pytest.raises(ArchiveAway, match=name):
         replay_events(archivist.dsn, other_database, 100, Progress(), archivist.catalog)
     assert not list(tmp_path.glob("a.zst*"))
@@ -103,10 +102,10 @@ def test_a_part_of_a_log_is_refused_while_archived_months_may_belong_to_it(
     archivist: Archivist, before: Sequence[tuple[Any, ...]], selection: Selection, tmp_path: Path
 ) -> None:
     with pytest.raises(PartsArchived, match=r"archive restore 2026-01` first"):
-        export_events(archivist.dsn, tmp_path / "a.zst", selection, Progress(), archivist.catalog)
+        export(archivist.dsn, tmp_path / "a.zst", selection, Progress(), catalog=archivist.catalog)
     assert not list(tmp_path.glob("a.zst*")), "so that what may be asked for instead can have the name"
     late = Selection(namespace="default", first=before[-3][4])
-    assert export_events(archivist.dsn, tmp_path / "b.zst", late, Progress()).events == 3
+    assert export(archivist.dsn, tmp_path / "b.zst", late).events == 3
 
 
 def test_a_part_of_a_log_is_refused_when_a_month_leaves_meanwhile(
@@ -126,14 +125,14 @@ def test_a_part_of_a_log_is_refused_when_a_month_leaves_meanwhile(
 def test_a_database_that_knows_of_archives_takes_no_other_log(
     archivist: Archivist, other_database: str, tmp_path: Path
 ) -> None:
-    export_events(archivist.dsn, tmp_path / "a.zst", Selection(), Progress(), archivist.catalog)
+    export(archivist.dsn, tmp_path / "a.zst", catalog=archivist.catalog)
     with psycopg.connect(archivist.dsn) as source, psycopg.connect(other_database) as target:
         names = [column.name for column in source.execute("SELECT * FROM archives").description or ()]
         row = source.execute("SELECT * FROM archives LIMIT 1").fetchone()
         places = ", ".join(["%s"] * len(names))
         target.execute(f"INSERT INTO archives ({', '.join(names)}) VALUES ({places})".encode(), row)
     with pytest.raises(TargetArchived, match="choose an empty database"):
-        import_events(other_database, tmp_path / "a.zst", partial=False, report=Progress())
+        import_(other_database, tmp_path / "a.zst")
     with pytest.raises(TargetArchived, match="choose an empty database"):
         replay_events(archivist.dsn, other_database, 100, Progress(), archivist.catalog)
     assert events(other_database) == []

@@ -25,12 +25,19 @@ from infrastructure.transfer.database import (
     remove_fence,
 )
 from infrastructure.transfer.errors import TargetInUse, TargetIsSource, TargetNotEmpty
-from infrastructure.transfer.export import export_events
 from infrastructure.transfer.format import Selection
-from infrastructure.transfer.imports import import_events
 from infrastructure.transfer.replay import replay_events
 from tests.support.service import PROGRAM
-from tests.support.transfers import Interrupted, Progress, append_one, events, fill, read_models
+from tests.support.transfers import (
+    Interrupted,
+    Progress,
+    append_one,
+    events,
+    export,
+    fill,
+    import_,
+    read_models,
+)
 
 type Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -89,8 +96,8 @@ def test_the_same_by_position_is_the_same_as_an_imported_prefix(
     last = events(log)[250][4]
     replayed = run(log, "replay", "--until-position", str(last), "--to", empty_database)
     assert replayed.returncode == 0, replayed.stderr
-    export_events(database, tmp_path / "a.zst", Selection(last=last), Progress())
-    import_events(other_database, tmp_path / "a.zst", partial=True, report=Progress())
+    export(database, tmp_path / "a.zst", Selection(last=last))
+    import_(other_database, tmp_path / "a.zst", partial=True)
     assert events(empty_database) == events(other_database)
     assert asyncio.run(read_models(empty_database)) == asyncio.run(read_models(other_database))
 
@@ -111,73 +118,57 @@ def test_no_scheduler_begins_on_it_until_it_is_released(log: str, other_database
 def test_an_interrupted_replay_goes_on_and_keeps_schedulers_away_meanwhile(
     log: str, other_database: str
 ) -> None:
-    for parts in (0, 3):
-        with pytest.raises(Interrupted):
-            replay_events(log, other_database, 600, Progress("stored", parts))
-        with pytest.raises(Fenced):
-            check_fence(other_database)
-    done = replay_events(log, other_database, 600, Progress())
-    assert 0 < done.stored < done.events
-    assert events(other_database) == events(log, "notification_id <= 600")
-
-
-@pytest.mark.usefixtures("small_parts")
-def test_what_has_not_ended_is_not_released(log: str, other_database: str) -> None:
-    with pytest.raises(Interrupted):
-        replay_events(log, other_database, 600, Progress("stored", 2))
-    with pytest.raises(NotReleased, match="a replay into this database has not ended"):
-        remove_fence(other_database)
-    replay_events(log, other_database, 600, Progress())
-    last = events(log)[-1][4]
-    with pytest.raises(Interrupted):
-        replay_events(log, other_database, last, Progress("stored", 2))
-    with pytest.raises(NotReleased):
-        remove_fence(other_database)
-    replay_events(log, other_database, last, Progress())
+    for until, interruptions in ((600, (0, 3)), (events(log)[-1][4], (0,))):
+        for parts in interruptions:
+            with pytest.raises(Interrupted):
+                replay_events(log, other_database, until, Progress("stored", parts))
+            with pytest.raises(Fenced):
+                check_fence(other_database)
+            with pytest.raises(NotReleased, match="a replay into this database has not ended"):
+                remove_fence(other_database)
+        done = replay_events(log, other_database, until, Progress())
+        assert 0 < done.stored < done.events
+        assert events(other_database) == events(log, f"notification_id <= {until}")
     assert remove_fence(other_database)
     check_fence(other_database)
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_half_import_is_not_released(log: str, other_database: str, tmp_path: Path, run: Run) -> None:
-    export_events(log, tmp_path / "a.zst", Selection(), Progress())
+def test_an_interrupted_import_keeps_schedulers_away_until_it_has_ended(
+    log: str, other_database: str, tmp_path: Path, run: Run
+) -> None:
+    export(log, tmp_path / "a.zst")
     with pytest.raises(Interrupted):
-        import_events(other_database, tmp_path / "a.zst", partial=False, report=Progress("stored", 2))
+        import_(other_database, tmp_path / "a.zst", Progress("stored", 2))
+    with pytest.raises(Fenced, match="an import into this database has not ended"):
+        check_fence(other_database)
     refused = run(other_database, "replay", "--release")
     assert refused.returncode == 1
     assert "Nothing is released: an import into this database has not ended" in refused.stderr
-    with pytest.raises(Fenced):
-        check_fence(other_database)
+    done = run(other_database, "import", "a.zst")
+    assert "NO SCHEDULER BEGINS" not in done.stdout
+    check_fence(other_database)
 
 
 def test_no_scheduler_begins_on_an_earlier_moment_that_comes_by_file(
     log: str, other_database: str, empty_database: str, run: Run, tmp_path: Path
 ) -> None:
     last = events(log)[250][4]
-    export_events(log, tmp_path / "part.zst", Selection(last=last), Progress())
+    export(log, tmp_path / "part.zst", Selection(last=last))
     done = run(other_database, "import", "part.zst", "--partial")
     assert done.returncode == 0, done.stderr
     assert "NO SCHEDULER BEGINS" in done.stdout
     with pytest.raises(Fenced, match="holds a part of a log, or one on which no scheduler began, imported"):
         check_fence(other_database)
-    export_events(other_database, tmp_path / "copy.zst", Selection(), Progress())
+    export(other_database, tmp_path / "copy.zst")
     migrate(empty_database)
-    import_events(empty_database, tmp_path / "copy.zst", partial=False, report=Progress())
+    import_(empty_database, tmp_path / "copy.zst")
     with pytest.raises(Fenced, match="on which no scheduler began, imported"):
         check_fence(empty_database)
     assert remove_fence(empty_database)
-    again = import_events(empty_database, tmp_path / "copy.zst", partial=False, report=Progress())
+    again = import_(empty_database, tmp_path / "copy.zst")
     assert not again.fenced, "what was released stays so"
     check_fence(empty_database)
-
-
-def test_a_whole_log_that_goes_on_may_be_gone_on_with(
-    log: str, other_database: str, run: Run, tmp_path: Path
-) -> None:
-    export_events(log, tmp_path / "a.zst", Selection(), Progress())
-    done = run(other_database, "import", "a.zst")
-    assert "NO SCHEDULER BEGINS" not in done.stdout
-    check_fence(other_database)
 
 
 async def test_a_scheduler_that_connects_before_the_mark_has_the_import_give_way(
@@ -199,24 +190,11 @@ async def test_a_scheduler_that_connects_after_the_mark_gives_way(other_database
             await check_fence_once_connected(connections)
 
 
-@pytest.mark.usefixtures("small_parts")
-def test_an_interrupted_import_keeps_schedulers_away_until_it_has_ended(
-    log: str, other_database: str, tmp_path: Path
-) -> None:
-    export_events(log, tmp_path / "a.zst", Selection(), Progress())
-    with pytest.raises(Interrupted):
-        import_events(other_database, tmp_path / "a.zst", partial=False, report=Progress("stored", 2))
-    with pytest.raises(Fenced, match="an import into this database has not ended"):
-        check_fence(other_database)
-    import_events(other_database, tmp_path / "a.zst", partial=False, report=Progress())
-    check_fence(other_database)
-
-
 def test_an_import_does_not_release_what_was_replayed(log: str, other_database: str, tmp_path: Path) -> None:
     last = events(log)[-1][4]
     replay_events(log, other_database, last, Progress())
-    export_events(log, tmp_path / "a.zst", Selection(), Progress())
-    import_events(other_database, tmp_path / "a.zst", partial=False, report=Progress())
+    export(log, tmp_path / "a.zst")
+    import_(other_database, tmp_path / "a.zst")
     with pytest.raises(Fenced):
         check_fence(other_database)
 
@@ -241,29 +219,48 @@ def test_an_emptied_database_is_nobodys_replay_any_more(log: str, other_database
     assert not remove_fence(other_database)
 
 
-def test_what_cannot_be_done_is_told(log: str, other_database: str, run: Run) -> None:
-    future = run(log, "replay", "--until", "2999-01-01T00:00:00Z", "--to", other_database)
-    assert future.returncode == 1
-    assert "lies in the future" in future.stderr
-    beyond = run(log, "replay", "--until-position", "100000", "--to", other_database)
-    assert "100000 lies in the future, for the log ends at position" in beyond.stderr
-    nowhere = run(log, "replay", "--until-position", "1", "--to", "not a dsn")
-    assert nowhere.returncode == 1
-    assert "is named by no connection string" in nowhere.stderr
-    missing = make_conninfo(other_database, dbname="no_such_thing")
-    uncreated = run(log, "replay", "--until-position", "1", "--to", missing)
-    assert uncreated.returncode == 1
-    assert 'There is no database "no_such_thing": create it, or correct --to. ' in uncreated.stderr
-    twice = run(log, "replay", "--until", "2026-01-01T00:00:00Z", "--until-position", "1", "--to", log)
-    assert twice.returncode == 2
-    assert "--until and --until-position both name the moment: give one of them" in twice.stderr
-    local = run(log, "replay", "--until", "2026-01-01T00:00:00", "--to", other_database)
-    assert local.returncode == 2
-    assert "an instant with its offset" in local.stderr
-    for arguments in ([], ["tasks", "--release"], ["--until-position", "1"], ["--to", other_database]):
-        assert run(log, "replay", *arguments).returncode == 2
+SOME_INSTANT, HERE = "2026-01-01T00:00:00Z", "the target"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--until", "2999-01-01T00:00:00Z", "--to", HERE], 1, "lies in the future"),
+        (
+            ["--until-position", "100000", "--to", HERE],
+            1,
+            "100000 lies in the future, for the log ends at position",
+        ),
+        (["--until-position", "1", "--to", "not a dsn"], 1, "is named by no connection string"),
+        (
+            ["--until", SOME_INSTANT, "--until-position", "1", "--to", HERE],
+            2,
+            "both name the moment: give one of",
+        ),
+        (["--until", "2026-01-01T00:00:00", "--to", HERE], 2, "an instant with its offset"),
+        *(
+            (wrong, 2, "")
+            for wrong in ([], ["tasks", "--release"], ["--until-position", "1"], ["--to", HERE])
+        ),
+    ],
+)
+def test_a_replay_that_cannot_be_done_is_told(
+    database: str, other_database: str, run: Run, arguments: list[str], code: int, said: str
+) -> None:
+    append_one(database)
+    refused = run(database, "replay", *(other_database if each == HERE else each for each in arguments))
+    assert refused.returncode == code
+    assert said in refused.stderr
     with psycopg.connect(other_database) as connection:
         assert connection.execute("SELECT to_regclass('standstill')").fetchone() == (None,)
+
+
+def test_a_target_that_is_not_there_is_told(database: str, run: Run) -> None:
+    append_one(database)
+    missing = make_conninfo(database, dbname="no_such_thing")
+    uncreated = run(database, "replay", "--until-position", "1", "--to", missing)
+    assert uncreated.returncode == 1
+    assert 'There is no database "no_such_thing": create it, or correct --to. ' in uncreated.stderr
 
 
 def test_parked_events_are_replayed_as_ever(log: str, run: Run) -> None:

@@ -11,13 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from infrastructure.audit_log.keys import SigningKey
 from infrastructure.sql import statements
-from infrastructure.transfer.export import export_events
 from infrastructure.transfer.format import SealsDiffer, Selection
-from infrastructure.transfer.imports import import_events
 from infrastructure.transfer.replay import replay_events
 from tests.support.projecting import connect
 from tests.support.sealing import KEY, as_superuser, audit_log, seal, verified
-from tests.support.transfers import Progress, events, seals
+from tests.support.transfers import Progress, events, export, import_, seals
 
 statement = statements("infrastructure.audit_log")
 
@@ -34,16 +32,12 @@ def log(database: str) -> str:
     return database
 
 
-def imported(dsn: str, path: Path, *, partial: bool = False) -> None:
-    import_events(dsn, path, partial=partial, report=Progress())
-
-
 def test_the_heads_are_the_same_and_verify_what_arrived(
     log: str, other_database: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "log.zst"
-    manifest = export_events(log, path, Selection(), Progress())
-    imported(other_database, path)
+    manifest = export(log, path)
+    import_(other_database, path)
     assert seals(other_database) == seals(log)
     assert all(seals(log).values())
     last = seals(log)["tree_heads"][-1]
@@ -51,13 +45,13 @@ def test_the_heads_are_the_same_and_verify_what_arrived(
     assert (manifest.seals.tree_size, manifest.seals.root_hash) == (last[0], last[1].hex())
     result, heard = asyncio.run(verified(other_database))
     assert (result.events, heard.findings) == (len(events(log)), [])
-    imported(other_database, path)
+    import_(other_database, path)
     assert seals(other_database) == seals(log)
 
 
 def test_the_tree_goes_on_where_it_was(log: str, other_database: str, tmp_path: Path) -> None:
-    export_events(log, tmp_path / "log.zst", Selection(), Progress())
-    imported(other_database, tmp_path / "log.zst")
+    export(log, tmp_path / "log.zst")
+    import_(other_database, tmp_path / "log.zst")
 
     async def grown_on() -> None:
         async with await connect(other_database) as connection:
@@ -75,8 +69,8 @@ def test_the_tree_goes_on_where_it_was(log: str, other_database: str, tmp_path: 
 def test_a_prefix_has_the_heads_up_to_its_end(log: str, other_database: str, tmp_path: Path) -> None:
     heads = seals(log)["tree_heads"]
     last = heads[1][2] - 1
-    export_events(log, tmp_path / "a.zst", Selection(last=last), Progress())
-    imported(other_database, tmp_path / "a.zst", partial=True)
+    export(log, tmp_path / "a.zst", Selection(last=last))
+    import_(other_database, tmp_path / "a.zst", partial=True)
     assert seals(other_database)["tree_heads"] == heads[:1]
     result, heard = asyncio.run(verified(other_database))
     assert (result.position, heard.findings) == (heads[0][2], [])
@@ -97,19 +91,19 @@ def test_a_key_that_has_signed_nothing_there_is_in_nobodys_way(
     with psycopg.connect(other_database, autocommit=True) as connection:
         put = {"key_id": key.public.id, "public_key": key.public.pem}
         connection.execute(statement("put_key"), put)
-    export_events(log, tmp_path / "a.zst", Selection(), Progress())
+    export(log, tmp_path / "a.zst")
     for _ in range(2):
-        imported(other_database, tmp_path / "a.zst")
+        import_(other_database, tmp_path / "a.zst")
     assert seals(other_database)["tree_heads"] == seals(log)["tree_heads"]
     assert asyncio.run(verified(other_database))[1].findings == []
-    again = export_events(other_database, tmp_path / "again.zst", Selection(), Progress())
+    again = export(other_database, tmp_path / "again.zst")
     assert again.events == len(events(log))
 
 
 def test_seals_of_its_own_are_found_before_anything_is_stored(
     log: str, other_database: str, tmp_path: Path
 ) -> None:
-    export_events(log, tmp_path / "a.zst", Selection(), Progress())
+    export(log, tmp_path / "a.zst")
     row = seals(log)["tree_heads"][0]
     with psycopg.connect(other_database) as connection:
         connection.execute(
@@ -119,15 +113,15 @@ def test_seals_of_its_own_are_found_before_anything_is_stored(
             "INSERT INTO tree_heads VALUES (%s, %s, 1, %s, %s, %s)", (row[0], row[1], *row[3:])
         )
     with pytest.raises(SealsDiffer):
-        imported(other_database, tmp_path / "a.zst")
+        import_(other_database, tmp_path / "a.zst")
     with pytest.raises(SealsDiffer):
         replay_events(log, other_database, 100, Progress())
     assert events(other_database) == []
 
 
 def test_what_leaves_something_out_has_no_seals(log: str, other_database: str, tmp_path: Path) -> None:
-    manifest = export_events(log, tmp_path / "a.zst", Selection(namespace="other"), Progress())
-    imported(other_database, tmp_path / "a.zst", partial=True)
+    manifest = export(log, tmp_path / "a.zst", Selection(namespace="other"))
+    import_(other_database, tmp_path / "a.zst", partial=True)
     assert manifest.seals is None
     assert not any(seals(other_database).values())
 
@@ -140,14 +134,14 @@ def test_what_was_tampered_with_is_copied_as_it_is_and_told_there_too(
             await as_superuser(connection, "UPDATE events SET state = '{}' WHERE notification_id = 77")
 
     asyncio.run(tampered())
-    export_events(log, tmp_path / "a.zst", Selection(), Progress())
-    imported(other_database, tmp_path / "a.zst")
+    export(log, tmp_path / "a.zst")
+    import_(other_database, tmp_path / "a.zst")
     assert asyncio.run(verified(other_database))[1].places() == asyncio.run(verified(log))[1].places() != []
 
 
 def test_seals_that_appeared_meanwhile_are_told(log: str, other_database: str, tmp_path: Path) -> None:
     path = tmp_path / "a.zst"
-    export_events(log, path, Selection(), Progress())
+    export(log, path)
 
     def sealing_meanwhile(stage: str, position: int, until: int) -> None:
         if stage == "compared" and position == until:
@@ -158,4 +152,4 @@ def test_seals_that_appeared_meanwhile_are_told(log: str, other_database: str, t
             await seal(connection)
 
     with pytest.raises(SealsDiffer):
-        import_events(other_database, path, partial=False, report=sealing_meanwhile)
+        import_(other_database, path, sealing_meanwhile)

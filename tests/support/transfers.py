@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
 
+from infrastructure.archive.catalog import NO_ARCHIVES, Catalog
 from infrastructure.projector.rebuild import rebuild
+from infrastructure.transfer.database import Progress as Report
+from infrastructure.transfer.export import export_events
+from infrastructure.transfer.format import Manifest, Selection
+from infrastructure.transfer.imports import Imported, import_events
 from projections.catalogue import PROJECTIONS
 from tests.support.projecting import Tables, connect, contents
 from tests.support.random_log import RandomLog
@@ -34,6 +40,9 @@ _PLANT = (
 _GAP = "SELECT nextval(pg_get_serial_sequence('events', 'notification_id'))"
 
 
+EVERYTHING = Selection()
+
+
 class Interrupted(Exception):
     """A run that ends in the middle of things."""
 
@@ -53,6 +62,33 @@ class Progress:
     def count(self, stage: str) -> int:
         """How often it was told of a stage."""
         return sum(heard[0] == stage for heard in self.heard)
+
+
+def export(
+    dsn: str,
+    path: Path,
+    selection: Selection = EVERYTHING,
+    report: Report | None = None,
+    *,
+    catalog: Catalog = NO_ARCHIVES,
+    went_on: Callable[[int], object] = lambda _head: None,
+) -> Manifest:
+    """Export to a file, and note the progress where nobody else does."""
+    return export_events(dsn, path, selection, report or Progress(), catalog, went_on)
+
+
+def import_(dsn: str, path: Path, report: Report | None = None, *, partial: bool = False) -> Imported:
+    """Import a file, and note the progress where nobody else does."""
+    return import_events(dsn, path, partial=partial, report=report or Progress())
+
+
+def exported_and_imported(
+    dsn: str, target: str, path: Path, selection: Selection
+) -> Sequence[tuple[Any, ...]]:
+    """The events of another database after a part of a log came there."""
+    export(dsn, path, selection)
+    import_(target, path, partial=True)
+    return events(target)
 
 
 async def fill(dsn: str, events: int = 700, seed: int = 1) -> None:

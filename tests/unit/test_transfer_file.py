@@ -23,12 +23,10 @@ from infrastructure.transfer.format import (
     Header,
     Key,
     Manifest,
-    Part,
     Seals,
     Selection,
     Totals,
     frame,
-    frames,
     read,
     written,
     written_seals,
@@ -78,10 +76,7 @@ def test_a_state_comes_back_byte_for_byte_from_a_single_line(state: bytes) -> No
     assert lines.count(b"\n") == 1
     assert lines.endswith(b"\n")
     assert read(lines) == [event]
-
-
-def test_json_is_written_as_it_is() -> None:
-    assert b'"state":{"n":1}}\n' in written(rows(1, 1))
+    assert b'"state":{"n":1}}\n' in written(rows(1, 1)), "JSON stays as it is"
 
 
 def test_the_manifest_tells_what_is_there(path: Path) -> None:
@@ -120,6 +115,12 @@ def test_a_changed_bit_is_told_or_changes_nothing_of_what_is_read(path: Path) ->
     assert told > 0.9 * len(whole)
 
 
+LATER_FORMAT = zstd.compress(
+    msgspec.json.encode(msgspec.to_builtins(Header(selection=Selection(), head=1)) | {"format_version": 2})
+    + b"\n"
+)
+
+
 @pytest.mark.parametrize(
     ("spoilt", "said"),
     [
@@ -140,6 +141,7 @@ def test_a_changed_bit_is_told_or_changes_nothing_of_what_is_read(path: Path) ->
             "something else than an archive",
         ),
         (lambda header, one, two, end: [header, zstd.compress(b'\xff"\n')], "something else than an archive"),
+        (lambda header, one, two, end: [LATER_FORMAT, one, two, end], "that this release can read"),
     ],
 )
 def test_what_is_not_in_order_is_told(
@@ -148,25 +150,6 @@ def test_what_is_not_in_order_is_told(
     header, one, two, end = archived(rows(1, 3), rows(9, 2))
     with pytest.raises(ArchiveDamaged, match=said):
         inspected(path, b"".join(spoilt(header, one, two, end)))
-
-
-def test_an_archive_of_a_later_format_is_not_read(path: Path) -> None:
-    header = msgspec.to_builtins(Header(selection=Selection(), head=1)) | {"format_version": 2}
-    with pytest.raises(ArchiveDamaged, match="that this release can read"):
-        inspected(path, zstd.compress(msgspec.json.encode(header) + b"\n"))
-
-
-def test_frames_are_found_whatever_falls_on_the_border_of_what_is_read_at_once(path: Path) -> None:
-    large = [(1, UUID(int=1), 1, "t", bytes(range(256)) * 9_000, NOON)]
-    parts = [written(large)] * 3
-    told = [
-        Part(number=1, events=1, first=1, last=1, cut=0, sha256=sha256(part).hexdigest()) for part in parts
-    ]
-    path.write_bytes(b"".join([frame(Header(selection=Selection(), head=1)), *map(frame, told, parts)]))
-    with path.open("rb") as file:
-        found = list(frames(path, file))
-    assert [one.lines for one in found] == [b"", *parts]
-    assert found[-1].end == path.stat().st_size
 
 
 def test_the_manifest_tells_the_last_head(path: Path) -> None:
