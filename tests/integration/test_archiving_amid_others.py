@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -50,6 +51,11 @@ async def archivist(database: str, tmp_path: Path) -> Archivist:
     return Archivist(database, tmp_path / "archives")
 
 
+def archive_january(archivist: Archivist, stopped: Callable[[], bool]) -> None:
+    with alone(archivist.dsn) as connection:
+        archive_month(connection, archivist.storage, JANUARY, NAMES, stopped)
+
+
 @pytest.mark.parametrize("asked", [1, 2, 3])
 async def test_what_is_recorded_meanwhile_is_not_lost(archivist: Archivist, asked: int) -> None:
     """While events are written, while the index is, and while rows are removed."""
@@ -62,12 +68,8 @@ async def test_what_is_recorded_meanwhile_is_not_lost(archivist: Archivist, aske
             asyncio.run(_append(archivist.dsn))
         return False
 
-    def archived() -> None:
-        with alone(archivist.dsn) as connection:
-            archive_month(connection, archivist.storage, JANUARY, NAMES, interfere)
-
     with pytest.raises(RecordedMeanwhile, match="archive it again"):
-        await asyncio.to_thread(archived)
+        await asyncio.to_thread(archive_january, archivist, interfere)
     async with await connect(archivist.dsn) as connection:
         assert await archives(connection) == []
         run = [row for row in await rows(connection) if row[1] == started(TASKS[0], JANUARY, 30).stream]
@@ -85,12 +87,8 @@ async def test_what_is_redacted_meanwhile_does_not_go_with_what_it_was(archivist
             connection.execute(redacted, (TASKS[0],))
         return False
 
-    def archived() -> None:
-        with alone(archivist.dsn) as connection:
-            archive_month(connection, archivist.storage, JANUARY, NAMES, redact)
-
     with pytest.raises(RecordedMeanwhile):
-        await asyncio.to_thread(archived)
+        await asyncio.to_thread(archive_january, archivist, redact)
     async with await connect(archivist.dsn) as connection:
         assert await archives(connection) == []
 
@@ -112,11 +110,7 @@ async def test_a_redaction_that_waits_for_rows_being_removed_keeps_nobody_from_a
             asyncio.run(_append(impatient, APRIL))
         return False
 
-    def archived() -> None:
-        with alone(archivist.dsn) as connection:
-            archive_month(connection, archivist.storage, JANUARY, NAMES, interfere)
-
-    await asyncio.to_thread(archived)
+    await asyncio.to_thread(archive_january, archivist, interfere)
     assert [await asyncio.wrap_future(each) for each in refused] == [None]
     async with await connect(archivist.dsn) as connection:
         assert [archive.month for archive in await archives(connection)] == [JANUARY]

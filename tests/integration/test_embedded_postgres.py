@@ -265,9 +265,6 @@ def test_a_socket_directory_that_another_has_prepared_is_refused(folder: Path) -
     assert not list(folder.glob(".s.PGSQL*"))
 
 
-# Accounts, and the places that those can and cannot reach.
-
-
 @pytest.fixture
 def private(folder: Path) -> Path:
     """A folder of root's, closed to all others as /root is."""
@@ -429,9 +426,6 @@ def test_root_without_the_right_to_look_at_others_still_takes_over_an_orphan(dat
     assert kept(supervisor.dsn()) == 1
     assert is_gone(postmaster)
     supervisor.stop()
-
-
-# Directories, disks, programs and settings that it cannot work with.
 
 
 def test_a_cluster_of_another_major_version_is_refused_and_kept(data_dir: Path) -> None:

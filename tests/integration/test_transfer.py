@@ -246,9 +246,6 @@ def test_a_prefix_is_a_log_of_its_own_when_that_is_asked_for(
     assert events(other_database) == events(log)[:334]
 
 
-# Parts of a log: by namespace, task and position, each stream whole or refused.
-
-
 def redaction(position: int, task: UUID, version: int = 1) -> NewFact:
     """What tells that an event of a task was rewritten."""
     fact = EventsRedacted(at=NOON, task_id=task, rewritten=(Rewritten(position, task, "00"),))
@@ -366,8 +363,6 @@ def test_what_begins_in_the_middle_of_streams_is_not_imported(
     assert events(other_database) == []
 
 
-# An archive holds nothing that is erased by the time it ends, or tells of it.
-
 PREFIX = 333
 
 
@@ -408,9 +403,6 @@ def test_an_export_that_was_begun_before_a_redaction_is_not_gone_on_with(log: st
     assert progress.heard == []
     archive.with_name(f"{archive.name}.part").unlink()
     assert export(log, archive).last == events(log)[-1][4]
-
-
-# Archives whose hashes fit, and which no export has written: refused in a sentence, whatever they hold.
 
 
 def line(position: int, **otherwise: Any) -> bytes:
@@ -469,9 +461,6 @@ def test_events_that_no_log_holds_are_refused(database: str, archive: Path, line
 def test_seals_that_no_log_has_are_refused(database: str, archive: Path, seal: Seal) -> None:
     with pytest.raises(TransferRefused):
         import_(database, crafted(archive, [line(1), line(3)], [seal]))
-
-
-# The commands.
 
 
 @pytest.fixture
