@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from infrastructure.nodes import NodeRow
     from infrastructure.settings import Settings
     from interfaces.http.dependencies import VisibilityPort
-    from interfaces.http.simulation_request import Simulated, UnreadSimulation
+    from interfaces.http.simulation_request import Simulated, SimulationRequest
     from projections.due import DueRow
     from projections.task_results import ResultRow
     from projections.views import Figures, Listing, ResultView, TaskQuery, TaskView
@@ -310,7 +310,7 @@ def simulator(connections: AsyncConnectionPool, log: Streams, shelf: Shelf, cloc
     return Simulator(log, PostgresRuns(connections, log), PostgresPast(connections, shelf), clock)
 
 
-async def simulated(settings: Settings, asked: UnreadSimulation) -> Simulated:
+async def simulated(settings: Settings, asked: SimulationRequest) -> Simulated:
     """The answer to a question. Raises `InvalidBody`, `TaskNotFound`, `NotYet` and `TooMuchToSimulate`."""
     from interfaces.http.simulation_request import simulate  # noqa: PLC0415 - it comes with the web framework
 

@@ -16,8 +16,9 @@ from msgspec import Struct
 from application.explanation import wording
 from application.explanation.wording import EARLIEST, LATEST
 from domain.errors import shown
+from interfaces.http.body_errors import read
 from interfaces.http.simulation import SimulationAnswer
-from interfaces.http.simulation_request import UnreadSimulation, read_simulation
+from interfaces.http.simulation_request import SimulationRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -368,9 +369,9 @@ _COUNTED = ("occurrences", "succeeded", "failed", "cancelled", "unfinished", "qu
 _SKIPPED = ("overlap", "catch_up", "pause", "change")
 
 
-def simulation_question(body: bytes) -> UnreadSimulation:
+def simulation_question(body: bytes) -> SimulationRequest:
     """What is asked. Raises `MalformedBody` and `InvalidBody`."""
-    return read_simulation(body)
+    return read(body, SimulationRequest)
 
 
 def simulation_json(simulated: Simulated) -> str:

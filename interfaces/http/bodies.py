@@ -1,8 +1,7 @@
-"""The JSON of a task's definition, as it is sent and shown; the domain's shapes behind it."""
+"""The JSON that is sent: a task's definition, and what commands take; the domain's shapes behind it."""
 
-from __future__ import annotations
-
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -28,8 +27,11 @@ from domain.definition import (
     RetryPolicy,
     SuccessPolicy,
 )
+from domain.errors import FieldError, InvalidBody
+from domain.requesting import Period
 
-type Statuses = list[int | str]
+type Status = Annotated[int | str, Meta(description="A status is one such as 503, or a class such as 5xx.")]
+type Statuses = list[Status]
 
 
 class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -86,7 +88,8 @@ class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
         float | None,
         Meta(
             description="No attempt begins later than so long after the first one was to be sent: 1 to "
-            "31,536,000, and at least `initial_delay_seconds`. null: `max_attempts` alone is the bound."
+            "31,536,000, and at least `initial_delay_seconds`. null: `max_attempts` alone is the bound.",
+            examples=[600],
         ),
     ] = None
     statuses: Annotated[
@@ -123,7 +126,8 @@ class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
         int | None,
         Meta(
             description="So many failed executions in a row pause the task, with a note that says so: 1 to "
-            "1,000. null: none do, as only its owner knows when a task is hopeless. Not for one-offs."
+            "1,000. null: none do, as only its owner knows when a task is hopeless. Not for one-offs.",
+            examples=[5],
         ),
     ] = None
 
@@ -149,7 +153,10 @@ type Promise = Annotated[
 ]
 type Priority = Annotated[
     int,
-    Meta(description="Of what is due at the same time, 1 goes first and 9 last. 5: room on both sides."),
+    Meta(
+        description="Of what is due at the same time, 1 goes first and 9 last. 5: room on both sides.",
+        examples=[5],
+    ),
 ]
 
 
@@ -198,8 +205,9 @@ class Success(Struct, kw_only=True, forbid_unknown_fields=True):
     json: Annotated[
         BodyValue | None,
         Meta(
+            examples=[{"pointer": "/state", "equals": "done"}],
             description="A value that the body, as JSON, must hold; one that was cut proves nothing. null: "
-            "none. Not for HEAD."
+            "none. Not for HEAD.",
         ),
     ] = None
 
@@ -231,14 +239,16 @@ class CatchingUp(Struct, kw_only=True, forbid_unknown_fields=True):
         int | None,
         Meta(
             description="Of `latest` and `all`: what was due longer ago is skipped, 1 to 31,536,000. null: "
-            "nothing is too old, until somebody says what is."
+            "nothing is too old, until somebody says what is.",
+            examples=[3600],
         ),
     ] = None
     max_runs: Annotated[
         int | None,
         Meta(
             description="Of `all`: only the newest so many run, 1 to 1,000. null: no bound, as who asks for "
-            "all means it."
+            "all means it.",
+            examples=[10],
         ),
     ] = None
 
@@ -266,14 +276,16 @@ class Overlapping(Struct, kw_only=True, forbid_unknown_fields=True):
         int | None,
         Meta(
             description="How many may run side by side, 1 to 100. 1 (most jobs are written to run alone) "
-            "when left out; always null with `allow`."
+            "when left out; always null with `allow`.",
+            examples=[1],
         ),
     ] = None
     max_queued: Annotated[
         int | None,
         Meta(
             description="Of `queue_all`: how many may wait, 1 to 1,000. 100 (a queue that long never catches "
-            "up by itself) when left out; null with every other mode."
+            "up by itself) when left out; null with every other mode.",
+            examples=[100],
         ),
     ] = None
 
@@ -298,18 +310,25 @@ class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
     start_at: Annotated[
         datetime | None,
         Meta(
-            description="No occurrence before this instant; without an offset it is local time of `timezone`."
+            description="No occurrence before this instant; local time of `timezone` without an offset.",
+            examples=["2030-01-01T12:00:00Z"],
+            extra_json_schema={"format": "date-time"},
         ),
     ] = None
     end_at: Annotated[
         datetime | None,
-        Meta(description="No occurrence after this instant; the task ends with its last one."),
+        Meta(
+            description="No occurrence after this instant; the task ends with its last one.",
+            examples=["2030-01-01T12:00:00Z"],
+            extra_json_schema={"format": "date-time"},
+        ),
     ] = None
     max_runs: Annotated[
         int | None,
         Meta(
             description="The task ends after so many runs, at least 1. What is skipped does not count, nor "
-            "do manual runs; a changed trigger counts from none again."
+            "do manual runs; a changed trigger counts from none again.",
+            examples=[10],
         ),
     ] = None
     jitter_seconds: Annotated[
@@ -343,6 +362,7 @@ class OneOffTrigger(Limits, kw_only=True, forbid_unknown_fields=True, tag_field=
             description="The instant, ISO 8601; without an offset it is the local time of `timezone`. "
             "Up to 60 seconds ago is due now, older is refused.",
             examples=["2030-01-01T12:00:00Z"],
+            extra_json_schema={"format": "date-time"},
         ),
     ]
 
@@ -378,13 +398,22 @@ class IntervalTrigger(Limits, kw_only=True, forbid_unknown_fields=True, tag_fiel
         datetime | None,
         Meta(
             description="Calls fall on this instant and on whole multiples before and after it. `start_at`, "
-            "else the task's creation, when left out."
+            "else the task's creation, when left out.",
+            examples=["2030-01-01T12:00:00Z"],
+            extra_json_schema={"format": "date-time"},
         ),
     ] = None
 
     def to_domain(self, default_timezone: str) -> Interval:
         """The trigger, not yet checked."""
         return Interval(every_seconds=self.every_seconds, anchor=self.anchor, **self.limits(default_timezone))
+
+
+TRIGGERS: Mapping[str, type[Struct]] = {
+    "one-off": OneOffTrigger,
+    "cron": CronTrigger,
+    "interval": IntervalTrigger,
+}
 
 
 class HttpAction(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -427,14 +456,16 @@ class HttpAction(Struct, kw_only=True, forbid_unknown_fields=True):
         float | None,
         Meta(
             description="Bounds getting a connection (name, TCP, TLS) within that: more than 0, at most "
-            "`timeout_seconds`. null: only that bounds it."
+            "`timeout_seconds`. null: only that bounds it.",
+            examples=[5],
         ),
     ] = None
     max_redirects: Annotated[
         int,
         Meta(
             description="How many redirects are followed, 0 to 10. 0: a redirect is the answer, as where a "
-            "task leads should not change unseen."
+            "task leads should not change unseen.",
+            examples=[3],
         ),
     ] = 0
 
@@ -453,8 +484,10 @@ class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
     """What POST and PUT take. PUT replaces everything: what is left out gets its default again."""
 
     name: Annotated[str, Meta(description="1 to 255 characters.", examples=["Website Health Check"])]
-    trigger: OneOffTrigger | CronTrigger | IntervalTrigger
-    action: HttpAction
+    trigger: Annotated[
+        OneOffTrigger | CronTrigger | IntervalTrigger, Meta(examples=[{"type": "cron", "cron": "0 9 * * *"}])
+    ]
+    action: Annotated[HttpAction, Meta(examples=[{"method": "GET", "url": "https://api.example.com/health"}])]
     retry: Retry | UnsetType = UNSET
     success: Success | UnsetType = UNSET
     catch_up: CatchingUp | UnsetType = UNSET
@@ -475,3 +508,96 @@ class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
             delivery=self.delivery,
             priority=self.priority,
         )
+
+
+# Ids hold the milliseconds since then.
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_AT_ONCE = 500
+# Far more revisions than any task has, and within what JSON and Postgres count with.
+HIGHEST_NUMBER = 1_000_000_000
+
+WITH_OFFSET: dict[str, Any] = {"pattern": r"([Zz]|[+-]\d\d(:?\d\d)?)$"}
+"""What the schema of an instant says where local time will not do."""
+
+type Note = Annotated[
+    str,
+    Meta(
+        description="Why, for whoever looks at it later: at most 1,000 characters.",
+        max_length=1_000,
+        examples=["The target is being moved."],
+    ),
+]
+
+
+class Pausing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a task is to be paused."""
+
+    note: Note | None = None
+
+
+class Cancelling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an execution is to be cancelled."""
+
+    note: Note | None = None
+
+
+class Backfilling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which occurrences of the past are to run."""
+
+    start: Annotated[
+        datetime,
+        Meta(
+            description="The first instant that may run, ISO 8601 with its offset.",
+            tz=True,
+            examples=["2026-01-01T00:00:00Z"],
+            extra_json_schema=WITH_OFFSET,
+        ),
+    ]
+    end: Annotated[
+        datetime,
+        Meta(
+            description="The first instant that may not, ISO 8601 with its offset: not in the future.",
+            tz=True,
+            examples=["2026-01-02T00:00:00Z"],
+            extra_json_schema=WITH_OFFSET,
+        ),
+    ]
+    limit: Annotated[
+        int,
+        Meta(
+            description=f"How many occurrences to look at: 1 to {MOST_AT_ONCE}.",
+            ge=1,
+            le=MOST_AT_ONCE,
+            examples=[100],
+        ),
+    ] = 100
+
+    def period(self, now: datetime) -> Period:
+        """The period that is meant. Raises `InvalidBody`."""
+        errors = []
+        if self.start < _FIRST:
+            detail = f"{self.start.isoformat()} is before 1970: give a later instant."
+            errors.append(FieldError(pointer="/start", detail=detail))
+        if self.end > now:
+            detail = f"{self.end.isoformat()} is in the future: give an instant up to now."
+            errors.append(FieldError(pointer="/end", detail=detail))
+        if self.start >= self.end:
+            detail = f"{self.start.isoformat()} is not before `end`: give an earlier instant."
+            errors.append(FieldError(pointer="/start", detail=detail))
+        if errors:
+            raise InvalidBody(errors)
+        return Period(start=self.start.astimezone(UTC), end=self.end.astimezone(UTC), limit=self.limit)
+
+
+class RollingBack(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which definition is to be the present one again."""
+
+    to: Annotated[
+        int,
+        Meta(
+            description=f"The number of a revision: a whole number from 1 to {HIGHEST_NUMBER:,}.",
+            ge=1,
+            le=HIGHEST_NUMBER,
+            examples=[1],
+        ),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from itertools import batched
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,9 +20,8 @@ from domain.errors import FieldError, Inadmissible, printed
 from interfaces.http import documentation as doc
 from interfaces.http.api import Api, command_request
 from interfaces.http.bodies import TaskDefinition
-from interfaces.http.command_bodies import CommandBody, read_command
+from interfaces.http.body_errors import UNREADABLE, JsonBody, digest, read_task
 from interfaces.http.contract import problem
-from interfaces.http.json_body import UNREADABLE, check_media_type, decoded, digest, read_task
 from interfaces.http.parameters import BulkKey, ChangeReason, Injected, Prefer
 from interfaces.http.problems import (
     BODY_TOO_LARGE,
@@ -68,24 +68,25 @@ class BulkTask(TaskDefinition, kw_only=True, forbid_unknown_fields=True):
 class TaskBulk(Struct, kw_only=True, forbid_unknown_fields=True):
     """Tasks to be created."""
 
-    tasks: Annotated[list[BulkTask], Meta(min_length=1, max_length=MOST_TASKS)]
+    tasks: Annotated[
+        list[BulkTask], Meta(description="1 to 1,000 tasks.", min_length=1, max_length=MOST_TASKS)
+    ]
 
 
 class UnreadTasks(Struct, forbid_unknown_fields=True):
     """The same, each still to be read."""
 
-    tasks: Annotated[list[Raw], Meta(min_length=1)]
+    tasks: Annotated[list[Raw], Meta(description="Give 1 to 1,000 tasks.", min_length=1)]
 
 
-class BulkBody(CommandBody[UnreadTasks]):
+class BulkBody(JsonBody[UnreadTasks]):
     """Litestar's seam for reading `data`: it documents `TaskBulk`."""
 
     model_type = UnreadTasks
 
     def decode_bytes(self, value: bytes) -> UnreadTasks:
         """The tasks. Raises `UnsupportedMediaType`, `MalformedBody`, `InvalidBody` and `TooManyTasks`."""
-        check_media_type(self.asgi_connection.headers)
-        body = read_command(value, UnreadTasks)
+        body = super().decode_bytes(value)
         if len(body.tasks) > MOST_TASKS:
             raise TooManyTasks(len(body.tasks), MOST_TASKS)
         return body
@@ -135,9 +136,10 @@ def _without_key(body: bytes) -> bytes:
 
 
 def _checked(given: bytes) -> str:
-    key = decoded(given)
-    if isinstance(key, str) and _KEY.fullmatch(key):
-        return key
+    with contextlib.suppress(*UNREADABLE):
+        key = msgspec.json.decode(given)
+        if isinstance(key, str) and _KEY.fullmatch(key):
+            return key
     detail = f"{printed(given.decode(errors='replace'))} is not a key: {_WANTED_KEY}"
     raise Inadmissible([FieldError(pointer="/idempotency_key", detail=detail)])
 

@@ -18,8 +18,8 @@ from application.past import TooMuchHistory
 from application.ports import ArchiveAway, LogFull
 from domain.errors import FieldError, Inadmissible, InvalidBody, Refused, pointer, shown
 from interfaces.http.api import correlation_id
+from interfaces.http.body_errors import MOST_TOLD, UNREADABLE
 from interfaces.http.documentation import PROBLEM_MEDIA_TYPE, Problem, ProblemError
-from interfaces.http.json_body import UNREADABLE
 from interfaces.http.problems import (
     BODY_TOO_LARGE,
     INTERNAL_ERROR,
@@ -36,7 +36,6 @@ from interfaces.http.problems import (
     UnsupportedMediaType,
     problem_type,
 )
-from interfaces.http.shape import MOST_TOLD
 from projections.queries import BadCursor
 
 if TYPE_CHECKING:

@@ -287,3 +287,15 @@ SCHEMA_EXAMPLES: dict[str, Any] = {
         },
     },
 }
+
+COMMAND_EXAMPLES: dict[str, Any] = {
+    "Pausing": {"note": {"summary": "With its reason", "value": {"note": "The target is being moved."}}},
+    "Cancelling": {"note": {"summary": "With its reason", "value": {"note": "It hangs."}}},
+    "RollingBack": {"first": {"summary": "To the first definition", "value": {"to": 1}}},
+    "Backfilling": {
+        "day": {
+            "summary": "A day",
+            "value": {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z", "limit": 100},
+        }
+    },
+}

@@ -13,7 +13,8 @@ from domain.errors import ExecutionNotFound
 from interfaces.http import documentation as doc
 from interfaces.http.answers import Result
 from interfaces.http.api import Api, command_request
-from interfaces.http.command_bodies import Cancelling, CancellingBody
+from interfaces.http.bodies import Cancelling
+from interfaces.http.body_errors import JsonBody
 from interfaces.http.parameters import NAMESPACE, Injected, MinPosition, Preference
 from interfaces.http.problems import (
     BODY_TOO_LARGE,
@@ -63,7 +64,7 @@ class ExecutionController(Controller):
         "with the call is unknown. The task goes on, unless this was its last occurrence. Twice is no error. "
         "The body may be left out.",
         status_code=200,
-        dto=CancellingBody,
+        dto=JsonBody[Cancelling],
         return_dto=None,
         dependencies={"preference": Provide(Preference, sync_to_thread=False)},
         response_headers=[doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],

@@ -15,8 +15,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from interfaces.http import documentation as doc
 from interfaces.http.answers import Task
 from interfaces.http.api import Api, command_request
-from interfaces.http.bodies import TaskDefinition
-from interfaces.http.command_bodies import HIGHEST_NUMBER, RollingBack, RollingBackBody
+from interfaces.http.bodies import HIGHEST_NUMBER, RollingBack, TaskDefinition
+from interfaces.http.body_errors import JsonBody
 from interfaces.http.parameters import NAMESPACE, Change, Injected, TaskId
 from interfaces.http.problems import (
     BODY_TOO_LARGE,
@@ -247,7 +247,7 @@ class RevisionController(Controller):
         "It must be admissible today, so a one-off whose instant has passed is refused. As with PUT, the "
         "next run is computed anew, and an unchanged trigger keeps its place.",
         status_code=200,
-        dto=RollingBackBody,
+        dto=JsonBody[RollingBack],
         return_dto=None,
         dependencies={"rollback": Provide(Rollback, sync_to_thread=False)},
         response_headers=[doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],

@@ -20,6 +20,7 @@ from domain.schedule import changes_between
 from interfaces.http import documentation as doc
 from interfaces.http import simulation_request as simulating
 from interfaces.http.api import Api
+from interfaces.http.body_errors import JsonBody
 from interfaces.http.parameters import Freshness, Injected
 from interfaces.http.problems import (
     BODY_TOO_LARGE,
@@ -30,7 +31,7 @@ from interfaces.http.problems import (
     UNSUPPORTED_MEDIA_TYPE,
 )
 from interfaces.http.schedule import ClockChange
-from interfaces.http.simulation_request import SimulationBody, UnreadSimulation
+from interfaces.http.simulation_request import SimulationRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -300,7 +301,7 @@ SETTLING = timedelta(seconds=2)
     description="Nothing is stored. A window of the past is lived through again with what the log tells of "
     "it: answers, durations, downtimes, and what users did; one of the future from how things stand.",
     status_code=200,
-    dto=SimulationBody,
+    dto=JsonBody[SimulationRequest],
     return_dto=None,
     response_description="Both accounts of each window, and what they differ in.",
     responses=doc.problems(
@@ -310,7 +311,7 @@ SETTLING = timedelta(seconds=2)
     tags=["tasks"],
 )
 async def simulate_tasks(
-    data: JSONBody[UnreadSimulation], api: Injected[Api], freshness: Injected[Freshness]
+    data: JSONBody[SimulationRequest], api: Injected[Api], freshness: Injected[Freshness]
 ) -> SimulationAnswer:
     """What would have happened in the past, or will in the future, if tasks were defined otherwise."""
     now = datetime.now(UTC)

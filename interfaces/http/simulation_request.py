@@ -1,46 +1,46 @@
-"""The JSON of a question for a simulation, read strictly, and refused with what to change."""
+"""The JSON of a question for a simulation, and the question that it is."""
 
-from __future__ import annotations
-
-import re
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 from uuid import UUID
 
 import msgspec
-from litestar.typing import FieldDefinition
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from application.what_if.comparison import Accounts
-from application.what_if.question import FARTHEST, LONGEST_WINDOW, MOST_TASKS, Question, Subject, Window
-from domain.errors import FieldError, Inadmissible, InvalidBody, instant, pointer, printed, shown
+from application.what_if.question import (
+    FARTHEST,
+    LONGEST_WINDOW,
+    MOST_TASKS,
+    Question,
+    Redefine,
+    Subject,
+    Window,
+)
+from domain.definition import Definition
+from domain.errors import FieldError, Inadmissible, InvalidBody, instant, shown
 from domain.retry import looks_at_bodies
 from domain.validation import admit
-from interfaces.http.bodies import TaskDefinition
-from interfaces.http.command_bodies import CommandBody
-from interfaces.http.json_body import check_media_type, decoded, read_task
+from interfaces.http.bodies import TRIGGERS, WITH_OFFSET, TaskDefinition
+from interfaces.http.body_errors import read_task
+from interfaces.http.dependencies import Simulator
 from interfaces.http.parameters import NAMESPACE
-from interfaces.http.problems import MalformedBody
-from interfaces.http.shape_tables import TRIGGERS
-from projections.views import Paging, TaskQuery
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from litestar.openapi.spec import Reference, Schema
-
-    from application.what_if.question import Redefine
-    from domain.definition import Definition
-    from interfaces.http.dependencies import Simulator
-    from projections.views import Listing, TaskView
+from projections.views import Listing, Paging, TaskQuery, TaskView
 
 FIRST = datetime(1970, 1, 2, tzinfo=UTC)
 MOST_DIFFERENCES = 1_000
 LONGEST_DURATION_MS = 86_400_000
 
-_INSTANT = 'an instant by ISO 8601 with its offset, such as "2026-01-01T00:00:00Z"'
-
-Instant = Annotated[datetime, Meta(tz=True)]
+Instant = Annotated[
+    datetime,
+    Meta(
+        tz=True,
+        description="An instant by ISO 8601 with its offset.",
+        examples=["2026-01-01T00:00:00Z"],
+        extra_json_schema=WITH_OFFSET,
+    ),
+]
 
 
 class PastSpan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"from_": "from"}):
@@ -124,25 +124,6 @@ class SimulationRequest(Struct, kw_only=True, forbid_unknown_fields=True):
         | None
     ) = None
 
-
-class UnreadSimulation(Struct, kw_only=True, forbid_unknown_fields=True):
-    """The same, its definition still to be read."""
-
-    task_id: UUID | None = None
-    filter: TaskFilter | None = None
-    definition: Raw = Raw()
-    change: dict[str, Any] | None = None
-    past: PastSpan | None = None
-    future: FutureSpan | None = None
-    limit: Annotated[int, Meta(ge=0, le=MOST_DIFFERENCES)] = 200
-    duration_ms: Annotated[int, Meta(ge=0, le=LONGEST_DURATION_MS)] | None = None
-
-    @property
-    def replacement(self) -> bytes | None:
-        """The JSON of the definition, if there is one."""
-        sent = bytes(self.definition)
-        return None if sent in (b"", b"null") else sent
-
     @property
     def duration(self) -> timedelta | None:
         """How long calls take of which nothing is recorded, if that is given."""
@@ -155,89 +136,6 @@ class UnreadSimulation(Struct, kw_only=True, forbid_unknown_fields=True):
         past = None if self.past is None else _window("past", self.past, now)
         future = None if self.future is None else _window("future", self.future, now)
         return past, future
-
-
-class SimulationBody(CommandBody[UnreadSimulation]):
-    """Litestar's seam for reading `data`: it documents `SimulationRequest`."""
-
-    model_type = UnreadSimulation
-
-    def decode_bytes(self, value: bytes) -> UnreadSimulation:
-        """The question. Raises `UnsupportedMediaType`, `MalformedBody` and `InvalidBody`."""
-        check_media_type(self.asgi_connection.headers)
-        return read_simulation(value)
-
-    @classmethod
-    def create_openapi_schema(
-        cls, field_definition: FieldDefinition, handler_id: str, schema_creator: Any
-    ) -> Reference | Schema:
-        """The schema of the body as it is to be sent."""
-        return super().create_openapi_schema(
-            FieldDefinition.from_annotation(SimulationRequest), handler_id, schema_creator
-        )
-
-
-_WANTED = {
-    "task_id": "the id of a task, a UUID",
-    "filter": "an object with status, trigger_type, name, created_from or created_to",
-    "change": 'an object with what is to change, such as {"overlap": {"mode": "queue_one"}}',
-    "past": 'an object such as {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}',
-    "future": 'an object such as {"to": "2027-01-01T00:00:00Z"}',
-    "limit": "a whole number from 0 to 1,000",
-    "duration_ms": "a whole number of milliseconds from 0 to 86,400,000, or null",
-    "filter/status": "scheduled, paused, completed, failed or cancelled",
-    "filter/trigger_type": "one-off, cron or interval",
-    "filter/name": "a part of a name, at most 255 characters",
-    "filter/created_from": _INSTANT,
-    "filter/created_to": _INSTANT,
-    "past/from": _INSTANT,
-    "past/to": _INSTANT,
-    "future/from": _INSTANT,
-    "future/to": _INSTANT,
-}
-_SENTENCE = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
-_FIELD = re.compile(r"Object (?P<fault>contains unknown|missing required) field `(?P<name>.*)`", re.DOTALL)
-
-
-def read_simulation(body: bytes) -> UnreadSimulation:
-    """The question, of the right shape. Raises `MalformedBody` and `InvalidBody`."""
-    try:
-        return msgspec.json.decode(body, type=UnreadSimulation)
-    except msgspec.ValidationError as error:
-        raise InvalidBody([_explained(str(error), decoded(body))]) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedBody(f"The body is not JSON: {error}.") from None
-
-
-def _explained(said: str, document: Any) -> FieldError:
-    told = _SENTENCE.fullmatch(said)
-    if told and "[" in (told["path"] or ""):  # of what a change holds, msgspec does not tell where it is
-        detail = f"It holds what cannot be read ({told['what'].lower()}): send something else there."
-        return FieldError(pointer=pointer("change"), detail=detail)
-    names = tuple(told["path"].split(".")) if told and told["path"] else ()
-    if told and (field := _FIELD.fullmatch(told["what"])):
-        where = pointer(*names, field["name"])
-        if field["fault"] == "missing required":
-            wanted = _WANTED["/".join((*names, field["name"]))]
-            return FieldError(pointer=where, detail=f"This field is missing: add {wanted}.")
-        known = ", ".join(_known(names))
-        detail = f"{shown(field['name'])} is not a field here: leave it out. Known are {known}."
-        return FieldError(pointer=where, detail=detail)
-    if not names:
-        return FieldError(pointer="", detail=f"This is not an object: send one with {', '.join(_known(()))}.")
-    detail = f"{_as_sent(document, names)} will not do: give {_WANTED['/'.join(names)]}."
-    return FieldError(pointer=pointer(*names), detail=detail)
-
-
-def _known(names: tuple[str, ...]) -> tuple[str, ...]:
-    shapes: dict[str, type[Struct]] = {"past": PastSpan, "future": FutureSpan, "filter": TaskFilter}
-    return shapes.get("/".join(names), UnreadSimulation).__struct_encode_fields__
-
-
-def _as_sent(document: Any, names: tuple[str, ...]) -> str:
-    for name in names:
-        document = document.get(name) if isinstance(document, dict) else None
-    return printed(msgspec.json.encode(document).decode())
 
 
 def _window(name: str, span: PastSpan | FutureSpan, now: datetime) -> Window:
@@ -308,7 +206,7 @@ class Simulated(Struct, frozen=True):
 
 
 async def simulate(
-    asked: UnreadSimulation, tasks: Tasks, simulator: Simulator, now: datetime, default_timezone: str
+    asked: SimulationRequest, tasks: Tasks, simulator: Simulator, now: datetime, default_timezone: str
 ) -> Simulated:
     """The answer. Raises `InvalidBody`, and what the simulator and the list raise."""
     past, future = windows(asked, now)
@@ -324,7 +222,7 @@ async def simulate(
     )
 
 
-def windows(asked: UnreadSimulation, now: datetime) -> tuple[Window | None, Window | None]:
+def windows(asked: SimulationRequest, now: datetime) -> tuple[Window | None, Window | None]:
     """That of the past, and that of the future. Raises `InvalidBody`, which tells of other members, too."""
     misfits = tuple(_misfits(asked))
     try:
@@ -336,9 +234,9 @@ def windows(asked: UnreadSimulation, now: datetime) -> tuple[Window | None, Wind
     return found
 
 
-async def _subjects(asked: UnreadSimulation, tasks: Tasks, default_timezone: str) -> tuple[Subject, ...]:
-    if asked.replacement is not None:
-        return (_replaced(asked.task_id, asked.replacement, default_timezone),)
+async def _subjects(asked: SimulationRequest, tasks: Tasks, default_timezone: str) -> tuple[Subject, ...]:
+    if asked.definition is not None:
+        return (_replaced(asked.task_id, asked.definition.to_domain(default_timezone)),)
     change = asked.change or {}
     redefine, bodies = _patched(change), "success" in change
     if asked.task_id is not None:
@@ -353,16 +251,16 @@ async def _subjects(asked: UnreadSimulation, tasks: Tasks, default_timezone: str
     return tuple(Subject(view.id, redefine, bodies) for view in found.items)
 
 
-def _misfits(asked: UnreadSimulation) -> Iterator[FieldError]:
+def _misfits(asked: SimulationRequest) -> Iterator[FieldError]:
     """The first of the members that is missing, or does not go with another."""
     wrong: tuple[str, str] | None = None
     if asked.filter is not None and asked.task_id is not None:
         wrong = "/filter", "Give either this or `task_id`, not both."
-    elif asked.filter is not None and asked.replacement is not None:
+    elif asked.filter is not None and asked.definition is not None:
         wrong = "/definition", "Many tasks cannot all be one: give `change` with `filter`."
-    elif asked.replacement is not None and asked.change is not None:
+    elif asked.definition is not None and asked.change is not None:
         wrong = "/change", "Give either this or `definition`, not both."
-    elif asked.replacement is None and asked.change is None:
+    elif asked.definition is None and asked.change is None:
         wrong = "", "Give `definition` (with `task_id`: instead of its own), or `change`."
     elif asked.change is not None and asked.task_id is None and asked.filter is None:
         wrong = "/change", "Say of which tasks: give `task_id` or `filter`."
@@ -370,14 +268,13 @@ def _misfits(asked: UnreadSimulation) -> Iterator[FieldError]:
         yield FieldError(pointer=wrong[0], detail=wrong[1])
 
 
-def _replaced(task_id: UUID | None, body: bytes, default_timezone: str) -> Subject:
-    """Whatever the definition was. Raises `InvalidBody`, and so does what it returns."""
+def _replaced(task_id: UUID | None, definition: Definition) -> Subject:
+    """Whatever the definition was. What it returns raises `InvalidBody`."""
 
     def redefine(old: Definition | None, at: datetime) -> Definition:
         current = None if old is None else old.trigger
         return _within("/definition", lambda: admit(definition, at, current=current))
 
-    definition = _within("/definition", lambda: read_task(body).to_domain(default_timezone))
     return Subject(task_id, redefine, looks_at_bodies(definition.success))
 
 

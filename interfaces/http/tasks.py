@@ -15,9 +15,8 @@ from domain.errors import TaskNotFound
 from interfaces.http import documentation as doc
 from interfaces.http.answers import Backfill, Result, ResultPage, Task, TaskPage
 from interfaces.http.api import Api, Written, command_request
-from interfaces.http.bodies import TaskDefinition
-from interfaces.http.command_bodies import Backfilling, BackfillingBody, Pausing, PausingBody
-from interfaces.http.json_body import TaskBody, digest
+from interfaces.http.bodies import Backfilling, Pausing, TaskDefinition
+from interfaces.http.body_errors import JsonBody, digest
 from interfaces.http.parameters import (
     NAMESPACE,
     AnyTaskResultSelection,
@@ -78,7 +77,7 @@ class LifecycleController(Controller):
         description="No further occurrence starts until the task is resumed; what runs goes on, and so do "
         "its retries. The task keeps its place. Twice is no error. The body may be left out.",
         status_code=200,
-        dto=PausingBody,
+        dto=JsonBody[Pausing],
         return_dto=None,
         dependencies={"change": Provide(Change, sync_to_thread=False)},
         response_headers=[doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
@@ -148,7 +147,7 @@ class LifecycleController(Controller):
         "not run: those that were skipped, and those from before the task was there. What ran, or runs, is "
         "never repeated, so repeating this request is safe. Continue at `next_start`.",
         status_code=202,
-        dto=BackfillingBody,
+        dto=JsonBody[Backfilling],
         return_dto=None,
         dependencies={"preference": Provide(Preference, sync_to_thread=False)},
         response_headers=[doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
@@ -284,7 +283,7 @@ class TaskController(Controller):
         operation_id="createTask",
         summary="Create a task",
         description="Answers once lists show the task, or after two seconds; the task is stored either way.",
-        dto=TaskBody,
+        dto=JsonBody[TaskDefinition],
         return_dto=None,
         response_headers=[doc.LOCATION, doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
         response_description="The task as it was accepted.",
@@ -365,7 +364,7 @@ class TaskController(Controller):
         summary="Replace a task's definition",
         description="What is left out gets its default again. The next run is computed anew; an unchanged "
         "trigger keeps its place. A task that is over cannot change.",
-        dto=TaskBody,
+        dto=JsonBody[TaskDefinition],
         return_dto=None,
         dependencies={"change": Provide(Change, sync_to_thread=False)},
         response_headers=[doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],

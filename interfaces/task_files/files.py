@@ -16,10 +16,17 @@ from domain.definition import DEFAULT_NAMESPACE
 from domain.errors import FieldError, Inadmissible, printed, shown
 from domain.task import FinishedTask, Paused
 from domain.validation.policies import normal_overlap
-from interfaces.http.bodies import CatchingUp, HttpAction, Overlapping, Retry, Success, TaskDefinition
-from interfaces.http.json_body import read_task
+from interfaces.http.bodies import (
+    TRIGGERS,
+    CatchingUp,
+    HttpAction,
+    Overlapping,
+    Retry,
+    Success,
+    TaskDefinition,
+)
+from interfaces.http.body_errors import read_task
 from interfaces.http.problems import MalformedBody
-from interfaces.http.shape_tables import TRIGGERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

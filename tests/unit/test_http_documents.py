@@ -17,8 +17,7 @@ from domain.definition import Action, Cron, Definition, Overlap, RetryPolicy
 from interfaces import openapi_files
 from interfaces.http import system as swagger_ui
 from interfaces.http.bodies import TaskDefinition
-from interfaces.http.command_bodies import COMMAND_EXAMPLES
-from interfaces.http.examples import BULK_EXAMPLES, TASK_EXAMPLES
+from interfaces.http.examples import BULK_EXAMPLES, COMMAND_EXAMPLES, TASK_EXAMPLES
 from interfaces.http.openapi import openapi_document
 from interfaces.http.problems import BY_SLUG
 from interfaces.http.simulation_examples import SIMULATION_EXAMPLES

@@ -184,29 +184,3 @@ async def test_a_rollback_that_cannot_be_says_why_and_changes_nothing(service: H
     for answer in (past, unknown, moved, over):
         assert_a_problem(answer)
     assert len(service.log.facts(UUID(task["id"]))) == 3
-
-
-@pytest.mark.parametrize(
-    ("body", "pointers"),
-    [
-        (b'{"revision": 1, "note": "x"}', ["/to", "/revision", "/note"]),
-        (b'{"revision": 1, "note": 1e', ["/revision"]),  # what comes then cannot be read
-        (b"{}", ["/to"]),
-    ],
-)
-async def test_a_rollback_tells_all_that_is_missing_or_unknown(
-    service: HttpService, body: bytes, pointers: list[str]
-) -> None:
-    task = await service.create()
-    path, headers = f"/api/v1/tasks/{task['id']}/rollback", {"Content-Type": "application/json"}
-    answer = await service.client.post(path, content=body, headers=headers)
-    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-body")
-    assert [error["pointer"] for error in answer.json()["errors"]] == pointers
-
-
-@pytest.mark.parametrize("to", [0, "1", None, 1.5])
-async def test_a_rollback_to_what_is_no_number_is_refused(service: HttpService, to: Any) -> None:
-    answer = await roll_back(service, await service.create(), to)
-    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-body")
-    assert answer.json()["errors"][0]["pointer"] == "/to"
-    assert "give the number of a revision" in answer.json()["errors"][0]["detail"]

@@ -15,7 +15,7 @@ from domain.definition import Definition, JsonCondition, OneOff, RetryPolicy, Su
 from domain.errors import Inadmissible
 from domain.validation import admit
 from interfaces.http.answers import Task
-from interfaces.http.json_body import read_task
+from interfaces.http.body_errors import read_task
 from tests.unit.test_admission import DEFINITION, NOON
 from tests.unit.test_admission_properties import CATCH_UPS, JSON, OVERLAPS
 from tests.unit.test_schedule_properties import PATIENT

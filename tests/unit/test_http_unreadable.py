@@ -63,33 +63,3 @@ async def test_an_unreadable_value_beside_a_key_gets_the_problem_that_it_would_g
     single = await send(service, "/api/v1/tasks", bad)
     bulk = await send(service, PATH, b'{"tasks": [' + keyed + b"]}")
     assert without_its_request(bulk.json()["items"][0]["problem"]) == without_its_request(single.json())
-
-
-@pytest.mark.parametrize(
-    ("body", "detail"),
-    [
-        (b'{"tasks": []}', "[] will not do: give a list of 1 to 1,000 tasks."),
-        (b'{"tasks": "[]"}', '"[]" will not do: give a list of 1 to 1,000 tasks.'),
-        (b'{"tasks": 1e999}', "1e999 will not do: give a list of 1 to 1,000 tasks."),
-        (b'{"tasks": "\xff"}', '"\ufffd" will not do: give a list of 1 to 1,000 tasks.'),
-        (b'{"tasks": 1, "\xff": 1}', "This will not do: give a list of 1 to 1,000 tasks."),
-    ],
-)
-async def test_what_stands_in_the_place_of_the_tasks_is_shown_as_it_was_sent(
-    service: HttpService, body: bytes, detail: str
-) -> None:
-    answer = await send(service, PATH, body)
-    assert answer.status_code == 422
-    assert answer.json()["errors"] == [{"pointer": "/tasks", "detail": detail}]
-
-
-async def test_a_number_that_cannot_be_read_in_a_command_is_shown_as_it_was_sent(
-    service: HttpService,
-) -> None:
-    task = await service.create()
-    body = b'{"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z", "limit": 1e999}'
-    answer = await send(service, f"/api/v1/tasks/{task['id']}/backfill", body)
-    assert answer.status_code == 422
-    assert answer.json()["errors"] == [
-        {"pointer": "/limit", "detail": "1e999 will not do: give a whole number from 1 to 500."}
-    ]
