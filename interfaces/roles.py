@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import structlog
 import uvloop
 
-from interfaces import bootstrap
-from interfaces.listening import address, listen
+from interfaces import bootstrap, server
+from interfaces.server import address, listen
 
 if TYPE_CHECKING:
     import socket
@@ -107,22 +107,13 @@ async def _work_until(work: Awaitable[None], stop: asyncio.Event) -> bool:
 async def serve_until(app: Litestar, listening: socket.socket, stop: asyncio.Event, grace: float) -> None:
     """Serve requests until told to stop, then let those under way finish within the grace (seconds).
 
-    Raises what the server ended with, if it ended untold; everything else is told to stop then.
+    When the server fails, everything else is told to stop.
     """
-    from interfaces.server import server  # noqa: PLC0415 - a process without pages does not pay for it
-
-    web = server(app, grace)
-    serving = asyncio.create_task(web.serve(sockets=[listening]))
     log.info("serving", url=address(listening))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    told = stop.is_set()
-    stop.set()
-    web.should_exit = True
-    await serving
-    if not told:
-        raise RuntimeError("the web server ended by itself; the lines above say why")
+    try:
+        await server.serve(app, listening, stop, grace)
+    finally:
+        stop.set()
 
 
 def stop_event() -> asyncio.Event:

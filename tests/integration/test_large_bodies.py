@@ -16,8 +16,7 @@ import pytest
 import uvloop
 
 from interfaces.http import app
-from interfaces.listening import address, listen
-from interfaces.server import server
+from interfaces.server import address, listen, serve
 from tests.support.http_service import http_service
 
 if TYPE_CHECKING:
@@ -69,12 +68,12 @@ def by_curl(url: str, body: object) -> bytes:
 async def serving() -> AsyncIterator[str]:
     async with http_service(max_body_bytes=LIMIT) as service:
         listening = listen("127.0.0.1", 0)
-        web = server(service.app, grace_seconds=1)
-        running = asyncio.create_task(web.serve(sockets=[listening]))
+        stop = asyncio.Event()
+        running = asyncio.create_task(serve(service.app, listening, stop, grace_seconds=1))
         try:
             yield address(listening)
         finally:
-            web.should_exit = True
+            stop.set()
             await running
 
 

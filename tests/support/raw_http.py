@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar, Request, get, post
 
-from interfaces.listening import listen
-from interfaces.server import server
+from interfaces.server import listen, serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,7 +41,7 @@ class Service:
             await self.gate.wait()
             return "at last"
 
-        self.web = server(Litestar([hello, echo, slow], openapi_config=None), grace_seconds=1)
+        self.app = Litestar([hello, echo, slow], openapi_config=None)
         self.listening = listen("127.0.0.1", 0)
         self.port: int = self.listening.getsockname()[1]
 
@@ -95,11 +94,12 @@ class Connection:
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[Service]:
     service = Service()
-    running = asyncio.create_task(service.web.serve(sockets=[service.listening]))
+    stop = asyncio.Event()
+    running = asyncio.create_task(serve(service.app, service.listening, stop, grace_seconds=1))
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             yield service
     finally:
         service.gate.set()
-        service.web.should_exit = True
+        stop.set()
         await running

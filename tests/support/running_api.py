@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from interfaces import bootstrap
-from interfaces.listening import address, listen
-from interfaces.server import server
+from interfaces.server import address, listen, serve
 
 if TYPE_CHECKING:
     import socket
@@ -93,9 +92,5 @@ class _Service(threading.Thread):
             bootstrap.background(project()),
             bootstrap.api(self._settings) as app,
         ):
-            web = server(app, grace_seconds=1)
-            serving = asyncio.create_task(web.serve(sockets=[self._listening]))
             self._started.set()
-            await self._stop.wait()
-            web.should_exit = True
-            await serving
+            await serve(app, self._listening, self._stop, grace_seconds=1)

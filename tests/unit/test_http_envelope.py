@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import AsyncIterator
+from email.utils import formatdate
 from typing import Any, cast
 
 import httpx
@@ -37,6 +38,15 @@ async def test_every_answer_has_the_security_headers(service: HttpService, path:
     assert headers["strict-transport-security"] == "max-age=31536000"
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "'unsafe-eval'" not in headers["content-security-policy"]
+
+
+async def test_every_answer_says_at_which_second_it_was_given(
+    service: HttpService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seconds in (0, 1, 1, 86_400):
+        monkeypatch.setattr("interfaces.http.app.time.time", lambda now=seconds: now + 0.9)
+        answer = await service.client.get("/nowhere")
+        assert answer.headers["date"] == formatdate(seconds, usegmt=True)
 
 
 async def test_answers_of_the_api_are_not_kept_by_caches(service: HttpService) -> None:
