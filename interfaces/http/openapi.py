@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import yaml
@@ -13,15 +14,11 @@ from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import License, Server, Tag
 
-from interfaces.http.audit_examples import AUDIT_EXAMPLES
 from interfaces.http.bodies import Backfilling, Cancelling, Pausing, RollingBack, TaskDefinition
 from interfaces.http.bulk import TaskBulk
 from interfaces.http.documentation import PROBLEM_MEDIA_TYPE, REQUEST_ID
 from interfaces.http.events import LINES
-from interfaces.http.examples import BULK_EXAMPLES, COMMAND_EXAMPLES, SCHEMA_EXAMPLES, TASK_EXAMPLES
-from interfaces.http.history_examples import HISTORY_EXAMPLES
 from interfaces.http.routes import documented_routes
-from interfaces.http.simulation_examples import SIMULATION_EXAMPLES
 from interfaces.http.simulation_request import SimulationRequest
 
 if TYPE_CHECKING:
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
 
 # What is refused is explained by the schemas that msgspec makes of these, so that the document says the same.
 _BODIES = (TaskDefinition, TaskBulk, Pausing, Cancelling, Backfilling, RollingBack, SimulationRequest)
-_EXAMPLES = {"TaskBulk": BULK_EXAMPLES, "SimulationRequest": SIMULATION_EXAMPLES, **COMMAND_EXAMPLES}
 _MAY_BE_LEFT_OUT = ("Pausing", "Cancelling")
 _IN_LINES = ("/api/v1/events", "/api/v1/tasks/{id}/events", "/api/v1/executions/{id}/events")
 _METHODS = ("post", "get", "put", "delete")
@@ -64,7 +60,7 @@ def tidied(document: dict[str, Any]) -> dict[str, Any]:
 def _tidy_body(body: dict[str, Any]) -> None:
     for media in body.get("content", {}).values():
         name = media["schema"]["$ref"].rpartition("/")[2]
-        media["examples"] = _EXAMPLES.get(name, TASK_EXAMPLES)
+        media["examples"] = examples("bodies")[name]
         body["required"] = name not in _MAY_BE_LEFT_OUT
 
 
@@ -165,8 +161,16 @@ def _tidy_schemas(schemas: dict[str, Any]) -> None:
     _, bodies = msgspec.json.schema_components(_BODIES, ref_template="#/components/schemas/{name}")
     schemas |= _plain(bodies)
     schemas["Task"]["properties"]["trigger"] = schemas["TaskDefinition"]["properties"]["trigger"]
-    for name, example in (SCHEMA_EXAMPLES | HISTORY_EXAMPLES | AUDIT_EXAMPLES).items():
+    for name, example in examples("schemas").items():
         schemas[name]["examples"] = [example]
+
+
+@lru_cache
+def examples(of: Literal["bodies", "schemas"]) -> dict[str, Any]:
+    """The examples of every body, each with its summary, or of every schema of an answer."""
+    text = files("interfaces.http").joinpath("examples.yaml").read_text(encoding="utf-8")
+    found: dict[str, Any] = yaml.safe_load(text)[of]
+    return found
 
 
 _DESCRIPTION = """\
