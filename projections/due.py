@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from psycopg_pool import AsyncConnectionPool
 
-type Place = tuple[datetime, UUID]
+type SchedulePosition = tuple[datetime, UUID]
 
 _ALWAYS = datetime.max.replace(tzinfo=UTC)
 
@@ -56,7 +56,9 @@ class DueReader:
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
 
-    async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueRow]]:
+    async def page(
+        self, after: SchedulePosition | None, until: datetime, limit: int
+    ) -> tuple[int, Sequence[DueRow]]:
         """Up to `limit` tasks to fire after a place and not after `until`, in order, and the position that
         they reflect: both from one snapshot.
         """
@@ -68,7 +70,7 @@ class DueReader:
         return position, rows[0] if rows else None
 
     async def _page(
-        self, after: Place | None, until: datetime, limit: int, task_id: UUID | None
+        self, after: SchedulePosition | None, until: datetime, limit: int, task_id: UUID | None
     ) -> tuple[int, Sequence[DueRow]]:
         after_at, after_id = after or (None, None)
         bounds = {

@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from application.explanation.explainer import Ledger, Window
     from application.explanation.history import Now, Streams
     from application.past import Moment
-    from application.ports import Place
+    from application.ports import SchedulePosition
     from infrastructure.nodes import NodeRow
     from infrastructure.settings import Settings
     from interfaces.http.dependencies import VisibilityPort
@@ -93,7 +93,9 @@ class DueTasksOfReadModels:
     def __init__(self, reader: DueReader) -> None:
         self._reader = reader
 
-    async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueTask]]:
+    async def page(
+        self, after: SchedulePosition | None, until: datetime, limit: int
+    ) -> tuple[int, Sequence[DueTask]]:
         """See `application.ports.DueTasks`."""
         with _as_unavailable():
             position, rows = await self._reader.page(after, until, limit)
@@ -421,7 +423,7 @@ async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
             PostgresFollower(with_liveness(settings.direct_dsn()), own),
             PostgresNodes(connections, "scheduler"),
             concurrency=settings.max_concurrency,
-            per_site=settings.max_concurrency_per_host,
+            per_host=settings.max_concurrency_per_host,
             grace=timedelta(seconds=settings.shutdown_grace_seconds),
         )
 

@@ -21,7 +21,7 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 from msgspec import Struct
 
-from domain.errors import FieldError, Inadmissible, InvalidBody, pointer, printed, shown
+from domain.errors import FieldError, InvalidBody, ValidationFailed, pointer, printed, shown
 from interfaces.http.answers import Task
 from interfaces.http.bodies import TaskDefinition
 from interfaces.http.problems import MalformedBody, UnsupportedMediaType
@@ -54,7 +54,7 @@ class JsonBody[B: Struct](AbstractDTO[B]):
     config = DTOConfig()
 
     def decode_bytes(self, value: bytes) -> B:
-        """The body. Raises `UnsupportedMediaType`, `MalformedBody` and `Inadmissible`."""
+        """The body. Raises `UnsupportedMediaType`, `MalformedBody` and `ValidationFailed`."""
         check_media_type(self.asgi_connection.headers)
         return read(value, self.model_type)
 
@@ -99,16 +99,16 @@ def check_media_type(headers: Headers) -> None:
 
 
 def read_task(body: bytes) -> TaskDefinition:
-    """A task's definition, of the right shape. Raises `MalformedBody` and `Inadmissible`."""
+    """A task's definition, of the right shape. Raises `MalformedBody` and `ValidationFailed`."""
     return read(body, TaskDefinition)
 
 
 def read[B: Struct](body: bytes, shape: type[B]) -> B:
-    """The value of a body. Raises `MalformedBody`, and `InvalidBody`, or of a task `Inadmissible`.
+    """The value of a body. Raises `MalformedBody`, and `InvalidBody`, or of a task `ValidationFailed`.
 
     What cannot be decoded is validated against the schema of its shape, which tells every fault.
     """
-    refusal = Inadmissible if issubclass(shape, TaskDefinition) else InvalidBody
+    refusal = ValidationFailed if issubclass(shape, TaskDefinition) else InvalidBody
     try:
         value = msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError:
@@ -122,7 +122,7 @@ def read[B: Struct](body: bytes, shape: type[B]) -> B:
     return value
 
 
-def _read_leniently[B: Struct](body: bytes, shape: type[B], refusal: type[Inadmissible]) -> B:
+def _read_leniently[B: Struct](body: bytes, shape: type[B], refusal: type[ValidationFailed]) -> B:
     """A body that fits its schema. To JSON Schema, 3.0 is a whole number like 3."""
     try:
         return msgspec.json.decode(body, type=shape, strict=False)

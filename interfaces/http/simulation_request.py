@@ -19,9 +19,9 @@ from application.what_if.question import (
     Window,
 )
 from domain.definition import Definition
-from domain.errors import FieldError, Inadmissible, InvalidBody, instant, shown
+from domain.errors import FieldError, InvalidBody, ValidationFailed, instant, shown
 from domain.retry import looks_at_bodies
-from domain.validation import admit
+from domain.validation import validate
 from interfaces.http.bodies import TRIGGERS, WITH_OFFSET, TaskDefinition
 from interfaces.http.body_errors import read_task
 from interfaces.http.dependencies import Simulator
@@ -273,7 +273,7 @@ def _replaced(task_id: UUID | None, definition: Definition) -> Subject:
 
     def redefine(old: Definition | None, at: datetime) -> Definition:
         current = None if old is None else old.trigger
-        return _within("/definition", lambda: admit(definition, at, current=current))
+        return _within("/definition", lambda: validate(definition, at, current=current))
 
     return Subject(task_id, redefine, looks_at_bodies(definition.success))
 
@@ -290,8 +290,8 @@ def _patched(change: dict[str, Any]) -> Redefine:
             try:
                 body = msgspec.json.encode(merged(_kept(old, change), change))
             except RecursionError:
-                raise Inadmissible([FieldError(pointer="", detail=TOO_DEEP)]) from None
-            return admit(read_task(body).to_domain("UTC"), at, current=old.trigger)
+                raise ValidationFailed([FieldError(pointer="", detail=TOO_DEEP)]) from None
+            return validate(read_task(body).to_domain("UTC"), at, current=old.trigger)
 
         return _within("/change", patched, f" (Task {shown(old.name)}.)")
 
@@ -326,7 +326,7 @@ def _within(place: str, decide: Callable[[], Definition], besides: str = "") -> 
     """What is wrong with a definition is told at its place in the whole body."""
     try:
         return decide()
-    except Inadmissible as error:
+    except ValidationFailed as error:
         errors = [
             FieldError(pointer=place + each.pointer, detail=each.detail + besides) for each in error.errors
         ]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from domain.errors import Inadmissible, InvalidBody
+from domain.errors import InvalidBody, ValidationFailed
 from interfaces.http.bodies import Backfilling, Pausing, RollingBack, TaskDefinition
 from interfaces.http.body_errors import DEEPEST_NESTING, MOST_TOLD, digest, read, read_task
 from interfaces.http.bulk import UnreadTasks
@@ -173,7 +173,7 @@ FAULTS: list[tuple[type[Struct], Any, dict[str, str]]] = [
 def test_every_fault_is_told_at_once_with_its_place_and_what_to_change(
     shape: type[Struct], document: Any, told: dict[str, str]
 ) -> None:
-    with pytest.raises(Inadmissible) as refusal:
+    with pytest.raises(ValidationFailed) as refusal:
         read(json.dumps(document).encode(), shape)
     assert isinstance(refusal.value, InvalidBody) == (shape is not TaskDefinition)
     details = {error.pointer: error.detail for error in refusal.value.errors}
@@ -191,7 +191,7 @@ def test_a_whole_number_may_be_written_as_a_fraction_as_json_schema_has_it() -> 
 
 def test_a_member_that_is_given_twice_is_told_of() -> None:
     body = json.dumps(task_json())[:-1].encode() + b', "retry": {"statuses": [true]}, "retry": {}}'
-    with pytest.raises(Inadmissible, match=r"at `\$\.retry\.statuses.*give each member once"):
+    with pytest.raises(ValidationFailed, match=r"at `\$\.retry\.statuses.*give each member once"):
         read_task(body)
 
 
@@ -201,7 +201,7 @@ LARGE = "This number is too large to be read: give a smaller one, or a string."
 @pytest.mark.parametrize("number", ["1e999", "9" * 5_000, "-1e999"])
 def test_a_number_that_cannot_be_read_is_told_beside_the_other_faults(number: str) -> None:
     body = json.dumps(task_json(nam="x", action={"method": "GET", "payload": [0, {"a": "?"}]}))
-    with pytest.raises(Inadmissible) as refusal:
+    with pytest.raises(ValidationFailed) as refusal:
         read_task(body.replace('"?"', number).encode())
     details = {error.pointer: error.detail for error in refusal.value.errors}
     assert details.keys() == {"/action/payload/1/a", "/action/url", "/nam"}
@@ -241,7 +241,7 @@ def test_what_is_no_json_is_told_as_such(body: bytes, told: str) -> None:
 def test_of_very_many_faults_some_are_told_and_soon(document: Any) -> None:
     body = json.dumps(document).encode()
     started = time.process_time()
-    with pytest.raises(Inadmissible) as refusal:
+    with pytest.raises(ValidationFailed) as refusal:
         read_task(body)
     assert len(refusal.value.errors) <= MOST_TOLD
     assert time.process_time() - started < 0.5
@@ -267,10 +267,10 @@ nearly = st.recursive(
 )
 
 
-def outcome(body: bytes) -> TaskDefinition | Inadmissible | MalformedBody:
+def outcome(body: bytes) -> TaskDefinition | ValidationFailed | MalformedBody:
     try:
         return read_task(body)
-    except (Inadmissible, MalformedBody) as refusal:
+    except (ValidationFailed, MalformedBody) as refusal:
         return refusal
 
 
@@ -282,7 +282,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
 @given(anything | nearly)
 def test_a_refusal_of_json_points_into_it(value: Any) -> None:
     refusal = outcome(json.dumps(value).encode())
-    assert isinstance(refusal, Inadmissible)
+    assert isinstance(refusal, ValidationFailed)
     assert refusal.errors
     for error in refusal.errors:
         parent, slash, _ = error.pointer.rpartition("/")
@@ -293,7 +293,7 @@ def test_a_refusal_of_json_points_into_it(value: Any) -> None:
 @settings(max_examples=200)
 def test_a_refusal_of_a_spoilt_task_points_at_what_was_spoilt(changes: dict[str, Any]) -> None:
     refusal = outcome(json.dumps({**task_json(), **changes}).encode())
-    if isinstance(refusal, Inadmissible):
+    if isinstance(refusal, ValidationFailed):
         assert {error.pointer.split("/")[1] for error in refusal.errors} <= set(changes)
 
 
@@ -334,7 +334,7 @@ def test_json_that_is_passed_on_may_be_nested_so_deeply_and_no_deeper(
     if accepted:
         assert isinstance(read(body, shape), shape)
         return
-    with pytest.raises(Inadmissible, match="flatten it") as refusal:
+    with pytest.raises(ValidationFailed, match="flatten it") as refusal:
         read(body, shape)
     pointers = [error.pointer for error in refusal.value.errors]
     assert pointers == [f"{place}/action/payload", f"{place}/success/json/equals"]
