@@ -1,13 +1,17 @@
 """The JSON that is sent: a task's definition, and what commands take; the domain's shapes behind it."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from domain.cron import ALIASES, LONGEST_EXPRESSION
 from domain.definition import (
+    FIRST_PRIORITY,
+    LAST_PRIORITY,
     RETRYABLE,
     USUAL_PRIORITY,
     Action,
@@ -29,8 +33,55 @@ from domain.definition import (
 )
 from domain.errors import FieldError, InvalidBody
 from domain.requesting import Period
+from domain.validation import LONGEST_NAME
+from domain.validation.action import (
+    LONGEST_TIMEOUT_SECONDS,
+    LONGEST_URL,
+    LONGEST_VALUE,
+    METHODS,
+    MOST_HEADERS,
+    MOST_REDIRECTS,
+)
+from domain.validation.policies import (
+    LONGEST_CONDITION,
+    LONGEST_WINDOW_SECONDS,
+    MOST_CAUGHT_UP,
+    MOST_QUEUED,
+    MOST_RUNNING,
+    MOST_STATUSES,
+    RETRY_BOUNDS,
+)
+from domain.validation.trigger import LONGEST_INTERVAL_SECONDS, LONGEST_JITTER_SECONDS, MOST_RUNS
 
-type Status = Annotated[int | str, Meta(description="A status is one such as 503, or a class such as 5xx.")]
+
+def _between(least: float, most: float) -> dict[str, float]:
+    """The words of JSON Schema for a range, both ends included."""
+    return {"minimum": least, "maximum": most}
+
+
+def _in_any_case(words: Iterable[str]) -> str:
+    """The pattern of any of the words."""
+    return "|".join(re.sub("[a-z]", lambda m: f"[{m[0].upper()}{m[0]}]", word.lower()) for word in words)
+
+
+# What `domain.validation` says, in the words of JSON Schema, for who reads the document and for who
+# sends a body of the wrong shape. Decoding does not enforce it: the domain's own sentences are better.
+_METHOD = f"^({_in_any_case(METHODS)})$"
+_URL = r"^[Hh][Tt][Tt][Pp][Ss]?://([!$&-;=?-\[\]_a-z~]|%[0-9A-Fa-f]{2})+$"
+_HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+_PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
+_NAME = rf"^{_PRINTABLE}*[^\x00-\x1f\x7f-\x9f\s]{_PRINTABLE}*$"
+_CRON = rf"^[ \t]*({_in_any_case(ALIASES)}|[!-?A-~][!-~]*([ \t]+[!-~]+){{4,5}})[ \t]*$"
+_POSITIVE = {"exclusiveMinimum": 0, "maximum": LONGEST_TIMEOUT_SECONDS}
+
+type HeaderValue = Annotated[
+    str, Meta(extra_json_schema={"maxLength": LONGEST_VALUE, "pattern": r"^[\t -~\xa0-\xff]*$"})
+]
+type Status = Annotated[
+    Annotated[int, Meta(extra_json_schema=_between(100, 599))]
+    | Annotated[str, Meta(extra_json_schema={"pattern": "^[1-5]([0-9]{2}|[Xx]{2})$"})],
+    Meta(description="A status is one such as 503, or a class such as 5xx."),
+]
 type Statuses = list[Status]
 
 
@@ -46,27 +97,31 @@ class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
         int,
         Meta(
             description="1 to 100; counts the first one, so 1 never retries. 3: most faults that pass at all "
-            "pass soon."
+            "pass soon.",
+            extra_json_schema=_between(*RETRY_BOUNDS["max_attempts"]),
         ),
     ] = 3
     initial_delay_seconds: Annotated[
         float,
         Meta(
-            description="Before the second attempt: 0 to 86,400. 1: a restart or a lost packet is over then."
+            description="Before the second attempt: 0 to 86,400. 1: a restart or a lost packet is over then.",
+            extra_json_schema=_between(*RETRY_BOUNDS["initial_delay_seconds"]),
         ),
     ] = 1.0
     multiplier: Annotated[
         float,
         Meta(
             description="Of `exponential`: each delay is this many times the one before it, 1 to 10. 2: load "
-            "on a target in trouble halves with every attempt."
+            "on a target in trouble halves with every attempt.",
+            extra_json_schema=_between(*RETRY_BOUNDS["multiplier"]),
         ),
     ] = 2.0
     max_delay_seconds: Annotated[
         float,
         Meta(
             description="No planned delay is longer: at least the first, at most 604,800. 300: what comes "
-            "back is noticed within minutes."
+            "back is noticed within minutes.",
+            extra_json_schema=_between(*RETRY_BOUNDS["max_delay_seconds"]),
         ),
     ] = 300.0
     backoff: Annotated[
@@ -90,6 +145,7 @@ class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
             description="No attempt begins later than so long after the first one was to be sent: 1 to "
             "31,536,000, and at least `initial_delay_seconds`. null: `max_attempts` alone is the bound.",
             examples=[600],
+            extra_json_schema=_between(*RETRY_BOUNDS["max_elapsed_seconds"]),
         ),
     ] = None
     statuses: Annotated[
@@ -98,6 +154,7 @@ class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
             description="Answers that are tried again, at most 50: statuses or classes. 408, 425, 429 and "
             "5xx: those that say that the same request may fare better later.",
             examples=[["429", "5xx"]],
+            extra_json_schema={"maxItems": MOST_STATUSES},
         ),
     ] = msgspec.field(default_factory=lambda: [*RETRYABLE])
     final_statuses: Annotated[
@@ -105,6 +162,7 @@ class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
         Meta(
             description="Exceptions from `statuses` that are not tried again, at most 50. None unless told.",
             examples=[["501"]],
+            extra_json_schema={"maxItems": MOST_STATUSES},
         ),
     ] = []
     max_retry_after_seconds: Annotated[
@@ -112,7 +170,8 @@ class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
         Meta(
             description="A Retry-After of an answer that is tried again moves the next attempt to that "
             "instant when it is later than planned, cut to so many seconds: 0 (it is ignored) to 86,400. "
-            "3,600: who asks to be left alone is, but no longer than an hour."
+            "3,600: who asks to be left alone is, but no longer than an hour.",
+            extra_json_schema=_between(*RETRY_BOUNDS["max_retry_after_seconds"]),
         ),
     ] = 3_600.0
     on_gone: Annotated[
@@ -128,6 +187,7 @@ class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
             description="So many failed executions in a row pause the task, with a note that says so: 1 to "
             "1,000. null: none do, as only its owner knows when a task is hopeless. Not for one-offs.",
             examples=[5],
+            extra_json_schema=_between(*RETRY_BOUNDS["disable_after_failures"]),
         ),
     ] = None
 
@@ -156,6 +216,7 @@ type Priority = Annotated[
     Meta(
         description="Of what is due at the same time, 1 goes first and 9 last. 5: room on both sides.",
         examples=[5],
+        extra_json_schema=_between(FIRST_PRIORITY, LAST_PRIORITY),
     ),
 ]
 
@@ -168,6 +229,7 @@ class BodyValue(Struct, kw_only=True, forbid_unknown_fields=True):
         Meta(
             description="JSON pointer (RFC 6901), at most 1,000 characters; empty: the whole body.",
             examples=["/data/state"],
+            extra_json_schema={"maxLength": LONGEST_CONDITION, "pattern": r"^(/([^/~]|~[01])*)*$"},
         ),
     ]
     equals: Annotated[
@@ -192,6 +254,7 @@ class Success(Struct, kw_only=True, forbid_unknown_fields=True):
             description="Statuses that are a success, 1 to 50: statuses or classes. 2xx: what HTTP calls "
             "successful. They win over those of `retry`, and over `on_gone`.",
             examples=[["200", "202"]],
+            extra_json_schema={"minItems": 1, "maxItems": MOST_STATUSES},
         ),
     ] = msgspec.field(default_factory=lambda: [*SuccessPolicy().statuses])
     body_contains: Annotated[
@@ -200,6 +263,7 @@ class Success(Struct, kw_only=True, forbid_unknown_fields=True):
             description="Text that the kept part of the body must contain, in the same case: 1 to 1,000 "
             "characters. null: anything. Not for HEAD.",
             examples=["OK"],
+            extra_json_schema={"minLength": 1, "maxLength": LONGEST_CONDITION},
         ),
     ] = None
     json: Annotated[
@@ -241,6 +305,7 @@ class CatchingUp(Struct, kw_only=True, forbid_unknown_fields=True):
             description="Of `latest` and `all`: what was due longer ago is skipped, 1 to 31,536,000. null: "
             "nothing is too old, until somebody says what is.",
             examples=[3600],
+            extra_json_schema=_between(1, LONGEST_WINDOW_SECONDS),
         ),
     ] = None
     max_runs: Annotated[
@@ -249,6 +314,7 @@ class CatchingUp(Struct, kw_only=True, forbid_unknown_fields=True):
             description="Of `all`: only the newest so many run, 1 to 1,000. null: no bound, as who asks for "
             "all means it.",
             examples=[10],
+            extra_json_schema=_between(1, MOST_CAUGHT_UP),
         ),
     ] = None
 
@@ -278,6 +344,7 @@ class Overlapping(Struct, kw_only=True, forbid_unknown_fields=True):
             description="How many may run side by side, 1 to 100. 1 (most jobs are written to run alone) "
             "when left out; always null with `allow`.",
             examples=[1],
+            extra_json_schema=_between(1, MOST_RUNNING),
         ),
     ] = None
     max_queued: Annotated[
@@ -286,6 +353,7 @@ class Overlapping(Struct, kw_only=True, forbid_unknown_fields=True):
             description="Of `queue_all`: how many may wait, 1 to 1,000. 100 (a queue that long never catches "
             "up by itself) when left out; null with every other mode.",
             examples=[100],
+            extra_json_schema=_between(1, MOST_QUEUED),
         ),
     ] = None
 
@@ -329,6 +397,7 @@ class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
             description="The task ends after so many runs, at least 1. What is skipped does not count, nor "
             "do manual runs; a changed trigger counts from none again.",
             examples=[10],
+            extra_json_schema=_between(1, MOST_RUNS),
         ),
     ] = None
     jitter_seconds: Annotated[
@@ -336,7 +405,8 @@ class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
         Meta(
             description="Each call is sent up to so many seconds after its occurrence, 0 to 86,400, but "
             "before the next one: always the same delay for the same occurrence. `due_at` stays the nominal "
-            "instant."
+            "instant.",
+            extra_json_schema=_between(0, LONGEST_JITTER_SECONDS),
         ),
     ] = 0.0
 
@@ -380,6 +450,7 @@ class CronTrigger(Limits, kw_only=True, forbid_unknown_fields=True, tag_field="t
             description="Five fields: minute hour day-of-month month day-of-week (0-7, Sunday is 0 or 7); or "
             "six, with the second before them.",
             examples=["0 9 * * *"],
+            extra_json_schema={"maxLength": LONGEST_EXPRESSION, "pattern": _CRON},
         ),
     ]
 
@@ -392,7 +463,12 @@ class IntervalTrigger(Limits, kw_only=True, forbid_unknown_fields=True, tag_fiel
     """Call every so many seconds of real time, whatever the zone's clocks do."""
 
     every_seconds: Annotated[
-        int, Meta(description="A whole number, 1 to 315,360,000 (ten years).", examples=[90])
+        int,
+        Meta(
+            description="A whole number, 1 to 315,360,000 (ten years).",
+            examples=[90],
+            extra_json_schema=_between(1, LONGEST_INTERVAL_SECONDS),
+        ),
     ]
     anchor: Annotated[
         datetime | None,
@@ -420,20 +496,27 @@ class HttpAction(Struct, kw_only=True, forbid_unknown_fields=True):
     """The HTTP request to send."""
 
     method: Annotated[
-        str, Meta(description="GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.", examples=["POST"])
+        str,
+        Meta(
+            description="GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.",
+            examples=["POST"],
+            extra_json_schema={"pattern": _METHOD},
+        ),
     ]
     url: Annotated[
         str,
         Meta(
             description="Absolute, http or https, at most 2,048 characters.",
             examples=["https://api.example.com/health"],
+            extra_json_schema={"maxLength": LONGEST_URL, "pattern": _URL},
         ),
     ]
     headers: Annotated[
-        dict[str, str],
+        dict[str, HeaderValue],
         Meta(
             description="At most 100. Shown as they are to whoever may read the task.",
             examples=[{"X-API-Key": "your-api-key"}],
+            extra_json_schema={"maxProperties": MOST_HEADERS, "propertyNames": {"pattern": _HEADER_NAME}},
         ),
     ] = {}
     payload: Annotated[
@@ -450,6 +533,7 @@ class HttpAction(Struct, kw_only=True, forbid_unknown_fields=True):
             description="Bounds one attempt, redirects included: more than 0, at most 3,600. 30: longer than "
             "most servers let a request take.",
             examples=[30],
+            extra_json_schema=_POSITIVE,
         ),
     ] = 30.0
     connect_timeout_seconds: Annotated[
@@ -458,6 +542,7 @@ class HttpAction(Struct, kw_only=True, forbid_unknown_fields=True):
             description="Bounds getting a connection (name, TCP, TLS) within that: more than 0, at most "
             "`timeout_seconds`. null: only that bounds it.",
             examples=[5],
+            extra_json_schema=_POSITIVE,
         ),
     ] = None
     max_redirects: Annotated[
@@ -466,6 +551,7 @@ class HttpAction(Struct, kw_only=True, forbid_unknown_fields=True):
             description="How many redirects are followed, 0 to 10. 0: a redirect is the answer, as where a "
             "task leads should not change unseen.",
             examples=[3],
+            extra_json_schema=_between(0, MOST_REDIRECTS),
         ),
     ] = 0
 
@@ -483,7 +569,14 @@ _USUAL_OVERLAP = Overlapping().to_domain()
 class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
     """What POST and PUT take. PUT replaces everything: what is left out gets its default again."""
 
-    name: Annotated[str, Meta(description="1 to 255 characters.", examples=["Website Health Check"])]
+    name: Annotated[
+        str,
+        Meta(
+            description="1 to 255 characters.",
+            examples=["Website Health Check"],
+            extra_json_schema={"maxLength": LONGEST_NAME, "pattern": _NAME},
+        ),
+    ]
     trigger: Annotated[
         OneOffTrigger | CronTrigger | IntervalTrigger, Meta(examples=[{"type": "cron", "cron": "0 9 * * *"}])
     ]
