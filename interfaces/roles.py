@@ -1,29 +1,22 @@
 """Running one role in this process until it is told to stop."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Literal
 
 import structlog
 import uvloop
+from litestar import Litestar
 
+from infrastructure.embedded_postgres.supervisor import EmbeddedPostgres
+from infrastructure.settings import Settings
 from interfaces import bootstrap, server
 from interfaces.server import address, listen
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
-    from typing import Any, Literal
-
-    from litestar import Litestar
-
-    from infrastructure.embedded_postgres.supervisor import EmbeddedPostgres
-    from infrastructure.settings import Settings
 
 type Role = Literal["api", "projector", "scheduler"]
 
@@ -87,7 +80,7 @@ async def _pages(
 
 
 async def _work_until(work: Awaitable[None], stop: asyncio.Event) -> bool:
-    """Whether the work failed before it was told to stop."""
+    """True when the work failed before it was told to stop."""
     working = asyncio.ensure_future(work)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -210,7 +203,7 @@ async def _serve(settings: Settings, listening: socket.socket, postgres: Embedde
     return 0
 
 
-async def _stopped_with(stop: asyncio.Event, scheduler: Child) -> None:
+async def _stopped_with(stop: asyncio.Event, scheduler: "Child") -> None:
     """Nothing more is claimed, however long the API's last requests take."""
     await stop.wait()
     await scheduler.stop()
@@ -262,7 +255,7 @@ class Child:
         self._watching: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Child:
+    async def __aenter__(self) -> "Child":
         await self._start()
         self._watching = asyncio.create_task(self._watch())
         return self

@@ -19,7 +19,7 @@ from infrastructure.postgres import first_line
 from infrastructure.sealed_log.store import PostgresSealedLog
 from infrastructure.vitals import DatabaseAway, Vitals
 from interfaces.http.answers import HealthCheck, HealthReport
-from interfaces.http.dependencies import HttpOptions, OpsDependencies
+from interfaces.http.api import HttpOptions, OpsDependencies
 from projections.catalogue import NAMES, RELATIONS
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Source(Protocol):
 
 
 class HealthChecks:
-    """`interfaces.http.dependencies.Health` over the vital signs."""
+    """`interfaces.http.api.Health` over the vital signs."""
 
     def __init__(self, source: Source, parts: Sequence[Part] = ALL_PARTS) -> None:
         """`parts` are judged besides the database."""
@@ -148,7 +148,7 @@ STORED_SECONDS = 3.0
 
 
 class StoredExposition:
-    """`interfaces.http.dependencies.Exposition`: what processes measured, and what the read models count."""
+    """`interfaces.http.api.Exposition`: what processes measured, and what the read models count."""
 
     def __init__(
         self, instruments: Instruments, queries: ReadModels, connections: AsyncConnectionPool
@@ -159,7 +159,7 @@ class StoredExposition:
         self._sealed = PostgresSealedLog(connections)
 
     async def render(self) -> tuple[bytes, str]:
-        """See `interfaces.http.dependencies.Exposition`. Without the database: what processes measured."""
+        """See `interfaces.http.api.Exposition`. Without the database: what processes measured."""
         try:
             async with asyncio.timeout(STORED_SECONDS):
                 families = await self._stored()
@@ -195,7 +195,7 @@ class ProcessExposition:
         self._instruments = instruments
 
     async def render(self) -> tuple[bytes, str]:
-        """See `interfaces.http.dependencies.Exposition`."""
+        """See `interfaces.http.api.Exposition`."""
         return self._instruments.exposition(), metrics.CONTENT_TYPE
 
 

@@ -53,9 +53,9 @@ from infrastructure.visibility import Visibility
 from infrastructure.vitals import Vitals
 from interfaces.bootstrap.carry import library, retention
 from interfaces.bootstrap.pages import HealthChecks, StoredExposition, ops_app, options
-from interfaces.http.dependencies import Dependencies
+from interfaces.http.answers import Node
+from interfaces.http.api import Dependencies
 from interfaces.http.problems import NotYetVisible
-from interfaces.http.system import Node
 from projections import task_results
 from projections.catalogue import NAMES, PROJECTIONS, RELATIONS
 from projections.due import DueReader
@@ -80,8 +80,8 @@ if TYPE_CHECKING:
     from application.ports import SchedulePosition
     from infrastructure.nodes import NodeRow
     from infrastructure.settings import Settings
-    from interfaces.http.dependencies import VisibilityPort
-    from interfaces.http.simulation_request import Simulated, SimulationRequest
+    from interfaces.http.api import VisibilityPort
+    from interfaces.http.simulation import Simulated, SimulationRequest
     from projections.due import DueRow
     from projections.task_results import ResultRow
     from projections.views import Figures, Listing, ResultView, TaskQuery, TaskView
@@ -196,7 +196,7 @@ class LedgerOfReadModels:
 
 
 class PastOfLog:
-    """`interfaces.http.dependencies.Past`."""
+    """`interfaces.http.api.Past`."""
 
     def __init__(self, connections: AsyncConnectionPool, log: Streams, ledger: Ledger, shelf: Shelf) -> None:
         """`ledger` is that of today, and bounded: of what it has, each row is read anew."""
@@ -314,7 +314,7 @@ def simulator(connections: AsyncConnectionPool, log: Streams, shelf: Shelf, cloc
 
 async def simulated(settings: Settings, asked: SimulationRequest) -> Simulated:
     """The answer to a question. Raises `InvalidBody`, `TaskNotFound`, `NotYet` and `TooMuchToSimulate`."""
-    from interfaces.http.simulation_request import simulate  # noqa: PLC0415 - it comes with the web framework
+    from interfaces.http.simulation import simulate  # noqa: PLC0415 - it comes with the web framework
 
     dsn, clock = with_liveness(settings.dsn()), SystemClock()
     async with pool(dsn, 2) as connections, Appender(dsn) as appender:
@@ -505,14 +505,14 @@ def _settle_memory() -> None:
 
 
 class ShownNodes:
-    """`interfaces.http.dependencies.Nodes` over the table of heartbeats."""
+    """`interfaces.http.api.Nodes` over the table of heartbeats."""
 
     def __init__(self, table: NodeTable, expiry_seconds: float) -> None:
         self._table = table
         self._expiry_seconds = expiry_seconds
 
     async def nodes(self) -> list[Node]:
-        """See `interfaces.http.dependencies.Nodes`."""
+        """See `interfaces.http.api.Nodes`."""
         return [self._shown(row) for row in await self._table.rows()]
 
     def _shown(self, row: NodeRow) -> Node:

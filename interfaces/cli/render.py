@@ -17,8 +17,7 @@ from application.explanation import wording
 from application.explanation.wording import EARLIEST, LATEST
 from domain.errors import shown
 from interfaces.http.body_errors import read
-from interfaces.http.simulation import SimulationAnswer
-from interfaces.http.simulation_request import SimulationRequest
+from interfaces.http.simulation import SimulationAnswer, SimulationRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,11 +33,11 @@ if TYPE_CHECKING:
     from interfaces.http.simulation import (
         OccurrenceCounts,
         OccurrenceDifference,
+        Simulated,
         SimulatedOccurrence,
         SimulatedTask,
         SimulatedWindow,
     )
-    from interfaces.http.simulation_request import Simulated
 
 TERMINAL_SECONDS, PLAIN_SECONDS = 0.1, 5.0
 _CLEAR_LINE = "\r\033[K"

@@ -86,7 +86,7 @@ type Statuses = list[Status]
 
 
 class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
-    """How often to try, when, and upon what.
+    """The number of attempts, the delays between them, and the answers that are tried again.
 
     Tried again are calls that brought no answer but may bring one later, those that were answered with one of
     `statuses`, and answers that lack what `success` asks of their body. Every other answer is final, and with
@@ -242,7 +242,7 @@ class BodyValue(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Success(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What an answer must be to count as a success: all of it.
+    """Conditions that an answer must meet to count as a success.
 
     An answer whose status is admitted, but whose body lacks what is asked for, is a failed attempt that is
     tried again.
@@ -285,7 +285,7 @@ class Success(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class CatchingUp(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What becomes of late occurrences: claimed over 60 s after their instant, or due in a pause.
+    """The treatment of late occurrences: claimed over 60 s after their instant, or due in a pause.
 
     What does not run is recorded as skipped, with its reason.
     """
@@ -324,7 +324,7 @@ class CatchingUp(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Overlapping(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What becomes of a scheduled occurrence that falls due while `max_running` of its task are not over.
+    """The treatment of a scheduled occurrence that falls due while `max_running` of its task are not over.
 
     Retries belong to an execution that is not over. Manual runs and backfills are neither bound nor counted.
     """
@@ -372,7 +372,7 @@ type Zone = Annotated[
 
 
 class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What every kind of trigger may have."""
+    """Members of every kind of trigger."""
 
     timezone: Zone | UnsetType = UNSET
     start_at: Annotated[
@@ -567,7 +567,7 @@ _USUAL_OVERLAP = Overlapping().to_domain()
 
 
 class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What POST and PUT take. PUT replaces everything: what is left out gets its default again."""
+    """A task as POST and PUT take it. PUT replaces everything: what is left out gets its default."""
 
     name: Annotated[
         str,
@@ -610,7 +610,7 @@ MOST_AT_ONCE = 500
 HIGHEST_NUMBER = 1_000_000_000
 
 WITH_OFFSET: dict[str, Any] = {"pattern": r"([Zz]|[+-]\d\d(:?\d\d)?)$"}
-"""What the schema of an instant says where local time will not do."""
+"""Words of JSON Schema for an instant that must have an offset."""
 
 type Note = Annotated[
     str,
@@ -623,19 +623,19 @@ type Note = Annotated[
 
 
 class Pausing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a task is to be paused."""
+    """A pause of a task."""
 
     note: Note | None = None
 
 
 class Cancelling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an execution is to be cancelled."""
+    """A cancellation of an execution."""
 
     note: Note | None = None
 
 
 class Backfilling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which occurrences of the past are to run."""
+    """A period whose occurrences are to run."""
 
     start: Annotated[
         datetime,
@@ -683,7 +683,7 @@ class Backfilling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class RollingBack(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which definition is to be the present one again."""
+    """The revision to return to."""
 
     to: Annotated[
         int,

@@ -150,7 +150,7 @@ def _malformed(body: bytes, error: Exception) -> MalformedBody:
 
 
 def _unreadable(body: bytes) -> str | None:
-    """What msgspec tells of the bytes less plainly, or, of a string among them, not where it is."""
+    """A plainer reason than that of msgspec, which does not tell where in a string it stopped."""
     if body.startswith(BOM_UTF8):
         return "it starts with a byte order mark; leave that out"
     try:
@@ -191,7 +191,7 @@ def _deeper_than(levels: int, value: Any) -> bool:
 
 
 def _faults(body: bytes, shape: type[Struct]) -> Iterator[FieldError]:
-    """What the schema of a shape says against a body. Raises `MalformedBody`."""
+    """The faults of a body by the schema of its shape. Raises `MalformedBody`."""
     document = _document(body)
     told = {pointer(*names) for names in islice(_numbers_beyond(document), MOST_TOLD)}
     detail = "This number is too large to be read: give a smaller one, or a string."
@@ -296,7 +296,7 @@ _FORMATS = {"date-time": "an instant by ISO 8601, with its offset", "uuid": "a U
 def _told(
     error: "ValidationError", root: Mapping[str, Any], outer: Mapping[str, Any]
 ) -> Iterator[FieldError]:
-    """What to change about a fault; `outer` is the schema around one of several choices."""
+    """The sentences to a fault; `outer` is the schema around one of several choices."""
     names = [str(name) for name in error.instance_path]
     schema = _at(root, error.schema_path[:-1])
     value, schema = error.instance, {**outer, **schema}

@@ -1,21 +1,21 @@
 """Creating many tasks by one request."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import re
+from collections.abc import Sequence
 from itertools import batched
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, post
+from litestar.openapi.spec import Reference, Schema
 from litestar.params import JSONBody
 from litestar.typing import FieldDefinition
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from application.tasks import NewTask
+from application.tasks import AcceptedBulk, NewTask, Outcome
 from domain.errors import FieldError, ValidationFailed, printed
 from interfaces.http import documentation as doc
 from interfaces.http.api import Api, command_request
@@ -35,13 +35,6 @@ from interfaces.http.problems import (
     MalformedBody,
     TooManyTasks,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from litestar.openapi.spec import Reference, Schema
-
-    from application.tasks import AcceptedBulk, Outcome
 
 MOST_TASKS = 1_000
 _KEY = re.compile(r"[!-~]{1,255}")
@@ -150,7 +143,7 @@ READ_AT_ONCE = 50
 
 
 class BulkItem(Struct, frozen=True, kw_only=True):
-    """What became of one of the tasks."""
+    """The outcome for one of the tasks."""
 
     index: Annotated[int, Meta(description="Its place in `tasks` of the request, from 0.")]
     id: Annotated[UUID | None, Meta(description="The task; null: it was refused.")]
@@ -164,7 +157,7 @@ class BulkItem(Struct, frozen=True, kw_only=True):
 
 
 class BulkAnswer(Struct, frozen=True, kw_only=True):
-    """What became of each task, in the order of the request."""
+    """The outcome for each task, in the order of the request."""
 
     created: int
     existing: Annotated[int, Meta(description="Created before, with the same `idempotency_key`.")]

@@ -1,11 +1,10 @@
 """The OpenAPI document: what Litestar makes of the routes, tidied."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 import yaml
@@ -19,10 +18,7 @@ from interfaces.http.bulk import TaskBulk
 from interfaces.http.documentation import PROBLEM_MEDIA_TYPE, REQUEST_ID
 from interfaces.http.events import LINES
 from interfaces.http.routes import documented_routes
-from interfaces.http.simulation_request import SimulationRequest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from interfaces.http.simulation import SimulationRequest
 
 # What is refused is explained by the schemas that msgspec makes of these, so that the document says the same.
 _BODIES = (TaskDefinition, TaskBulk, Pausing, Cancelling, Backfilling, RollingBack, SimulationRequest)

@@ -7,15 +7,15 @@ from collections import defaultdict
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from interfaces.http.api import Dependencies
 from interfaces.http.app import create_app
-from interfaces.http.dependencies import Dependencies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from litestar import Litestar
 
-    from interfaces.http.dependencies import HttpOptions
+    from interfaces.http.api import HttpOptions
 
 
 class _Stand:

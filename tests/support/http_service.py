@@ -20,9 +20,8 @@ from application.revisions import Revisions
 from application.tasks import BulkCommands, TaskCommands
 from application.what_if.simulator import Simulator
 from interfaces.bootstrap.services import LedgerOfReadModels, RunsOfReadModels
-from interfaces.http.answers import HealthCheck, HealthReport
-from interfaces.http.dependencies import Dependencies, HttpOptions
-from interfaces.http.system import Node
+from interfaces.http.answers import HealthCheck, HealthReport, Node
+from interfaces.http.api import Dependencies, HttpOptions
 from tests.support.archived import ArchivedMonths
 from tests.support.event_reader import MemoryEventReader
 from tests.support.http_apps import lent

@@ -15,7 +15,7 @@ from interfaces.http.bodies import Backfilling, Pausing, RollingBack, TaskDefini
 from interfaces.http.body_errors import DEEPEST_NESTING, MOST_TOLD, digest, read, read_task
 from interfaces.http.bulk import UnreadTasks
 from interfaces.http.problems import MalformedBody
-from interfaces.http.simulation_request import SimulationRequest
+from interfaces.http.simulation import SimulationRequest
 from tests.support.http_service import HttpService, assert_a_problem, http_service, task_json
 
 DAY = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}

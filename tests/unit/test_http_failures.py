@@ -14,8 +14,8 @@ from psycopg.errors import UndefinedColumn, UndefinedTable
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from application.ports import LogFull
+from interfaces.http.api import HttpOptions, OpsDependencies
 from interfaces.http.app import create_ops_app
-from interfaces.http.dependencies import HttpOptions, OpsDependencies
 from tests.support.http_service import (
     HttpService,
     OneMetric,

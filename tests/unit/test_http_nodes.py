@@ -10,8 +10,7 @@ from msgspec.structs import replace
 
 from infrastructure.vitals import VitalSigns
 from interfaces.bootstrap.pages import HealthChecks
-from interfaces.http.answers import HealthCheck
-from interfaces.http.system import Node
+from interfaces.http.answers import HealthCheck, Node
 from tests.support.given import NOON
 from tests.support.http_service import HttpService, assert_a_problem, http_service
 

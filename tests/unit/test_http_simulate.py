@@ -10,7 +10,7 @@ import pytest
 
 from application.past import NotYet
 from application.what_if import comparison as comparing
-from interfaces.http import simulation_request as simulating
+from interfaces.http import simulation as simulating
 from tests.support.http_service import assert_a_problem, http_service, task_json
 
 if TYPE_CHECKING:
