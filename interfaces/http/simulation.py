@@ -317,7 +317,7 @@ def _patched(change: dict[str, Any]) -> Redefine:
 
 
 def _kept(old: Definition, change: dict[str, Any]) -> dict[str, Any]:
-    """The definition that a change begins with: a trigger of another type lacks what that type does not have."""
+    """The definition that a change begins with: of another type, a trigger loses what that type lacks."""
     kept: dict[str, Any] = msgspec.to_builtins(old)
     trigger = change.get("trigger")
     kind = trigger.get("type") if isinstance(trigger, dict) else None
