@@ -1,7 +1,5 @@
 """A body that is too large is answered so that its sender reads why, also while it is still sending."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import http.client
@@ -10,7 +8,7 @@ import shutil
 import subprocess
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import uvloop
@@ -18,9 +16,6 @@ import uvloop
 from interfaces.http import app
 from interfaces.server import address, listen, serve
 from tests.support.http_service import http_service
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
 
 SIZE = 20_000_000
 LIMIT = 1_000_000

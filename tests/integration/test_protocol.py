@@ -1,10 +1,8 @@
 """What the server does with bytes that are no proper request, told over a socket."""
 
-from __future__ import annotations
-
 import tracemalloc
+from collections.abc import AsyncIterator
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -13,9 +11,6 @@ import uvloop
 
 from interfaces.http.problems import MOST_HEAD_BYTES
 from tests.support.raw_http import MIB, Connection, Service, serving
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 UPGRADE = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__"
 

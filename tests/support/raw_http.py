@@ -1,18 +1,14 @@
 """A server on a free port, and connections to it over which a test sends what it likes."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from typing import Any
 
 from litestar import Litestar, Request, get, post
 
 from interfaces.server import listen, serve
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 DEADLINE_SECONDS = 60
 MIB = 1024 * 1024
@@ -45,7 +41,7 @@ class Service:
         self.listening = listen("127.0.0.1", 0)
         self.port: int = self.listening.getsockname()[1]
 
-    async def connect(self) -> Connection:
+    async def connect(self) -> "Connection":
         return Connection(*await asyncio.open_connection("127.0.0.1", self.port, limit=MIB))
 
 

@@ -1,22 +1,17 @@
 """The API as it runs: the roles api and projector of the composition root, on a socket, in a thread."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
+import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 
 from interfaces import bootstrap
 from interfaces.server import address, listen, serve
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Iterator
-    from pathlib import Path
 
 DEADLINE_SECONDS = 60.0
 

@@ -1,10 +1,8 @@
 """The OpenAPI document, what is made of it, and Swagger UI."""
 
-from __future__ import annotations
-
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +17,9 @@ from interfaces.http import system as swagger_ui
 from interfaces.http.bodies import TaskDefinition
 from interfaces.http.openapi import examples, openapi_document
 from interfaces.http.problems import BY_SLUG
-from tests.support.http_service import HttpService, http_service, task_json
+from tests.support.http_service import HttpService, task_json
 
 DOCS = Path(__file__).parents[2] / "docs"
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -1,7 +1,5 @@
 """What every answer has around it, whoever gives it."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import AsyncIterator
@@ -11,6 +9,7 @@ from typing import Any, cast
 import httpx
 import pytest
 import structlog
+from litestar.routes import HTTPRoute
 
 from tests.support.http_service import (
     HttpService,
@@ -215,3 +214,10 @@ async def test_the_access_log_holds_neither_headers_nor_bodies_nor_queries(
         ("GET", "/api/v1/tasks", 200),
     ]
     assert "secret" not in str(entries)
+
+
+async def test_dependencies_are_resolved_one_after_the_other(service: HttpService) -> None:
+    routes = [route for route in service.app.routes if isinstance(route, HTTPRoute)]
+    models = [model for route in routes for _, model in route.route_handler_map.values()]
+    assert any(len(model.dependency_batches) > 2 for model in models)
+    assert all(len(batch) == 1 for model in models for batch in model.dependency_batches)

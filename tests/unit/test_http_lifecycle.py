@@ -1,8 +1,5 @@
 """Pausing and resuming over HTTP, and what all commands about a task mind."""
 
-from __future__ import annotations
-
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,15 +7,9 @@ import pytest
 from domain.facts import (
     TaskPaused,
 )
-from tests.support.http_service import HttpService, http_service, task_json
+from tests.support.http_service import HttpService, task_json
 
 MISSING = "01940f3e-8a00-7c3d-9b51-2f6a7c1d0e42"
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
 
 
 async def ask(service: HttpService, path: str, **options: Any) -> Any:

@@ -1,8 +1,5 @@
 """Revisions of a task's definition over HTTP."""
 
-from __future__ import annotations
-
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,15 +9,9 @@ import jsonschema_rs
 import pytest
 
 from interfaces.http.openapi import openapi_document
-from tests.support.http_service import HttpService, assert_a_problem, http_service, task_json
+from tests.support.http_service import HttpService, assert_a_problem, task_json
 
 UNKNOWN = str(UUID(int=404))
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
 
 
 async def get(service: HttpService, path: str, schema: str) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """What the API shows of a task means, when it is sent, the same task."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 

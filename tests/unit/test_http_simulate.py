@@ -1,9 +1,8 @@
 """Simulations over HTTP: what is answered, and what is refused with what to change."""
 
-from __future__ import annotations
-
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -11,12 +10,7 @@ import pytest
 from application.past import NotYet
 from application.what_if import comparison as comparing
 from interfaces.http import simulation as simulating
-from tests.support.http_service import assert_a_problem, http_service, task_json
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from tests.support.http_service import HttpService
+from tests.support.http_service import HttpService, assert_a_problem, http_service, task_json
 
 NOW = datetime.now(UTC)
 AGO = (NOW - timedelta(hours=2)).isoformat()
