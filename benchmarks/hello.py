@@ -9,8 +9,7 @@ import uvloop
 from litestar import Litestar, get
 from msgspec import Struct
 
-from interfaces.listening import address, listen
-from interfaces.server import server
+from interfaces.server import address, listen, serve
 
 
 class Greeting(Struct, frozen=True):
@@ -26,10 +25,11 @@ async def hello() -> Greeting:
 async def main() -> None:
     """Print the URL and serve until stdin ends, as it does with the process that holds it."""
     listening = listen("127.0.0.1", 0)
-    web = server(Litestar([hello], openapi_config=None, logging_config=None), grace_seconds=1)
-    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), setattr, web, "should_exit", True)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
     print(f"{address(listening)}/hello", flush=True)
-    await web.serve(sockets=[listening])
+    app = Litestar([hello], openapi_config=None, logging_config=None)
+    await serve(app, listening, stop, grace_seconds=1)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,11 @@
 """The API's description as files: `swagger.yaml`, and a Postman collection made from the same document."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 from interfaces.http.openapi import openapi_document, openapi_yaml
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 COLLECTION_FORMAT = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 

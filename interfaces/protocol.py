@@ -1,9 +1,7 @@
 """HTTP/1.1 as uvicorn reads it, with a bound on all that is not a body, and with refusals that explain."""
 
-from __future__ import annotations
-
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 from uuid import uuid4
 
 import httptools
@@ -11,13 +9,9 @@ import msgspec
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from interfaces.http.app import HEADERS
+from interfaces.http.app import HEADERS, dated
 from interfaces.http.documentation import PROBLEM_MEDIA_TYPE, Problem
 from interfaces.http.problems import MOST_HEAD_BYTES, HeadTooLarge, NotHttp, problem_type
-from interfaces.whole_answers import WholeAnswers
-
-if TYPE_CHECKING:
-    import asyncio
 
 LINGER_SECONDS = 2.0
 _PUNCTUATION_BYTES = 4
@@ -27,11 +21,15 @@ _log = structlog.get_logger(__name__)
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Refuses a request whose line and headers have more than `MOST_HEAD_BYTES`, or that is no HTTP/1.1.
+    """uvicorn's HTTP/1.1, with a bound on all that is not a body, and with refusals that explain.
 
+    Refuses a request whose line and headers have more than `MOST_HEAD_BYTES`, or that is no HTTP/1.1.
     After a refusal it reads on for up to `LINGER_SECONDS` and drops what it reads: closing at once would
     reset the connection under a client that is still sending, before that one has read why.
     A request to upgrade the protocol is served as if it had not asked (RFC 9110, 7.8).
+
+    uvicorn has no setting for any of this, and does not promise the attributes that are used here: a test
+    names the version that they were read from.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -42,16 +40,6 @@ class BoundedHttp(HttpToolsProtocol):
         self._within_body = False
         self._upgrade_asked = False
         self._refused = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Somebody has connected."""
-        self._answers = WholeAnswers(transport)
-        super().connection_made(cast("asyncio.Transport", self._answers))
-
-    def on_response_complete(self) -> None:
-        """The answer has been written, and a request that came meanwhile is next."""
-        self._answers.answered()
-        super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, or refuse the connection's request."""
@@ -152,7 +140,7 @@ class BoundedHttp(HttpToolsProtocol):
             request_id=uuid4().hex,
         )
         _log.debug("http_request_refused", request_id=problem.request_id, status=kind.status)
-        self.transport.write(self._answer(problem))
+        self.transport.write(_answer(problem))
         self.transport.write_eof()
         self.timeout_keep_alive_task = self.loop.call_later(LINGER_SECONDS, self.timeout_keep_alive_handler)
 
@@ -161,19 +149,19 @@ class BoundedHttp(HttpToolsProtocol):
         legible = path.startswith(b"/") and path.isascii() and len(path) <= _LONGEST_SHOWN
         return path.decode() if legible else "/"
 
-    def _answer(self, problem: Problem) -> bytes:
-        body = msgspec.json.encode(problem)
-        headers = {
-            **HEADERS,
-            "Content-Type": PROBLEM_MEDIA_TYPE,
-            "Content-Length": str(len(body)),
-            "Connection": "close",
-            "X-Request-ID": problem.request_id,
-        }
-        lines = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode()]
-        lines += [b"%b: %b" % header for header in self.server_state.default_headers]
-        lines += [f"{name}: {value}".encode() for name, value in headers.items()]
-        return b"\r\n".join([*lines, b"", body])
+
+def _answer(problem: Problem) -> bytes:
+    body = msgspec.json.encode(problem)
+    headers = {
+        **HEADERS,
+        "Content-Type": PROBLEM_MEDIA_TYPE,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        "X-Request-ID": problem.request_id,
+    }
+    lines = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode()]
+    lines += [b"%b: %b" % dated(), *(f"{name}: {value}".encode() for name, value in headers.items())]
+    return b"\r\n".join([*lines, b"", body])
 
 
 def _refusal(error: httptools.HttpParserError) -> HeadTooLarge | NotHttp:

@@ -1,30 +1,23 @@
 """Running one role in this process until it is told to stop."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Literal
 
 import structlog
 import uvloop
+from litestar import Litestar
 
-from interfaces import bootstrap
-from interfaces.listening import address, listen
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
-    from typing import Any, Literal
-
-    from litestar import Litestar
-
-    from infrastructure.embedded_postgres.supervisor import EmbeddedPostgres
-    from infrastructure.settings import Settings
+from infrastructure.embedded_postgres.supervisor import EmbeddedPostgres
+from infrastructure.settings import Settings
+from interfaces import bootstrap, server
+from interfaces.server import address, listen
 
 type Role = Literal["api", "projector", "scheduler"]
 
@@ -105,7 +98,7 @@ async def _pages(
 
 
 async def _work_until(work: Awaitable[None], stop: asyncio.Event) -> bool:
-    """Whether the work failed before it was told to stop."""
+    """True when the work failed before it was told to stop."""
     working = asyncio.ensure_future(work)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -125,22 +118,13 @@ async def _work_until(work: Awaitable[None], stop: asyncio.Event) -> bool:
 async def serve_until(app: Litestar, listening: socket.socket, stop: asyncio.Event, grace: float) -> None:
     """Serve requests until told to stop, then let those under way finish within the grace (seconds).
 
-    Raises what the server ended with, if it ended untold; everything else is told to stop then.
+    When the server fails, everything else is told to stop.
     """
-    from interfaces.server import server  # noqa: PLC0415 - a process without pages does not pay for it
-
-    web = server(app, grace)
-    serving = asyncio.create_task(web.serve(sockets=[listening]))
     log.info("serving", url=address(listening))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    told = stop.is_set()
-    stop.set()
-    web.should_exit = True
-    await serving
-    if not told:
-        raise RuntimeError("the web server ended by itself; the lines above say why")
+    try:
+        await server.serve(app, listening, stop, grace)
+    finally:
+        stop.set()
 
 
 def stop_event() -> asyncio.Event:
@@ -238,7 +222,7 @@ async def _serve(settings: Settings, listening: socket.socket, postgres: Embedde
     return 0
 
 
-async def _stopped_with(stop: asyncio.Event, scheduler: Child) -> None:
+async def _stopped_with(stop: asyncio.Event, scheduler: "Child") -> None:
     """Nothing more is claimed, however long the API's last requests take."""
     await stop.wait()
     await scheduler.stop()
@@ -290,7 +274,7 @@ class Child:
         self._watching: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Child:
+    async def __aenter__(self) -> "Child":
         await self._start()
         self._watching = asyncio.create_task(self._watch())
         return self

@@ -1,80 +1,62 @@
-"""Serving an ASGI application on a socket, and giving the socket up in good order."""
-
-from __future__ import annotations
+"""Serving an ASGI application with uvicorn on a socket, and giving the socket up in good order."""
 
 import asyncio
-import contextlib
-import time
-from email.utils import formatdate
+import errno
+import os
+import socket
 from typing import TYPE_CHECKING
 
-import uvicorn
-from uvicorn.server import ServerState
-
-from interfaces.protocol import BoundedHttp
-
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Iterator
+    from litestar.types import ASGIApp
 
-    from litestar import Litestar
-
-
-class _State(ServerState):
-    """Dates each answer by the second in which it is asked for: uvicorn's own ticks ten times a second."""
-
-    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
-        self._headers = headers
-        self._dated = (-1, headers)
-        super().__init__()
-
-    @property
-    def default_headers(self) -> list[tuple[bytes, bytes]]:
-        """What every answer carries."""
-        now = int(time.time())
-        if self._dated[0] != now:
-            self._dated = (now, [(b"date", formatdate(now, usegmt=True).encode()), *self._headers])
-        return self._dated[1]
-
-    @default_headers.setter
-    def default_headers(self, _: list[tuple[bytes, bytes]]) -> None:
-        """They follow from the configuration and the time."""
+BACKLOG = 2_048
 
 
-class Server(uvicorn.Server):
-    """Leaves signals to the process that it runs in, and sleeps while nobody asks for anything."""
+class AddressUnusable(Exception):
+    """The service cannot listen where it was told to."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        self._leaving = asyncio.Event()
-        super().__init__(config)
-
-    @property
-    def should_exit(self) -> bool:
-        """Whether it has been told to finish; to be set on its event loop."""
-        return self._leaving.is_set()
-
-    @should_exit.setter
-    def should_exit(self, leaving: bool) -> None:
-        if leaving:
-            self._leaving.set()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """See `uvicorn.Server`; its configuration is loaded by now."""
-        self.server_state = _State(self.config.encoded_headers)
-        await super().startup(sockets)
-
-    async def main_loop(self) -> None:
-        """Until told to finish."""
-        await self._leaving.wait()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Nothing to capture."""
-        yield
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        advice = (
+            "stop what listens there, or set PORT to another one"
+            if error.errno == errno.EADDRINUSE
+            else "set HOST and PORT to an address of this machine that you may use"
+        )
+        super().__init__(f"Cannot listen on {host}:{port} ({_reason(error)}); {advice}.")
 
 
-def server(app: Litestar, grace_seconds: float) -> Server:
-    """A server for `serve(sockets=[...])`; set `should_exit` to have it finish within the grace."""
+def _reason(error: OSError) -> str:
+    # A resolver's error has a number of its own, which the system's table would misread.
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return error.strerror or str(error)
+    return os.strerror(error.errno).lower()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes any free one. Raises `AddressUnusable`."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        # `::` is every address of the machine, those of IPv4 included, wherever one socket can be both.
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    except OSError as error:
+        raise AddressUnusable(host, port, error) from error
+
+
+def address(listening: socket.socket) -> str:
+    """The URL of what a socket serves."""
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+async def serve(app: "ASGIApp", listening: socket.socket, stop: asyncio.Event, grace_seconds: float) -> None:
+    """Serve until told to stop, then let requests under way finish within the grace; the socket is closed.
+
+    uvicorn's own loop would take the signals of the process, and wake up ten times a second to date answers.
+    """
+    import uvicorn  # noqa: PLC0415 - a process without pages does not pay for it
+
+    from interfaces.protocol import BoundedHttp  # noqa: PLC0415 - nor for the web framework
+
     config = uvicorn.Config(
         app,
         loop="none",
@@ -84,7 +66,14 @@ def server(app: Litestar, grace_seconds: float) -> Server:
         access_log=False,
         log_config=None,
         server_header=False,
-        date_header=True,
+        date_header=False,
         timeout_graceful_shutdown=max(1, int(grace_seconds)),
     )
-    return Server(config)
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup([listening])
+    try:
+        await stop.wait()
+    finally:
+        await server.shutdown([listening])

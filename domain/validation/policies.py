@@ -150,7 +150,7 @@ def covering(entries: Sequence[str], narrow: str) -> str | None:
 LONGEST_INITIAL_DELAY = 86_400
 USUAL_MULTIPLIER = RetryPolicy().multiplier
 
-_BOUNDS = {
+RETRY_BOUNDS = {
     "max_attempts": (1, 100),
     "initial_delay_seconds": (0, LONGEST_INITIAL_DELAY),
     "multiplier": (1, 10),
@@ -164,12 +164,12 @@ _BOUNDS = {
 def retry_errors(definition: Definition) -> Iterator[FieldError]:
     """What is wrong with how often, when and upon what a task's calls are repeated."""
     retry = definition.retry
-    for name, (least, most) in _BOUNDS.items():
+    for name, (least, most) in RETRY_BOUNDS.items():
         yield from range_errors(("retry", name), getattr(retry, name), least, most)
     yield from _delay_errors(retry)
     if retry.disable_after_failures is not None and isinstance(definition.trigger, OneOff):
         detail = "A one-off has one occurrence, after which nothing is left to pause: leave it out."
-        if within(retry.disable_after_failures, *_BOUNDS["disable_after_failures"]):
+        if within(retry.disable_after_failures, *RETRY_BOUNDS["disable_after_failures"]):
             yield wrong("retry", "disable_after_failures", detail=detail)
     misspelt = [
         *status_errors(("retry", "statuses"), retry.statuses),

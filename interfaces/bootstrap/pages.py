@@ -23,7 +23,7 @@ from infrastructure.nodes import PostgresNodes
 from infrastructure.postgres import first_line
 from infrastructure.settings import Settings
 from interfaces.http.answers import HealthCheck, HealthReport
-from interfaces.http.dependencies import HttpOptions, OpsDependencies
+from interfaces.http.api import HttpOptions, OpsDependencies
 from projections.catalogue import NAMES, RELATIONS
 from projections.queries import ReadModels
 
@@ -44,7 +44,7 @@ class Source(Protocol):
 
 
 class HealthChecks:
-    """`interfaces.http.dependencies.Health` over what the database tells."""
+    """`interfaces.http.api.Health` over what the database tells."""
 
     def __init__(self, source: Source, parts: Sequence[Part] = ALL_PARTS) -> None:
         """`parts` are judged besides the database."""
@@ -141,7 +141,7 @@ STORED_SECONDS = 3.0
 
 
 class StoredExposition:
-    """`interfaces.http.dependencies.Exposition`: what processes measured, and what the read models count."""
+    """`interfaces.http.api.Exposition`: what processes measured, and what the read models count."""
 
     def __init__(
         self, instruments: Instruments, queries: ReadModels, connections: AsyncConnectionPool
@@ -152,7 +152,7 @@ class StoredExposition:
         self._sealed = PostgresAuditLog(connections)
 
     async def render(self) -> tuple[bytes, str]:
-        """See `interfaces.http.dependencies.Exposition`. Without the database: what processes measured."""
+        """See `interfaces.http.api.Exposition`. Without the database: what processes measured."""
         try:
             async with asyncio.timeout(STORED_SECONDS):
                 families = await self._stored()
@@ -188,7 +188,7 @@ class ProcessExposition:
         self._instruments = instruments
 
     async def render(self) -> tuple[bytes, str]:
-        """See `interfaces.http.dependencies.Exposition`."""
+        """See `interfaces.http.api.Exposition`."""
         return self._instruments.exposition(), metrics.CONTENT_TYPE
 
 

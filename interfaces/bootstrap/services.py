@@ -58,10 +58,10 @@ from infrastructure.transfer.database import check_fence_once_connected
 from infrastructure.visibility import Visibility
 from interfaces.bootstrap.pages import HealthChecks, StoredExposition, ops_app, options
 from interfaces.bootstrap.transfer import catalog, retention
-from interfaces.http.dependencies import Dependencies, VisibilityPort
+from interfaces.http.answers import Node
+from interfaces.http.api import Dependencies, VisibilityPort
 from interfaces.http.problems import NotYetVisible
-from interfaces.http.simulation_request import Simulated, UnreadSimulation
-from interfaces.http.system import Node
+from interfaces.http.simulation import Simulated, SimulationRequest
 from projections import task_results
 from projections.catalogue import NAMES, PROJECTIONS, RELATIONS
 from projections.due import DueReader, DueRow
@@ -181,7 +181,7 @@ class LedgerOfReadModels:
 
 
 class PastOfLog:
-    """`interfaces.http.dependencies.Past`."""
+    """`interfaces.http.api.Past`."""
 
     def __init__(
         self, connections: AsyncConnectionPool, log: Streams, ledger: Ledger, archive_reader: ArchiveReader
@@ -301,9 +301,9 @@ def simulator(
     return Simulator(log, PostgresRuns(connections, log), PostgresPast(connections, archive_reader), clock)
 
 
-async def simulated(settings: Settings, asked: UnreadSimulation) -> Simulated:
+async def simulated(settings: Settings, asked: SimulationRequest) -> Simulated:
     """The answer to a question. Raises `InvalidBody`, `TaskNotFound`, `NotYet` and `TooMuchToSimulate`."""
-    from interfaces.http.simulation_request import simulate  # noqa: PLC0415 - it comes with the web framework
+    from interfaces.http.simulation import simulate  # noqa: PLC0415 - it comes with the web framework
 
     dsn, clock = with_liveness(settings.dsn()), SystemClock()
     async with pool(dsn, 2) as connections, Appender(dsn) as appender:
@@ -532,14 +532,14 @@ def _settle_memory() -> None:
 
 
 class ShownNodes:
-    """`interfaces.http.dependencies.Nodes` over the table of heartbeats."""
+    """`interfaces.http.api.Nodes` over the table of heartbeats."""
 
     def __init__(self, table: NodeTable, expiry_seconds: float) -> None:
         self._table = table
         self._expiry_seconds = expiry_seconds
 
     async def nodes(self) -> list[Node]:
-        """See `interfaces.http.dependencies.Nodes`."""
+        """See `interfaces.http.api.Nodes`."""
         return [self._shown(row) for row in await self._table.rows()]
 
     def _shown(self, row: NodeRow) -> Node:

@@ -15,8 +15,8 @@ from interfaces.cli import common, log, tasks
 from interfaces.cli.common import Sections
 from interfaces.cli.log import verify_command
 from interfaces.cli.tasks import simulate_command
-from interfaces.listening import AddressUnusable
 from interfaces.roles import run, run_role, serve
+from interfaces.server import AddressUnusable
 
 
 @click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"]})

@@ -23,16 +23,18 @@ from infrastructure.projector.batch import Parked
 from infrastructure.projector.check import Checked, Difference
 from infrastructure.projector.rebuild import Rebuilt
 from interfaces.bootstrap.jobs import VerifiedBundle
+from interfaces.http.body_errors import read
 from interfaces.http.schedule import ClockChange
 from interfaces.http.simulation import (
     OccurrenceCounts,
     OccurrenceDifference,
+    Simulated,
     SimulatedOccurrence,
     SimulatedTask,
     SimulatedWindow,
     SimulationAnswer,
+    SimulationRequest,
 )
-from interfaces.http.simulation_request import Simulated, UnreadSimulation, read_simulation
 
 TERMINAL_SECONDS, PLAIN_SECONDS = 0.1, 5.0
 _CLEAR_LINE = "\r\033[K"
@@ -363,9 +365,9 @@ _COUNTED = ("occurrences", "succeeded", "failed", "cancelled", "unfinished", "qu
 _SKIPPED = ("overlap", "catch_up", "pause", "change")
 
 
-def simulation_question(body: bytes) -> UnreadSimulation:
+def simulation_question(body: bytes) -> SimulationRequest:
     """What is asked. Raises `MalformedBody` and `InvalidBody`."""
-    return read_simulation(body)
+    return read(body, SimulationRequest)
 
 
 def simulation_json(simulated: Simulated) -> str:

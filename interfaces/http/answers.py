@@ -1,17 +1,17 @@
 """The JSON that the API answers with, made from read models or, for a write, from the log's own state."""
 
-from __future__ import annotations
-
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, assert_never
+from typing import Annotated, Any, Literal, Self, assert_never
 from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from application.executions import AcceptedExecution, Backfilled
 from domain.definition import Definition, OneOff
-from domain.execution import FinishedExecution, Requested, Running, Waiting
+from domain.execution import Execution, FinishedExecution, Requested, Running, Waiting
 from domain.schedule import next_after
 from domain.task import FinishedTask, Paused, Scheduled
+from domain.task import Task as TaskState
 from interfaces.http.bodies import (
     CatchingUp,
     CronTrigger,
@@ -24,12 +24,7 @@ from interfaces.http.bodies import (
     Retry,
     Success,
 )
-
-if TYPE_CHECKING:
-    from application.executions import AcceptedExecution, Backfilled
-    from domain.execution import Execution
-    from domain.task import Task as TaskState
-    from projections.views import AttemptView, Figures, Listing, ResultView, TaskStatus, TaskView
+from projections.views import AttemptView, Figures, Listing, ResultView, TaskStatus, TaskView
 
 
 class Task(Struct, frozen=True, kw_only=True):
@@ -66,7 +61,7 @@ class Task(Struct, frozen=True, kw_only=True):
     ] = None
 
     @classmethod
-    def of_view(cls, view: TaskView) -> Task:
+    def of_view(cls, view: TaskView) -> Self:
         """A task of the read model."""
         return _picked(
             cls,
@@ -76,7 +71,7 @@ class Task(Struct, frozen=True, kw_only=True):
         )
 
     @classmethod
-    def of_state(cls, state: TaskState) -> Task:
+    def of_state(cls, state: TaskState) -> Self:
         """A task as a command left it, for an answer that does not wait for the read model."""
         return _picked(
             cls,
@@ -130,7 +125,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     error_message: str | None
 
     @classmethod
-    def of_view(cls, view: AttemptView) -> Attempt:
+    def of_view(cls, view: AttemptView) -> Self:
         """An attempt of the read model."""
         return _picked(cls, view)
 
@@ -167,7 +162,7 @@ class Result(Struct, frozen=True, kw_only=True):
     created_at: datetime
 
     @classmethod
-    def of_view(cls, view: ResultView) -> Result:
+    def of_view(cls, view: ResultView) -> Self:
         """A result of the read model."""
         return _picked(cls, view, attempt_log=[Attempt.of_view(attempt) for attempt in view.attempt_log])
 
@@ -186,7 +181,7 @@ class TaskPage(Struct, frozen=True, kw_only=True):
     next_cursor: Annotated[str | None, Meta(description="Continues after the last item; null: no more.")]
 
     @classmethod
-    def of_listing(cls, listing: Listing[TaskView]) -> TaskPage:
+    def of_listing(cls, listing: Listing[TaskView]) -> Self:
         """A page of the read model."""
         return _picked(cls, listing, items=[_listed(view) for view in listing.items])
 
@@ -206,7 +201,7 @@ class ResultPage(Struct, frozen=True, kw_only=True):
     next_cursor: Annotated[str | None, Meta(description="Continues after the last item; null: no more.")]
 
     @classmethod
-    def of_listing(cls, listing: Listing[ResultView]) -> ResultPage:
+    def of_listing(cls, listing: Listing[ResultView]) -> Self:
         """A page of the read model."""
         return _picked(cls, listing, items=listing.items)
 
@@ -223,7 +218,7 @@ class Metrics(Struct, frozen=True, kw_only=True):
     active_tasks: Annotated[int, Meta(description="Tasks that are scheduled.")]
 
     @classmethod
-    def of_figures(cls, figures: Figures) -> Metrics:
+    def of_figures(cls, figures: Figures) -> Self:
         """The figures of the read model."""
         return _picked(cls, figures)
 
@@ -242,7 +237,7 @@ class RequestedExecution(Struct, frozen=True, kw_only=True):
 
 
 class Backfill(Struct, frozen=True, kw_only=True):
-    """What a backfill came to."""
+    """The outcome of a backfill."""
 
     executions: list[RequestedExecution]
     already_run: Annotated[
@@ -254,8 +249,8 @@ class Backfill(Struct, frozen=True, kw_only=True):
     ]
 
     @classmethod
-    def of_backfilled(cls, done: Backfilled) -> Backfill:
-        """What the command says."""
+    def of_backfilled(cls, done: Backfilled) -> Self:
+        """The answer of the command."""
         wanted = [RequestedExecution(id=one.execution_id, due_at=one.due_at) for one in done.requested]
         return cls(executions=wanted, already_run=done.already_run, next_start=done.next_start)
 
@@ -328,7 +323,47 @@ class HealthReport(Struct, frozen=True, kw_only=True):
     ]
 
     @classmethod
-    def of_checks(cls, checks: dict[str, HealthCheck]) -> HealthReport:
+    def of_checks(cls, checks: dict[str, HealthCheck]) -> Self:
         """The report that follows from its parts."""
         healthy = all(check.status == "healthy" for check in checks.values())
         return cls(status="healthy" if healthy else "unhealthy", checks=checks)
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """A process as it was at its last heartbeat, one a second; a run is a node of its own."""
+
+    name: Annotated[str, Meta(description="`NODE_NAME` and what tells this run from others.")]
+    role: Literal["projector", "scheduler"]
+    alive: Annotated[bool, Meta(description="false: silent for `NODE_EXPIRY_SECONDS`, and taken over.")]
+    started_at: datetime
+    heartbeat_age_seconds: float
+    claims: Annotated[
+        bool | None,
+        Meta(description="false: it starts, stops, is silent, or its clock is wrong. Schedulers only."),
+    ]
+    clock_right: Annotated[
+        bool | None, Meta(description="Within `MAX_CLOCK_OFFSET_SECONDS` of the database's. Schedulers only.")
+    ]
+    clock_offset_seconds: Annotated[
+        float | None, Meta(description="Its clock minus the database's. Schedulers only.")
+    ]
+    share: Annotated[
+        float | None,
+        Meta(description="Part of the tasks due soon that is its own, 0 to 1, by a sample. Schedulers only."),
+    ]
+    in_flight: Annotated[int | None, Meta(description="Calls being made. Schedulers only.")]
+    due_index_entries: Annotated[
+        int | None, Meta(description="Tasks due soon that it knows. Schedulers only.")
+    ]
+    lag_events: Annotated[
+        int | None,
+        Meta(
+            description="Events that a scheduler has not followed, or that the projectors have not applied."
+        ),
+    ]
+
+
+class NodeList(Struct, frozen=True):
+    """All that have beaten within a day and did not leave in peace."""
+
+    items: list[Node]

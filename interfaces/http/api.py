@@ -1,38 +1,38 @@
-"""What the handlers of the API share: reading on time, telling commands who asks, answering a write."""
-
-from __future__ import annotations
+"""The parts behind the API, and what its handlers share: reads on time, senders of commands, answers."""
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
+from uuid import UUID
 
 import psycopg
 import structlog
 from litestar import Request, Response
+from litestar.connection import ASGIConnection
 from litestar.response.base import ASGIResponse
 from litestar.serialization import encode_json
+from litestar.types import Receive, Scope, Send
 
+from application.audit import Audit
+from application.executions import AcceptedExecution, ExecutionCommands
+from application.explanation.explainer import Explainer, Occurrences, Window
 from application.past import Moment, NotYet
-from application.ports import LogUnavailable
-from application.tasks import Accepted
+from application.ports import EventFilter, EventPage, LogUnavailable, Origin
+from application.redaction import Redactions
+from application.revisions import Revisions
+from application.tasks import Accepted, BulkCommands, TaskCommands
 from application.tasks import Request as CommandRequest
+from application.what_if.simulator import Simulator
 from domain.errors import TaskNotFound, TaskNotThereYet
 from domain.facts import TaskCreated
-from interfaces.http.answers import Result, Task, result_of
-from interfaces.http.dependencies import Dependencies, HttpOptions
+from interfaces.http.answers import HealthReport, Node, Result, Task, result_of
 from interfaces.http.parameters import NAMESPACE, AsOf, change_reason, prefers_async
 from interfaces.http.problems import InvalidParameters, NotYetVisible
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from uuid import UUID
-
-    from litestar.connection import ASGIConnection
-    from litestar.types import Receive, Scope, Send
-
-    from application.executions import AcceptedExecution
+from projections.views import Figures, Listing, Paging, ResultQuery, ResultView, TaskQuery, TaskView
 
 
 class Written[T](Response[T]):
@@ -42,7 +42,7 @@ class Written[T](Response[T]):
     """
 
     def to_asgi_response(self, app: Any, request: Request[Any, Any, Any], **_: Any) -> ASGIResponse:
-        """What sends it; nothing that is said about the route in general applies."""
+        """The bytes to send; headers that are declared for the route in general are not added."""
         assert self.status_code is not None, "given by who answers so"
         return _Sending(encode_json(self.content), self.headers, self.status_code)
 
@@ -67,6 +67,176 @@ _log = structlog.get_logger(__name__)
 
 # There are no accounts: whoever reaches the API may change what it holds, and nobody says who that was.
 ANONYMOUS = "anonymous"
+
+
+class VisibilityPort(Protocol):
+    """The progress of the read models."""
+
+    async def wait_for(self, position: int, timeout_seconds: float) -> bool:
+        """True once the read models have passed a position of the log; False when the time is over first."""
+        ...
+
+
+class Nodes(Protocol):
+    """The processes that do the work. Raises `psycopg.OperationalError` when the database is away."""
+
+    async def nodes(self) -> Sequence[Node]:
+        """Every scheduler and projector that has not left."""
+        ...
+
+
+class Health(Protocol):
+    """The state of the service and of what it stands on."""
+
+    async def report(self) -> HealthReport:
+        """The state of each part; never raises."""
+        ...
+
+
+class Exposition(Protocol):
+    """The metrics of all processes of this service on this machine."""
+
+    async def render(self) -> tuple[bytes, str]:
+        """The text that Prometheus scrapes, and its content type."""
+        ...
+
+
+class RequestObserver(Protocol):
+    """Told once about every answered request."""
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """`route` is the path's template (`/api/v1/tasks/{id}`), or `unmatched`; must not raise."""
+        ...
+
+
+class Queries(Protocol):
+    """The read models. Raises `psycopg.OperationalError` when the database is away."""
+
+    async def task(self, namespace: str, task_id: UUID, /) -> TaskView | None:
+        """A task, or None."""
+        ...
+
+    async def tasks(self, query: TaskQuery, paging: Paging, /) -> Listing[TaskView]:
+        """One page of tasks. Raises `projections.queries.BadCursor`, a ValueError."""
+        ...
+
+    async def results(self, query: ResultQuery, paging: Paging, /) -> Listing[ResultView]:
+        """One page of results. Raises `projections.queries.BadCursor`, a ValueError."""
+        ...
+
+    async def result(self, namespace: str, result_id: UUID, /) -> ResultView | None:
+        """A result, or None."""
+        ...
+
+    async def figures(self, now: datetime, /) -> Figures:
+        """The specification's metrics."""
+        ...
+
+
+class Events(Protocol):
+    """The log, page by page. Raises `application.ports.LogUnavailable`."""
+
+    async def head(self) -> int:
+        """The position of the newest event; 0 when there is none."""
+        ...
+
+    async def page(self, wanted: EventFilter, after: int, limit: int, until: int = ..., /) -> EventPage:
+        """Events that match, after a position and up to `until`; looks at a bounded number of events."""
+        ...
+
+    async def of_stream(self, stream: UUID, after: int, limit: int, /) -> EventPage:
+        """Events of a stream after a version."""
+        ...
+
+    async def origin(self, stream: UUID, /) -> Origin | None:
+        """The task or execution that a stream belongs to, or None."""
+        ...
+
+
+class Past(Protocol):
+    """The answers of `Queries` and `Occurrences` at an earlier moment, read from the log.
+
+    Raises `application.ports.LogUnavailable`, and `psycopg.OperationalError` when the database is away.
+    """
+
+    async def at(self, instant: datetime, /) -> Moment:
+        """The moment of an instant. Raises `application.past.NotYet`."""
+        ...
+
+    async def after(self, position: int, /) -> Moment:
+        """The moment right after an event. Raises `application.past.NotYet`."""
+        ...
+
+    async def task(self, namespace: str, task_id: UUID, moment: Moment, /) -> TaskView | None:
+        """A task; None: there was none yet."""
+        ...
+
+    async def tasks(self, query: TaskQuery, paging: Paging, moment: Moment, /) -> Listing[TaskView]:
+        """One page of tasks, not by `next_run`.
+
+        Raises `projections.queries.BadCursor` and `application.past.TooMuchHistory`.
+        """
+        ...
+
+    async def figures(self, moment: Moment, /) -> Figures:
+        """The specification's metrics. Raises `application.past.TooMuchHistory`."""
+        ...
+
+    async def window(
+        self, namespace: str, task_id: UUID, start: datetime, end: datetime, limit: int, moment: Moment, /
+    ) -> Window:
+        """Up to `limit` instants from `start` and before `end`.
+
+        Raises `domain.errors.TaskNotFound` and `application.past.TooMuchHistory`.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependencies:
+    """Everything behind the API."""
+
+    commands: TaskCommands
+    bulk: BulkCommands
+    executions: ExecutionCommands
+    redactions: Redactions
+    queries: Queries
+    explainer: Explainer
+    occurrences: Occurrences
+    events: Events
+    revisions: Revisions
+    past: Past
+    audit: Audit
+    simulator: Simulator
+    visibility: VisibilityPort
+    nodes: Nodes
+    health: Health
+    exposition: Exposition
+    observer: RequestObserver
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpsDependencies:
+    """Everything behind the pages of a process that serves no API."""
+
+    health: Health
+    exposition: Exposition
+    observer: RequestObserver
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpOptions:
+    """Settings of the HTTP layer. `debug` False adds Strict-Transport-Security to every answer.
+
+    Beyond `max_requests` in progress, a request is refused: each holds its body, and may hold a page of rows.
+    """
+
+    cors_allowed_origins: tuple[str, ...] = ()
+    max_body_bytes: int = 1_048_576
+    max_requests: int = 1_000
+    default_timezone: str = "UTC"
+    debug: bool = False
+    visibility_timeout_seconds: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -185,7 +355,7 @@ def command_request(
     key: str | None = None,
     digest: str | None = None,
 ) -> CommandRequest:
-    """Who asks, from where, why (as the header has it), and under which correlation id.
+    """The sender of a command: actor, address, reason (as the header has it) and correlation id.
 
     Raises `InvalidParameters`.
     """

@@ -1,13 +1,13 @@
 """Puts the HTTP applications together: the API, and the pages of a process that serves none."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from email.utils import formatdate
+from typing import Any
 
 import structlog
 from litestar import Litestar, MediaType, Response, get
@@ -18,30 +18,24 @@ from litestar.enums import HttpMethod, ScopeType
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 from litestar.routes import HTTPRoute
+from litestar.types import (
+    ASGIApp,
+    ControllerRouterHandler,
+    HTTPResponseStartEvent,
+    HTTPScope,
+    Message,
+    Receive,
+    Scope,
+    Send,
+)
 from uuid_utils import uuid4
 
-from interfaces.http.api import Api
+from interfaces.http.api import Api, Dependencies, HttpOptions, OpsDependencies, RequestObserver
 from interfaces.http.contract import Contract, ProblemAnswers, allow
 from interfaces.http.openapi import openapi_document, openapi_yaml
 from interfaces.http.problems import BY_SLUG
 from interfaces.http.routes import API_PREFIX, documented_routes
 from interfaces.http.system import liveness, ops_metrics, root_health, swagger_handlers
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from litestar.types import (
-        ASGIApp,
-        ControllerRouterHandler,
-        HTTPResponseStartEvent,
-        HTTPScope,
-        Message,
-        Receive,
-        Scope,
-        Send,
-    )
-
-    from interfaces.http.dependencies import Dependencies, HttpOptions, OpsDependencies, RequestObserver
 
 _log = structlog.get_logger(__name__)
 # Asked first: making one of structlog's loggers for every request costs more than most of what it does here.
@@ -60,7 +54,7 @@ HEADERS = {
     ),
     "Cache-Control": "no-store",
 }
-"""What every answer has, unless it says otherwise."""
+"""Headers of every answer that does not set its own."""
 
 _ENCODED = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 # A body that is larger may still be on its way when its request is refused.
@@ -70,7 +64,17 @@ _SURELY_SENT = 64 * 1024
 DRAINED_BYTES = 64 * 1024 * 1024
 DRAINED_SECONDS = 20.0
 _CLOSE = (b"connection", b"close")
+_last_date = (-1, (b"date", b""))
 _STRICT = (b"strict-transport-security", b"max-age=31536000")
+
+
+def dated() -> tuple[bytes, bytes]:
+    """The header that tells the second in which an answer is given."""
+    global _last_date  # noqa: PLW0603 - formatting it for each answer costs more than all other headers
+    now = int(time.time())
+    if _last_date[0] != now:
+        _last_date = (now, (b"date", formatdate(now, usegmt=True).encode()))
+    return _last_date[1]
 
 
 class Envelope:
@@ -113,7 +117,7 @@ class Envelope:
             await _drain(receive)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _dressing(self, exchange: _Exchange, send: Send) -> Send:
+    def _dressing(self, exchange: "_Exchange", send: Send) -> Send:
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._dress(exchange, message)
@@ -134,12 +138,12 @@ class Envelope:
 
         return dressed
 
-    def _dress(self, exchange: _Exchange, message: HTTPResponseStartEvent) -> None:
+    def _dress(self, exchange: "_Exchange", message: HTTPResponseStartEvent) -> None:
         exchange.status = message["status"]
         headers = list(message["headers"])
         given = {name for name, _ in headers}
         headers += [header for header in _ENCODED if header[0] not in given]
-        headers.append((b"x-request-id", exchange.request_id.encode()))
+        headers += (dated(), (b"x-request-id", exchange.request_id.encode()))
         if exchange.secure:
             headers.append(_STRICT)
         if exchange.refused_unread:
@@ -148,7 +152,7 @@ class Envelope:
         if exchange.method == "OPTIONS" and b"allow" in given:
             MutableScopeHeaders.from_message(message)["Allow"] = self._allowed[exchange.route]
 
-    def _account(self, exchange: _Exchange) -> None:
+    def _account(self, exchange: "_Exchange") -> None:
         seconds = time.perf_counter() - exchange.started
         method = exchange.method if exchange.method in _METHODS else "other"
         self._observer.observe(method, exchange.route, exchange.status, seconds)
@@ -207,7 +211,7 @@ class _Exchange:
 
     @property
     def refused_unread(self) -> bool:
-        """Whether the request was refused before all of a large body was read."""
+        """True when the request was refused before all of a large body was read."""
         return self.body_unread and self.status >= 400
 
     @property
@@ -239,7 +243,7 @@ _LINKS = {
 
 @get(["/", API_PREFIX], include_in_schema=False)
 async def index() -> dict[str, str]:
-    """Where everything is."""
+    """The paths of everything."""
     return _LINKS
 
 
@@ -254,7 +258,7 @@ async def list_problems() -> list[dict[str, Any]]:
 
 @get("/problems/{slug:str}", include_in_schema=False, media_type=MediaType.TEXT)
 async def explain_problem(slug: FromPath[str]) -> str:
-    """What the `type` of a problem leads to."""
+    """The page that the `type` of a problem leads to."""
     kind = BY_SLUG.get(slug)
     if kind is None:
         raise NotFoundException

@@ -1,9 +1,8 @@
 """The sealed log: its signed heads, and proofs by them."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
 from litestar import Controller, get
@@ -11,6 +10,7 @@ from litestar.di import Provide
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Meta, Struct
 
+from application import audit
 from application.ports import Unreadable
 from domain.audit import Evidence as Proved
 from domain.audit import ProvedEvent, SignedHead, TreeHead
@@ -28,11 +28,6 @@ from interfaces.http.problems import (
     NOT_YET_SEALED,
     SEALS_DAMAGED,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from application import audit
 
 Hashes = Annotated[
     list[Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]],
@@ -66,7 +61,7 @@ class Head(Struct, frozen=True, kw_only=True):
     ]
 
     @classmethod
-    def of(cls, signed: SignedHead) -> Head:
+    def of(cls, signed: SignedHead) -> Self:
         """A head as it is shown."""
         return cls(
             tree_size=signed.head.tree_size,
@@ -107,7 +102,7 @@ class HeadPage(Struct, frozen=True, kw_only=True):
     keys: Annotated[list[PublicKey], Meta(description="Every key that a head was ever signed by.")]
 
     @classmethod
-    def of(cls, heads: Sequence[SignedHead], limit: int, keys: Mapping[bytes, str]) -> HeadPage:
+    def of(cls, heads: Sequence[SignedHead], limit: int, keys: Mapping[bytes, str]) -> Self:
         """A page as it is shown; `heads` has one more than the page where there is a next one."""
         items = [Head.of(signed) for signed in heads[:limit]]
         return cls(
@@ -127,7 +122,7 @@ class InclusionProof(Struct, frozen=True, kw_only=True):
     head: Head
 
     @classmethod
-    def of(cls, inclusion: audit.Inclusion) -> InclusionProof:
+    def of(cls, inclusion: audit.Inclusion) -> Self:
         """A proof as it is shown."""
         return cls(
             position=inclusion.position,
@@ -146,7 +141,7 @@ class ConsistencyProof(Struct, frozen=True, kw_only=True):
     hashes: Hashes
 
     @classmethod
-    def of(cls, consistency: audit.Consistency) -> ConsistencyProof:
+    def of(cls, consistency: audit.Consistency) -> Self:
         """A proof as it is shown."""
         return cls(
             first=Head.of(consistency.first),
@@ -167,7 +162,7 @@ class EvidenceEvent(Struct, frozen=True, kw_only=True):
     hashes: Hashes
 
     @classmethod
-    def of(cls, event: ProvedEvent) -> EvidenceEvent:
+    def of(cls, event: ProvedEvent) -> Self:
         """An event as it is shown. Raises `Unreadable` for a state that is no text."""
         return cls(
             position=event.position,
@@ -210,7 +205,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     ] = []
 
     @classmethod
-    def of(cls, proved: Proved) -> Evidence:
+    def of(cls, proved: Proved) -> Self:
         """Evidence as it is shown. Raises `Unreadable` for a state that was never JSON."""
         return cls(
             execution_id=proved.stream,
@@ -254,7 +249,7 @@ Position = Annotated[
 
 
 class HeadSelection(Struct, frozen=True, kw_only=True):
-    """Which heads."""
+    """The page of heads that is asked for."""
 
     limit: Annotated[
         int, QueryParameter(ge=1, le=200, description="Heads on a page: a whole number from 1 to 200.")
@@ -295,7 +290,7 @@ OtherSize = Annotated[
 
 
 class AuditController(Controller):
-    """What proves the log to others."""
+    """Signed heads and proofs of the log."""
 
     path = "/"
     tags = ("proof",)
@@ -311,7 +306,7 @@ class AuditController(Controller):
         responses=doc.problems(DATABASE_UNAVAILABLE),
     )
     async def list_heads(self, api: Injected[Api], selection: Injected[HeadSelection]) -> HeadPage:
-        """How many events there were, their root, and a signature."""
+        """The number of events, the root of their tree, and a signature."""
         audit = api.parts.audit
         heads = await audit.heads(selection.before, selection.limit + 1)
         return HeadPage.of(heads, selection.limit, await audit.keys())

@@ -1,14 +1,17 @@
-"""The JSON of a task's definition, as it is sent and shown; the domain's shapes behind it."""
+"""The JSON that is sent: a task's definition, and what commands take; the domain's shapes behind it."""
 
-from __future__ import annotations
-
-from datetime import datetime
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from domain.cron import ALIASES, LONGEST_EXPRESSION
 from domain.definition import (
+    FIRST_PRIORITY,
+    LAST_PRIORITY,
     RETRYABLE,
     USUAL_PRIORITY,
     Action,
@@ -28,12 +31,62 @@ from domain.definition import (
     RetryPolicy,
     SuccessPolicy,
 )
+from domain.errors import FieldError, InvalidBody
+from domain.requesting import Period
+from domain.validation import LONGEST_NAME
+from domain.validation.action import (
+    LONGEST_TIMEOUT_SECONDS,
+    LONGEST_URL,
+    LONGEST_VALUE,
+    METHODS,
+    MOST_HEADERS,
+    MOST_REDIRECTS,
+)
+from domain.validation.policies import (
+    LONGEST_CONDITION,
+    LONGEST_WINDOW_SECONDS,
+    MOST_CAUGHT_UP,
+    MOST_QUEUED,
+    MOST_RUNNING,
+    MOST_STATUSES,
+    RETRY_BOUNDS,
+)
+from domain.validation.trigger import LONGEST_INTERVAL_SECONDS, LONGEST_JITTER_SECONDS, MOST_RUNS
 
-type Statuses = list[int | str]
+
+def _between(least: float, most: float) -> dict[str, float]:
+    """The words of JSON Schema for a range, both ends included."""
+    return {"minimum": least, "maximum": most}
+
+
+def _in_any_case(words: Iterable[str]) -> str:
+    """The pattern of any of the words."""
+    return "|".join(re.sub("[a-z]", lambda m: f"[{m[0].upper()}{m[0]}]", word.lower()) for word in words)
+
+
+# What `domain.validation` says, in the words of JSON Schema, for who reads the document and for who
+# sends a body of the wrong shape. Decoding does not enforce it: the domain's own sentences are better.
+_METHOD = f"^({_in_any_case(METHODS)})$"
+_URL = r"^[Hh][Tt][Tt][Pp][Ss]?://([!$&-;=?-\[\]_a-z~]|%[0-9A-Fa-f]{2})+$"
+_HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+_PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
+_NAME = rf"^{_PRINTABLE}*[^\x00-\x1f\x7f-\x9f\s]{_PRINTABLE}*$"
+_CRON = rf"^[ \t]*({_in_any_case(ALIASES)}|[!-?A-~][!-~]*([ \t]+[!-~]+){{4,5}})[ \t]*$"
+_POSITIVE = {"exclusiveMinimum": 0, "maximum": LONGEST_TIMEOUT_SECONDS}
+
+type HeaderValue = Annotated[
+    str, Meta(extra_json_schema={"maxLength": LONGEST_VALUE, "pattern": r"^[\t -~\xa0-\xff]*$"})
+]
+type Status = Annotated[
+    Annotated[int, Meta(extra_json_schema=_between(100, 599))]
+    | Annotated[str, Meta(extra_json_schema={"pattern": "^[1-5]([0-9]{2}|[Xx]{2})$"})],
+    Meta(description="A status is one such as 503, or a class such as 5xx."),
+]
+type Statuses = list[Status]
 
 
 class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
-    """How often to try, when, and upon what.
+    """The number of attempts, the delays between them, and the answers that are tried again.
 
     Tried again are calls that brought no answer but may bring one later, those that were answered with one of
     `statuses`, and answers that lack what `success` asks of their body. Every other answer is final, and with
@@ -44,27 +97,31 @@ class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
         int,
         Meta(
             description="1 to 100; counts the first one, so 1 never retries. 3: most faults that pass at all "
-            "pass soon."
+            "pass soon.",
+            extra_json_schema=_between(*RETRY_BOUNDS["max_attempts"]),
         ),
     ] = 3
     initial_delay_seconds: Annotated[
         float,
         Meta(
-            description="Before the second attempt: 0 to 86,400. 1: a restart or a lost packet is over then."
+            description="Before the second attempt: 0 to 86,400. 1: a restart or a lost packet is over then.",
+            extra_json_schema=_between(*RETRY_BOUNDS["initial_delay_seconds"]),
         ),
     ] = 1.0
     multiplier: Annotated[
         float,
         Meta(
             description="Of `exponential`: each delay is this many times the one before it, 1 to 10. 2: load "
-            "on a target in trouble halves with every attempt."
+            "on a target in trouble halves with every attempt.",
+            extra_json_schema=_between(*RETRY_BOUNDS["multiplier"]),
         ),
     ] = 2.0
     max_delay_seconds: Annotated[
         float,
         Meta(
             description="No planned delay is longer: at least the first, at most 604,800. 300: what comes "
-            "back is noticed within minutes."
+            "back is noticed within minutes.",
+            extra_json_schema=_between(*RETRY_BOUNDS["max_delay_seconds"]),
         ),
     ] = 300.0
     backoff: Annotated[
@@ -86,7 +143,9 @@ class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
         float | None,
         Meta(
             description="No attempt begins later than so long after the first one was to be sent: 1 to "
-            "31,536,000, and at least `initial_delay_seconds`. null: `max_attempts` alone is the bound."
+            "31,536,000, and at least `initial_delay_seconds`. null: `max_attempts` alone is the bound.",
+            examples=[600],
+            extra_json_schema=_between(*RETRY_BOUNDS["max_elapsed_seconds"]),
         ),
     ] = None
     statuses: Annotated[
@@ -95,6 +154,7 @@ class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
             description="Answers that are tried again, at most 50: statuses or classes. 408, 425, 429 and "
             "5xx: those that say that the same request may fare better later.",
             examples=[["429", "5xx"]],
+            extra_json_schema={"maxItems": MOST_STATUSES},
         ),
     ] = msgspec.field(default_factory=lambda: [*RETRYABLE])
     final_statuses: Annotated[
@@ -102,6 +162,7 @@ class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
         Meta(
             description="Exceptions from `statuses` that are not tried again, at most 50. None unless told.",
             examples=[["501"]],
+            extra_json_schema={"maxItems": MOST_STATUSES},
         ),
     ] = []
     max_retry_after_seconds: Annotated[
@@ -109,7 +170,8 @@ class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
         Meta(
             description="A Retry-After of an answer that is tried again moves the next attempt to that "
             "instant when it is later than planned, cut to so many seconds: 0 (it is ignored) to 86,400. "
-            "3,600: who asks to be left alone is, but no longer than an hour."
+            "3,600: who asks to be left alone is, but no longer than an hour.",
+            extra_json_schema=_between(*RETRY_BOUNDS["max_retry_after_seconds"]),
         ),
     ] = 3_600.0
     on_gone: Annotated[
@@ -123,7 +185,9 @@ class Retry(Struct, kw_only=True, forbid_unknown_fields=True):
         int | None,
         Meta(
             description="So many failed executions in a row pause the task, with a note that says so: 1 to "
-            "1,000. null: none do, as only its owner knows when a task is hopeless. Not for one-offs."
+            "1,000. null: none do, as only its owner knows when a task is hopeless. Not for one-offs.",
+            examples=[5],
+            extra_json_schema=_between(*RETRY_BOUNDS["disable_after_failures"]),
         ),
     ] = None
 
@@ -149,7 +213,11 @@ type Promise = Annotated[
 ]
 type Priority = Annotated[
     int,
-    Meta(description="Of what is due at the same time, 1 goes first and 9 last. 5: room on both sides."),
+    Meta(
+        description="Of what is due at the same time, 1 goes first and 9 last. 5: room on both sides.",
+        examples=[5],
+        extra_json_schema=_between(FIRST_PRIORITY, LAST_PRIORITY),
+    ),
 ]
 
 
@@ -161,6 +229,7 @@ class BodyValue(Struct, kw_only=True, forbid_unknown_fields=True):
         Meta(
             description="JSON pointer (RFC 6901), at most 1,000 characters; empty: the whole body.",
             examples=["/data/state"],
+            extra_json_schema={"maxLength": LONGEST_CONDITION, "pattern": r"^(/([^/~]|~[01])*)*$"},
         ),
     ]
     equals: Annotated[
@@ -173,7 +242,7 @@ class BodyValue(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Success(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What an answer must be to count as a success: all of it.
+    """Conditions that an answer must meet to count as a success.
 
     An answer whose status is admitted, but whose body lacks what is asked for, is a failed attempt that is
     tried again.
@@ -185,6 +254,7 @@ class Success(Struct, kw_only=True, forbid_unknown_fields=True):
             description="Statuses that are a success, 1 to 50: statuses or classes. 2xx: what HTTP calls "
             "successful. They win over those of `retry`, and over `on_gone`.",
             examples=[["200", "202"]],
+            extra_json_schema={"minItems": 1, "maxItems": MOST_STATUSES},
         ),
     ] = msgspec.field(default_factory=lambda: [*SuccessPolicy().statuses])
     body_contains: Annotated[
@@ -193,13 +263,15 @@ class Success(Struct, kw_only=True, forbid_unknown_fields=True):
             description="Text that the kept part of the body must contain, in the same case: 1 to 1,000 "
             "characters. null: anything. Not for HEAD.",
             examples=["OK"],
+            extra_json_schema={"minLength": 1, "maxLength": LONGEST_CONDITION},
         ),
     ] = None
     json: Annotated[
         BodyValue | None,
         Meta(
+            examples=[{"pointer": "/state", "equals": "done"}],
             description="A value that the body, as JSON, must hold; one that was cut proves nothing. null: "
-            "none. Not for HEAD."
+            "none. Not for HEAD.",
         ),
     ] = None
 
@@ -213,7 +285,7 @@ class Success(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class CatchingUp(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What becomes of late occurrences: claimed over 60 s after their instant, or due in a pause.
+    """The treatment of late occurrences: claimed over 60 s after their instant, or due in a pause.
 
     What does not run is recorded as skipped, with its reason.
     """
@@ -231,14 +303,18 @@ class CatchingUp(Struct, kw_only=True, forbid_unknown_fields=True):
         int | None,
         Meta(
             description="Of `latest` and `all`: what was due longer ago is skipped, 1 to 31,536,000. null: "
-            "nothing is too old, until somebody says what is."
+            "nothing is too old, until somebody says what is.",
+            examples=[3600],
+            extra_json_schema=_between(1, LONGEST_WINDOW_SECONDS),
         ),
     ] = None
     max_runs: Annotated[
         int | None,
         Meta(
             description="Of `all`: only the newest so many run, 1 to 1,000. null: no bound, as who asks for "
-            "all means it."
+            "all means it.",
+            examples=[10],
+            extra_json_schema=_between(1, MOST_CAUGHT_UP),
         ),
     ] = None
 
@@ -248,7 +324,7 @@ class CatchingUp(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Overlapping(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What becomes of a scheduled occurrence that falls due while `max_running` of its task are not over.
+    """The treatment of a scheduled occurrence that falls due while `max_running` of its task are not over.
 
     Retries belong to an execution that is not over. Manual runs and backfills are neither bound nor counted.
     """
@@ -266,14 +342,18 @@ class Overlapping(Struct, kw_only=True, forbid_unknown_fields=True):
         int | None,
         Meta(
             description="How many may run side by side, 1 to 100. 1 (most jobs are written to run alone) "
-            "when left out; always null with `allow`."
+            "when left out; always null with `allow`.",
+            examples=[1],
+            extra_json_schema=_between(1, MOST_RUNNING),
         ),
     ] = None
     max_queued: Annotated[
         int | None,
         Meta(
             description="Of `queue_all`: how many may wait, 1 to 1,000. 100 (a queue that long never catches "
-            "up by itself) when left out; null with every other mode."
+            "up by itself) when left out; null with every other mode.",
+            examples=[100],
+            extra_json_schema=_between(1, MOST_QUEUED),
         ),
     ] = None
 
@@ -292,24 +372,32 @@ type Zone = Annotated[
 
 
 class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What every kind of trigger may have."""
+    """Members of every kind of trigger."""
 
     timezone: Zone | UnsetType = UNSET
     start_at: Annotated[
         datetime | None,
         Meta(
-            description="No occurrence before this instant; without an offset it is local time of `timezone`."
+            description="No occurrence before this instant; local time of `timezone` without an offset.",
+            examples=["2030-01-01T12:00:00Z"],
+            extra_json_schema={"format": "date-time"},
         ),
     ] = None
     end_at: Annotated[
         datetime | None,
-        Meta(description="No occurrence after this instant; the task ends with its last one."),
+        Meta(
+            description="No occurrence after this instant; the task ends with its last one.",
+            examples=["2030-01-01T12:00:00Z"],
+            extra_json_schema={"format": "date-time"},
+        ),
     ] = None
     max_runs: Annotated[
         int | None,
         Meta(
             description="The task ends after so many runs, at least 1. What is skipped does not count, nor "
-            "do manual runs; a changed trigger counts from none again."
+            "do manual runs; a changed trigger counts from none again.",
+            examples=[10],
+            extra_json_schema=_between(1, MOST_RUNS),
         ),
     ] = None
     jitter_seconds: Annotated[
@@ -317,7 +405,8 @@ class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
         Meta(
             description="Each call is sent up to so many seconds after its occurrence, 0 to 86,400, but "
             "before the next one: always the same delay for the same occurrence. `due_at` stays the nominal "
-            "instant."
+            "instant.",
+            extra_json_schema=_between(0, LONGEST_JITTER_SECONDS),
         ),
     ] = 0.0
 
@@ -343,6 +432,7 @@ class OneOffTrigger(Limits, kw_only=True, forbid_unknown_fields=True, tag_field=
             description="The instant, ISO 8601; without an offset it is the local time of `timezone`. "
             "Up to 60 seconds ago is due now, older is refused.",
             examples=["2030-01-01T12:00:00Z"],
+            extra_json_schema={"format": "date-time"},
         ),
     ]
 
@@ -360,6 +450,7 @@ class CronTrigger(Limits, kw_only=True, forbid_unknown_fields=True, tag_field="t
             description="Five fields: minute hour day-of-month month day-of-week (0-7, Sunday is 0 or 7); or "
             "six, with the second before them.",
             examples=["0 9 * * *"],
+            extra_json_schema={"maxLength": LONGEST_EXPRESSION, "pattern": _CRON},
         ),
     ]
 
@@ -372,13 +463,20 @@ class IntervalTrigger(Limits, kw_only=True, forbid_unknown_fields=True, tag_fiel
     """Call every so many seconds of real time, whatever the zone's clocks do."""
 
     every_seconds: Annotated[
-        int, Meta(description="A whole number, 1 to 315,360,000 (ten years).", examples=[90])
+        int,
+        Meta(
+            description="A whole number, 1 to 315,360,000 (ten years).",
+            examples=[90],
+            extra_json_schema=_between(1, LONGEST_INTERVAL_SECONDS),
+        ),
     ]
     anchor: Annotated[
         datetime | None,
         Meta(
             description="Calls fall on this instant and on whole multiples before and after it. `start_at`, "
-            "else the task's creation, when left out."
+            "else the task's creation, when left out.",
+            examples=["2030-01-01T12:00:00Z"],
+            extra_json_schema={"format": "date-time"},
         ),
     ] = None
 
@@ -387,24 +485,38 @@ class IntervalTrigger(Limits, kw_only=True, forbid_unknown_fields=True, tag_fiel
         return Interval(every_seconds=self.every_seconds, anchor=self.anchor, **self.limits(default_timezone))
 
 
+TRIGGERS: Mapping[str, type[Struct]] = {
+    "one-off": OneOffTrigger,
+    "cron": CronTrigger,
+    "interval": IntervalTrigger,
+}
+
+
 class HttpAction(Struct, kw_only=True, forbid_unknown_fields=True):
     """The HTTP request to send."""
 
     method: Annotated[
-        str, Meta(description="GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.", examples=["POST"])
+        str,
+        Meta(
+            description="GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.",
+            examples=["POST"],
+            extra_json_schema={"pattern": _METHOD},
+        ),
     ]
     url: Annotated[
         str,
         Meta(
             description="Absolute, http or https, at most 2,048 characters.",
             examples=["https://api.example.com/health"],
+            extra_json_schema={"maxLength": LONGEST_URL, "pattern": _URL},
         ),
     ]
     headers: Annotated[
-        dict[str, str],
+        dict[str, HeaderValue],
         Meta(
             description="At most 100. Shown as they are to whoever may read the task.",
             examples=[{"X-API-Key": "your-api-key"}],
+            extra_json_schema={"maxProperties": MOST_HEADERS, "propertyNames": {"pattern": _HEADER_NAME}},
         ),
     ] = {}
     payload: Annotated[
@@ -421,20 +533,25 @@ class HttpAction(Struct, kw_only=True, forbid_unknown_fields=True):
             description="Bounds one attempt, redirects included: more than 0, at most 3,600. 30: longer than "
             "most servers let a request take.",
             examples=[30],
+            extra_json_schema=_POSITIVE,
         ),
     ] = 30.0
     connect_timeout_seconds: Annotated[
         float | None,
         Meta(
             description="Bounds getting a connection (name, TCP, TLS) within that: more than 0, at most "
-            "`timeout_seconds`. null: only that bounds it."
+            "`timeout_seconds`. null: only that bounds it.",
+            examples=[5],
+            extra_json_schema=_POSITIVE,
         ),
     ] = None
     max_redirects: Annotated[
         int,
         Meta(
             description="How many redirects are followed, 0 to 10. 0: a redirect is the answer, as where a "
-            "task leads should not change unseen."
+            "task leads should not change unseen.",
+            examples=[3],
+            extra_json_schema=_between(0, MOST_REDIRECTS),
         ),
     ] = 0
 
@@ -450,11 +567,20 @@ _USUAL_OVERLAP = Overlapping().to_domain()
 
 
 class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What POST and PUT take. PUT replaces everything: what is left out gets its default again."""
+    """A task as POST and PUT take it. PUT replaces everything: what is left out gets its default."""
 
-    name: Annotated[str, Meta(description="1 to 255 characters.", examples=["Website Health Check"])]
-    trigger: OneOffTrigger | CronTrigger | IntervalTrigger
-    action: HttpAction
+    name: Annotated[
+        str,
+        Meta(
+            description="1 to 255 characters.",
+            examples=["Website Health Check"],
+            extra_json_schema={"maxLength": LONGEST_NAME, "pattern": _NAME},
+        ),
+    ]
+    trigger: Annotated[
+        OneOffTrigger | CronTrigger | IntervalTrigger, Meta(examples=[{"type": "cron", "cron": "0 9 * * *"}])
+    ]
+    action: Annotated[HttpAction, Meta(examples=[{"method": "GET", "url": "https://api.example.com/health"}])]
     retry: Retry | UnsetType = UNSET
     success: Success | UnsetType = UNSET
     catch_up: CatchingUp | UnsetType = UNSET
@@ -475,3 +601,96 @@ class TaskDefinition(Struct, kw_only=True, forbid_unknown_fields=True):
             delivery=self.delivery,
             priority=self.priority,
         )
+
+
+# Ids hold the milliseconds since then.
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_AT_ONCE = 500
+# Far more revisions than any task has, and within what JSON and Postgres count with.
+HIGHEST_NUMBER = 1_000_000_000
+
+WITH_OFFSET: dict[str, Any] = {"pattern": r"([Zz]|[+-]\d\d(:?\d\d)?)$"}
+"""Words of JSON Schema for an instant that must have an offset."""
+
+type Note = Annotated[
+    str,
+    Meta(
+        description="Why, for whoever looks at it later: at most 1,000 characters.",
+        max_length=1_000,
+        examples=["The target is being moved."],
+    ),
+]
+
+
+class Pausing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A pause of a task."""
+
+    note: Note | None = None
+
+
+class Cancelling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A cancellation of an execution."""
+
+    note: Note | None = None
+
+
+class Backfilling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A period whose occurrences are to run."""
+
+    start: Annotated[
+        datetime,
+        Meta(
+            description="The first instant that may run, ISO 8601 with its offset.",
+            tz=True,
+            examples=["2026-01-01T00:00:00Z"],
+            extra_json_schema=WITH_OFFSET,
+        ),
+    ]
+    end: Annotated[
+        datetime,
+        Meta(
+            description="The first instant that may not, ISO 8601 with its offset: not in the future.",
+            tz=True,
+            examples=["2026-01-02T00:00:00Z"],
+            extra_json_schema=WITH_OFFSET,
+        ),
+    ]
+    limit: Annotated[
+        int,
+        Meta(
+            description=f"How many occurrences to look at: 1 to {MOST_AT_ONCE}.",
+            ge=1,
+            le=MOST_AT_ONCE,
+            examples=[100],
+        ),
+    ] = 100
+
+    def period(self, now: datetime) -> Period:
+        """The period that is meant. Raises `InvalidBody`."""
+        errors = []
+        if self.start < _FIRST:
+            detail = f"{self.start.isoformat()} is before 1970: give a later instant."
+            errors.append(FieldError(pointer="/start", detail=detail))
+        if self.end > now:
+            detail = f"{self.end.isoformat()} is in the future: give an instant up to now."
+            errors.append(FieldError(pointer="/end", detail=detail))
+        if self.start >= self.end:
+            detail = f"{self.start.isoformat()} is not before `end`: give an earlier instant."
+            errors.append(FieldError(pointer="/start", detail=detail))
+        if errors:
+            raise InvalidBody(errors)
+        return Period(start=self.start.astimezone(UTC), end=self.end.astimezone(UTC), limit=self.limit)
+
+
+class RollingBack(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The revision to return to."""
+
+    to: Annotated[
+        int,
+        Meta(
+            description=f"The number of a revision: a whole number from 1 to {HIGHEST_NUMBER:,}.",
+            ge=1,
+            le=HIGHEST_NUMBER,
+            examples=[1],
+        ),
+    ]

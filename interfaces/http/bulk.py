@@ -1,27 +1,27 @@
 """Creating many tasks by one request."""
 
-from __future__ import annotations
-
 import asyncio
+import contextlib
 import re
+from collections.abc import Sequence
 from itertools import batched
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, post
+from litestar.openapi.spec import Reference, Schema
 from litestar.params import JSONBody
 from litestar.typing import FieldDefinition
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from application.tasks import NewTask
+from application.tasks import AcceptedBulk, NewTask, Outcome
 from domain.errors import FieldError, ValidationFailed, printed
 from interfaces.http import documentation as doc
 from interfaces.http.api import Api, command_request
 from interfaces.http.bodies import TaskDefinition
-from interfaces.http.command_bodies import CommandBody, read_command
+from interfaces.http.body_errors import UNREADABLE, JsonBody, digest, read_task
 from interfaces.http.contract import problem
-from interfaces.http.json_body import UNREADABLE, check_media_type, decoded, digest, read_task
 from interfaces.http.parameters import BulkKey, ChangeReason, Injected, Prefer
 from interfaces.http.problems import (
     BODY_TOO_LARGE,
@@ -35,13 +35,6 @@ from interfaces.http.problems import (
     MalformedBody,
     TooManyTasks,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from litestar.openapi.spec import Reference, Schema
-
-    from application.tasks import AcceptedBulk, Outcome
 
 MOST_TASKS = 1_000
 _KEY = re.compile(r"[!-~]{1,255}")
@@ -68,24 +61,25 @@ class BulkTask(TaskDefinition, kw_only=True, forbid_unknown_fields=True):
 class TaskBulk(Struct, kw_only=True, forbid_unknown_fields=True):
     """Tasks to be created."""
 
-    tasks: Annotated[list[BulkTask], Meta(min_length=1, max_length=MOST_TASKS)]
+    tasks: Annotated[
+        list[BulkTask], Meta(description="1 to 1,000 tasks.", min_length=1, max_length=MOST_TASKS)
+    ]
 
 
 class UnreadTasks(Struct, forbid_unknown_fields=True):
     """The same, each still to be read."""
 
-    tasks: Annotated[list[Raw], Meta(min_length=1)]
+    tasks: Annotated[list[Raw], Meta(description="Give 1 to 1,000 tasks.", min_length=1)]
 
 
-class BulkBody(CommandBody[UnreadTasks]):
+class BulkBody(JsonBody[UnreadTasks]):
     """Litestar's seam for reading `data`: it documents `TaskBulk`."""
 
     model_type = UnreadTasks
 
     def decode_bytes(self, value: bytes) -> UnreadTasks:
         """The tasks. Raises `UnsupportedMediaType`, `MalformedBody`, `InvalidBody` and `TooManyTasks`."""
-        check_media_type(self.asgi_connection.headers)
-        body = read_command(value, UnreadTasks)
+        body = super().decode_bytes(value)
         if len(body.tasks) > MOST_TASKS:
             raise TooManyTasks(len(body.tasks), MOST_TASKS)
         return body
@@ -135,9 +129,10 @@ def _without_key(body: bytes) -> bytes:
 
 
 def _checked(given: bytes) -> str:
-    key = decoded(given)
-    if isinstance(key, str) and _KEY.fullmatch(key):
-        return key
+    with contextlib.suppress(*UNREADABLE):
+        key = msgspec.json.decode(given)
+        if isinstance(key, str) and _KEY.fullmatch(key):
+            return key
     detail = f"{printed(given.decode(errors='replace'))} is not a key: {_WANTED_KEY}"
     raise ValidationFailed([FieldError(pointer="/idempotency_key", detail=detail)])
 
@@ -148,7 +143,7 @@ READ_AT_ONCE = 50
 
 
 class BulkItem(Struct, frozen=True, kw_only=True):
-    """What became of one of the tasks."""
+    """The outcome for one of the tasks."""
 
     index: Annotated[int, Meta(description="Its place in `tasks` of the request, from 0.")]
     id: Annotated[UUID | None, Meta(description="The task; null: it was refused.")]
@@ -162,7 +157,7 @@ class BulkItem(Struct, frozen=True, kw_only=True):
 
 
 class BulkAnswer(Struct, frozen=True, kw_only=True):
-    """What became of each task, in the order of the request."""
+    """The outcome for each task, in the order of the request."""
 
     created: int
     existing: Annotated[int, Meta(description="Created before, with the same `idempotency_key`.")]

@@ -1,10 +1,9 @@
-"""The OpenAPI document as a judge of requests: which parameters an operation has, and if a body."""
-
-from __future__ import annotations
+"""Requests are checked against the OpenAPI document; exceptions are answered with problems."""
 
 import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -18,8 +17,8 @@ from application.past import TooMuchHistory
 from application.ports import ArchiveAway, LogFull
 from domain.errors import FieldError, InvalidBody, Refused, ValidationFailed, pointer, shown
 from interfaces.http.api import correlation_id
+from interfaces.http.body_errors import MOST_TOLD, UNREADABLE
 from interfaces.http.documentation import PROBLEM_MEDIA_TYPE, Problem, ProblemError
-from interfaces.http.json_body import UNREADABLE
 from interfaces.http.problems import (
     BODY_TOO_LARGE,
     INTERNAL_ERROR,
@@ -36,18 +35,14 @@ from interfaces.http.problems import (
     UnsupportedMediaType,
     problem_type,
 )
-from interfaces.http.shape import MOST_TOLD
 from projections.queries import BadCursor
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # RFC 7240 lets a client spread its preferences over several headers.
 _REPEATABLE = "Prefer"
 
 
 class Contract:
-    """What the document promises, so that nothing it does not know is silently ignored."""
+    """Checks each request against the document, so that nothing it does not know is silently ignored."""
 
     def __init__(self, document: Mapping[str, Any], most_requests: int) -> None:
         """`most_requests` are answered at a time."""
@@ -129,7 +124,7 @@ class Contract:
 
 
 def _always_answered(request: Request[Any, Any, Any]) -> bool:
-    """Whether the request asks how the service is doing, which is to be told when it is too busy as well."""
+    """True for health and metrics, which are served even when the service is too busy."""
     return request.scope["path"].removeprefix("/api/v1").startswith(("/health", "/metrics"))
 
 
@@ -138,13 +133,13 @@ def _key(request: Request[Any, Any, Any]) -> tuple[str, str]:
 
 
 def _plain(request: Request[Any, Any, Any]) -> bool:
-    """Whether there is nothing that could be wrong, as with most requests: no query, no header twice."""
+    """True when nothing could be wrong, as with most requests: no query, no header twice."""
     names = [name for name, _ in request.scope["headers"]]
     return not request.scope["query_string"] and len(set(names)) == len(names)
 
 
 def _has_body(request: Request[Any, Any, Any]) -> bool:
-    """Whether there may be one: HTTP/1.1 declares it, be it empty."""
+    """True when there may be one: HTTP/1.1 declares it, be it empty."""
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
         for name, value in request.scope["headers"]
@@ -247,7 +242,7 @@ class ProblemAnswers:
 
 
 def problem(request: Request[Any, Any, Any], error: Exception) -> Problem:
-    """What an exception means to the one who asked, by the table."""
+    """The problem document of an exception, by the table."""
     kind = problem_type(error)
     return Problem(
         type=kind.uri,

@@ -1,6 +1,4 @@
-"""What the OpenAPI document says about answers: their headers, and every problem that may come instead."""
-
-from __future__ import annotations
+"""Answers as the OpenAPI document describes them: their headers, and the problems that may come instead."""
 
 from typing import Annotated
 

@@ -1,9 +1,8 @@
 """The event log: of a task, of an execution, or all of it, in pages or line by line."""
 
-from __future__ import annotations
-
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 import msgspec
@@ -13,19 +12,15 @@ from litestar.params import QueryParameter
 from litestar.response import Stream
 from msgspec import Meta, Struct
 
+from application import ports as events
 from application.ports import EventFilter
+from application.ports import EventPage as Page
 from domain.errors import ExecutionNotFound, TaskNotFound
 from interfaces.http import documentation as doc
 from interfaces.http.api import Api
 from interfaces.http.explanations import ExplainedExecutionId
 from interfaces.http.parameters import HIGHEST_POSITION, INSTANT, NAMESPACE, NO_NUL, Injected, TaskId, instant
 from interfaces.http.problems import ARCHIVE_AWAY, DATABASE_UNAVAILABLE, EXECUTION_NOT_FOUND, TASK_NOT_FOUND
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-
-    from application import ports as events
-    from application.ports import EventPage as Page
 
 LINES = "application/x-ndjson"
 LINES_AT_ONCE = 200
@@ -76,7 +71,7 @@ class EventPage(Struct, frozen=True, kw_only=True):
     ]
 
     @classmethod
-    def of(cls, page: events.EventPage) -> EventPage:
+    def of(cls, page: events.EventPage) -> Self:
         """A page as it is shown."""
         items: list[Any] = list(page.items)
         return cls(items=items, next_after=page.next_after, more=page.more)
@@ -115,7 +110,7 @@ USUAL_LIMIT = 50
 
 
 class Limit(Struct, frozen=True, kw_only=True):
-    """How many events."""
+    """The number of events on a page."""
 
     limit: Annotated[
         int | None,
@@ -129,7 +124,7 @@ class Limit(Struct, frozen=True, kw_only=True):
 
 
 class StreamSelection(Limit, frozen=True, kw_only=True):
-    """Which events of a stream."""
+    """The page of a stream that is asked for."""
 
     after: Annotated[
         int,
@@ -142,7 +137,7 @@ class StreamSelection(Limit, frozen=True, kw_only=True):
 
 
 class EventSelection(Limit, frozen=True, kw_only=True):
-    """Which events of the log."""
+    """The events of the log that are asked for."""
 
     after: Annotated[
         int,
@@ -192,7 +187,7 @@ class EventSelection(Limit, frozen=True, kw_only=True):
     ] = None
 
     def filters(self) -> EventFilter:
-        """What lets an event through. Raises `InvalidParameters`."""
+        """The filter of the log. Raises `InvalidParameters`."""
         return EventFilter(
             topic=self.topic,
             task_id=self.task_id,
@@ -204,7 +199,7 @@ class EventSelection(Limit, frozen=True, kw_only=True):
 
 
 class EventController(Controller):
-    """What was asked and what was done, as the log holds it."""
+    """Commands and their effects, as the log holds them."""
 
     path = "/"
     tags = ("history",)
@@ -281,7 +276,7 @@ class EventController(Controller):
 
 
 async def is_there(api: Api, stream: UUID, kind: Literal["task", "execution"]) -> bool:
-    """Whether the log has a stream of this kind in the namespace that is served."""
+    """True when the log has a stream of this kind in the namespace that is served."""
     origin = await api.parts.events.origin(stream)
     return origin is not None and (origin.kind, origin.namespace) == (kind, NAMESPACE)
 

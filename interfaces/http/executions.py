@@ -1,6 +1,4 @@
-"""Single executions: read one, cancel one."""
-
-from __future__ import annotations
+"""Executions and their results: list, read, cancel."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,10 +9,20 @@ from litestar.params import JSONBody, PathParameter
 
 from domain.errors import ExecutionNotFound
 from interfaces.http import documentation as doc
-from interfaces.http.answers import Result
+from interfaces.http.answers import Result, ResultPage
 from interfaces.http.api import Api, command_request
-from interfaces.http.command_bodies import Cancelling, CancellingBody
-from interfaces.http.parameters import NAMESPACE, Injected, MinPosition, Preference
+from interfaces.http.bodies import Cancelling
+from interfaces.http.body_errors import JsonBody
+from interfaces.http.parameters import (
+    NAMESPACE,
+    AnyTaskResultSelection,
+    Freshness,
+    Injected,
+    MinPosition,
+    Preference,
+    ResultId,
+    paging,
+)
 from interfaces.http.problems import (
     BODY_TOO_LARGE,
     DATABASE_UNAVAILABLE,
@@ -22,7 +30,9 @@ from interfaces.http.problems import (
     EXECUTION_NOT_FOUND,
     INVALID_BODY,
     MALFORMED_JSON,
+    RESULT_NOT_FOUND,
     UNSUPPORTED_MEDIA_TYPE,
+    ResultNotFound,
 )
 
 ExecutionId = Annotated[UUID, PathParameter(name="id", description="The id of an execution: a UUID.")]
@@ -63,7 +73,7 @@ class ExecutionController(Controller):
         "with the call is unknown. The task goes on, unless this was its last occurrence. Twice is no error. "
         "The body may be left out.",
         status_code=200,
-        dto=CancellingBody,
+        dto=JsonBody[Cancelling],
         return_dto=None,
         dependencies={"preference": Provide(Preference, sync_to_thread=False)},
         response_headers=[doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
@@ -85,3 +95,46 @@ class ExecutionController(Controller):
         asked = command_request(request, preference.x_change_reason)
         accepted = await api.parts.executions.cancel(execution_id, data.note, asked)
         return await api.written_execution(accepted, preference.prefer, 200)
+
+
+class ResultController(Controller):
+    """Calls and their outcomes."""
+
+    path = "/results"
+    tags = ("results",)
+
+    @get(
+        "/",
+        operation_id="listResults",
+        summary="List results",
+        dependencies={"selection": Provide(AnyTaskResultSelection, sync_to_thread=False)},
+        response_description="The occurrences that match, page by page.",
+        responses=doc.problems(*doc.READING),
+    )
+    async def list_results(
+        self,
+        api: Injected[Api],
+        selection: Injected[AnyTaskResultSelection],
+        freshness: Injected[Freshness],
+    ) -> ResultPage:
+        """Results by task, outcome, status code and due instant."""
+        query = selection.query(selection.task_id)
+        await api.reach(freshness.min_position)
+        return ResultPage.of_listing(await api.parts.queries.results(query, paging(selection)))
+
+    @get(
+        "/{id:str}",
+        operation_id="getResult",
+        summary="Read a result",
+        response_description="The occurrence as it stands.",
+        responses=doc.problems(RESULT_NOT_FOUND, *doc.READING),
+    )
+    async def get_result(
+        self, api: Injected[Api], result_id: ResultId, min_position: MinPosition = None
+    ) -> Result:
+        """One occurrence, with all its attempts."""
+        await api.reach(min_position)
+        view = await api.parts.queries.result(NAMESPACE, result_id)
+        if view is None:
+            raise ResultNotFound(result_id)
+        return Result.of_view(view)

@@ -1,9 +1,7 @@
 """Occurrences of a task, and explanations of what became of them."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 import msgspec
@@ -12,6 +10,8 @@ from litestar.di import Provide
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Meta, Struct
 
+from application.explanation import explainer as occurrences
+from application.explanation import wording as account
 from application.explanation.explainer import LONGEST_WINDOW
 from domain.errors import TaskNotFound, shown
 from interfaces.http import documentation as doc
@@ -34,10 +34,6 @@ from interfaces.http.problems import (
     TOO_MUCH_HISTORY,
     InvalidParameters,
 )
-
-if TYPE_CHECKING:
-    from application.explanation import explainer as occurrences
-    from application.explanation import wording as account
 
 
 class ExplainingEvent(Struct, frozen=True, kw_only=True):
@@ -69,7 +65,7 @@ class Statement(Struct, frozen=True, kw_only=True):
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """What happened at an instant of a task, or did not, and why."""
+    """An account of what happened at an instant of a task, or did not, and why."""
 
     task_id: UUID
     execution_id: Annotated[UUID | None, Meta(description="null: no occurrence is spoken of.")]
@@ -104,7 +100,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     statements: Annotated[list[Statement], Meta(description="In the order in which it happened.")]
 
     @classmethod
-    def of(cls, explanation: account.Explanation) -> Explanation:
+    def of(cls, explanation: account.Explanation) -> Self:
         """An explanation as it is shown."""
         return msgspec.convert(explanation, cls, from_attributes=True)
 
@@ -134,7 +130,7 @@ class OccurrenceWindow(Struct, frozen=True, kw_only=True):
     next_from: Annotated[datetime | None, Meta(description="`from` of the next page; null: no more.")]
 
     @classmethod
-    def of(cls, window: occurrences.Window) -> OccurrenceWindow:
+    def of(cls, window: occurrences.Window) -> Self:
         """A window as it is shown."""
         return msgspec.convert(window, cls, from_attributes=True)
 
@@ -147,7 +143,7 @@ ExplainedExecutionId = Annotated[
 
 
 class WindowSelection(Struct, frozen=True, kw_only=True):
-    """Which occurrences."""
+    """The window of occurrences that is asked for."""
 
     from_: Annotated[
         str | None,
@@ -186,7 +182,7 @@ class WindowSelection(Struct, frozen=True, kw_only=True):
 
 
 class ExplainedInstant(Struct, frozen=True, kw_only=True):
-    """Which instant."""
+    """The instant that is asked for."""
 
     at: Annotated[
         str | None,
@@ -199,7 +195,7 @@ class ExplainedInstant(Struct, frozen=True, kw_only=True):
 
 
 class ExplanationController(Controller):
-    """What happened and why, from the log alone."""
+    """Explanations, from the log alone."""
 
     path = "/"
 

@@ -1,49 +1,28 @@
 """The OpenAPI document: what Litestar makes of the routes, tidied."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from importlib.resources import files
+from typing import Any, Literal
 
+import msgspec
 import yaml
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import License, Server, Tag
 
-from interfaces.http.audit_examples import AUDIT_EXAMPLES
-from interfaces.http.command_bodies import COMMAND_EXAMPLES
+from interfaces.http.bodies import Backfilling, Cancelling, Pausing, RollingBack, TaskDefinition
+from interfaces.http.bulk import TaskBulk
 from interfaces.http.documentation import PROBLEM_MEDIA_TYPE, REQUEST_ID
 from interfaces.http.events import LINES
-from interfaces.http.examples import BULK_EXAMPLES, SCHEMA_EXAMPLES, TASK_EXAMPLES
-from interfaces.http.history_examples import HISTORY_EXAMPLES
 from interfaces.http.routes import documented_routes
-from interfaces.http.simulation_examples import SIMULATION_EXAMPLES
+from interfaces.http.simulation import SimulationRequest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-# Sent bodies may hold nothing else; the same shapes in answers say the same.
-_CLOSED = (
-    "TaskDefinition",
-    "TaskBulk",
-    "BulkTask",
-    "OneOffTrigger",
-    "CronTrigger",
-    "IntervalTrigger",
-    "HttpAction",
-    "Retry",
-    "Success",
-    "BodyValue",
-    "CatchingUp",
-    "Overlapping",
-    *COMMAND_EXAMPLES,
-    *("SimulationRequest", "PastSpan", "FutureSpan", "TaskFilter"),
-)
-_EXAMPLES = {"TaskBulk": BULK_EXAMPLES, "SimulationRequest": SIMULATION_EXAMPLES, **COMMAND_EXAMPLES}
+# What is refused is explained by the schemas that msgspec makes of these, so that the document says the same.
+_BODIES = (TaskDefinition, TaskBulk, Pausing, Cancelling, Backfilling, RollingBack, SimulationRequest)
 _MAY_BE_LEFT_OUT = ("Pausing", "Cancelling")
-_TRIGGERS = {"one-off": "OneOffTrigger", "cron": "CronTrigger", "interval": "IntervalTrigger"}
 _IN_LINES = ("/api/v1/events", "/api/v1/tasks/{id}/events", "/api/v1/executions/{id}/events")
 _METHODS = ("post", "get", "put", "delete")
 _RETRY_AFTER = {"schema": {"type": "integer"}, "description": "Seconds after which to try again."}
@@ -77,7 +56,7 @@ def tidied(document: dict[str, Any]) -> dict[str, Any]:
 def _tidy_body(body: dict[str, Any]) -> None:
     for media in body.get("content", {}).values():
         name = media["schema"]["$ref"].rpartition("/")[2]
-        media["examples"] = _EXAMPLES.get(name, TASK_EXAMPLES)
+        media["examples"] = examples("bodies")[name]
         body["required"] = name not in _MAY_BE_LEFT_OUT
 
 
@@ -175,15 +154,19 @@ def _add_lines(operation: dict[str, Any]) -> None:
 
 
 def _tidy_schemas(schemas: dict[str, Any]) -> None:
-    for name in _CLOSED:
-        schemas[name]["additionalProperties"] = False
-    for name in _MAY_BE_LEFT_OUT:
-        schemas[name].pop("default", None)  # an object of Python's
-    mapping = {kind: f"#/components/schemas/{name}" for kind, name in _TRIGGERS.items()}
-    for name in ("Task", "TaskDefinition", "BulkTask"):
-        schemas[name]["properties"]["trigger"]["discriminator"] = {"propertyName": "type", "mapping": mapping}
-    for name, example in (SCHEMA_EXAMPLES | HISTORY_EXAMPLES | AUDIT_EXAMPLES).items():
+    _, bodies = msgspec.json.schema_components(_BODIES, ref_template="#/components/schemas/{name}")
+    schemas |= _plain(bodies)
+    schemas["Task"]["properties"]["trigger"] = schemas["TaskDefinition"]["properties"]["trigger"]
+    for name, example in examples("schemas").items():
         schemas[name]["examples"] = [example]
+
+
+@lru_cache
+def examples(of: Literal["bodies", "schemas"]) -> dict[str, Any]:
+    """The examples of every body, each with its summary, or of every schema of an answer."""
+    text = files("interfaces.http").joinpath("examples.yaml").read_text(encoding="utf-8")
+    found: dict[str, Any] = yaml.safe_load(text)[of]
+    return found
 
 
 _DESCRIPTION = """\

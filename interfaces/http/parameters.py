@@ -1,13 +1,11 @@
-"""What paths, headers and every read may say: what Litestar documents and checks, and what it means.
+"""Parameters of paths, queries and headers: what Litestar documents and checks, and what they mean.
 
 A description always says what is allowed: an error repeats it.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 from litestar.di import NamedDependency
@@ -15,12 +13,10 @@ from litestar.params import HeaderParameter, PathParameter, QueryParameter, Skip
 from msgspec import Struct
 
 from application.explanation.wording import EARLIEST, LATEST
+from application.past import Moment
 from domain.errors import printed, shown, unprintable
 from interfaces.http.problems import InvalidParameters
 from projections.views import Paging, ResultQuery, TaskQuery
-
-if TYPE_CHECKING:
-    from application.past import Moment
 
 INSTANT = (
     "an instant by ISO 8601 with its offset, such as 2030-01-01T12:00:00Z or 2030-01-01T12:00:00%2B02:00."
@@ -137,7 +133,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class Preference(Struct, frozen=True, kw_only=True):
-    """How a command is to be answered."""
+    """Preferences for the answer to a command."""
 
     prefer: Prefer = None
     x_change_reason: ChangeReason = None
@@ -159,7 +155,7 @@ class Trigger(Change, frozen=True, kw_only=True):
 
 
 class Freshness(Struct, frozen=True, kw_only=True):
-    """How far the read models must be before they are read."""
+    """The position that the read models must have reached before they are read."""
 
     min_position: MinPosition = None
 
@@ -181,7 +177,7 @@ def change_reason(sent: str) -> str:
 
 
 def prefers_async(prefer: str | None) -> bool:
-    """Whether a `Prefer` header holds respond-async (RFC 7240)."""
+    """True when a `Prefer` header holds respond-async (RFC 7240)."""
     return "respond-async" in {part.split(";")[0].strip().lower() for part in (prefer or "").split(",")}
 
 
@@ -194,7 +190,7 @@ def reachable(name: str, text: str | None) -> datetime | None:
 
 
 class AsOf(Struct, frozen=True, kw_only=True):
-    """Which moment of the past is asked for; none of both: the present."""
+    """The moment of the past that is asked for; none of both: the present."""
 
     as_of: Annotated[
         str | None,
@@ -244,7 +240,7 @@ type ResultSort = Literal[
 
 
 class Selection(Struct, frozen=True, kw_only=True):
-    """Which page of a list."""
+    """The page of a list that is asked for."""
 
     limit: Annotated[
         int, QueryParameter(ge=1, le=200, description="Items on a page: a whole number from 1 to 200.")
@@ -263,7 +259,7 @@ class Selection(Struct, frozen=True, kw_only=True):
 
 
 class TaskSelection(Selection, frozen=True, kw_only=True):
-    """Which tasks, in what order."""
+    """The tasks that are asked for, and their order."""
 
     status: Annotated[
         Literal["scheduled", "paused", "completed", "failed", "cancelled"] | None,
@@ -317,7 +313,7 @@ class TaskSelection(Selection, frozen=True, kw_only=True):
 
 
 class ResultSelection(Selection, frozen=True, kw_only=True):
-    """Which results, in what order."""
+    """The results that are asked for, and their order."""
 
     success: Annotated[
         bool | None, QueryParameter(description="Only results that succeeded (true) or that failed (false).")
@@ -364,7 +360,7 @@ class ResultSelection(Selection, frozen=True, kw_only=True):
 
 
 class AnyTaskResultSelection(ResultSelection, frozen=True, kw_only=True):
-    """Which results of which task, in what order."""
+    """The results of one or of all tasks that are asked for, and their order."""
 
     task_id: Annotated[UUID | None, QueryParameter(description="Only results of this task: a UUID.")] = None
 

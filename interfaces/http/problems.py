@@ -1,8 +1,7 @@
 """The one table from what went wrong to the kind of problem that HTTP tells of (RFC 9457)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from uuid import UUID
 
 import psycopg
 from litestar.exceptions import (
@@ -37,10 +36,6 @@ from domain.errors import (
     VersionMismatch,
 )
 from projections.queries import BadCursor
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from uuid import UUID
 
 
 class ProblemType(Struct, frozen=True):
@@ -281,7 +276,7 @@ class TooManyRequests(Exception):
 
 
 class NotHttp(Exception):
-    """What came cannot be parsed as HTTP/1.1; `complaint` is the parser's, in a few words."""
+    """The bytes cannot be parsed as HTTP/1.1; `complaint` is the parser's, in a few words."""
 
     def __init__(self, complaint: str) -> None:
         super().__init__(
@@ -399,5 +394,5 @@ BY_SLUG = {problem.slug: problem for problem in PROBLEMS.values()}
 
 
 def problem_type(error: Exception) -> ProblemType:
-    """What the table says about the nearest class of an exception."""
+    """The entry of the table for the nearest class of an exception."""
     return next(PROBLEMS[cls] for cls in type(error).__mro__ if cls in PROBLEMS)

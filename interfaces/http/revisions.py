@@ -1,10 +1,9 @@
 """The revisions of a task's definition: list them, read one, compare two."""
 
-from __future__ import annotations
-
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from litestar import Controller, Request, Response, get, post
@@ -12,11 +11,12 @@ from litestar.di import Provide
 from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from application import revisions
 from interfaces.http import documentation as doc
 from interfaces.http.answers import Task
 from interfaces.http.api import Api, command_request
-from interfaces.http.bodies import TaskDefinition
-from interfaces.http.command_bodies import HIGHEST_NUMBER, RollingBack, RollingBackBody
+from interfaces.http.bodies import HIGHEST_NUMBER, RollingBack, TaskDefinition
+from interfaces.http.body_errors import JsonBody
 from interfaces.http.parameters import NAMESPACE, Change, Injected, TaskId
 from interfaces.http.problems import (
     BODY_TOO_LARGE,
@@ -33,11 +33,6 @@ from interfaces.http.problems import (
     UNSUPPORTED_MEDIA_TYPE,
     VERSION_MISMATCH,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from application import revisions
 
 
 class RevisionSummary(Struct, frozen=True, kw_only=True):
@@ -63,7 +58,7 @@ class RevisionSummary(Struct, frozen=True, kw_only=True):
     ]
 
     @classmethod
-    def of(cls, revision: revisions.Revision) -> RevisionSummary:
+    def of(cls, revision: revisions.Revision) -> Self:
         """A revision without its definition."""
         return cls(**_told(revision, RevisionSummary))
 
@@ -75,7 +70,7 @@ class Revision(RevisionSummary, frozen=True, kw_only=True):
     definition: Annotated[TaskDefinition, Meta(description="As `PUT` takes it.")]
 
     @classmethod
-    def of(cls, revision: revisions.Revision) -> Revision:
+    def of(cls, revision: revisions.Revision) -> Self:
         """A revision with its definition."""
         definition: Any = revision.definition
         return cls(**_told(revision, RevisionSummary), definition=definition)
@@ -89,7 +84,7 @@ class RevisionPage(Struct, frozen=True, kw_only=True):
     next_before: Annotated[int | None, Meta(description="`before` of the next page; null: no more.")]
 
     @classmethod
-    def of(cls, found: Sequence[revisions.Revision], before: int | None, limit: int) -> RevisionPage:
+    def of(cls, found: Sequence[revisions.Revision], before: int | None, limit: int) -> Self:
         """Of all revisions, those up to `limit` before a number."""
         end = len(found) if before is None else min(before - 1, len(found))
         start = max(0, end - limit)
@@ -109,7 +104,7 @@ class MemberChange(Struct, frozen=True, kw_only=True):
 
 
 class Diff(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """What changed from one revision to another."""
+    """Changes from one revision to another."""
 
     from_: Annotated[int, Meta(description="Whose values are `old`.")]
     to: Annotated[int, Meta(description="Whose values are `new`.")]
@@ -119,7 +114,7 @@ class Diff(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     ]
 
     @classmethod
-    def of(cls, compared: revisions.Compared) -> Diff:
+    def of(cls, compared: revisions.Compared) -> Self:
         """A comparison as it is shown."""
         changes = [MemberChange(pointer=one.pointer, old=one.old, new=one.new) for one in compared.changes]
         return cls(from_=compared.old.number, to=compared.new.number, changes=changes)
@@ -138,7 +133,7 @@ RevisionNumber = Annotated[
 
 
 class RevisionSelection(Struct, frozen=True, kw_only=True):
-    """Which revisions."""
+    """The page of revisions that is asked for."""
 
     limit: Annotated[
         int, QueryParameter(ge=1, le=200, description="Revisions on a page: a whole number from 1 to 200.")
@@ -154,7 +149,7 @@ class RevisionSelection(Struct, frozen=True, kw_only=True):
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """Which two revisions."""
+    """The two revisions to compare."""
 
     from_: Annotated[
         int | None,
@@ -192,7 +187,7 @@ class Rollback(Change, frozen=True, kw_only=True):
 
 
 class RevisionController(Controller):
-    """What a task was, and what was changed about it."""
+    """Former definitions of a task, and changes of it."""
 
     path = "/tasks"
     tags = ("history",)
@@ -236,7 +231,7 @@ class RevisionController(Controller):
     async def compare_revisions(
         self, api: Injected[Api], task_id: TaskId, comparison: Injected[Comparison]
     ) -> Diff:
-        """What was changed between them."""
+        """The changes between them."""
         return Diff.of(await api.parts.revisions.compare(NAMESPACE, task_id, comparison.from_, comparison.to))
 
     @post(
@@ -247,7 +242,7 @@ class RevisionController(Controller):
         "It must be admissible today, so a one-off whose instant has passed is refused. As with PUT, the "
         "next run is computed anew, and an unchanged trigger keeps its place.",
         status_code=200,
-        dto=RollingBackBody,
+        dto=JsonBody[RollingBack],
         return_dto=None,
         dependencies={"rollback": Provide(Rollback, sync_to_thread=False)},
         response_headers=[doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
@@ -274,5 +269,5 @@ class RevisionController(Controller):
 
 
 def _digest(task_id: UUID, number: int) -> str:
-    """What a key of this request stands for."""
+    """The digest that a key of this request stands for."""
     return hashlib.sha256(f"rollback {task_id} {number}".encode()).hexdigest()

@@ -1,28 +1,22 @@
 """Every documented route: the API below its prefix, and what stands at the root."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from litestar import Router
 from litestar.di import Provide
+from litestar.types import ControllerRouterHandler
 
 from interfaces.http.audit import AuditController
 from interfaces.http.bulk import create_tasks
 from interfaces.http.events import EventController
-from interfaces.http.executions import ExecutionController
+from interfaces.http.executions import ExecutionController, ResultController
 from interfaces.http.explanations import ExplanationController
 from interfaces.http.parameters import AsOf, Freshness
 from interfaces.http.revisions import RevisionController
 from interfaces.http.schedule import ScheduleController
 from interfaces.http.simulation import simulate_tasks
 from interfaces.http.system import api_health, api_metrics, list_nodes, liveness, root_health, root_metrics
-from interfaces.http.tasks import LifecycleController, RedactionController, ResultController, TaskController
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from litestar.types import ControllerRouterHandler
+from interfaces.http.tasks import LifecycleController, RedactionController, TaskController
 
 API_PREFIX = "/api/v1"
 

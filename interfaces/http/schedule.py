@@ -1,9 +1,7 @@
 """Schedules before there is a task: what a trigger comes to, for the form that it is written in."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from litestar import Controller, get
 from litestar.di import Provide
@@ -51,7 +49,7 @@ class ChangedTime(Struct, frozen=True, kw_only=True):
     text: Annotated[str, Meta(description="The same in words.")]
 
     @classmethod
-    def of(cls, time: AffectedTime) -> ChangedTime:
+    def of(cls, time: AffectedTime) -> Self:
         """A time as it is shown."""
         said = _SAID[time.effect].format(local=time.local.isoformat(sep=" "))
         return cls(local=time.local.isoformat(), effect=time.effect, instants=list(time.instants), text=said)
@@ -72,7 +70,7 @@ class ClockChange(Struct, frozen=True, kw_only=True):
     total: Annotated[int, Meta(description="How many there are.")]
 
     @classmethod
-    def of(cls, affected: AffectedTimes) -> ClockChange:
+    def of(cls, affected: AffectedTimes) -> Self:
         """A change as it is shown."""
         change = affected.change
         return cls(
@@ -87,7 +85,7 @@ class ClockChange(Struct, frozen=True, kw_only=True):
 
 
 class SchedulePreview(Struct, frozen=True, kw_only=True):
-    """What a trigger comes to."""
+    """The occurrences of a trigger."""
 
     items: Annotated[list[ScheduledCall], Meta(description="The next occurrences, without their jitter.")]
     more: Annotated[bool, Meta(description="Others follow.")]
@@ -97,7 +95,7 @@ class SchedulePreview(Struct, frozen=True, kw_only=True):
     ]
 
     @classmethod
-    def of(cls, found: Preview) -> SchedulePreview:
+    def of(cls, found: Preview) -> Self:
         """A preview as it is shown."""
         return cls(
             items=[ScheduledCall(due_at=each.due_at, local=each.local) for each in found.fires],
@@ -112,7 +110,7 @@ _LOCAL = (
 
 
 class TriggerSelection(Struct, frozen=True, kw_only=True):
-    """Which trigger, as the members of a task's `trigger`: it needs one of the first three."""
+    """A trigger, as the members of a task's `trigger`: it needs one of the first three."""
 
     cron: Annotated[
         str | None,
@@ -198,7 +196,7 @@ class TriggerSelection(Struct, frozen=True, kw_only=True):
 
 
 class ScheduleController(Controller):
-    """What a trigger comes to."""
+    """The occurrences of a trigger."""
 
     path = "/schedule"
     tags = ("tasks",)

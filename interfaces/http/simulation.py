@@ -1,26 +1,40 @@
-"""What would have happened, or will, if tasks were defined otherwise."""
-
-from __future__ import annotations
+"""Simulations: the question that is sent, the answer that tells both accounts, and what differs."""
 
 import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal, Protocol, Self
 from uuid import UUID
 
 import msgspec
 from litestar import post
 from litestar.params import JSONBody
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from application.past import NotYet
 from application.what_if import comparison as books
-from domain.errors import FieldError, InvalidBody
+from application.what_if.comparison import Account, Accounts, Side
+from application.what_if.question import (
+    FARTHEST,
+    LONGEST_WINDOW,
+    MOST_TASKS,
+    Question,
+    Redefine,
+    Subject,
+    Window,
+)
+from application.what_if.simulator import Simulator
+from domain.definition import Definition
+from domain.errors import FieldError, InvalidBody, ValidationFailed, instant, shown
+from domain.retry import looks_at_bodies
 from domain.schedule import changes_between
+from domain.validation import validate
 from interfaces.http import documentation as doc
-from interfaces.http import simulation_request as simulating
 from interfaces.http.api import Api
-from interfaces.http.parameters import Freshness, Injected
+from interfaces.http.bodies import TRIGGERS, WITH_OFFSET, TaskDefinition
+from interfaces.http.body_errors import JsonBody, read_task
+from interfaces.http.parameters import NAMESPACE, Freshness, Injected
 from interfaces.http.problems import (
     BODY_TOO_LARGE,
     INVALID_BODY,
@@ -30,13 +44,312 @@ from interfaces.http.problems import (
     UNSUPPORTED_MEDIA_TYPE,
 )
 from interfaces.http.schedule import ClockChange
-from interfaces.http.simulation_request import SimulationBody, UnreadSimulation
+from projections.views import Listing, Paging, TaskQuery, TaskView
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+FIRST = datetime(1970, 1, 2, tzinfo=UTC)
+MOST_DIFFERENCES = 1_000
+LONGEST_DURATION_MS = 86_400_000
 
-    from application.what_if.comparison import Account, Accounts, Side
-    from interfaces.http.simulation_request import Simulated
+Instant = Annotated[
+    datetime,
+    Meta(
+        tz=True,
+        description="An instant by ISO 8601 with its offset.",
+        examples=["2026-01-01T00:00:00Z"],
+        extra_json_schema=WITH_OFFSET,
+    ),
+]
+
+
+class PastSpan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """A window of the past, at most 31 days."""
+
+    from_: Annotated[Instant, Meta(description="The first instant, ISO 8601 with its offset.")]
+    to: Annotated[
+        Instant | UnsetType,
+        Meta(description="The first instant that does not count any more; now when left out."),
+    ] = UNSET
+
+
+class FutureSpan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """A window of the future, at most 31 days."""
+
+    from_: Annotated[
+        Instant | UnsetType,
+        Meta(description="The first instant, ISO 8601 with its offset; now when left out."),
+    ] = UNSET
+    to: Annotated[
+        Instant,
+        Meta(description="The first instant that does not count any more, at most 366 days from now."),
+    ]
+
+
+class TaskFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A filter of tasks, like that of the list of tasks."""
+
+    status: Literal["scheduled", "paused", "completed", "failed", "cancelled"] | None = None
+    trigger_type: Literal["one-off", "cron", "interval"] | None = None
+    name: Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*$")] | None = None
+    created_from: Instant | None = None
+    created_to: Instant | None = None
+
+    def query(self) -> TaskQuery:
+        """The filters of the read model."""
+        return TaskQuery(
+            namespace=NAMESPACE,
+            status=self.status,
+            trigger_type=self.trigger_type,
+            name=self.name,
+            created_from=self.created_from,
+            created_to=self.created_to,
+        )
+
+
+class SimulationRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Tasks and their definitions to simulate, over a window of the past, of the future, or both."""
+
+    task_id: Annotated[UUID | None, Meta(description="One task; with `definition` or `change`.")] = None
+    filter: Annotated[
+        TaskFilter | None, Meta(description="At most 200 tasks, chosen as the list does; with `change`.")
+    ] = None
+    definition: Annotated[
+        TaskDefinition | None,
+        Meta(description="What the task is to be; without `task_id`, a task that there is not yet."),
+    ] = None
+    change: Annotated[
+        dict[str, Any] | None,
+        Meta(
+            description="A JSON merge patch (RFC 7396) of the definition of each task; `{}` changes nothing. "
+            "A trigger of another `type` is left without what that type does not have.",
+            examples=[{"overlap": {"mode": "queue_one"}}],
+        ),
+    ] = None
+    past: PastSpan | None = None
+    future: FutureSpan | None = None
+    limit: Annotated[
+        int, Meta(ge=0, le=MOST_DIFFERENCES, description="Differences told of each window: 0 to 1,000.")
+    ] = 200
+    duration_ms: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=LONGEST_DURATION_MS,
+                description="How long calls take of which nothing is recorded, 0 to 86,400,000; as long as "
+                "the task's others usually, else a second, when left out.",
+            ),
+        ]
+        | None
+    ) = None
+
+    @property
+    def duration(self) -> timedelta | None:
+        """The duration of calls of which nothing is recorded, if it is given."""
+        return None if self.duration_ms is None else timedelta(milliseconds=self.duration_ms)
+
+    def windows(self, now: datetime) -> tuple[Window | None, Window | None]:
+        """That of the past, and that of the future. Raises `InvalidBody`."""
+        if self.past is None and self.future is None:
+            raise InvalidBody([FieldError(pointer="", detail="Give `past`, `future`, or both.")])
+        past = None if self.past is None else _window("past", self.past, now)
+        future = None if self.future is None else _window("future", self.future, now)
+        return past, future
+
+
+def _window(name: str, span: PastSpan | FutureSpan, now: datetime) -> Window:
+    start = now if span.from_ is UNSET else _in_utc(f"/{name}/from", span.from_)
+    end = now if span.to is UNSET else _in_utc(f"/{name}/to", span.to)
+    judged = _past_errors if isinstance(span, PastSpan) else _future_errors
+    errors = judged(start, end, now)
+    if not errors and end <= start:
+        detail = f"{instant(end)} is not after `from` ({instant(start)}): give a later instant."
+        errors = [FieldError(pointer=f"/{name}/to", detail=detail)]
+    elif not errors and end - start > LONGEST_WINDOW:
+        wide = f"The window is {(end - start).days} days wide: give at most {LONGEST_WINDOW.days} days."
+        errors = [FieldError(pointer=f"/{name}/{'from' if span.to is UNSET else 'to'}", detail=wide)]
+    if errors:
+        raise InvalidBody(errors)
+    return Window(start, end)
+
+
+def _in_utc(place: str, given: datetime) -> datetime:
+    try:
+        return given.astimezone(UTC)
+    except OverflowError:
+        detail = f"{given.isoformat()} is outside of the years 1 to 9999 in UTC: give another instant."
+        raise InvalidBody([FieldError(pointer=place, detail=detail)]) from None
+
+
+def _past_errors(start: datetime, end: datetime, now: datetime) -> list[FieldError]:
+    errors = []
+    if start >= now:
+        detail = f"{instant(start)} is in the future: give an instant before now."
+        errors.append(FieldError(pointer="/past/from", detail=detail))
+    elif start < FIRST:
+        detail = f"{instant(start)} is before 1970: give a later instant."
+        errors.append(FieldError(pointer="/past/from", detail=detail))
+    if end > now:
+        detail = f"{instant(end)} is in the future: give an instant up to now, or leave it out."
+        errors.append(FieldError(pointer="/past/to", detail=detail))
+    return errors
+
+
+def _future_errors(start: datetime, end: datetime, now: datetime) -> list[FieldError]:
+    errors = []
+    if start < now:
+        detail = f"{instant(start)} has passed: give a later instant, or leave it out for now."
+        errors.append(FieldError(pointer="/future/from", detail=detail))
+    if end > now + FARTHEST:
+        detail = f"{instant(end)} is too far ahead: give one within {FARTHEST.days} days."
+        errors.append(FieldError(pointer="/future/to", detail=detail))
+    return errors
+
+
+TOO_DEEP = "It is nested too deeply: give objects and arrays with fewer levels."
+
+
+class Tasks(Protocol):
+    """The list of tasks."""
+
+    async def tasks(self, query: TaskQuery, paging: Paging, /) -> Listing[TaskView]:
+        """One page of tasks."""
+        ...
+
+
+class Simulated(Struct, frozen=True):
+    """Both windows, each where it was asked for."""
+
+    past: Accounts | None
+    future: Accounts | None
+
+
+async def simulate(
+    asked: SimulationRequest, tasks: Tasks, simulator: Simulator, now: datetime, default_timezone: str
+) -> Simulated:
+    """The answer. Raises `InvalidBody`, and what the simulator and the list raise."""
+    past, future = windows(asked, now)
+    question = Question(
+        namespace=NAMESPACE,
+        subjects=await _subjects(asked, tasks, default_timezone),
+        limit=asked.limit,
+        duration=asked.duration,
+    )
+    return Simulated(
+        past=None if past is None else await simulator.past(question, past),
+        future=None if future is None else await simulator.future(question, future),
+    )
+
+
+def windows(asked: SimulationRequest, now: datetime) -> tuple[Window | None, Window | None]:
+    """That of the past, and that of the future. Raises `InvalidBody`, which tells of other members, too."""
+    misfits = tuple(_misfits(asked))
+    try:
+        found = asked.windows(now)
+    except InvalidBody as error:
+        raise InvalidBody([*error.errors, *misfits]) from None
+    if misfits:
+        raise InvalidBody(misfits)
+    return found
+
+
+async def _subjects(asked: SimulationRequest, tasks: Tasks, default_timezone: str) -> tuple[Subject, ...]:
+    if asked.definition is not None:
+        return (_replaced(asked.task_id, asked.definition.to_domain(default_timezone)),)
+    change = asked.change or {}
+    redefine, bodies = _patched(change), "success" in change
+    if asked.task_id is not None:
+        return (Subject(asked.task_id, redefine, bodies),)
+    assert asked.filter is not None, "it says which tasks"
+    found = await tasks.tasks(asked.filter.query(), Paging(limit=MOST_TASKS))
+    if found.total > MOST_TASKS:
+        detail = f"{found.total:,} tasks match: narrow the filter to at most {MOST_TASKS}."
+        raise InvalidBody([FieldError(pointer="/filter", detail=detail)])
+    if not found.items:
+        raise InvalidBody([FieldError(pointer="/filter", detail="No task matches: widen the filter.")])
+    return tuple(Subject(view.id, redefine, bodies) for view in found.items)
+
+
+def _misfits(asked: SimulationRequest) -> Iterator[FieldError]:
+    """The first of the members that is missing, or does not go with another."""
+    wrong: tuple[str, str] | None = None
+    if asked.filter is not None and asked.task_id is not None:
+        wrong = "/filter", "Give either this or `task_id`, not both."
+    elif asked.filter is not None and asked.definition is not None:
+        wrong = "/definition", "Many tasks cannot all be one: give `change` with `filter`."
+    elif asked.definition is not None and asked.change is not None:
+        wrong = "/change", "Give either this or `definition`, not both."
+    elif asked.definition is None and asked.change is None:
+        wrong = "", "Give `definition` (with `task_id`: instead of its own), or `change`."
+    elif asked.change is not None and asked.task_id is None and asked.filter is None:
+        wrong = "/change", "Say of which tasks: give `task_id` or `filter`."
+    if wrong is not None:
+        yield FieldError(pointer=wrong[0], detail=wrong[1])
+
+
+def _replaced(task_id: UUID | None, definition: Definition) -> Subject:
+    """Whatever the definition was. What it returns raises `InvalidBody`."""
+
+    def redefine(old: Definition | None, at: datetime) -> Definition:
+        current = None if old is None else old.trigger
+        return _within("/definition", lambda: validate(definition, at, current=current))
+
+    return Subject(task_id, redefine, looks_at_bodies(definition.success))
+
+
+def _patched(change: dict[str, Any]) -> Redefine:
+    """The definition with a JSON merge patch (RFC 7396). What it returns raises `InvalidBody`."""
+
+    def redefine(old: Definition | None, at: datetime) -> Definition:
+        assert old is not None, "what is patched is there"
+        if not change:
+            return old
+
+        def patched() -> Definition:
+            try:
+                body = msgspec.json.encode(merged(_kept(old, change), change))
+            except RecursionError:
+                raise ValidationFailed([FieldError(pointer="", detail=TOO_DEEP)]) from None
+            return validate(read_task(body).to_domain("UTC"), at, current=old.trigger)
+
+        return _within("/change", patched, f" (Task {shown(old.name)}.)")
+
+    return redefine
+
+
+def _kept(old: Definition, change: dict[str, Any]) -> dict[str, Any]:
+    """The definition that a change begins with: of another type, a trigger loses what that type lacks."""
+    kept: dict[str, Any] = msgspec.to_builtins(old)
+    trigger = change.get("trigger")
+    kind = trigger.get("type") if isinstance(trigger, dict) else None
+    if isinstance(kind, str) and kind in TRIGGERS:
+        known = {"type", *TRIGGERS[kind].__struct_encode_fields__}
+        kept["trigger"] = {name: value for name, value in kept["trigger"].items() if name in known}
+    return kept
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """A value after a JSON merge patch (RFC 7396)."""
+    if not isinstance(patch, dict):
+        return patch
+    members = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            members.pop(name, None)
+        else:
+            members[name] = merged(members.get(name), value)
+    return members
+
+
+def _within(place: str, decide: Callable[[], Definition], besides: str = "") -> Definition:
+    """Move the errors of a definition to its place in the whole body."""
+    try:
+        return decide()
+    except ValidationFailed as error:
+        errors = [
+            FieldError(pointer=place + each.pointer, detail=each.detail + besides) for each in error.errors
+        ]
+        raise InvalidBody(errors) from None
+
 
 MOST_CHANGES = 20
 MOST_DOWNTIMES = 100
@@ -54,7 +367,7 @@ class Skips(Struct, frozen=True, kw_only=True):
 
 
 class OccurrenceCounts(Struct, frozen=True, kw_only=True):
-    """How many occurrences of the window came to what."""
+    """Numbers of occurrences of a window, by outcome."""
 
     occurrences: int
     succeeded: int
@@ -119,7 +432,7 @@ class BusyMinute(Struct, frozen=True, kw_only=True):
 
 
 class SentCalls(Struct, frozen=True, kw_only=True):
-    """How many calls are sent, and the ten busiest minutes, the busiest first."""
+    """The number of calls that are sent, and the ten busiest minutes, the busiest first."""
 
     calls: int
     peaks: list[BusyMinute]
@@ -175,7 +488,7 @@ class Downtime(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
 
 
 class SimulatedWindow(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """What a window came to, before and after the change."""
+    """A simulated window, before and after the change."""
 
     from_: datetime
     to: datetime
@@ -194,20 +507,20 @@ class SimulatedWindow(Struct, frozen=True, kw_only=True, rename={"from_": "from"
 
 
 class SimulationAnswer(Struct, frozen=True, kw_only=True):
-    """What would have happened, and what would; null: it was not asked for."""
+    """The simulated windows of past and future; null: it was not asked for."""
 
     past: SimulatedWindow | None
     future: SimulatedWindow | None
 
     @classmethod
-    def of(cls, simulated: Simulated) -> SimulationAnswer:
+    def of(cls, simulated: Simulated) -> Self:
         """An answer as it is shown."""
-        past = None if simulated.past is None else _window(simulated.past)
-        future = None if simulated.future is None else _window(simulated.future)
+        past = None if simulated.past is None else _simulated(simulated.past)
+        future = None if simulated.future is None else _simulated(simulated.future)
         return cls(past=past, future=future)
 
 
-def _window(found: Accounts) -> SimulatedWindow:
+def _simulated(found: Accounts) -> SimulatedWindow:
     loads, width = found.loads, found.loads.width // timedelta(minutes=1)
     ids = {run: task.task_id for task in found.tasks for run in task.after.entries | task.before.entries}
     assumed = frozenset[UUID]().union(*(task.assumed for task in found.tasks))
@@ -300,7 +613,7 @@ SETTLING = timedelta(seconds=2)
     description="Nothing is stored. A window of the past is lived through again with what the log tells of "
     "it: answers, durations, downtimes, and what users did; one of the future from how things stand.",
     status_code=200,
-    dto=SimulationBody,
+    dto=JsonBody[SimulationRequest],
     return_dto=None,
     response_description="Both accounts of each window, and what they differ in.",
     responses=doc.problems(
@@ -310,16 +623,16 @@ SETTLING = timedelta(seconds=2)
     tags=["tasks"],
 )
 async def simulate_tasks(
-    data: JSONBody[UnreadSimulation], api: Injected[Api], freshness: Injected[Freshness]
+    data: JSONBody[SimulationRequest], api: Injected[Api], freshness: Injected[Freshness]
 ) -> SimulationAnswer:
-    """What would have happened in the past, or will in the future, if tasks were defined otherwise."""
+    """Simulate what would have happened, or will, if tasks were defined otherwise."""
     now = datetime.now(UTC)
-    past, _ = simulating.windows(data, now)
+    past, _ = windows(data, now)
     try:
         if past is not None:
             await api.reach((await api.parts.past.at(past.end - SETTLING)).position)
         await api.reach(freshness.min_position)
-        found = await simulating.simulate(
+        found = await simulate(
             data, api.parts.queries, api.parts.simulator, now, api.options.default_timezone
         )
     except NotYet as error:

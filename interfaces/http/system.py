@@ -1,66 +1,23 @@
-"""The processes that do the work: who is alive, and how they share it."""
-
-from __future__ import annotations
+"""The service itself: nodes, health, metrics, and Swagger UI."""
 
 import hashlib
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from litestar import MediaType, Request, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 from litestar.response import Redirect
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from interfaces.http import documentation as doc
-from interfaces.http.answers import Alive, HealthReport, Metrics
-from interfaces.http.api import Api
-from interfaces.http.dependencies import Exposition, Health
+from interfaces.http.answers import Alive, HealthReport, Metrics, NodeList
+from interfaces.http.api import Api, Exposition, Health
 from interfaces.http.parameters import AsOf, Freshness, Injected, reflecting
 from interfaces.http.problems import ARCHIVE_AWAY, DATABASE_UNAVAILABLE, READ_MODELS_MISSING, TOO_MUCH_HISTORY
-
-
-class Node(Struct, frozen=True, kw_only=True):
-    """A process as it was at its last heartbeat, one a second; a run is a node of its own."""
-
-    name: Annotated[str, Meta(description="`NODE_NAME` and what tells this run from others.")]
-    role: Literal["projector", "scheduler"]
-    alive: Annotated[bool, Meta(description="false: silent for `NODE_EXPIRY_SECONDS`, and taken over.")]
-    started_at: datetime
-    heartbeat_age_seconds: float
-    claims: Annotated[
-        bool | None,
-        Meta(description="false: it starts, stops, is silent, or its clock is wrong. Schedulers only."),
-    ]
-    clock_right: Annotated[
-        bool | None, Meta(description="Within `MAX_CLOCK_OFFSET_SECONDS` of the database's. Schedulers only.")
-    ]
-    clock_offset_seconds: Annotated[
-        float | None, Meta(description="Its clock minus the database's. Schedulers only.")
-    ]
-    share: Annotated[
-        float | None,
-        Meta(description="Part of the tasks due soon that is its own, 0 to 1, by a sample. Schedulers only."),
-    ]
-    in_flight: Annotated[int | None, Meta(description="Calls being made. Schedulers only.")]
-    due_index_entries: Annotated[
-        int | None, Meta(description="Tasks due soon that it knows. Schedulers only.")
-    ]
-    lag_events: Annotated[
-        int | None,
-        Meta(
-            description="Events that a scheduler has not followed, or that the projectors have not applied."
-        ),
-    ]
-
-
-class NodeList(Struct, frozen=True):
-    """All that have beaten within a day and did not leave in peace."""
-
-    items: list[Node]
 
 
 @get(
@@ -73,7 +30,7 @@ class NodeList(Struct, frozen=True):
     tags=["service"],
 )
 async def list_nodes(api: Injected[Api]) -> NodeList:
-    """Who is there, and in what state."""
+    """The nodes and their state."""
     return NodeList(list(await api.parts.nodes.nodes()))
 
 
@@ -234,7 +191,7 @@ async def swagger_page() -> Response[str]:
 
 @get("/swagger/start.js", include_in_schema=False)
 async def swagger_start() -> Response[str]:
-    """What starts Swagger UI on our document."""
+    """The script that starts Swagger UI on our document."""
     return Response(_START, media_type="text/javascript")
 
 
@@ -258,7 +215,7 @@ def _asset(name: str) -> _Asset:
 
 
 def static_folder() -> Path:
-    """Where the installed files are. Raises `FileNotFoundError` when they are not installed."""
+    """The folder of the installed files. Raises `FileNotFoundError` when they are not installed."""
     # Found, not imported: the package's code, a server of its own kind, is of no use here.
     spec = find_spec("swagger_ui")
     if spec is None or spec.origin is None:

@@ -1,7 +1,5 @@
 """Tasks: create, list, read, replace, cancel, and what came of them."""
 
-from __future__ import annotations
-
 import hashlib
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -15,22 +13,18 @@ from domain.errors import TaskNotFound
 from interfaces.http import documentation as doc
 from interfaces.http.answers import Backfill, Result, ResultPage, Task, TaskPage
 from interfaces.http.api import Api, Written, command_request
-from interfaces.http.bodies import TaskDefinition
-from interfaces.http.command_bodies import Backfilling, BackfillingBody, Pausing, PausingBody
-from interfaces.http.json_body import TaskBody, digest
+from interfaces.http.bodies import Backfilling, Pausing, TaskDefinition
+from interfaces.http.body_errors import JsonBody, digest
 from interfaces.http.parameters import (
     NAMESPACE,
-    AnyTaskResultSelection,
     AsOf,
     Change,
     ChangeReason,
     CreationKey,
     Freshness,
     Injected,
-    MinPosition,
     Prefer,
     Preference,
-    ResultId,
     ResultSelection,
     TaskId,
     TaskSelection,
@@ -50,14 +44,12 @@ from interfaces.http.problems import (
     MALFORMED_JSON,
     MONTH_ARCHIVED,
     NOT_YET_VISIBLE,
-    RESULT_NOT_FOUND,
     TASK_ALREADY_OVER,
     TASK_NOT_FOUND,
     TASK_NOT_OVER,
     TOO_MUCH_HISTORY,
     UNSUPPORTED_MEDIA_TYPE,
     VERSION_MISMATCH,
-    ResultNotFound,
 )
 
 _ANY_BODY = (MALFORMED_JSON, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_BODY)
@@ -66,7 +58,7 @@ _TASK = (TASK_NOT_FOUND, TASK_ALREADY_OVER, DATABASE_UNAVAILABLE)
 
 
 class LifecycleController(Controller):
-    """What a task does beside its schedule."""
+    """Commands beside a task's schedule."""
 
     path = "/tasks"
     tags = ("tasks",)
@@ -78,7 +70,7 @@ class LifecycleController(Controller):
         description="No further occurrence starts until the task is resumed; what runs goes on, and so do "
         "its retries. The task keeps its place. Twice is no error. The body may be left out.",
         status_code=200,
-        dto=PausingBody,
+        dto=JsonBody[Pausing],
         return_dto=None,
         dependencies={"change": Provide(Change, sync_to_thread=False)},
         response_headers=[doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
@@ -148,7 +140,7 @@ class LifecycleController(Controller):
         "not run: those that were skipped, and those from before the task was there. What ran, or runs, is "
         "never repeated, so repeating this request is safe. Continue at `next_start`.",
         status_code=202,
-        dto=BackfillingBody,
+        dto=JsonBody[Backfilling],
         return_dto=None,
         dependencies={"preference": Provide(Preference, sync_to_thread=False)},
         response_headers=[doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
@@ -172,7 +164,7 @@ class LifecycleController(Controller):
 
 
 def _digest(task_id: UUID) -> str:
-    """What a key of this request stands for."""
+    """The digest that a key of this request stands for."""
     return hashlib.sha256(f"trigger {task_id}".encode()).hexdigest()
 
 
@@ -192,7 +184,7 @@ class Redaction(Change, frozen=True, kw_only=True):
 
 
 class RedactionController(Controller):
-    """What is to be forgotten."""
+    """Erasure of personal data."""
 
     path = "/tasks"
     tags = ("tasks",)
@@ -227,54 +219,11 @@ class RedactionController(Controller):
         return await api.written(accepted, redaction.prefer, 200)
 
 
-class ResultController(Controller):
-    """What was called, and what came of it."""
-
-    path = "/results"
-    tags = ("results",)
-
-    @get(
-        "/",
-        operation_id="listResults",
-        summary="List results",
-        dependencies={"selection": Provide(AnyTaskResultSelection, sync_to_thread=False)},
-        response_description="The occurrences that match, page by page.",
-        responses=doc.problems(*doc.READING),
-    )
-    async def list_results(
-        self,
-        api: Injected[Api],
-        selection: Injected[AnyTaskResultSelection],
-        freshness: Injected[Freshness],
-    ) -> ResultPage:
-        """Results by task, outcome, status code and due instant."""
-        query = selection.query(selection.task_id)
-        await api.reach(freshness.min_position)
-        return ResultPage.of_listing(await api.parts.queries.results(query, paging(selection)))
-
-    @get(
-        "/{id:str}",
-        operation_id="getResult",
-        summary="Read a result",
-        response_description="The occurrence as it stands.",
-        responses=doc.problems(RESULT_NOT_FOUND, *doc.READING),
-    )
-    async def get_result(
-        self, api: Injected[Api], result_id: ResultId, min_position: MinPosition = None
-    ) -> Result:
-        """One occurrence, with all its attempts."""
-        await api.reach(min_position)
-        view = await api.parts.queries.result(NAMESPACE, result_id)
-        if view is None:
-            raise ResultNotFound(result_id)
-        return Result.of_view(view)
-
-
 _TASK_BODY = (MALFORMED_JSON, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_TASK)
 
 
 class TaskController(Controller):
-    """What is to be called, and when."""
+    """Definitions of tasks."""
 
     path = "/tasks"
     tags = ("tasks",)
@@ -284,7 +233,7 @@ class TaskController(Controller):
         operation_id="createTask",
         summary="Create a task",
         description="Answers once lists show the task, or after two seconds; the task is stored either way.",
-        dto=TaskBody,
+        dto=JsonBody[TaskDefinition],
         return_dto=None,
         response_headers=[doc.LOCATION, doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],
         response_description="The task as it was accepted.",
@@ -365,7 +314,7 @@ class TaskController(Controller):
         summary="Replace a task's definition",
         description="What is left out gets its default again. The next run is computed anew; an unchanged "
         "trigger keeps its place. A task that is over cannot change.",
-        dto=TaskBody,
+        dto=JsonBody[TaskDefinition],
         return_dto=None,
         dependencies={"change": Provide(Change, sync_to_thread=False)},
         response_headers=[doc.ETAG, doc.EVENT_POSITION, doc.PREFERENCE_APPLIED],

@@ -17,10 +17,17 @@ from domain.definition import DEFAULT_NAMESPACE, Definition
 from domain.errors import FieldError, ValidationFailed, printed, shown
 from domain.task import Difference, FinishedTask, Paused, Scheduled
 from domain.validation.policies import normal_overlap
-from interfaces.http.bodies import CatchingUp, HttpAction, Overlapping, Retry, Success, TaskDefinition
-from interfaces.http.json_body import read_task
+from interfaces.http.bodies import (
+    TRIGGERS,
+    CatchingUp,
+    HttpAction,
+    Overlapping,
+    Retry,
+    Success,
+    TaskDefinition,
+)
+from interfaces.http.body_errors import read_task
 from interfaces.http.problems import MalformedBody
-from interfaces.http.shape_tables import TRIGGERS
 
 
 def file_of(tasks: Iterable[Scheduled | Paused], timezone: str) -> dict[str, Any]:

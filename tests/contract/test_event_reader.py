@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from application.ports import EventPage, LoggedEvent
-    from interfaces.http.dependencies import Events
+    from interfaces.http.api import Events
     from tests.support.event_logs import Subject
 
 LOOKED_AT = 5

@@ -1,7 +1,5 @@
 """A body that is too large is answered so that its sender reads why, also while it is still sending."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import http.client
@@ -10,18 +8,14 @@ import shutil
 import subprocess
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import uvloop
 
 from interfaces.http import app
-from interfaces.listening import address, listen
-from interfaces.server import server
+from interfaces.server import address, listen, serve
 from tests.support.http_service import http_service
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
 
 SIZE = 20_000_000
 LIMIT = 1_000_000
@@ -69,12 +63,12 @@ def by_curl(url: str, body: object) -> bytes:
 async def serving() -> AsyncIterator[str]:
     async with http_service(max_body_bytes=LIMIT) as service:
         listening = listen("127.0.0.1", 0)
-        web = server(service.app, grace_seconds=1)
-        running = asyncio.create_task(web.serve(sockets=[listening]))
+        stop = asyncio.Event()
+        running = asyncio.create_task(serve(service.app, listening, stop, grace_seconds=1))
         try:
             yield address(listening)
         finally:
-            web.should_exit = True
+            stop.set()
             await running
 
 

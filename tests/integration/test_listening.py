@@ -1,12 +1,10 @@
 """Where the service listens."""
 
-from __future__ import annotations
-
 import socket
 
 import pytest
 
-from interfaces.listening import AddressUnusable, address, listen
+from interfaces.server import AddressUnusable, address, listen
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no socket for both families")

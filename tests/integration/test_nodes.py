@@ -14,7 +14,7 @@ from application.ports import HeartbeatPayload, LogUnavailable
 from infrastructure.nodes import NodeTable, PostgresNodes
 from infrastructure.postgres import pool
 from interfaces.bootstrap.services import ShownNodes
-from interfaces.http.system import Node
+from interfaces.http.answers import Node
 
 PULSE = HeartbeatPayload(
     claims=True,

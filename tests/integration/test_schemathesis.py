@@ -1,14 +1,13 @@
 """Generated requests, good and bad, over the whole OpenAPI document: no 5xx, no undocumented answer."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 import schemathesis
 from hypothesis import settings
-from schemathesis import checks
+from schemathesis import Case, checks
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import (
     allow_header_conformance,
@@ -21,15 +20,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from interfaces.http.openapi import openapi_document
+from tests.support.databases import Databases
 from tests.support.http_service import task_json
 from tests.support.running_api import running_api
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from schemathesis import Case
-
-    from tests.support.databases import Databases
 
 # Not among them: that what fits the schema is accepted. A cron that never fires fits it and is refused.
 CHECKS = [

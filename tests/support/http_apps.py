@@ -1,21 +1,15 @@
 """Applications that are lent to one test after the other: making one takes a tenth of a second."""
 
-from __future__ import annotations
-
 import contextlib
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from litestar import Litestar
+
+from interfaces.http.api import Dependencies, HttpOptions
 from interfaces.http.app import create_app
-from interfaces.http.dependencies import Dependencies
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from litestar import Litestar
-
-    from interfaces.http.dependencies import HttpOptions
 
 
 class _Stand:

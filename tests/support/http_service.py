@@ -1,28 +1,28 @@
 """The API over a log in memory: the real commands, and read models that fold the log on every question."""
 
-from __future__ import annotations
-
 import contextlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 import httpx
 import uuid_utils.compat
+from litestar import Litestar
 from psycopg import OperationalError
 
 from application.audit import Audit
 from application.executions import ExecutionCommands
 from application.explanation.explainer import Explainer, Occurrences
+from application.ports import Cancellable
 from application.redaction import Redactions
 from application.revisions import Revisions
 from application.tasks import BulkCommands, TaskCommands
 from application.what_if.simulator import Simulator
 from interfaces.bootstrap.services import LedgerOfReadModels, RunsOfReadModels
-from interfaces.http.answers import HealthCheck, HealthReport
-from interfaces.http.dependencies import Dependencies, HttpOptions
-from interfaces.http.system import Node
+from interfaces.http.answers import HealthCheck, HealthReport, Node
+from interfaces.http.api import Dependencies, HttpOptions
 from tests.support.archived import ArchivedMonths
 from tests.support.audit_log import MemoryAuditLog
 from tests.support.event_reader import MemoryEventReader
@@ -32,13 +32,6 @@ from tests.support.memory_read_models import MemoryReadModels
 from tests.support.past import MemoryPast
 from tests.support.redactable import MemoryLedger, MemoryRedactor
 from tests.support.runs import MemoryRuns
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from litestar import Litestar
-
-    from application.ports import Cancellable
 
 
 class SettableClock:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class MemoryPast:
-    """`interfaces.http.dependencies.Past` over a log in memory."""
+    """`interfaces.http.api.Past` over a log in memory."""
 
     def __init__(self, log: MemoryLog) -> None:
         self._log = log

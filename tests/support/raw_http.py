@@ -1,19 +1,14 @@
 """A server on a free port, and connections to it over which a test sends what it likes."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from typing import Any
 
 from litestar import Litestar, Request, get, post
 
-from interfaces.listening import listen
-from interfaces.server import server
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from interfaces.server import listen, serve
 
 DEADLINE_SECONDS = 60
 MIB = 1024 * 1024
@@ -42,11 +37,11 @@ class Service:
             await self.gate.wait()
             return "at last"
 
-        self.web = server(Litestar([hello, echo, slow], openapi_config=None), grace_seconds=1)
+        self.app = Litestar([hello, echo, slow], openapi_config=None)
         self.listening = listen("127.0.0.1", 0)
         self.port: int = self.listening.getsockname()[1]
 
-    async def connect(self) -> Connection:
+    async def connect(self) -> "Connection":
         return Connection(*await asyncio.open_connection("127.0.0.1", self.port, limit=MIB))
 
 
@@ -95,11 +90,12 @@ class Connection:
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[Service]:
     service = Service()
-    running = asyncio.create_task(service.web.serve(sockets=[service.listening]))
+    stop = asyncio.Event()
+    running = asyncio.create_task(serve(service.app, service.listening, stop, grace_seconds=1))
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             yield service
     finally:
         service.gate.set()
-        service.web.should_exit = True
+        stop.set()
         await running

@@ -1,23 +1,17 @@
 """The API as it runs: the roles api and projector of the composition root, on a socket, in a thread."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
+import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 
 from interfaces import bootstrap
-from interfaces.listening import address, listen
-from interfaces.server import server
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Iterator
-    from pathlib import Path
+from interfaces.server import address, listen, serve
 
 DEADLINE_SECONDS = 60.0
 
@@ -93,9 +87,5 @@ class _Service(threading.Thread):
             bootstrap.background(project()),
             bootstrap.api(self._settings) as app,
         ):
-            web = server(app, grace_seconds=1)
-            serving = asyncio.create_task(web.serve(sockets=[self._listening]))
             self._started.set()
-            await self._stop.wait()
-            web.should_exit = True
-            await serving
+            await serve(app, self._listening, self._stop, grace_seconds=1)

@@ -1,8 +1,7 @@
 """The sealed log over HTTP: heads, proofs, and evidence that is checked by what was sent alone."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -17,9 +16,6 @@ from interfaces.http.audit import ConsistencyProof, Evidence, HeadPage, Inclusio
 from tests.support.groups import claim
 from tests.support.http_service import HttpService, assert_a_problem, http_service
 from tests.support.sealing import KEY
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 RUN = UUID(int=1 << 127)
 KEYS = KeyRing([KEY.public])

@@ -1,21 +1,12 @@
 """Bad parameters, headers, ids and paths: the right status, and a problem that says what to change."""
 
-from __future__ import annotations
-
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
 
-from tests.support.http_service import HttpService, assert_a_problem, http_service, task_json
+from tests.support.http_service import HttpService, assert_a_problem, task_json
 
 UNKNOWN = str(UUID(int=404))
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
 
 
 WRONG_PARAMETERS = {

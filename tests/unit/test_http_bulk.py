@@ -1,8 +1,6 @@
 """Creating many tasks by one request: each is judged as it would be alone."""
 
-from __future__ import annotations
-
-from collections.abc import AsyncIterator
+import json
 from typing import Any
 
 import httpx
@@ -10,16 +8,10 @@ import pytest
 
 from domain.facts import TaskCreated
 from interfaces.http.bulk import MOST_TASKS
-from tests.support.http_service import HttpService, assert_a_problem, http_service, task_json
+from tests.support.http_service import HttpService, assert_a_problem, task_json
 
 PATH = "/api/v1/tasks/bulk"
 BAD = task_json(action={"method": "GET"}, nam="typo")
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
 
 
 async def send(service: HttpService, *tasks: Any, **headers: str) -> httpx.Response:
@@ -150,33 +142,6 @@ async def test_as_many_as_are_allowed_are_taken_and_one_more_is_not(service: Htt
     assert len(service.log.facts()) == MOST_TASKS
 
 
-async def test_a_body_that_is_too_large_is_refused_as_any_other() -> None:
-    async with http_service(max_body_bytes=1_000) as service:
-        answer = await send(service, *[task_json()] * 50)
-        assert answer.status_code == 413
-        assert answer.json()["type"] == "/problems/body-too-large"
-        assert service.log.facts() == []
-
-
-@pytest.mark.parametrize(
-    ("body", "pointer"),
-    [
-        ({}, "/tasks"),
-        ({"tasks": []}, "/tasks"),
-        ({"tasks": {}}, "/tasks"),
-        ({"tasks": None}, "/tasks"),
-        ({"tasks": [task_json()], "atomic": True}, "/atomic"),
-        ([task_json()], ""),
-    ],
-)
-async def test_a_body_of_another_shape_is_explained(service: HttpService, body: Any, pointer: str) -> None:
-    answer = await service.client.post(PATH, json=body)
-    assert answer.status_code == 422
-    assert_a_problem(answer)
-    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
-    assert service.log.facts() == []
-
-
 @pytest.mark.parametrize(
     ("content", "media_type", "status"),
     [
@@ -210,3 +175,45 @@ async def test_an_outage_says_that_nothing_is_known_to_be_stored(service: HttpSe
         answer = await send(service, task_json())
     assert answer.status_code == 503
     assert_a_problem(answer)
+
+
+GOOD = json.dumps(task_json()).encode()
+UNREADABLE = {
+    "a number too large": b'{"name": "x", "action": {"method": "POST", "payload": 1e999}}',
+    "a number too large in a member that there is not": b'{"nam": 1e999}',
+    "a byte that is not UTF-8": b'{"name": "\xff"}',
+    "a name that is not UTF-8": b'{"na\xffme": 1}',
+    "what is nested deeply": b'{"name": ' + b"[" * 400 + b"]" * 400 + b"}",
+    "a number too large, and no object": b"1e999",
+    "bytes, and no object": b'"\xff"',
+}
+
+
+async def post(service: HttpService, path: str, body: bytes, **headers: str) -> httpx.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await service.client.post(path, content=body, headers=named | {"Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize("bad", UNREADABLE.values(), ids=UNREADABLE.keys())
+@pytest.mark.parametrize("own_key", [b'"mine"', b"1e999", b'"\xff"', None])
+async def test_what_cannot_be_read_of_one_task_spoils_no_other(
+    service: HttpService, bad: bytes, own_key: bytes | None
+) -> None:
+    if own_key is not None:
+        bad = bad.replace(b"{", b'{"idempotency_key": ' + own_key + b", ", 1)
+    body = b'{"tasks": [' + GOOD + b", " + bad + b"]}"
+    first = await post(service, PATH, body, x_request_id="same", idempotency_key="order")
+    assert (first.status_code, first.json()["created"], first.json()["refused"]) == (207, 1, 1)
+    assert first.json()["items"][1]["problem"]["status"] in {400, 422}
+    again = await post(service, PATH, body, x_request_id="same", idempotency_key="order")
+    assert again.content == first.content
+
+
+async def test_an_unreadable_value_beside_a_key_gets_the_problem_that_it_would_get_alone(
+    service: HttpService,
+) -> None:
+    bad = UNREADABLE["a number too large"]
+    keyed = bad.replace(b"{", b'{"idempotency_key": "mine", ', 1)
+    single = await post(service, "/api/v1/tasks", bad)
+    bulk = await post(service, PATH, b'{"tasks": [' + keyed + b"]}")
+    assert of_any_request(bulk.json()["items"][0]["problem"]) == of_any_request(single.json())

@@ -1,10 +1,8 @@
 """The OpenAPI document, what is made of it, and Swagger UI."""
 
-from __future__ import annotations
-
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +15,11 @@ from domain.definition import Action, Cron, Definition, Overlap, RetryPolicy
 from interfaces import openapi_files
 from interfaces.http import system as swagger_ui
 from interfaces.http.bodies import TaskDefinition
-from interfaces.http.command_bodies import COMMAND_EXAMPLES
-from interfaces.http.examples import BULK_EXAMPLES, TASK_EXAMPLES
-from interfaces.http.openapi import openapi_document
+from interfaces.http.openapi import examples, openapi_document
 from interfaces.http.problems import BY_SLUG
-from interfaces.http.simulation_examples import SIMULATION_EXAMPLES
-from tests.support.http_service import HttpService, http_service, task_json
+from tests.support.http_service import HttpService, task_json
 
 DOCS = Path(__file__).parents[2] / "docs"
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -152,13 +141,8 @@ def test_every_example_fits_its_schema() -> None:
             for example in media["examples"].values():
                 judge(media["schema"]["$ref"], example["value"])
                 checked += 1
-    for name, examples in {
-        "TaskDefinition": TASK_EXAMPLES,
-        "TaskBulk": BULK_EXAMPLES,
-        "SimulationRequest": SIMULATION_EXAMPLES,
-        **COMMAND_EXAMPLES,
-    }.items():
-        for example in examples.values():
+    for name, shown in examples("bodies").items():
+        for example in shown.values():
             judge(f"#/components/schemas/{name}", example["value"])
             checked += 1
     assert checked > 20
@@ -179,7 +163,7 @@ async def test_answers_fit_their_schemas(service: HttpService) -> None:
 
 
 async def test_the_examples_are_accepted_as_they_stand(service: HttpService) -> None:
-    for example in TASK_EXAMPLES.values():
+    for example in examples("bodies")["TaskDefinition"].values():
         answer = await service.client.post("/api/v1/tasks", json=example["value"])
         assert answer.status_code == 201, answer.text
 

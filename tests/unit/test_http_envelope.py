@@ -1,15 +1,15 @@
 """What every answer has around it, whoever gives it."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import AsyncIterator
+from email.utils import formatdate
 from typing import Any, cast
 
 import httpx
 import pytest
 import structlog
+from litestar.routes import HTTPRoute
 
 from tests.support.http_service import (
     HttpService,
@@ -37,6 +37,15 @@ async def test_every_answer_has_the_security_headers(service: HttpService, path:
     assert headers["strict-transport-security"] == "max-age=31536000"
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "'unsafe-eval'" not in headers["content-security-policy"]
+
+
+async def test_every_answer_says_at_which_second_it_was_given(
+    service: HttpService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seconds in (0, 1, 1, 86_400):
+        monkeypatch.setattr("interfaces.http.app.time.time", lambda now=seconds: now + 0.9)
+        answer = await service.client.get("/nowhere")
+        assert answer.headers["date"] == formatdate(seconds, usegmt=True)
 
 
 async def test_answers_of_the_api_are_not_kept_by_caches(service: HttpService) -> None:
@@ -205,3 +214,10 @@ async def test_the_access_log_holds_neither_headers_nor_bodies_nor_queries(
         ("GET", "/api/v1/tasks", 200),
     ]
     assert "secret" not in str(entries)
+
+
+async def test_dependencies_are_resolved_one_after_the_other(service: HttpService) -> None:
+    routes = [route for route in service.app.routes if isinstance(route, HTTPRoute)]
+    models = [model for route in routes for _, model in route.route_handler_map.values()]
+    assert any(len(model.dependency_batches) > 2 for model in models)
+    assert all(len(batch) == 1 for model in models for batch in model.dependency_batches)

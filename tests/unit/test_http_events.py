@@ -1,11 +1,8 @@
 """The event log over HTTP: in pages, and line by line."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -19,15 +16,9 @@ from interfaces.http import events as event_answers
 from interfaces.http.openapi import openapi_document
 from tests.support.event_reader import MemoryEventReader
 from tests.support.groups import started
-from tests.support.http_service import HttpService, assert_a_problem, http_service
+from tests.support.http_service import HttpService, assert_a_problem
 
 LINES = {"Accept": "application/x-ndjson"}
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
 
 
 def judge(name: str, value: Any) -> None:

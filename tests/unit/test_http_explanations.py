@@ -1,8 +1,5 @@
 """Occurrences and explanations over HTTP."""
 
-from __future__ import annotations
-
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,17 +14,11 @@ from domain.identity import execution_id
 from interfaces.bootstrap.services import LedgerOfReadModels
 from interfaces.http.openapi import openapi_document
 from projections.views import Listing, Paging, ResultQuery, ResultView
-from tests.support.http_service import HttpService, assert_a_problem, http_service
+from tests.support.http_service import HttpService, assert_a_problem
 from tests.support.views import result_view
 
 HOUR = timedelta(hours=1)
 EVERY_HOUR = {"type": "cron", "cron": "@hourly"}
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
 
 
 def judge(name: str, value: Any) -> None:

@@ -1,9 +1,6 @@
 """What the service says about itself: faults, outages, health and metrics."""
 
-from __future__ import annotations
-
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import httpx
@@ -14,8 +11,8 @@ from psycopg.errors import UndefinedColumn, UndefinedTable
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from application.ports import LogFull
+from interfaces.http.api import HttpOptions, OpsDependencies
 from interfaces.http.app import create_ops_app
-from interfaces.http.dependencies import HttpOptions, OpsDependencies
 from tests.support.http_service import (
     HttpService,
     OneMetric,
@@ -24,12 +21,6 @@ from tests.support.http_service import (
     http_service,
     task_json,
 )
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,5 @@
 """Pausing and resuming over HTTP, and what all commands about a task mind."""
 
-from __future__ import annotations
-
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,16 +7,9 @@ import pytest
 from domain.facts import (
     TaskPaused,
 )
-from tests.support.http_service import HttpService, assert_a_problem, http_service, task_json
-from tests.support.views import RESULT_ID
+from tests.support.http_service import HttpService, task_json
 
 MISSING = "01940f3e-8a00-7c3d-9b51-2f6a7c1d0e42"
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
 
 
 async def ask(service: HttpService, path: str, **options: Any) -> Any:
@@ -80,42 +70,6 @@ async def test_paused_tasks_can_be_listed(service: HttpService) -> None:
     await ask(service, f"/tasks/{task['id']}/pause")
     listed = (await service.client.get("/api/v1/tasks?status=paused")).json()["items"]
     assert [item["id"] for item in listed] == [task["id"]]
-
-
-@pytest.mark.parametrize(
-    ("body", "pointer", "says"),
-    [
-        ({"note": 5}, "/note", "5 will not do: give a string of at most 1,000 characters"),
-        ({"note": "x" * 1_001}, "/note", "at most 1,000 characters"),
-        ({"nota": "x"}, "/nota", '"nota" is not a field here: leave it out. Known are note.'),
-        (["x"], "", "This is not an object: send one. Known members are note."),
-    ],
-)
-async def test_a_wrong_note_is_refused_with_its_place(
-    service: HttpService, body: Any, pointer: str, says: str
-) -> None:
-    task = await service.create()
-    for path in (f"/tasks/{task['id']}/pause", f"/executions/{RESULT_ID}/cancel"):
-        answer = await ask(service, path, json=body)
-        assert_a_problem(answer)
-        assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-body")
-        [error] = answer.json()["errors"]
-        assert error["pointer"] == pointer
-        assert says in error["detail"]
-    assert len(service.log.facts()) == 1
-
-
-async def test_what_is_not_json_is_refused(service: HttpService) -> None:
-    task = await service.create()
-    broken = await ask(
-        service,
-        f"/tasks/{task['id']}/pause",
-        content=b"{",
-        headers={"Content-Type": "application/json"},
-    )
-    assert (broken.status_code, broken.json()["type"]) == (400, "/problems/malformed-json")
-    form = await ask(service, f"/tasks/{task['id']}/pause", content=b"note=x")
-    assert form.status_code == 415
 
 
 @pytest.mark.parametrize("command", ["pause", "resume", "trigger"])

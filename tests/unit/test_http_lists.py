@@ -1,8 +1,5 @@
 """Reading lists and results."""
 
-from __future__ import annotations
-
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -15,14 +12,8 @@ from domain import task as tasks
 from interfaces.http.answers import Attempt, Result, Task, TaskPage
 from projections.views import AttemptView, Listing, ResultView, TaskView
 from tests.support.given import created
-from tests.support.http_service import HttpService, http_service
+from tests.support.http_service import HttpService
 from tests.support.views import NOON, RESULT_ID, result_view, task_view
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
 
 
 @pytest.mark.parametrize(

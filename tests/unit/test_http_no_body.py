@@ -1,7 +1,5 @@
 """Requests that take no body: one that says something is refused before anything is done."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from typing import Any
 

@@ -1,19 +1,14 @@
 """Who does the work, over HTTP; and what health says about it."""
 
-from __future__ import annotations
-
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 from msgspec.structs import replace
 
 from infrastructure.health import Readiness
 from interfaces.bootstrap.pages import HealthChecks
-from interfaces.http.answers import HealthCheck
-from interfaces.http.system import Node
+from interfaces.http.answers import HealthCheck, Node
 from tests.support.given import NOON
-from tests.support.http_service import HttpService, assert_a_problem, http_service
+from tests.support.http_service import HttpService, assert_a_problem
 
 SCHEDULER = Node(
     name="host-8080.1f3a90c2",
@@ -42,12 +37,6 @@ SIGNS = Readiness(
     missing=[],
     fenced=False,
 )
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
 
 
 async def test_nodes_are_listed_with_their_share_and_their_lag(service: HttpService) -> None:

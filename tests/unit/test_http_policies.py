@@ -1,10 +1,7 @@
 """Policies over the API: their defaults, how they are shown, and that a task can be sent back as read."""
 
-from __future__ import annotations
-
 import json
 import re
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ import pytest
 from application.ports import Group, Meta, NewFact
 from domain.definition import Action, Cron, Definition, Interval, OneOff, RetryPolicy, Trigger
 from domain.facts import TaskCreated
-from tests.support.http_service import HttpService, http_service, task_json
+from tests.support.http_service import HttpService, task_json
 
 DOCS = Path(__file__).parents[2] / "docs"
 TASK = UUID("01940f3e-8a00-7c3d-9b51-2f6a7c1d0e42")
@@ -73,12 +70,6 @@ SET_BY_THE_SERVICE = {
 }
 
 
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
-
-
 def policies(task: dict[str, Any]) -> dict[str, Any]:
     return {name: task[name] for name in DEFAULTS}
 
@@ -111,12 +102,6 @@ async def test_whole_policies_come_back_as_they_were_sent_by_every_way(service: 
     assert policies(hurried.json()) == WHOLE
 
 
-async def test_the_bounds_of_a_call_come_back_as_they_were_sent(service: HttpService) -> None:
-    action = {"method": "GET", "url": "http://localhost/", "connect_timeout_seconds": 2.5, "max_redirects": 3}
-    task = await service.create(action=action)
-    assert {name: task["action"][name] for name in action} == action
-
-
 async def test_statuses_may_be_numbers_and_are_shown_once_as_text(service: HttpService) -> None:
     task = await service.create(
         retry={"statuses": [503, "503", "4XX", 429, "4xx"], "final_statuses": [404]},
@@ -125,44 +110,6 @@ async def test_statuses_may_be_numbers_and_are_shown_once_as_text(service: HttpS
     assert task["retry"]["statuses"] == ["503", "4xx", "429"]
     assert task["retry"]["final_statuses"] == ["404"]
     assert task["success"]["statuses"] == ["200", "3xx"]
-
-
-@pytest.mark.parametrize(
-    ("given", "shown"),
-    [
-        ({"max_running": 3}, {"mode": "skip", "max_running": 3, "max_queued": None}),
-        ({"mode": "queue_one"}, {"mode": "queue_one", "max_running": 1, "max_queued": None}),
-        ({"mode": "queue_all"}, {"mode": "queue_all", "max_running": 1, "max_queued": 100}),
-        ({"mode": "cancel_running"}, {"mode": "cancel_running", "max_running": 1, "max_queued": None}),
-        ({"mode": "allow"}, {"mode": "allow", "max_running": None, "max_queued": None}),
-    ],
-)
-async def test_an_overlap_is_shown_with_the_bounds_of_its_mode(
-    service: HttpService, given: dict[str, Any], shown: dict[str, Any]
-) -> None:
-    assert (await service.create(overlap=given))["overlap"] == shown
-
-
-ONE_OFF = {"trigger": {"type": "one-off", "datetime": TOMORROW.isoformat()}}
-SENT = {
-    "nothing": {},
-    "everything": WHOLE,
-    "a one-off": ONE_OFF,
-    "a one-off that may overlap": ONE_OFF | {"overlap": {"mode": "allow"}},
-    "at most once": {"delivery": "at_most_once", "retry": {"max_attempts": 5}},
-    "a success that is tried again when nothing is said": {"success": {"statuses": ["2xx", "503"]}},
-    "null as the value": {"success": {"json": {"pointer": "", "equals": None}}},
-    "queues": {"overlap": {"mode": "queue_all"}},
-    "a call": {
-        "action": {"method": "HEAD", "url": "http://localhost/", "connect_timeout_seconds": 30},
-    },
-}
-
-
-@pytest.mark.parametrize("sent", SENT.values(), ids=SENT)
-async def test_a_task_can_be_sent_back_as_it_was_read(service: HttpService, sent: dict[str, Any]) -> None:
-    task = await service.create(**sent)
-    await assert_a_put_of_it_changes_nothing(service, f"/api/v1/tasks/{task['id']}")
 
 
 async def stored(service: HttpService, trigger: Trigger) -> str:

@@ -1,24 +1,15 @@
 """Who changed something, from where and why: asked for over HTTP, stored, and shown."""
 
-from __future__ import annotations
-
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 
-from tests.support.http_service import HttpService, assert_a_problem, http_service, task_json
+from tests.support.http_service import HttpService, assert_a_problem, task_json
 
 PAST = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z", "limit": 1}
 WHY = "X-Change-Reason"
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
 
 
 async def send(

@@ -1,8 +1,5 @@
 """Redacting tasks over HTTP: what is answered, what is shown afterwards, and every refusal."""
 
-from __future__ import annotations
-
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +7,7 @@ import jsonschema_rs
 import pytest
 
 from interfaces.http.openapi import openapi_document
-from tests.support.http_service import HttpService, assert_a_problem, http_service
+from tests.support.http_service import HttpService, assert_a_problem
 
 SECRET = "Anna-4711"
 ACTION = {
@@ -25,12 +22,6 @@ MARKED = {
     "headers": {"Authorization": "[redacted]"},
     "payload": "[redacted]",
 }
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
 
 
 async def over(service: HttpService) -> str:

@@ -1,8 +1,5 @@
 """Revisions of a task's definition over HTTP."""
 
-from __future__ import annotations
-
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,15 +9,9 @@ import jsonschema_rs
 import pytest
 
 from interfaces.http.openapi import openapi_document
-from tests.support.http_service import HttpService, assert_a_problem, http_service, task_json
+from tests.support.http_service import HttpService, assert_a_problem, task_json
 
 UNKNOWN = str(UUID(int=404))
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
 
 
 async def get(service: HttpService, path: str, schema: str) -> dict[str, Any]:
@@ -184,29 +175,3 @@ async def test_a_rollback_that_cannot_be_says_why_and_changes_nothing(service: H
     for answer in (past, unknown, moved, over):
         assert_a_problem(answer)
     assert len(service.log.facts(UUID(task["id"]))) == 3
-
-
-@pytest.mark.parametrize(
-    ("body", "pointers"),
-    [
-        (b'{"revision": 1, "note": "x"}', ["/to", "/revision", "/note"]),
-        (b'{"revision": 1, "note": 1e', ["/revision"]),  # what comes then cannot be read
-        (b"{}", ["/to"]),
-    ],
-)
-async def test_a_rollback_tells_all_that_is_missing_or_unknown(
-    service: HttpService, body: bytes, pointers: list[str]
-) -> None:
-    task = await service.create()
-    path, headers = f"/api/v1/tasks/{task['id']}/rollback", {"Content-Type": "application/json"}
-    answer = await service.client.post(path, content=body, headers=headers)
-    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-body")
-    assert [error["pointer"] for error in answer.json()["errors"]] == pointers
-
-
-@pytest.mark.parametrize("to", [0, "1", None, 1.5])
-async def test_a_rollback_to_what_is_no_number_is_refused(service: HttpService, to: Any) -> None:
-    answer = await roll_back(service, await service.create(), to)
-    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-body")
-    assert answer.json()["errors"][0]["pointer"] == "/to"
-    assert "give the number of a revision" in answer.json()["errors"][0]["detail"]

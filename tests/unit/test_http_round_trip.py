@@ -1,7 +1,5 @@
 """What the API shows of a task means, when it is sent, the same task."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -15,7 +13,7 @@ from domain.definition import Definition, JsonCondition, OneOff, RetryPolicy, Su
 from domain.errors import ValidationFailed
 from domain.validation import validate
 from interfaces.http.answers import Task
-from interfaces.http.json_body import read_task
+from interfaces.http.body_errors import read_task
 from tests.unit.test_schedule_properties import PATIENT
 from tests.unit.test_validation import DEFINITION, NOON
 from tests.unit.test_validation_properties import CATCH_UPS, JSON, OVERLAPS

@@ -1,17 +1,11 @@
 """The preview of a schedule that no task need have."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
-from tests.support.http_service import assert_a_problem, http_service
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from tests.support.http_service import HttpService
+from tests.support.http_service import HttpService, assert_a_problem, http_service
 
 AFTER = "2027-03-27T12:00:00Z"
 

@@ -1,20 +1,12 @@
 """Simulated changes of a trigger's type: what stays of the old trigger, and what is refused."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx
 import pytest
 
-from tests.support.http_service import http_service
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    import httpx
-
-    from tests.support.http_service import HttpService
+from tests.support.http_service import HttpService
 
 NOW = datetime.now(UTC)
 TRIGGERS: dict[str, dict[str, Any]] = {
@@ -22,12 +14,6 @@ TRIGGERS: dict[str, dict[str, Any]] = {
     "interval": {"type": "interval", "every_seconds": 600, "anchor": "2026-01-01T00:00:00Z"},
     "one-off": {"type": "one-off", "datetime": (NOW + timedelta(hours=1)).isoformat()},
 }
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
 
 
 async def changed(service: HttpService, old: dict[str, Any], change: dict[str, Any]) -> httpx.Response:

@@ -1,7 +1,5 @@
 """Creating, reading, replacing and cancelling tasks: what a well-meant request gets."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 

@@ -1,25 +1,12 @@
 """Reads as of an earlier moment: what they answer with, and what is refused."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from tests.support.http_service import assert_a_problem, http_service
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from tests.support.http_service import HttpService
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[HttpService]:
-    async with http_service() as running:
-        yield running
+from tests.support.http_service import HttpService, assert_a_problem
 
 
 async def as_of(service: HttpService, path: str, **params: Any) -> Any:

@@ -9,7 +9,7 @@ import msgspec
 from application.what_if.comparison import Accounts
 from domain.definition import CatchUp, Cron
 from interfaces.cli import render as simulated_text
-from interfaces.http.simulation_request import Simulated
+from interfaces.http.simulation import Simulated
 from tests.support.given import NOON, definition
 from tests.support.simulating import changing, future, past, with_a_downtime
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from application.what_if.question import Window
 from domain.definition import Action, Cron, Interval
-from interfaces.http.simulation import SimulationAnswer
-from interfaces.http.simulation_request import Simulated
+from interfaces.http.simulation import Simulated, SimulationAnswer
 from tests.support.given import NOON
 from tests.support.scheduler import World
 from tests.support.simulating import SECOND, changing, past, same

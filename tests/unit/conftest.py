@@ -1,0 +1,14 @@
+"""Fixtures of the unit tests."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.http_service import HttpService, http_service
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[HttpService]:
+    """A new API over a log in memory."""
+    async with http_service() as running:
+        yield running
