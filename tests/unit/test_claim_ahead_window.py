@@ -1,36 +1,28 @@
 """How far ahead claims are made: as far as the slow moments of the log ask for."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 import pytest
 
+from application.ports import HeartbeatPayload
 from application.scheduler import timing as lead
 from tests.support.given import after
 from tests.support.scheduler import World
 from tests.support.slow_log import claimed_ahead, slow
 
-if TYPE_CHECKING:
-    from datetime import datetime
 
-    from application.ports import HeartbeatPayload
-
-
-async def test_a_quick_log_is_asked_half_a_second_before_the_instant() -> None:
-    world = World()
+async def test_a_quick_log_is_asked_half_a_second_before_the_instant(world: World) -> None:
     await world.create(at=after(10))
-    async with world.scheduler():
-        await world.clock.reach(after(11))
+    await world.run_until(11)
     assert claimed_ahead(world) == [0.425]
     assert world.observed.leads[-1] == 0.5
 
 
 @pytest.mark.parametrize("answers", [True, False], ids=["answers late", "does not answer"])
-async def test_what_comes_after_a_slow_moment_of_the_log_is_claimed_further_ahead(answers: bool) -> None:
-    world = World()
+async def test_what_comes_after_a_slow_moment_of_the_log_is_claimed_further_ahead(
+    world: World, answers: bool
+) -> None:
     for second in (10, 20):
         await world.create(at=after(second))
     async with world.scheduler():
@@ -45,9 +37,8 @@ async def test_what_comes_after_a_slow_moment_of_the_log_is_claimed_further_ahea
 
 
 async def test_a_slow_heartbeat_tells_of_the_log_before_anything_is_claimed(
-    monkeypatch: pytest.MonkeyPatch,
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World()
     await world.create(at=after(10))
     beat = world.nodes.beat
 
@@ -62,8 +53,7 @@ async def test_a_slow_heartbeat_tells_of_the_log_before_anything_is_claimed(
     assert claimed_ahead(world) == [0.675]
 
 
-async def test_nothing_is_claimed_further_ahead_than_a_second() -> None:
-    world = World()
+async def test_nothing_is_claimed_further_ahead_than_a_second(world: World) -> None:
     for second in (10, 20):
         await world.create(at=after(second))
     async with world.scheduler():
@@ -73,8 +63,7 @@ async def test_nothing_is_claimed_further_ahead_than_a_second() -> None:
     assert claimed_ahead(world) == [0.425, 0.925]
 
 
-async def test_a_slow_moment_counts_for_five_minutes_and_not_for_more_than_ten() -> None:
-    world = World()
+async def test_a_slow_moment_counts_for_five_minutes_and_not_for_more_than_ten(world: World) -> None:
     for second in (10, 309, 602, 1_000):
         await world.create(at=after(second))
     async with world.scheduler():
@@ -109,8 +98,7 @@ async def test_of_a_crowd_less_is_claimed_at_a_time_and_of_few_more(monkeypatch:
         await world.create(at=after(5 + number / 100))
     for second in (20, 21, 22, 22.07):
         await world.create(at=after(second))
-    async with world.scheduler(concurrency=50):
-        await world.clock.reach(after(23))
+    await world.run_until(23, concurrency=50)
     won = [claims for claims, _ in world.observed.claims]
     assert won[0] == 8
     assert set(won[1:-3]) <= {2, 3, 4, 5}, "half as much time at once"

@@ -1,7 +1,5 @@
 """Crontabs that are taken over: what curl and wget would have called, and why the rest is left out."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from typing import Any
 

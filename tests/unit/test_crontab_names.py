@@ -1,17 +1,12 @@
 """Names of the tasks of a crontab: told apart by their calls, and kept whatever becomes of other lines."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from domain.definition import Definition, OneOff
 from interfaces.task_files.crontab import read_crontab
 from tests.support.given import NOON
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 ONE = "0 1 * * * curl 'https://a.example/b?token=1'"
 TWO = "0 2 * * * curl 'https://a.example/b?token=2'"

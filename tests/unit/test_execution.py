@@ -1,7 +1,5 @@
 """What is decided about executions, and how their facts fold."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

@@ -1,8 +1,6 @@
 """What a task's own policies make of an answer: success, another attempt, or the end."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given as for_all
@@ -39,9 +37,6 @@ from tests.support.given import (
     started_again,
     taken_over,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DONE = SuccessPolicy(json=JsonCondition(pointer="/state", equals="done"))
 OPEN = answered(200, '{"state": "open"}')

@@ -1,7 +1,5 @@
 """The reason of a failed execution accounts for all of its attempts."""
 
-from __future__ import annotations
-
 import pytest
 
 from domain.facts import ExecutionFact, ExecutionFailed

@@ -1,7 +1,5 @@
 """Whose turn it is with what waits: reckoned once for each, and anew when the members change."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from datetime import timedelta

@@ -1,8 +1,5 @@
 """What a node knows of what goes on: as of a position of the log, and what it has done or read besides."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
@@ -12,7 +9,8 @@ from application.ports import Open, Recorded
 from application.scheduler.index import Entry, OpenExecutions
 from domain import execution as executions
 from domain.definition import Overlap
-from domain.facts import ExecutionCancelled, ExecutionRequested, TaskResumed
+from domain.execution import Execution
+from domain.facts import AnyFact, ExecutionCancelled, ExecutionFact, ExecutionRequested, TaskResumed
 from domain.overlap import NOTHING_OPEN, ConcurrencyState
 from tests.support.entries import META
 from tests.support.given import (
@@ -28,10 +26,6 @@ from tests.support.given import (
     started,
     succeeded,
 )
-
-if TYPE_CHECKING:
-    from domain.execution import Execution
-    from domain.facts import AnyFact, ExecutionFact
 
 A, B, C = (UUID(int=number) for number in (10, 11, 12))
 BROKEN_OFF = ExecutionCancelled(at=NOON, task_id=TASK, reason="cancelled by a user")

@@ -1,7 +1,5 @@
 """What becomes of a queued occurrence: it starts, from the task as it is by then, or ends with a reason."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

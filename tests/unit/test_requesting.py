@@ -1,7 +1,5 @@
 """Decisions about single executions: run now, run what was not, break off."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

@@ -1,7 +1,5 @@
 """When trying again may help, and how long to wait before."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

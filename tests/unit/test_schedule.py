@@ -1,7 +1,5 @@
 """When triggers are due: examples with names. Local times are written as the zone's clock shows them."""
 
-from __future__ import annotations
-
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone

@@ -1,26 +1,18 @@
 """The whole scheduler when the database goes away, and when it is told to stop."""
 
-from __future__ import annotations
-
 import contextlib
 from datetime import timedelta
 
 import pytest
 
 from application.scheduler import claimer, retries
-from domain.facts import (
-    AttemptStarted,
-    ExecutionStarted,
-    ExecutionSucceeded,
-    ExecutionTakenOver,
-)
+from domain.facts import AttemptStarted, ExecutionStarted, ExecutionSucceeded, ExecutionTakenOver
 from tests.support.fake_log import FakeFollower
 from tests.support.given import NOON, after
 from tests.support.scheduler import World
 
 
-async def test_an_outage_at_the_claim_loses_nothing_and_repeats_nothing() -> None:
-    world = World()
+async def test_an_outage_at_the_claim_loses_nothing_and_repeats_nothing(world: World) -> None:
     await world.create(at=after(5))
     async with world.scheduler():
         await world.clock.reach(after(4))
@@ -32,8 +24,7 @@ async def test_an_outage_at_the_claim_loses_nothing_and_repeats_nothing() -> Non
     assert after(30) <= world.calls[0].at <= after(31)
 
 
-async def test_an_outage_during_the_call_loses_no_outcome() -> None:
-    world = World()
+async def test_an_outage_during_the_call_loses_no_outcome(world: World) -> None:
     world.caller.takes = timedelta(seconds=5)
     task = await world.create(at=after(5))
     async with world.scheduler("node-1"), world.scheduler("node-2", follower=FakeFollower(world.log)):
@@ -47,8 +38,7 @@ async def test_an_outage_during_the_call_loses_no_outcome() -> None:
 
 
 @pytest.mark.parametrize("held", [True, False], ids=["found before the follower tells", "told first"])
-async def test_a_claim_whose_answer_was_lost_is_recognised_and_sent_once(held: bool) -> None:
-    world = World()
+async def test_a_claim_whose_answer_was_lost_is_recognised_and_sent_once(world: World, held: bool) -> None:
     await world.create(cron="* * * * *")
     async with world.scheduler():
         with contextlib.ExitStack() as stack:
@@ -66,8 +56,7 @@ async def test_a_claim_whose_answer_was_lost_is_recognised_and_sent_once(held: b
     assert world.facts(ExecutionTakenOver) == []
 
 
-async def test_a_scheduler_beats_before_it_claims() -> None:
-    world = World()
+async def test_a_scheduler_beats_before_it_claims(world: World) -> None:
     await world.create(at=NOON)
     world.nodes.away = True
     async with world.scheduler():
@@ -78,8 +67,9 @@ async def test_a_scheduler_beats_before_it_claims() -> None:
     assert len(world.calls) == 1
 
 
-async def test_an_error_in_claiming_is_counted_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
+async def test_an_error_in_claiming_is_counted_and_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await world.create(at=after(5))
 
     async def broken(*_: object) -> None:
@@ -96,9 +86,8 @@ async def test_an_error_in_claiming_is_counted_and_tried_again(monkeypatch: pyte
 
 
 async def test_an_error_of_any_other_part_ends_the_scheduler_and_is_raised(
-    monkeypatch: pytest.MonkeyPatch,
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World()
 
     async def broken(*_: object) -> None:
         raise RuntimeError("broken")
@@ -110,8 +99,7 @@ async def test_an_error_of_any_other_part_ends_the_scheduler_and_is_raised(
     assert world.nodes.known == {}
 
 
-async def test_a_stopping_scheduler_lets_its_calls_finish_and_records_them() -> None:
-    world = World()
+async def test_a_stopping_scheduler_lets_its_calls_finish_and_records_them(world: World) -> None:
     world.caller.takes = timedelta(seconds=5)
     task = await world.create(at=after(5))
     await world.create(at=after(8))
@@ -125,8 +113,7 @@ async def test_a_stopping_scheduler_lets_its_calls_finish_and_records_them() -> 
     assert world.nodes.known == {}
 
 
-async def test_what_outlasts_the_grace_is_left_to_be_taken_over() -> None:
-    world = World()
+async def test_what_outlasts_the_grace_is_left_to_be_taken_over(world: World) -> None:
     world.caller.takes = timedelta(seconds=9)
     await world.create(at=after(5))
     async with world.scheduler(grace=timedelta(seconds=3)) as running:
@@ -135,17 +122,15 @@ async def test_what_outlasts_the_grace_is_left_to_be_taken_over() -> None:
         await world.clock.until(running.done)
     assert world.clock.now() == after(9)
     assert [call.over for call in world.calls] == [False]
-    async with world.scheduler("node-2"):
-        await world.clock.reach(after(30))
+    await world.run_until(30, "node-2")
     assert [call.number for call in world.calls] == [1, 2]
     assert [fact.lost_by for fact in world.facts(ExecutionTakenOver)] == ["node-1"]
 
 
 @pytest.mark.parametrize("kind", [ExecutionStarted, AttemptStarted, ExecutionTakenOver])
 async def test_a_claim_on_its_way_when_the_scheduler_stops_is_still_sent(
-    kind: type[ExecutionStarted],
+    world: World, kind: type[ExecutionStarted]
 ) -> None:
-    world = World()
     left = await world.create(at=NOON)
     await world.claim(left, NOON, node="dead-1")
     world.nodes.known["dead-1"] = NOON
@@ -169,8 +154,7 @@ async def test_a_claim_on_its_way_when_the_scheduler_stops_is_still_sent(
     assert isinstance(claims[-1], kind)
 
 
-async def test_an_outage_does_not_keep_a_scheduler_from_stopping() -> None:
-    world = World()
+async def test_an_outage_does_not_keep_a_scheduler_from_stopping(world: World) -> None:
     world.caller.answers(503)
     await world.create(at=after(4))
     await world.create(at=after(5.2))

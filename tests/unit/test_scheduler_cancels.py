@@ -1,19 +1,13 @@
 """Cancelling executions under a running scheduler."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
-from domain.facts import (
-    ExecutionCancelled,
-    ExecutionSucceeded,
-)
+from domain.facts import ExecutionCancelled, ExecutionSucceeded
 from tests.support.given import after
 from tests.support.scheduler import World
 
 
-async def test_a_cancelled_execution_has_its_call_broken_off_and_no_retries() -> None:
-    world = World()
+async def test_a_cancelled_execution_has_its_call_broken_off_and_no_retries(world: World) -> None:
     world.caller.takes = timedelta(seconds=30)
     task = await world.create(cron="* * * * *")
     async with world.scheduler(concurrency=1):
@@ -31,8 +25,7 @@ async def test_a_cancelled_execution_has_its_call_broken_off_and_no_retries() ->
     assert world.names(task) == ["TaskCreated"]
 
 
-async def test_a_retry_of_a_cancelled_execution_is_not_made() -> None:
-    world = World()
+async def test_a_retry_of_a_cancelled_execution_is_not_made(world: World) -> None:
     world.caller.answers(503)
     task = await world.create(at=after(5))
     async with world.scheduler():
@@ -43,8 +36,7 @@ async def test_a_retry_of_a_cancelled_execution_is_not_made() -> None:
     assert world.names(task) == ["TaskCreated", "TaskCancelled"]
 
 
-async def test_an_execution_that_is_cancelled_while_it_waits_for_a_worker_is_not_sent() -> None:
-    world = World()
+async def test_an_execution_that_is_cancelled_while_it_waits_for_a_worker_is_not_sent(world: World) -> None:
     world.caller.takes = timedelta(seconds=10)
     task = await world.create(cron="0 0 1 1 *")
     async with world.scheduler(concurrency=1):
@@ -58,8 +50,7 @@ async def test_an_execution_that_is_cancelled_while_it_waits_for_a_worker_is_not
     assert [call.execution_id for call in world.calls] == [first]
 
 
-async def test_an_outcome_that_comes_after_the_cancel_is_refused() -> None:
-    world = World()
+async def test_an_outcome_that_comes_after_the_cancel_is_refused(world: World) -> None:
     world.caller.takes = timedelta(seconds=5)
     await world.create(at=after(5))
     async with world.scheduler():
@@ -73,8 +64,7 @@ async def test_an_outcome_that_comes_after_the_cancel_is_refused() -> None:
     assert world.observed.ends == []
 
 
-async def test_a_scheduler_that_stops_while_it_breaks_off_a_call_stops() -> None:
-    world = World()
+async def test_a_scheduler_that_stops_while_it_breaks_off_a_call_stops(world: World) -> None:
     world.caller.takes = timedelta(seconds=500)
     await world.create(at=after(5))
     async with world.scheduler(grace=timedelta(seconds=1)):
@@ -83,12 +73,10 @@ async def test_a_scheduler_that_stops_while_it_breaks_off_a_call_stops() -> None
     assert not world.calls[0].over
 
 
-async def test_a_requested_execution_may_be_cancelled_before_it_is_claimed() -> None:
-    world = World()
+async def test_a_requested_execution_may_be_cancelled_before_it_is_claimed(world: World) -> None:
     task = await world.create(cron="0 0 1 1 *")
     run = await world.trigger(task)
     await world.cancel_execution(run)
-    async with world.scheduler():
-        await world.clock.reach(after(5))
+    await world.run_until(5)
     assert world.calls == []
     assert [fact.interrupted for fact in world.facts(ExecutionCancelled)] == [False]

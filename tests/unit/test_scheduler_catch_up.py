@@ -1,7 +1,5 @@
 """What becomes of occurrences that nobody claimed in time, under a running scheduler."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest
@@ -20,8 +18,7 @@ async def after_a_downtime(seconds: float, policy: CatchUp, *, run_for: float = 
     world = World()
     await world.create(**{"trigger": every(10), "catch_up": policy, **words})
     await world.clock.reach(after(seconds))
-    async with world.scheduler():
-        await world.clock.reach(after(seconds + run_for))
+    await world.run_until(seconds + run_for)
     return world
 
 
@@ -54,18 +51,15 @@ async def test_all_runs_the_newest_of_them_within_the_window() -> None:
     assert world.skips("catch_up") == [10, 20, 30, 40]
 
 
-async def test_all_in_a_queue_runs_one_after_the_other() -> None:
-    world = World()
+async def test_all_in_a_queue_runs_one_after_the_other(world: World) -> None:
     world.caller.takes = timedelta(seconds=4)
     await world.create(trigger=every(10), catch_up=ALL, overlap=Overlap(mode="queue_all"))
     await world.clock.reach(after(45))
-    async with world.scheduler():
-        await world.clock.reach(after(66))
+    await world.run_until(66)
     assert world.runs() == [(10, 45), (20, 49), (30, 53), (40, 57), (50, 61), (60, 65)]
 
 
-async def test_all_into_a_queue_that_is_full_skips_the_rest_at_once() -> None:
-    world = World()
+async def test_all_into_a_queue_that_is_full_skips_the_rest_at_once(world: World) -> None:
     world.caller.takes = timedelta(seconds=30)
     overlap = Overlap(mode="queue_all", max_queued=2)
     await world.create(trigger=every(10), catch_up=ALL, overlap=overlap)
@@ -88,8 +82,9 @@ async def test_all_into_a_queue_that_is_full_skips_the_rest_at_once() -> None:
         (CatchUp(window_seconds=2), [10, 50]),
     ],
 )
-async def test_a_pause_is_caught_up_like_a_downtime(policy: CatchUp, expected: list[float]) -> None:
-    world = World()
+async def test_a_pause_is_caught_up_like_a_downtime(
+    world: World, policy: CatchUp, expected: list[float]
+) -> None:
     task = await world.create(trigger=every(10), catch_up=policy)
     async with world.scheduler():
         await world.clock.reach(after(15))
@@ -101,8 +96,7 @@ async def test_a_pause_is_caught_up_like_a_downtime(policy: CatchUp, expected: l
     assert world.skips("pause") == [due for due in (20, 30, 40) if due not in expected]
 
 
-async def test_an_outage_is_a_downtime_too() -> None:
-    world = World()
+async def test_an_outage_is_a_downtime_too(world: World) -> None:
     await world.create(trigger=every(10), catch_up=ALL)
     async with world.scheduler():
         await world.clock.reach(after(5))
@@ -123,15 +117,15 @@ async def test_a_task_whose_last_occurrence_came_too_late_ends_by_it() -> None:
     assert world.names(task) == ["TaskCreated", "TaskCompleted"]
 
 
-async def test_a_last_occurrence_that_users_have_had_run_ends_the_task_instead_of_the_policy() -> None:
-    world = World()
+async def test_a_last_occurrence_that_users_have_had_run_ends_the_task_instead_of_the_policy(
+    world: World,
+) -> None:
     task = await world.create(trigger=every(10, end_at=after(30)), catch_up=CatchUp(mode="skip"))
     await world.pause(task)
     await world.clock.reach(after(100))
     await world.backfill(task, after(30), after(31))
     await world.resume(task)
-    async with world.scheduler():
-        await world.clock.reach(after(110))
+    await world.run_until(110)
     assert [due for due, _ in world.runs()] == [30]
     assert world.skips("pause") == [10, 20]
     assert world.names(task)[-1] == "TaskCompleted"

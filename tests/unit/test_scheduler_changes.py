@@ -1,23 +1,14 @@
 """Users change and end tasks that are due, claimed, running or waiting: the log's order decides."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
-from domain.facts import (
-    AttemptStarted,
-    ExecutionCancelled,
-    ExecutionSkipped,
-    ExecutionStarted,
-    TaskCompleted,
-)
+from domain.facts import AttemptStarted, ExecutionCancelled, ExecutionSkipped, ExecutionStarted, TaskCompleted
 from domain.identity import execution_id
 from tests.support.given import NOON, after
 from tests.support.scheduler import World
 
 
-async def test_an_update_that_commits_before_the_claim_wins() -> None:
-    world = World()
+async def test_an_update_that_commits_before_the_claim_wins(world: World) -> None:
     task = await world.create(at=after(5), url="http://target/old")
     async with world.scheduler():
         with world.follower.held():
@@ -29,8 +20,7 @@ async def test_an_update_that_commits_before_the_claim_wins() -> None:
     assert (0, 1) in world.observed.claims
 
 
-async def test_a_rescheduling_that_commits_before_the_claim_wins() -> None:
-    world = World()
+async def test_a_rescheduling_that_commits_before_the_claim_wins(world: World) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():
         with world.follower.held():
@@ -40,8 +30,7 @@ async def test_a_rescheduling_that_commits_before_the_claim_wins() -> None:
     assert [call.at for call in world.calls] == [after(30)]
 
 
-async def test_a_cancellation_that_commits_before_the_claim_wins() -> None:
-    world = World()
+async def test_a_cancellation_that_commits_before_the_claim_wins(world: World) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():
         with world.follower.held():
@@ -51,8 +40,7 @@ async def test_a_cancellation_that_commits_before_the_claim_wins() -> None:
     assert world.facts(ExecutionStarted) == []
 
 
-async def test_a_cancellation_between_claim_and_send_drops_the_call() -> None:
-    world = World()
+async def test_a_cancellation_between_claim_and_send_drops_the_call(world: World) -> None:
     task = await world.create(cron="* * * * *")
     async with world.scheduler():
         await world.clock.reach(after(59.99))
@@ -64,8 +52,7 @@ async def test_a_cancellation_between_claim_and_send_drops_the_call() -> None:
     assert world.names(execution_id(task, after(60), "scheduled")) == ["ExecutionStarted", "ExecutionSkipped"]
 
 
-async def test_another_action_between_claim_and_send_is_the_one_that_is_called() -> None:
-    world = World()
+async def test_another_action_between_claim_and_send_is_the_one_that_is_called(world: World) -> None:
     task = await world.create(at=after(5), url="http://target/old")
     async with world.scheduler():
         await world.clock.reach(after(4.99))
@@ -76,8 +63,9 @@ async def test_another_action_between_claim_and_send_is_the_one_that_is_called()
     assert world.names(task) == ["TaskCreated", "TaskUpdated", "TaskCompleted"]
 
 
-async def test_a_rescheduling_between_claim_and_send_drops_the_call_and_the_new_place_fires() -> None:
-    world = World()
+async def test_a_rescheduling_between_claim_and_send_drops_the_call_and_the_new_place_fires(
+    world: World,
+) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():
         await world.clock.reach(after(4.99))
@@ -89,8 +77,9 @@ async def test_a_rescheduling_between_claim_and_send_drops_the_call_and_the_new_
     assert world.names(task) == ["TaskCreated", "TaskUpdated", "TaskCompleted"]
 
 
-async def test_a_change_that_the_follower_tells_before_the_claim_is_answered_still_drops_the_call() -> None:
-    world = World()
+async def test_a_change_that_the_follower_tells_before_the_claim_is_answered_still_drops_the_call(
+    world: World,
+) -> None:
     task = await world.create(at=after(5))
 
     async def cancel() -> None:
@@ -104,8 +93,9 @@ async def test_a_change_that_the_follower_tells_before_the_claim_is_answered_sti
     assert world.names(execution_id(task, after(5), "scheduled")) == ["ExecutionStarted", "ExecutionSkipped"]
 
 
-async def test_a_new_trigger_that_is_due_at_the_claimed_instant_goes_on_from_its_own_schedule() -> None:
-    world = World()
+async def test_a_new_trigger_that_is_due_at_the_claimed_instant_goes_on_from_its_own_schedule(
+    world: World,
+) -> None:
     task = await world.create(cron="* * * * *", url="http://target/old")
     async with world.scheduler():
         await world.clock.reach(after(59.99))
@@ -119,8 +109,7 @@ async def test_a_new_trigger_that_is_due_at_the_claimed_instant_goes_on_from_its
     assert world.facts(ExecutionSkipped) == []
 
 
-async def test_a_one_off_that_is_moved_away_unsent_and_back_runs_after_all() -> None:
-    world = World()
+async def test_a_one_off_that_is_moved_away_unsent_and_back_runs_after_all(world: World) -> None:
     world.caller.takes = timedelta(seconds=10)
     await world.create(at=NOON, url="http://target/busy")
     task = await world.create(at=after(1), url="http://target/moved")
@@ -142,8 +131,9 @@ async def test_a_one_off_that_is_moved_away_unsent_and_back_runs_after_all() -> 
     assert world.names(task)[-1] == "TaskCompleted"
 
 
-async def test_a_one_off_that_is_moved_away_while_it_runs_and_back_when_it_has_run_is_completed() -> None:
-    world = World()
+async def test_a_one_off_that_is_moved_away_while_it_runs_and_back_when_it_has_run_is_completed(
+    world: World,
+) -> None:
     world.caller.takes = timedelta(seconds=10)
     task = await world.create(at=after(1))
     async with world.scheduler():
@@ -158,8 +148,7 @@ async def test_a_one_off_that_is_moved_away_while_it_runs_and_back_when_it_has_r
     assert end.outcome == "succeeded"
 
 
-async def test_a_one_off_that_is_moved_while_it_runs_is_completed_by_its_new_instant() -> None:
-    world = World()
+async def test_a_one_off_that_is_moved_while_it_runs_is_completed_by_its_new_instant(world: World) -> None:
     world.caller.takes = timedelta(seconds=10)
     task = await world.create(at=after(1))
     async with world.scheduler():
@@ -173,8 +162,7 @@ async def test_a_one_off_that_is_moved_while_it_runs_is_completed_by_its_new_ins
     assert end.execution_id == execution_id(task, after(60), "scheduled")
 
 
-async def test_a_retry_calls_the_action_as_it_is_by_then() -> None:
-    world = World()
+async def test_a_retry_calls_the_action_as_it_is_by_then(world: World) -> None:
     world.caller.answers(503)
     task = await world.create(at=after(5), url="http://target/old")
     async with world.scheduler():
@@ -187,8 +175,7 @@ async def test_a_retry_calls_the_action_as_it_is_by_then() -> None:
     ]
 
 
-async def test_a_cancellation_ends_a_waiting_retry_at_once() -> None:
-    world = World()
+async def test_a_cancellation_ends_a_waiting_retry_at_once(world: World) -> None:
     world.caller.answers(503)
     task = await world.create(at=after(5))
     async with world.scheduler():
@@ -201,8 +188,7 @@ async def test_a_cancellation_ends_a_waiting_retry_at_once() -> None:
     assert len(world.calls) == 1
 
 
-async def test_a_cancellation_during_a_call_that_fails_leaves_no_retry_waiting() -> None:
-    world = World()
+async def test_a_cancellation_during_a_call_that_fails_leaves_no_retry_waiting(world: World) -> None:
     world.caller.takes = timedelta(seconds=2)
     world.caller.answers(503)
     task = await world.create(at=after(5))

@@ -1,14 +1,12 @@
 """What at-most-once means when calls fail and schedulers die; and other bounds on a further attempt."""
 
-from __future__ import annotations
-
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
-from domain.definition import JsonCondition, RetryPolicy, SuccessPolicy
+from domain.definition import Delivery, JsonCondition, RetryPolicy, SuccessPolicy
 from domain.facts import (
+    Answer,
     AttemptFailed,
     AttemptStarted,
     ExecutionFailed,
@@ -19,10 +17,6 @@ from domain.facts import (
 from tests.support.given import NOON, after, answered, no_answer
 from tests.support.mortal import MortalNode
 from tests.support.scheduler import World
-
-if TYPE_CHECKING:
-    from domain.definition import Delivery
-    from domain.facts import Answer
 
 UNKNOWN = (
     "the outcome of attempt 1 is unknown, as its scheduler stopped meanwhile, "
@@ -38,12 +32,10 @@ async def dying_during_its_call(world: World, delivery: Delivery) -> None:
     await world.clock.reach(after(6))
     first.kill()
     assert len(world.calls) == 1
-    async with world.scheduler("node-2"):
-        await world.clock.reach(after(200))
+    await world.run_until(200, "node-2")
 
 
-async def test_at_most_once_never_calls_again_after_a_node_died() -> None:
-    world = World()
+async def test_at_most_once_never_calls_again_after_a_node_died(world: World) -> None:
     await dying_during_its_call(world, "at_most_once")
     assert len(world.calls) == 1
     [end] = world.facts(ExecutionFailed)
@@ -51,36 +43,30 @@ async def test_at_most_once_never_calls_again_after_a_node_died() -> None:
     assert [fact.outcome for fact in world.facts(TaskCompleted)] == ["failed"]
 
 
-async def test_at_least_once_calls_again_after_a_node_died() -> None:
-    world = World()
+async def test_at_least_once_calls_again_after_a_node_died(world: World) -> None:
     await dying_during_its_call(world, "at_least_once")
     assert [call.number for call in world.calls] == [1, 2]
     assert len(world.facts(ExecutionTakenOver)) == 1
 
 
 @pytest.mark.parametrize("answer", [answered(503), no_answer()])
-async def test_at_most_once_makes_no_retry_of_what_may_have_been_sent(answer: Answer) -> None:
-    world = World()
+async def test_at_most_once_makes_no_retry_of_what_may_have_been_sent(world: World, answer: Answer) -> None:
     await world.create(at=after(5), delivery="at_most_once")
     world.caller.answers(answer)
-    async with world.scheduler():
-        await world.clock.reach(after(100))
+    await world.run_until(100)
     assert len(world.calls) == 1
     assert len(world.facts(ExecutionFailed)) == 1
 
 
-async def test_at_most_once_retries_what_never_left() -> None:
-    world = World()
+async def test_at_most_once_retries_what_never_left(world: World) -> None:
     await world.create(at=after(5), delivery="at_most_once")
     world.caller.answers(no_answer(sent=False), no_answer(sent=False), 200)
-    async with world.scheduler():
-        await world.clock.reach(after(100))
+    await world.run_until(100)
     assert [call.number for call in world.calls] == [1, 2, 3]
     assert len(world.facts(ExecutionSucceeded)) == 1
 
 
-async def test_at_most_once_a_claim_that_was_not_sent_is_renewed_when_its_task_changes() -> None:
-    world = World()
+async def test_at_most_once_a_claim_that_was_not_sent_is_renewed_when_its_task_changes(world: World) -> None:
     task = await world.create(at=after(5), delivery="at_most_once")
 
     async def update() -> None:
@@ -95,49 +81,41 @@ async def test_at_most_once_a_claim_that_was_not_sent_is_renewed_when_its_task_c
     assert len(world.facts(ExecutionSucceeded)) == 1
 
 
-async def test_at_most_once_a_retry_that_waits_survives_its_node_when_nothing_was_sent() -> None:
-    world = World()
+async def test_at_most_once_a_retry_that_waits_survives_its_node_when_nothing_was_sent(world: World) -> None:
     await world.create(at=after(5), delivery="at_most_once", retry=RetryPolicy(initial_delay_seconds=30.0))
     world.caller.answers(no_answer(sent=False))
     first = MortalNode(world, "node-1")
     await world.clock.reach(after(6))
     first.kill()
-    async with world.scheduler("node-2"):
-        await world.clock.reach(after(100))
+    await world.run_until(100, "node-2")
     assert [call.number for call in world.calls] == [1, 2]
 
 
-async def test_what_a_node_left_longer_ago_than_max_elapsed_is_not_tried_again() -> None:
-    world = World()
+async def test_what_a_node_left_longer_ago_than_max_elapsed_is_not_tried_again(world: World) -> None:
     task = await world.create(at=NOON, retry=RetryPolicy(max_elapsed_seconds=60.0))
     await world.claim(task, node="dead-1")
     await world.clock.reach(after(100))
-    async with world.scheduler():
-        await world.clock.reach(after(110))
+    await world.run_until(110)
     assert world.calls == []
     [end] = world.facts(ExecutionFailed)
     assert "retry.max_elapsed_seconds is 60" in end.reason
 
 
-async def test_a_retry_that_was_due_in_a_downtime_lapses_after_max_elapsed() -> None:
-    world = World()
+async def test_a_retry_that_was_due_in_a_downtime_lapses_after_max_elapsed(world: World) -> None:
     task = await world.create(
         at=after(5), retry=RetryPolicy(initial_delay_seconds=30.0, max_elapsed_seconds=60.0)
     )
     world.caller.answers(503)
-    async with world.scheduler():
-        await world.clock.reach(after(10))
+    await world.run_until(10)
     await world.clock.reach(after(3_600))
-    async with world.scheduler():
-        await world.clock.reach(after(3_610))
+    await world.run_until(3_610)
     assert len(world.calls) == 1
     [end] = world.facts(ExecutionFailed)
     assert end.lapsed
     assert world.names(task)[-1] == "TaskCompleted"
 
 
-async def test_a_retry_that_waits_lapses_when_its_task_becomes_at_most_once() -> None:
-    world = World()
+async def test_a_retry_that_waits_lapses_when_its_task_becomes_at_most_once(world: World) -> None:
     task = await world.create(at=after(5), retry=RetryPolicy(initial_delay_seconds=30.0))
     world.caller.answers(503)
     async with world.scheduler():
@@ -151,22 +129,18 @@ async def test_a_retry_that_waits_lapses_when_its_task_becomes_at_most_once() ->
     assert world.names(task)[-1] == "TaskCompleted"
 
 
-async def test_a_retry_after_moves_the_retry_of_a_busy_target() -> None:
-    world = World()
+async def test_a_retry_after_moves_the_retry_of_a_busy_target(world: World) -> None:
     await world.create(at=after(5), retry=RetryPolicy(max_retry_after_seconds=60.0))
     world.caller.answers(answered(429, retry_after="40"), answered(503, retry_after="9000"))
-    async with world.scheduler():
-        await world.clock.reach(after(300))
+    await world.run_until(300)
     assert [call.at for call in world.calls] == [after(5), after(45), after(105)]
 
 
-async def test_an_answer_that_lacks_what_success_asks_for_is_polled_for() -> None:
-    world = World()
+async def test_an_answer_that_lacks_what_success_asks_for_is_polled_for(world: World) -> None:
     done = SuccessPolicy(json=JsonCondition(pointer="/state", equals="done"))
     await world.create(at=after(5), success=done)
     world.caller.answers(answered(200, '{"state": "open"}'), answered(200, '{"state": "done"}'))
-    async with world.scheduler():
-        await world.clock.reach(after(100))
+    await world.run_until(100)
     [lacking] = world.facts(AttemptFailed)
     assert lacking.unmet == 'the body has "open" at "/state" instead of "done"'
     assert len(world.facts(ExecutionSucceeded)) == 1
@@ -176,6 +150,5 @@ async def test_full_jitter_spreads_the_retry_over_the_whole_delay() -> None:
     world = World()  # whose chance is always one half
     await world.create(at=after(5), retry=RetryPolicy(initial_delay_seconds=20.0, jitter="full"))
     world.caller.answers(503)
-    async with world.scheduler():
-        await world.clock.reach(after(100))
+    await world.run_until(100)
     assert [call.at for call in world.calls] == [after(5), after(15)]

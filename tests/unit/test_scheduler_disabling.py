@@ -1,7 +1,5 @@
 """Tasks that the scheduler takes out of service by itself: after failures in a row, and after a 410."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from application.scheduler.context import Job
@@ -31,12 +29,10 @@ def counts(world: World) -> list[int]:
     return [fact.failures for fact in world.facts(TaskFailuresCounted)]
 
 
-async def test_five_failures_in_a_row_pause_the_task() -> None:
-    world = World()
+async def test_five_failures_in_a_row_pause_the_task(world: World) -> None:
     task = await world.create(retry=watched(5))
     world.caller.answers(*[404] * 9)
-    async with world.scheduler():
-        await world.clock.reach(after(1_000))
+    await world.run_until(1_000)
     assert [call.at for call in world.calls] == [after(60 * minute) for minute in range(1, 6)]
     assert counts(world) == [1, 2, 3, 4, 5]
     assert world.names(task)[-2:] == ["TaskFailuresCounted", "TaskPaused"]
@@ -45,29 +41,24 @@ async def test_five_failures_in_a_row_pause_the_task() -> None:
     assert pause.note.startswith("5 executions in a row have failed")
 
 
-async def test_a_success_in_between_starts_the_row_anew() -> None:
-    world = World()
+async def test_a_success_in_between_starts_the_row_anew(world: World) -> None:
     await world.create(retry=watched(3))
     world.caller.answers(404, 404, 200, 404, 404, 200)
-    async with world.scheduler():
-        await world.clock.reach(after(400))
+    await world.run_until(400)
     assert counts(world) == [1, 2, 0, 1, 2, 0]
     assert world.facts(TaskPaused) == []
     assert len(world.calls) == 6
 
 
-async def test_a_failure_is_a_whole_execution_and_not_an_attempt() -> None:
-    world = World()
+async def test_a_failure_is_a_whole_execution_and_not_an_attempt(world: World) -> None:
     await world.create(retry=watched(2, max_attempts=3))
     world.caller.answers(503, 503, 200)
-    async with world.scheduler():
-        await world.clock.reach(after(90))
+    await world.run_until(90)
     assert len(world.facts(AttemptFailed)) == 2
     assert counts(world) == []
 
 
-async def test_a_resumed_task_runs_again_and_counts_from_none() -> None:
-    world = World()
+async def test_a_resumed_task_runs_again_and_counts_from_none(world: World) -> None:
     task = await world.create(retry=watched(2))
     world.caller.answers(*[404] * 9)
     async with world.scheduler():
@@ -79,8 +70,7 @@ async def test_a_resumed_task_runs_again_and_counts_from_none() -> None:
     assert len(world.calls) == 4
 
 
-async def test_runs_by_hand_count_too() -> None:
-    world = World()
+async def test_runs_by_hand_count_too(world: World) -> None:
     task = await world.create(retry=watched(2))
     world.caller.answers(404, 404)
     async with world.scheduler():
@@ -92,8 +82,7 @@ async def test_runs_by_hand_count_too() -> None:
     assert len(world.facts(TaskPaused)) == 1
 
 
-async def test_a_run_by_hand_that_succeeds_while_paused_sets_the_count_back() -> None:
-    world = World()
+async def test_a_run_by_hand_that_succeeds_while_paused_sets_the_count_back(world: World) -> None:
     task = await world.create(retry=watched(1))
     world.caller.answers(404)
     async with world.scheduler():
@@ -104,17 +93,14 @@ async def test_a_run_by_hand_that_succeeds_while_paused_sets_the_count_back() ->
     assert world.names(task)[-1] == "TaskFailuresCounted"
 
 
-async def test_the_last_failure_of_a_schedule_that_ends_completes_it() -> None:
-    world = World()
+async def test_the_last_failure_of_a_schedule_that_ends_completes_it(world: World) -> None:
     task = await world.create(trigger=Cron(cron="* * * * *", max_runs=1), retry=watched(1))
     world.caller.answers(404)
-    async with world.scheduler():
-        await world.clock.reach(after(70))
+    await world.run_until(70)
     assert world.names(task) == ["TaskCreated", "TaskCompleted"]
 
 
-async def test_what_is_cancelled_or_skipped_counts_nothing() -> None:
-    world = World()
+async def test_what_is_cancelled_or_skipped_counts_nothing(world: World) -> None:
     await world.create(retry=watched(1))
     world.caller.takes = after(10) - NOON
     async with world.scheduler():
@@ -125,20 +111,17 @@ async def test_what_is_cancelled_or_skipped_counts_nothing() -> None:
     assert counts(world) == []
 
 
-async def test_an_execution_that_was_claimed_before_a_count_is_recorded_all_the_same() -> None:
-    world = World()
+async def test_an_execution_that_was_claimed_before_a_count_is_recorded_all_the_same(world: World) -> None:
     task = await world.create(retry=watched(9))
     world.caller.takes = after(90) - NOON
     world.caller.answers(404, 404)
-    async with world.scheduler():
-        await world.clock.reach(after(300))
+    await world.run_until(300)
     assert world.calls[1].at < after(60 + 90)
     assert counts(world)[:2] == [1, 2]
     assert world.names(task)[:3] == ["TaskCreated", "TaskFailuresCounted", "TaskFailuresCounted"]
 
 
-async def test_a_retry_of_what_was_claimed_before_a_count_is_made_all_the_same() -> None:
-    world = World()
+async def test_a_retry_of_what_was_claimed_before_a_count_is_made_all_the_same(world: World) -> None:
     task = await world.create(retry=watched(9, initial_delay_seconds=30.0))
     world.caller.answers(503, 404)
     async with world.scheduler():
@@ -153,8 +136,7 @@ async def test_a_retry_of_what_was_claimed_before_a_count_is_made_all_the_same()
     assert counts(world) == [1, 0]
 
 
-async def test_a_retry_goes_on_when_its_task_is_paused_by_another_failure() -> None:
-    world = World()
+async def test_a_retry_goes_on_when_its_task_is_paused_by_another_failure(world: World) -> None:
     task = await world.create(retry=watched(1, initial_delay_seconds=30.0))
     world.caller.answers(503, 404)
     async with world.scheduler():
@@ -165,8 +147,7 @@ async def test_a_retry_goes_on_when_its_task_is_paused_by_another_failure() -> N
     assert len(world.facts(TaskPaused)) == 1
 
 
-async def test_a_claim_that_a_count_overtook_is_made_all_the_same() -> None:
-    world = World()
+async def test_a_claim_that_a_count_overtook_is_made_all_the_same(world: World) -> None:
     await world.create(retry=watched(9))
     world.caller.answers(404)
     async with world.scheduler():
@@ -177,8 +158,7 @@ async def test_a_claim_that_a_count_overtook_is_made_all_the_same() -> None:
     assert counts(world) == [1, 0]
 
 
-async def test_no_occurrence_is_claimed_between_the_pause_and_its_being_heard_of() -> None:
-    world = World()
+async def test_no_occurrence_is_claimed_between_the_pause_and_its_being_heard_of(world: World) -> None:
     await world.create(retry=watched(1))
     world.caller.answers(404)
     async with world.scheduler():
@@ -188,8 +168,7 @@ async def test_no_occurrence_is_claimed_between_the_pause_and_its_being_heard_of
     assert [call.at for call in world.calls] == [after(60)]
 
 
-async def test_two_nodes_whose_executions_fail_at_once_count_both() -> None:
-    world = World()
+async def test_two_nodes_whose_executions_fail_at_once_count_both(world: World) -> None:
     task = await world.create(retry=watched(9))
     jobs = [
         Job(await world.claim(task, after(60 * minute)), definition(retry=watched(9)), 1, NOON)
@@ -210,8 +189,7 @@ def _nobody(_: Job) -> None:
     raise AssertionError("nothing is tried again")
 
 
-async def test_a_task_that_asks_for_nothing_is_not_read_for_an_outcome() -> None:
-    world = World()
+async def test_a_task_that_asks_for_nothing_is_not_read_for_an_outcome(world: World) -> None:
     task = await world.create()
     job = Job(await world.claim(task), definition(), 1, NOON)
 
@@ -223,12 +201,10 @@ async def test_a_task_that_asks_for_nothing_is_not_read_for_an_outcome() -> None
     assert len(world.facts(ExecutionFailed)) == 1
 
 
-async def test_a_410_stops_the_task() -> None:
-    world = World()
+async def test_a_410_stops_the_task(world: World) -> None:
     task = await world.create(retry=STOPPING)
     world.caller.answers(200, 410)
-    async with world.scheduler():
-        await world.clock.reach(after(500))
+    await world.run_until(500)
     assert [call.at for call in world.calls] == [after(60), after(120)]
     [end], [stop] = world.facts(ExecutionFailed), world.facts(TaskCancelled)
     assert end.reason == 'status 410 is final: the target is gone for good, and retry.on_gone is "stop"'
@@ -237,8 +213,7 @@ async def test_a_410_stops_the_task() -> None:
     assert world.names(task)[-1] == "TaskCancelled"
 
 
-async def test_a_410_ends_what_waits_for_a_retry_too() -> None:
-    world = World()
+async def test_a_410_ends_what_waits_for_a_retry_too(world: World) -> None:
     task = await world.create(retry=RetryPolicy(on_gone="stop", initial_delay_seconds=300.0))
     world.caller.answers(503, 410)
     async with world.scheduler():
@@ -249,36 +224,29 @@ async def test_a_410_ends_what_waits_for_a_retry_too() -> None:
     assert end.reason == "the task was cancelled: no further attempt is made"
 
 
-async def test_a_410_does_not_stop_a_task_that_does_not_ask_for_it() -> None:
-    world = World()
+async def test_a_410_does_not_stop_a_task_that_does_not_ask_for_it(world: World) -> None:
     await world.create(retry=RetryPolicy(on_gone="fail"))
     world.caller.answers(410)
-    async with world.scheduler():
-        await world.clock.reach(after(130))
+    await world.run_until(130)
     assert len(world.calls) == 2
     assert world.facts(TaskCancelled) == []
 
 
-async def test_a_410_that_is_a_success_stops_nothing() -> None:
-    world = World()
+async def test_a_410_that_is_a_success_stops_nothing(world: World) -> None:
     await world.create(retry=STOPPING, success=SuccessPolicy(statuses=("2xx", "410")))
     world.caller.answers(410)
-    async with world.scheduler():
-        await world.clock.reach(after(130))
+    await world.run_until(130)
     assert len(world.facts(ExecutionSucceeded)) == 2
 
 
-async def test_a_410_of_a_one_off_completes_it_as_failed() -> None:
-    world = World()
+async def test_a_410_of_a_one_off_completes_it_as_failed(world: World) -> None:
     task = await world.create(at=after(5), retry=STOPPING)
     world.caller.answers(410)
-    async with world.scheduler():
-        await world.clock.reach(after(10))
+    await world.run_until(10)
     assert world.names(task) == ["TaskCreated", "TaskCompleted"]
 
 
-async def test_a_410_amid_an_update_to_another_target_stops_nothing() -> None:
-    world = World()
+async def test_a_410_amid_an_update_to_another_target_stops_nothing(world: World) -> None:
     task = await world.create(retry=STOPPING)
     world.caller.takes = after(10) - NOON
     world.caller.answers(410)

@@ -1,9 +1,7 @@
 """What a scheduler that stops says about the calls that it waits for."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from structlog.testing import capture_logs
 
@@ -13,12 +11,8 @@ from infrastructure.task_log import TaskLog
 from tests.support.given import after
 from tests.support.scheduler import GRACE, World
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-async def test_the_calls_that_are_waited_for_are_told_once_with_the_end_of_the_wait() -> None:
-    world = World()
+async def test_the_calls_that_are_waited_for_are_told_once_with_the_end_of_the_wait(world: World) -> None:
     world.caller.takes = timedelta(seconds=5)
     for _ in range(3):
         await world.create(at=after(5))
@@ -29,8 +23,7 @@ async def test_the_calls_that_are_waited_for_are_told_once_with_the_end_of_the_w
     assert world.observed.drains == [(3, after(6) + GRACE)]
 
 
-async def test_a_call_that_waits_for_its_turn_is_waited_for_too() -> None:
-    world = World()
+async def test_a_call_that_waits_for_its_turn_is_waited_for_too(world: World) -> None:
     world.caller.takes = timedelta(seconds=5)
     for _ in range(3):
         await world.create(at=after(5))
@@ -42,8 +35,7 @@ async def test_a_call_that_waits_for_its_turn_is_waited_for_too() -> None:
     assert all(call.over for call in world.calls)
 
 
-async def test_an_idle_scheduler_has_nothing_to_say() -> None:
-    world = World()
+async def test_an_idle_scheduler_has_nothing_to_say(world: World) -> None:
     await world.create(at=after(60))
     async with world.scheduler() as running:
         running.cancel()
@@ -64,8 +56,7 @@ def test_the_log_tells_how_many_calls_and_how_long_at_most(tmp_path: Path) -> No
     assert 10 < line["at_most_seconds"] <= 20
 
 
-async def test_what_is_gathered_when_a_scheduler_stops_waits_for_no_other_outcome() -> None:
-    world = World()
+async def test_what_is_gathered_when_a_scheduler_stops_waits_for_no_other_outcome(world: World) -> None:
     world.linger = timedelta(seconds=30)
     world.caller.takes = timedelta(seconds=1.9)
     await world.create(at=after(10))

@@ -1,15 +1,14 @@
 """What is claimed early, far ahead of its instant, and what that does to the others."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 
 from application.scheduler import claimer
+from application.scheduler.claims import ClaimRequest
 from application.scheduler.context import Job
 from application.scheduler.dispatcher import Dispatcher, target_host
 from domain import execution as executions
@@ -19,11 +18,6 @@ from domain.identity import execution_id
 from tests.support.given import RUN, after, definition, every, started
 from tests.support.scheduler import World
 from tests.support.slow_log import claimed_ahead, slow
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from application.scheduler.claims import ClaimRequest
 
 
 @pytest.fixture
@@ -51,8 +45,7 @@ def calls_at(world: World, url: str) -> list[float]:
 
 
 @pytest.mark.usefixtures("crowded")
-async def test_no_more_is_claimed_early_than_there_is_room_for() -> None:
-    world = World()
+async def test_no_more_is_claimed_early_than_there_is_room_for(world: World) -> None:
     async with world.scheduler():
         await a_slow_log_and_a_crowd(world)
         await world.clock.reach(after(29.88))
@@ -63,8 +56,7 @@ async def test_no_more_is_claimed_early_than_there_is_room_for() -> None:
 
 
 @pytest.mark.usefixtures("crowded")
-async def test_a_crowd_that_is_claimed_early_makes_nothing_late_that_comes_before_it() -> None:
-    world = World()
+async def test_a_crowd_that_is_claimed_early_makes_nothing_late_that_comes_before_it(world: World) -> None:
     await world.create(at=after(29.7), delivery="at_most_once", url="http://once.test/")
     by_hand = await world.create(at=after(1_000), url="http://by-hand.test/")
     async with world.scheduler():
@@ -109,8 +101,7 @@ async def test_what_was_not_claimed_early_for_want_of_room_is_claimed_in_time(
     assert {call.at for call in world.calls[1:]} == {after(30)}
 
 
-async def test_a_run_that_ends_within_the_lead_is_in_nobodys_way() -> None:
-    world = World()
+async def test_a_run_that_ends_within_the_lead_is_in_nobodys_way(world: World) -> None:
     world.caller.takes = timedelta(seconds=0.6)
     await world.create(at=after(5))
     async with world.scheduler():
@@ -167,8 +158,7 @@ async def test_nothing_is_claimed_early_before_what_waits_unclaimed_at_its_host(
     assert len(world.calls) == 22
 
 
-async def test_an_update_within_the_lead_makes_nothing_late() -> None:
-    world = World()
+async def test_an_update_within_the_lead_makes_nothing_late(world: World) -> None:
     trigger = every(30, start_at=after(30))
     task = await world.create(trigger=trigger)
     await world.create(at=after(10))
@@ -225,9 +215,8 @@ async def test_who_is_early_takes_room_once_its_instant_has_come(monkeypatch: py
 
 @pytest.mark.parametrize("which", [min, max], ids=["the first", "the last"])
 async def test_a_task_that_changes_while_claims_are_taken_in_is_claimed_anew_before_its_instant(
-    which: Callable[[list[int]], int], monkeypatch: pytest.MonkeyPatch
+    world: World, which: Callable[[list[int]], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World()
     tasks = [await world.create(at=after(10)) for _ in range(3 * claimer.SLICE)]
     changed = which([task.int for task in tasks])
     changing: list[asyncio.Task[object]] = []

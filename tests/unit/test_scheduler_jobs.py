@@ -1,7 +1,5 @@
 """What a node has in hand, and what overtakes it."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest
@@ -83,9 +81,8 @@ def test_the_end_of_a_one_off_overtakes_nothing() -> None:
 
 
 async def test_a_retry_that_was_given_up_is_not_claimed_when_its_time_comes(
-    monkeypatch: pytest.MonkeyPatch,
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World()
     context = world.context()
     claims: list[Job] = []
 

@@ -1,7 +1,5 @@
 """Executions that end without a call of their own, when their task has changed since the last one."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest
@@ -18,9 +16,8 @@ AT_MOST_ONCE: Delivery = "at_most_once"
 
 @pytest.mark.parametrize(("url", "failures"), [("http://target/", [1]), ("http://target/mended", [])])
 async def test_a_retry_that_lapses_counts_as_a_failure_of_the_target_that_was_called(
-    url: str, failures: list[int]
+    world: World, url: str, failures: list[int]
 ) -> None:
-    world = World()
     world.caller.answers(503)
     task = await world.create(retry=WATCHED)
     async with world.scheduler():
@@ -34,23 +31,20 @@ async def test_a_retry_that_lapses_counts_as_a_failure_of_the_target_that_was_ca
 
 @pytest.mark.parametrize(("url", "failures"), [("http://target/", [1]), ("http://target/mended", [])])
 async def test_what_a_dead_node_left_counts_as_a_failure_of_the_target_that_was_called(
-    url: str, failures: list[int]
+    world: World, url: str, failures: list[int]
 ) -> None:
-    world = World()
     world.caller.takes = timedelta(seconds=30)
     task = await world.create(retry=WATCHED, delivery=AT_MOST_ONCE)
     dying = MortalNode(world, "node-1")
     await world.clock.reach(after(61))
     dying.kill()
     await world.update(task, retry=WATCHED, url=url, delivery=AT_MOST_ONCE)
-    async with world.scheduler("node-2"):
-        await world.clock.reach(after(110))
+    await world.run_until(110, "node-2")
     assert len(world.facts(ExecutionFailed)) == 1
     assert [fact.failures for fact in world.facts(TaskFailuresCounted)] == failures
 
 
-async def test_a_retry_is_not_made_when_an_update_allows_it_no_longer() -> None:
-    world = World()
+async def test_a_retry_is_not_made_when_an_update_allows_it_no_longer(world: World) -> None:
     world.caller.answers(503)
     task = await world.create(retry=WATCHED)
     async with world.scheduler():
@@ -65,8 +59,7 @@ async def test_a_retry_is_not_made_when_an_update_allows_it_no_longer() -> None:
     assert len(world.calls) == 1
 
 
-async def test_a_retry_that_found_no_free_worker_in_time_is_not_made() -> None:
-    world = World()
+async def test_a_retry_that_found_no_free_worker_in_time_is_not_made(world: World) -> None:
     world.caller.answers(503)
     await world.create(at=after(5), retry=RetryPolicy(initial_delay_seconds=1, max_elapsed_seconds=10))
     for _ in range(2):

@@ -1,7 +1,5 @@
 """Outcomes that come, or never come, when the task is no longer the one that was called."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from domain.definition import RetryPolicy
@@ -17,8 +15,9 @@ def watched(failures: int) -> RetryPolicy:
     return RetryPolicy(disable_after_failures=failures)
 
 
-async def test_a_failure_of_the_target_that_was_replaced_meanwhile_does_not_pause_the_task() -> None:
-    world = World()
+async def test_a_failure_of_the_target_that_was_replaced_meanwhile_does_not_pause_the_task(
+    world: World,
+) -> None:
     task = await world.create(retry=watched(1))
     world.caller.takes = TEN_SECONDS
     world.caller.answers(404)
@@ -32,8 +31,9 @@ async def test_a_failure_of_the_target_that_was_replaced_meanwhile_does_not_paus
     assert [call.url for call in world.calls][1:] == ["http://target/mended"]
 
 
-async def test_a_success_of_the_target_that_was_replaced_meanwhile_ends_no_row_of_failures() -> None:
-    world = World()
+async def test_a_success_of_the_target_that_was_replaced_meanwhile_ends_no_row_of_failures(
+    world: World,
+) -> None:
     task = await world.create(retry=watched(3))
     world.caller.takes = timedelta(seconds=130)
     async with world.scheduler():
@@ -45,8 +45,7 @@ async def test_a_success_of_the_target_that_was_replaced_meanwhile_ends_no_row_o
     assert [fact.failures for fact in world.facts(TaskFailuresCounted)] == [1, 2]
 
 
-async def test_a_failure_counts_when_an_update_has_left_the_target_as_it_was() -> None:
-    world = World()
+async def test_a_failure_counts_when_an_update_has_left_the_target_as_it_was(world: World) -> None:
     task = await world.create(retry=watched(3))
     world.caller.takes = TEN_SECONDS
     world.caller.answers(404)
@@ -57,16 +56,16 @@ async def test_a_failure_counts_when_an_update_has_left_the_target_as_it_was() -
     assert [fact.failures for fact in world.facts(TaskFailuresCounted)] == [1]
 
 
-async def test_a_call_whose_node_died_before_its_task_was_cancelled_is_told_of_as_unknown() -> None:
-    world = World()
+async def test_a_call_whose_node_died_before_its_task_was_cancelled_is_told_of_as_unknown(
+    world: World,
+) -> None:
     task = await world.create(at=after(5))
     world.caller.takes = TEN_SECONDS
     first = MortalNode(world, "node-1")
     await world.clock.reach(after(6))
     first.kill()
     await world.cancel(task)
-    async with world.scheduler("node-2"):
-        await world.clock.reach(after(200))
+    await world.run_until(200, "node-2")
     assert len(world.calls) == 1
     [end] = world.facts(ExecutionCancelled)
     assert end.interrupted

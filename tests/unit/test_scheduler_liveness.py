@@ -1,18 +1,12 @@
 """Who is taken for dead, and when: by beats that stand still, whatever the clocks of machines say."""
 
-from __future__ import annotations
-
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 import pytest
 
 from application.ports import Beat
 from application.scheduler.membership import SETTLED_AFTER, Liveness
 from tests.support.given import NOON, after
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 def look(liveness: Liveness, beats: dict[str, datetime], *seconds: float) -> None:

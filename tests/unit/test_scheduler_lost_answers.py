@@ -1,26 +1,18 @@
 """Claims that got no answer: they may be in the log all the same."""
 
-from __future__ import annotations
-
 import contextlib
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
 from application.ports import LogUnavailable
 from application.scheduler.claims import ClaimAppender, claim_request
 from application.scheduler.index import Entry
-from domain.facts import (
-    ExecutionSkipped,
-    ExecutionStarted,
-)
+from domain.facts import ExecutionSkipped, ExecutionStarted
 from domain.identity import execution_id
 from tests.support.given import NOON, after, definition
 from tests.support.scheduler import LEASE, World
-
-if TYPE_CHECKING:
-    from uuid import UUID
 
 
 async def lost_claim(world: World, task: UUID) -> None:
@@ -31,8 +23,9 @@ async def lost_claim(world: World, task: UUID) -> None:
     assert task == world.facts(ExecutionStarted)[0].occurrence.task_id
 
 
-async def test_a_claim_whose_answer_was_lost_is_not_sent_when_its_task_was_cancelled_meanwhile() -> None:
-    world = World()
+async def test_a_claim_whose_answer_was_lost_is_not_sent_when_its_task_was_cancelled_meanwhile(
+    world: World,
+) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():
         await lost_claim(world, task)
@@ -44,8 +37,7 @@ async def test_a_claim_whose_answer_was_lost_is_not_sent_when_its_task_was_cance
     ]
 
 
-async def test_a_claim_whose_answer_was_lost_calls_the_action_as_it_is_by_now() -> None:
-    world = World()
+async def test_a_claim_whose_answer_was_lost_calls_the_action_as_it_is_by_now(world: World) -> None:
     task = await world.create(at=after(5), url="http://target/old")
     async with world.scheduler():
         await lost_claim(world, task)
@@ -55,8 +47,7 @@ async def test_a_claim_whose_answer_was_lost_calls_the_action_as_it_is_by_now() 
     assert world.names(task)[-1] == "TaskCompleted"
 
 
-async def test_a_claim_that_did_not_arrive_is_made_again_and_not_looked_for_any_longer() -> None:
-    world = World()
+async def test_a_claim_that_did_not_arrive_is_made_again_and_not_looked_for_any_longer(world: World) -> None:
     world.caller.takes = timedelta(seconds=9)
     await world.create(at=after(5))
     async with world.scheduler():
@@ -68,8 +59,7 @@ async def test_a_claim_that_did_not_arrive_is_made_again_and_not_looked_for_any_
     assert len(world.facts(ExecutionStarted)) == 1
 
 
-async def test_a_claim_that_never_arrives_is_looked_for_until_its_lease_is_over() -> None:
-    world = World()
+async def test_a_claim_that_never_arrives_is_looked_for_until_its_lease_is_over(world: World) -> None:
     context = world.context()
     begun: list[object] = []
     doubtful = ClaimAppender(context, begun.append)
@@ -83,8 +73,7 @@ async def test_a_claim_that_never_arrives_is_looked_for_until_its_lease_is_over(
     assert world.clock.now() >= NOON + LEASE
 
 
-async def test_a_claim_that_somebody_else_won_is_not_begun() -> None:
-    world = World()
+async def test_a_claim_that_somebody_else_won_is_not_begun(world: World) -> None:
     context = world.context()
     begun: list[object] = []
     doubtful = ClaimAppender(context, begun.append)
@@ -97,8 +86,9 @@ async def test_a_claim_that_somebody_else_won_is_not_begun() -> None:
     assert (begun, doubtful.next_look) == ([], None)
 
 
-async def test_a_claim_that_cannot_be_read_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
-    world = World()
+async def test_a_claim_that_cannot_be_read_is_given_up(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     context = world.context()
     begun: list[object] = []
     doubtful = ClaimAppender(context, begun.append)
@@ -129,8 +119,7 @@ async def test_a_portion_whose_answer_was_lost_needs_no_looking_for(monkeypatch:
     assert len(world.facts(ExecutionSkipped)) == 4
 
 
-async def test_a_lost_claim_is_looked_for_again_when_the_log_goes_away_meanwhile() -> None:
-    world = World()
+async def test_a_lost_claim_is_looked_for_again_when_the_log_goes_away_meanwhile(world: World) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():
         await lost_claim(world, task)
@@ -140,8 +129,9 @@ async def test_a_lost_claim_is_looked_for_again_when_the_log_goes_away_meanwhile
     assert len(world.calls) == 1
 
 
-async def test_a_second_claim_of_what_was_dropped_is_recognised_when_its_answer_was_lost() -> None:
-    world = World()
+async def test_a_second_claim_of_what_was_dropped_is_recognised_when_its_answer_was_lost(
+    world: World,
+) -> None:
     task = await world.create(at=after(5))
     run = execution_id(task, after(5), "scheduled")
     claimed = await world.claim(task, after(5))

@@ -1,7 +1,5 @@
 """Triggers that were changed after the clocks were set back: the task comes again to what is behind it."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from domain.definition import Overlap
@@ -21,8 +19,7 @@ async def schedule(world: World, until: float) -> None:
     await node.stop()
 
 
-async def test_what_was_skipped_before_runs_now_beside_others_that_keep_their_entries() -> None:
-    world = World()
+async def test_what_was_skipped_before_runs_now_beside_others_that_keep_their_entries(world: World) -> None:
     task = await world.create(trigger=every(10))
     await world.clock.reach(after(35))
     await schedule(world, 36)
@@ -37,8 +34,7 @@ async def test_what_was_skipped_before_runs_now_beside_others_that_keep_their_en
     check_books(world)
 
 
-async def test_what_is_due_before_what_has_run_already_is_recorded() -> None:
-    world = World()
+async def test_what_is_due_before_what_has_run_already_is_recorded(world: World) -> None:
     task = await world.create(trigger=every(20))
     await schedule(world, 25)
     await world.clock.step(-20)
@@ -51,8 +47,7 @@ async def test_what_is_due_before_what_has_run_already_is_recorded() -> None:
     check_books(world)
 
 
-async def test_what_is_queued_and_lies_ahead_again_waits_for_its_turn() -> None:
-    world = World()
+async def test_what_is_queued_and_lies_ahead_again_waits_for_its_turn(world: World) -> None:
     queue = Overlap(mode="queue_all")
     world.caller.takes = timedelta(seconds=32)
     task = await world.create(trigger=every(10, max_runs=40), overlap=queue)

@@ -1,7 +1,5 @@
 """At-most-once amid races: whether an attempt may follow is decided for the task as it is by then."""
 
-from __future__ import annotations
-
 import contextlib
 from datetime import timedelta
 
@@ -23,8 +21,7 @@ from tests.support.scheduler import World
 ONE_WAITS = Overlap(mode="queue_one")
 
 
-async def test_what_is_taken_over_amid_an_update_to_at_most_once_is_not_sent_again() -> None:
-    world = World()
+async def test_what_is_taken_over_amid_an_update_to_at_most_once_is_not_sent_again(world: World) -> None:
     task = await world.create(at=after(5))
     world.caller.takes = timedelta(seconds=30)
     first = MortalNode(world, "node-1")
@@ -43,8 +40,7 @@ async def test_what_is_taken_over_amid_an_update_to_at_most_once_is_not_sent_aga
     assert "at_most_once allows no second call" in end.reason
 
 
-async def test_a_claimed_retry_is_not_sent_once_its_task_is_at_most_once() -> None:
-    world = World()
+async def test_a_claimed_retry_is_not_sent_once_its_task_is_at_most_once(world: World) -> None:
     task = await world.create(at=after(5), retry=RetryPolicy(initial_delay_seconds=10.0))
     await world.create(at=after(10))
     world.caller.answers(503)
@@ -62,8 +58,7 @@ async def test_a_claimed_retry_is_not_sent_once_its_task_is_at_most_once() -> No
     assert (row.attempts, len(row.attempt_log), row.status_code) == (1, 1, 503)
 
 
-async def test_a_retry_does_not_lapse_by_a_policy_that_an_update_has_replaced() -> None:
-    world = World()
+async def test_a_retry_does_not_lapse_by_a_policy_that_an_update_has_replaced(world: World) -> None:
     retry = RetryPolicy(initial_delay_seconds=30.0, max_elapsed_seconds=60.0)
     task = await world.create(at=after(5), retry=retry)
     world.caller.answers(503)
@@ -79,8 +74,9 @@ async def test_a_retry_does_not_lapse_by_a_policy_that_an_update_has_replaced() 
     assert [call.number for call in world.calls] == [1, 2]
 
 
-async def test_a_claim_that_never_arrived_is_not_mistaken_for_a_later_start_from_the_queue() -> None:
-    world = World()
+async def test_a_claim_that_never_arrived_is_not_mistaken_for_a_later_start_from_the_queue(
+    world: World,
+) -> None:
     task, due = await world.create(overlap=ONE_WAITS, delivery="at_most_once"), after(60)
     context, begun = world.context("node-1"), list[Job]()
     appender, starts = ClaimAppender(context, begun.append), StartAppender(context, begun.append)

@@ -1,27 +1,18 @@
 """Recording what an attempt brought, and closing a one-off with its last one."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from uuid import UUID
+
+import pytest
 
 from application.scheduler.context import Job
 from application.scheduler.outcomes import Outcomes
 from domain import execution as executions
-from domain.facts import (
-    AttemptFailed,
-    ExecutionSucceeded,
-    ExecutionTakenOver,
-    TaskCompleted,
-)
+from domain.facts import AttemptFailed, ExecutionSucceeded, ExecutionTakenOver, TaskCompleted
 from tests.support.exchanging import brought
 from tests.support.given import NOON, after, definition
 from tests.support.scheduler import World
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    import pytest
 
 
 async def called(world: World, task: UUID, **words: Any) -> Job:
@@ -48,8 +39,7 @@ async def taken_over(world: World, job: Job) -> None:
     await world.append(job.execution.id, lost)
 
 
-async def test_success_ends_the_execution_and_its_one_off_together() -> None:
-    world = World()
+async def test_success_ends_the_execution_and_its_one_off_together(world: World) -> None:
     job = await called(world, await world.create(at=NOON), at=NOON)
     settling, _ = outcomes(world)
     await settling.settle([(job, brought(1, 204))], lambda: None)
@@ -60,8 +50,7 @@ async def test_success_ends_the_execution_and_its_one_off_together() -> None:
     assert [occurrence.due_at for occurrence, _ in world.observed.ends] == [NOON]
 
 
-async def test_it_is_told_when_the_log_is_given_outcomes() -> None:
-    world = World()
+async def test_it_is_told_when_the_log_is_given_outcomes(world: World) -> None:
     job = await called(world, await world.create(at=NOON), at=NOON)
     recorded: list[int] = []
     settling, _ = outcomes(world)
@@ -69,16 +58,14 @@ async def test_it_is_told_when_the_log_is_given_outcomes() -> None:
     assert recorded == [len(world.log.facts()) - 2], "before the log answers"
 
 
-async def test_the_end_of_a_cron_task_s_execution_leaves_the_task_alone() -> None:
-    world = World()
+async def test_the_end_of_a_cron_task_s_execution_leaves_the_task_alone(world: World) -> None:
     job = await called(world, await world.create(), cron="* * * * *")
     settling, _ = outcomes(world)
     await settling.settle([(job, brought(1, 200))], lambda: None)
     assert world.names(job.task_id) == ["TaskCreated"]
 
 
-async def test_a_failure_that_may_pass_waits_for_its_retry() -> None:
-    world = World()
+async def test_a_failure_that_may_pass_waits_for_its_retry(world: World) -> None:
     job = await called(world, await world.create(at=NOON), at=NOON)
     settling, waiting = outcomes(world)
     await settling.settle([(job, brought(1, 503))], lambda: None)
@@ -88,8 +75,7 @@ async def test_a_failure_that_may_pass_waits_for_its_retry() -> None:
     assert world.observed.ends == []
 
 
-async def test_a_failure_of_what_another_node_took_over_waits_for_nothing() -> None:
-    world = World()
+async def test_a_failure_of_what_another_node_took_over_waits_for_nothing(world: World) -> None:
     job = await called(world, await world.create(at=NOON), at=NOON)
     await taken_over(world, job)
     settling, waiting = outcomes(world)
@@ -98,8 +84,7 @@ async def test_a_failure_of_what_another_node_took_over_waits_for_nothing() -> N
     assert world.facts(AttemptFailed) == []
 
 
-async def test_an_outcome_of_what_another_node_took_over_is_not_recorded() -> None:
-    world = World()
+async def test_an_outcome_of_what_another_node_took_over_is_not_recorded(world: World) -> None:
     job = await called(world, await world.create(at=NOON), at=NOON)
     await taken_over(world, job)
     settling, _ = outcomes(world)
@@ -109,8 +94,7 @@ async def test_an_outcome_of_what_another_node_took_over_is_not_recorded() -> No
     assert world.observed.ends == []
 
 
-async def test_a_one_off_whose_action_changed_meanwhile_is_completed() -> None:
-    world = World()
+async def test_a_one_off_whose_action_changed_meanwhile_is_completed(world: World) -> None:
     job = await called(world, await world.create(at=NOON), at=NOON)
     await world.update(job.task_id, at=NOON, name="other")
     settling, _ = outcomes(world)
@@ -118,8 +102,7 @@ async def test_a_one_off_whose_action_changed_meanwhile_is_completed() -> None:
     assert world.names(job.task_id) == ["TaskCreated", "TaskUpdated", "TaskCompleted"]
 
 
-async def test_a_one_off_that_was_moved_meanwhile_goes_on() -> None:
-    world = World()
+async def test_a_one_off_that_was_moved_meanwhile_goes_on(world: World) -> None:
     job = await called(world, await world.create(at=NOON), at=NOON)
     await world.update(job.task_id, at=after(600))
     settling, _ = outcomes(world)
@@ -128,8 +111,7 @@ async def test_a_one_off_that_was_moved_meanwhile_goes_on() -> None:
     assert world.names(job.execution.id) == ["ExecutionStarted", "ExecutionSucceeded"]
 
 
-async def test_a_one_off_that_moves_back_in_the_very_moment_of_recording_is_completed() -> None:
-    world = World()
+async def test_a_one_off_that_moves_back_in_the_very_moment_of_recording_is_completed(world: World) -> None:
     job = await called(world, await world.create(at=NOON), at=NOON)
     await world.update(job.task_id, at=after(600))
 
@@ -143,8 +125,7 @@ async def test_a_one_off_that_moves_back_in_the_very_moment_of_recording_is_comp
     assert world.names(job.execution.id) == ["ExecutionStarted", "ExecutionSucceeded"]
 
 
-async def test_a_task_that_was_cancelled_meanwhile_stays_cancelled() -> None:
-    world = World()
+async def test_a_task_that_was_cancelled_meanwhile_stays_cancelled(world: World) -> None:
     job = await called(world, await world.create(at=NOON), at=NOON)
     await world.cancel(job.task_id)
     settling, _ = outcomes(world)
@@ -153,8 +134,7 @@ async def test_a_task_that_was_cancelled_meanwhile_stays_cancelled() -> None:
     assert world.names(job.execution.id) == ["ExecutionStarted", "ExecutionFailed"]
 
 
-async def test_an_outcome_is_recorded_even_when_its_task_cannot_be_read() -> None:
-    world = World()
+async def test_an_outcome_is_recorded_even_when_its_task_cannot_be_read(world: World) -> None:
     job = await called(world, await world.create(at=NOON), at=NOON)
     world.log.plant(job.task_id, 2, "task.renamed.v9", b"{}")
     settling, _ = outcomes(world)
@@ -164,9 +144,8 @@ async def test_an_outcome_is_recorded_even_when_its_task_cannot_be_read() -> Non
 
 
 async def test_an_outcome_that_cannot_be_concluded_leaves_the_others_recorded(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = World()
     odd, other = [await called(world, await world.create(at=NOON), at=NOON) for _ in range(2)]
     conclude = executions.conclude
 
@@ -184,9 +163,8 @@ async def test_an_outcome_that_cannot_be_concluded_leaves_the_others_recorded(
 
 
 async def test_an_outcome_from_which_nothing_can_follow_leaves_the_others_going_on(
-    caplog: pytest.LogCaptureFixture,
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = World()
     odd, other = [await called(world, await world.create(at=NOON), at=NOON) for _ in range(2)]
     waiting: list[Job] = []
 
@@ -217,8 +195,7 @@ async def test_recording_many_outcomes_gives_way_to_calls_in_between(monkeypatch
     assert seen >= {0, 2, 4, 6, 7}
 
 
-async def test_an_outcome_waits_through_an_outage() -> None:
-    world = World()
+async def test_an_outcome_waits_through_an_outage(world: World) -> None:
     world.caller.takes = after(5) - NOON
     task = await world.create(at=NOON)
     async with world.scheduler():

@@ -1,7 +1,5 @@
 """Occurrences that fall due while earlier runs of their task go on, under a running scheduler."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest
@@ -24,8 +22,7 @@ def slow(seconds: float = 25) -> World:
 async def test_skip_leaves_out_what_falls_due_during_a_run() -> None:
     world = slow()
     task = await world.create(trigger=every(10), overlap=Overlap(mode="skip"))
-    async with world.scheduler():
-        await world.clock.reach(after(55))
+    await world.run_until(55)
     assert world.runs() == [(10, 10), (40, 40)]
     assert world.skips("overlap") == [20, 30, 50]
     first = execution_id(task, after(10), "scheduled")
@@ -35,8 +32,7 @@ async def test_skip_leaves_out_what_falls_due_during_a_run() -> None:
 async def test_a_run_that_ends_right_before_the_next_instant_is_in_nobodys_way() -> None:
     world = slow(9.999)
     await world.create(trigger=every(10), overlap=Overlap(mode="skip"))
-    async with world.scheduler():
-        await world.clock.reach(after(35))
+    await world.run_until(35)
     assert world.runs() == [(10, 10), (20, 20), (30, 30)]
 
 
@@ -45,16 +41,14 @@ async def test_nor_is_one_that_is_recorded_a_little_later(mode: OverlapMode) -> 
     world = slow(9.93)
     world.linger, world.short_linger = LINGER, SHORT_LINGER
     await world.create(trigger=every(10), overlap=Overlap(mode=mode))
-    async with world.scheduler():
-        await world.clock.reach(after(35))
+    await world.run_until(35)
     assert world.runs() == [(10, 10), (20, 20), (30, 30)]
 
 
 async def test_skip_counts_up_to_max_running() -> None:
     world = slow()
     await world.create(trigger=every(10), overlap=Overlap(mode="skip", max_running=2))
-    async with world.scheduler():
-        await world.clock.reach(after(55))
+    await world.run_until(55)
     assert world.runs() == [(10, 10), (20, 20), (40, 40), (50, 50)]
     assert world.skips("overlap") == [30]
 
@@ -62,18 +56,15 @@ async def test_skip_counts_up_to_max_running() -> None:
 async def test_allow_starts_every_one() -> None:
     world = slow()
     await world.create(trigger=every(10), overlap=Overlap(mode="allow"))
-    async with world.scheduler():
-        await world.clock.reach(after(35))
+    await world.run_until(35)
     assert world.runs() == [(10, 10), (20, 20), (30, 30)]
 
 
-async def test_a_run_that_waits_for_its_next_attempt_goes_on() -> None:
-    world = World()
+async def test_a_run_that_waits_for_its_next_attempt_goes_on(world: World) -> None:
     world.caller.answers(503)
     retry = RetryPolicy(initial_delay_seconds=15, jitter="none")
     await world.create(trigger=every(10), retry=retry, overlap=Overlap(mode="skip"))
-    async with world.scheduler():
-        await world.clock.reach(after(35))
+    await world.run_until(35)
     assert world.runs() == [(10, 10), (10, 25), (30, 30)]
     assert world.skips("overlap") == [20]
 
@@ -119,8 +110,7 @@ async def test_cancel_running_breaks_off_the_oldest_of_many() -> None:
 async def test_breaking_off_calls_costs_no_worker() -> None:
     world = slow()
     await world.create(trigger=every(10), overlap=Overlap(mode="cancel_running"))
-    async with world.scheduler(concurrency=1):
-        await world.clock.reach(after(69))
+    await world.run_until(69, concurrency=1)
     assert world.runs() == [(due, due) for due in range(10, 70, 10)]
 
 

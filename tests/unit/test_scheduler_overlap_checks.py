@@ -1,9 +1,6 @@
 """What has to be looked into before it is claimed delays nothing else, and ends in good order."""
 
-from __future__ import annotations
-
 from datetime import timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
@@ -11,15 +8,13 @@ import pytest
 from application.ports import LogUnavailable
 from application.scheduler.claimer import MAX_CHECKED_AT_ONCE
 from application.scheduler.claims import ClaimAppender, ClaimRequest, claim_request
+from application.scheduler.context import Context, Job
 from application.scheduler.index import Entry
 from domain.definition import Overlap
 from domain.facts import ExecutionStarted
 from domain.identity import execution_id
 from tests.support.given import after, definition, every
 from tests.support.scheduler import World
-
-if TYPE_CHECKING:
-    from application.scheduler.context import Context, Job
 
 SKIP = Overlap(mode="skip")
 
@@ -41,8 +36,7 @@ def read_slowly(world: World, runs: list[UUID], until: float) -> None:
         world.log.after_reading[run] = lambda: world.clock.sleep_until(after(until))
 
 
-async def test_nothing_else_is_late_while_an_overlap_is_looked_into() -> None:
-    world = World()
+async def test_nothing_else_is_late_while_an_overlap_is_looked_into(world: World) -> None:
     runs = await overlapping(world)
     await world.create(at=after(20.5))
     async with world.scheduler():
@@ -54,17 +48,14 @@ async def test_nothing_else_is_late_while_an_overlap_is_looked_into() -> None:
     assert world.skips("overlap") == [20]
 
 
-async def test_what_takes_the_place_of_a_run_starts_at_its_instant() -> None:
-    world = World()
+async def test_what_takes_the_place_of_a_run_starts_at_its_instant(world: World) -> None:
     world.caller.takes = timedelta(seconds=25)
     await world.create(trigger=every(10), overlap=Overlap(mode="cancel_running"))
-    async with world.scheduler():
-        await world.clock.reach(after(21))
+    await world.run_until(21)
     assert [call.at for call in world.calls] == [after(10), after(20)]
 
 
-async def test_who_stops_finishes_what_it_looks_into_and_begins_no_more_of_it() -> None:
-    world = World()
+async def test_who_stops_finishes_what_it_looks_into_and_begins_no_more_of_it(world: World) -> None:
     runs = await overlapping(world, tasks=MAX_CHECKED_AT_ONCE + 3)
     async with world.scheduler() as running:
         read_slowly(world, runs, until=24)
@@ -74,8 +65,7 @@ async def test_who_stops_finishes_what_it_looks_into_and_begins_no_more_of_it() 
     assert world.skips("overlap") == [20] * MAX_CHECKED_AT_ONCE
 
 
-async def test_what_is_looked_into_keeps_no_scheduler_beyond_its_grace() -> None:
-    world = World()
+async def test_what_is_looked_into_keeps_no_scheduler_beyond_its_grace(world: World) -> None:
     runs = await overlapping(world)
     async with world.scheduler(grace=timedelta(seconds=5)) as running:
         read_slowly(world, runs, until=1e6)
@@ -85,8 +75,9 @@ async def test_what_is_looked_into_keeps_no_scheduler_beyond_its_grace() -> None
         assert world.clock.now() <= after(27)
 
 
-async def test_an_outage_only_delays_what_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
+async def test_an_outage_only_delays_what_is_looked_into(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await overlapping(world)
     reads = []
     read_stream = world.log.read_stream
@@ -105,8 +96,9 @@ async def test_an_outage_only_delays_what_is_looked_into(monkeypatch: pytest.Mon
     assert world.skips("overlap") == [20]
 
 
-async def test_what_cannot_be_looked_into_stops_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
-    world = World()
+async def test_what_cannot_be_looked_into_stops_nothing_else(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     [run] = await overlapping(world)
     await world.create(at=after(22))
 

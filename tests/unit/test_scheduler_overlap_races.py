@@ -1,24 +1,18 @@
 """The bounds of an overlap policy hold whatever a scheduler has not heard of yet, and whoever is faster."""
 
-from __future__ import annotations
-
 import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 
+from application.ports import Open
 from domain.definition import Overlap
 from domain.facts import ExecutionCancelled, ExecutionSkipped, ExecutionSucceeded
 from domain.identity import execution_id
 from tests.support.given import after, attempt, every
 from tests.support.scheduler import World
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
-    from application.ports import Open
 
 SKIP, ALL, CANCEL = Overlap(mode="skip"), Overlap(mode="queue_all"), Overlap(mode="cancel_running")
 
@@ -59,8 +53,7 @@ async def test_what_ended_unheard_of_is_in_nobodys_way(policy: Overlap) -> None:
 async def test_what_went_on_when_a_scheduler_started_is_known_to_it() -> None:
     world, _ = await with_a_run_elsewhere(SKIP)
     await world.clock.reach(after(15))
-    async with world.scheduler():
-        await world.clock.reach(after(25))
+    await world.run_until(25)
     assert world.calls == []
     assert world.skips("overlap") == [20]
 
@@ -105,8 +98,9 @@ async def test_a_place_that_is_ahead_of_what_was_followed_is_not_claimed_before_
     assert world.skips("overlap") == [20]
 
 
-async def test_a_place_that_was_read_after_a_refusal_is_not_claimed_before_it_was_followed() -> None:
-    world = World()
+async def test_a_place_that_was_read_after_a_refusal_is_not_claimed_before_it_was_followed(
+    world: World,
+) -> None:
     task = await world.create(trigger=every(10), overlap=SKIP)
     world.nodes.alive.add("node-2")
     async with world.scheduler():
@@ -120,8 +114,9 @@ async def test_a_place_that_was_read_after_a_refusal_is_not_claimed_before_it_wa
     assert world.skips("overlap") == [20]
 
 
-async def test_a_definition_that_was_read_after_a_refusal_waits_for_what_ran_under_the_old_one() -> None:
-    world = World()
+async def test_a_definition_that_was_read_after_a_refusal_waits_for_what_ran_under_the_old_one(
+    world: World,
+) -> None:
     task = await world.create(trigger=every(10), overlap=Overlap(mode="allow"))
     async with world.scheduler():
         await world.clock.reach(after(5))
@@ -196,8 +191,7 @@ async def test_what_a_user_cancels_while_its_start_is_decided_lets_the_next_one_
     assert world.names(run_of(task, 20)) == ["ExecutionQueued", "ExecutionCancelled"]
 
 
-async def test_a_change_that_was_not_followed_yet_keeps_a_queue_waiting() -> None:
-    world = World()
+async def test_a_change_that_was_not_followed_yet_keeps_a_queue_waiting(world: World) -> None:
     world.caller.takes = timedelta(seconds=15)
     trigger = every(10, end_at=after(20))
     task = await world.create(trigger=trigger, overlap=ALL)
@@ -212,8 +206,7 @@ async def test_a_change_that_was_not_followed_yet_keeps_a_queue_waiting() -> Non
     assert world.calls[1].url == "http://target/new"
 
 
-async def test_a_run_that_this_node_ends_makes_room_before_it_is_followed() -> None:
-    world = World()
+async def test_a_run_that_this_node_ends_makes_room_before_it_is_followed(world: World) -> None:
     world.caller.takes = timedelta(seconds=15)
     await world.create(trigger=every(10, end_at=after(20)), overlap=ALL)
     async with world.scheduler():

@@ -1,10 +1,8 @@
 """The bounds of every overlap policy hold amid outages, lost answers and late followers, on several nodes."""
 
-from __future__ import annotations
-
 import contextlib
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,9 +11,6 @@ from tests.support.books import check_books
 from tests.support.given import after, every
 from tests.support.mortal import MortalNode
 from tests.support.scheduler import World
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 POLICIES = [
     Overlap(mode="skip"),
@@ -46,10 +41,10 @@ def death(_: World, nodes: list[MortalNode]) -> Iterator[None]:
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.mode)
 @pytest.mark.parametrize("trouble", [outage, lost_answers, deaf, death])
 async def test_the_books_balance_whatever_happens_amid_runs_that_overlap(
+    world: World,
     policy: Overlap,
     trouble: Callable[[World, list[MortalNode]], contextlib.AbstractContextManager[None]],
 ) -> None:
-    world = World()
     world.caller.takes = timedelta(seconds=12)
     catch_up = CatchUp(mode="all") if policy.mode == "queue_all" else CatchUp()
     tasks = [await world.create(trigger=every(10), overlap=policy, catch_up=catch_up) for _ in range(3)]
@@ -69,8 +64,9 @@ async def test_the_books_balance_whatever_happens_amid_runs_that_overlap(
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.mode)
-async def test_a_node_that_joins_amid_runs_that_overlap_knows_what_goes_on(policy: Overlap) -> None:
-    world = World()
+async def test_a_node_that_joins_amid_runs_that_overlap_knows_what_goes_on(
+    world: World, policy: Overlap
+) -> None:
     world.caller.takes = timedelta(seconds=25)
     tasks = [await world.create(trigger=every(10), overlap=policy) for _ in range(6)]
     nodes = [MortalNode(world, "node-1")]

@@ -1,24 +1,18 @@
 """Every queued occurrence is looked at again once it may start, however its queueing and the end crossed."""
 
-from __future__ import annotations
-
 import contextlib
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 
+from application.ports import Group, Patience
 from domain.definition import Overlap
 from domain.facts import ExecutionQueued, ExecutionSucceeded
 from domain.identity import execution_id
 from tests.support.given import after, attempt, every
 from tests.support.scheduler import World
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from application.ports import Group, Patience
 
 ONE, ALL = Overlap(mode="queue_one"), Overlap(mode="queue_all")
 TWO = Overlap(mode="queue_all", max_running=2)
@@ -52,8 +46,9 @@ def ends(world: World, task: UUID, due: float) -> Callable[[], Awaitable[None]]:
 
 
 @pytest.mark.parametrize("policy", [ONE, ALL], ids=["one", "all"])
-async def test_what_is_queued_behind_a_run_that_has_just_ended_starts_at_once(policy: Overlap) -> None:
-    world = World()
+async def test_what_is_queued_behind_a_run_that_has_just_ended_starts_at_once(
+    world: World, policy: Overlap
+) -> None:
     task = await world.create(trigger=every(10, end_at=after(20)), overlap=policy)
     world.nodes.alive.add("node-2")
     await world.claim(task, after(10), next_run_at=after(20))
@@ -72,17 +67,14 @@ async def test_what_is_queued_behind_a_run_that_has_just_ended_starts_at_once(po
 
 
 @pytest.mark.parametrize("policy", [ONE, ALL], ids=["one", "all"])
-async def test_a_run_as_long_as_the_period_delays_the_next_by_no_more(policy: Overlap) -> None:
-    world = World()
+async def test_a_run_as_long_as_the_period_delays_the_next_by_no_more(world: World, policy: Overlap) -> None:
     world.caller.takes = timedelta(seconds=10.0115)
     await world.create(trigger=every(10, end_at=after(30)), overlap=policy)
-    async with world.scheduler():
-        await world.clock.reach(after(90))
+    await world.run_until(90)
     assert world.runs() == [(10, 10), (20, 20), (30, 30)]
 
 
-async def test_what_is_queued_takes_the_room_that_one_of_many_runs_has_just_left() -> None:
-    world = World()
+async def test_what_is_queued_takes_the_room_that_one_of_many_runs_has_just_left(world: World) -> None:
     task = await world.create(trigger=every(10, end_at=after(30)), overlap=TWO)
     world.nodes.alive.add("node-2")
     await world.claim(task, after(10), next_run_at=after(20))
@@ -94,8 +86,7 @@ async def test_what_is_queued_takes_the_room_that_one_of_many_runs_has_just_left
     assert world.runs() == [(30, 30)]
 
 
-async def test_who_joins_starts_what_is_queued_in_the_order_in_which_others_do() -> None:
-    world = World()
+async def test_who_joins_starts_what_is_queued_in_the_order_in_which_others_do(world: World) -> None:
     task = await world.create(trigger=every(10), overlap=ALL)
     world.nodes.alive.add("node-2")
     await world.claim(task, after(10), next_run_at=after(20))

@@ -1,10 +1,9 @@
 """Occurrences that wait behind earlier runs of their task, under a running scheduler."""
 
-from __future__ import annotations
-
 from datetime import timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
+
+import pytest
 
 from domain.definition import Overlap
 from domain.facts import ExecutionCancelled, ExecutionQueued, ExecutionSkipped, ExecutionStarted
@@ -12,9 +11,6 @@ from domain.identity import execution_id
 from tests.support.fake_log import FakeFollower
 from tests.support.given import after, every
 from tests.support.scheduler import World
-
-if TYPE_CHECKING:
-    import pytest
 
 ONE = Overlap(mode="queue_one")
 ALL = Overlap(mode="queue_all")
@@ -34,8 +30,7 @@ def run_of(task: UUID, due: float) -> UUID:
 async def test_queue_one_lets_one_wait_and_skips_the_others() -> None:
     world = slow(24)
     task = await world.create(trigger=every(10), overlap=ONE)
-    async with world.scheduler():
-        await world.clock.reach(after(62))
+    await world.run_until(62)
     assert world.runs() == [(10, 10), (20, 34), (40, 58)]
     assert world.skips("overlap") == [30, 50]
     assert world.names(run_of(task, 20))[:2] == ["ExecutionQueued", "ExecutionStarted"]
@@ -46,8 +41,7 @@ async def test_queue_one_lets_one_wait_and_skips_the_others() -> None:
 async def test_queue_all_runs_every_one_in_its_order() -> None:
     world = slow()
     await world.create(trigger=every(10, end_at=after(40)), overlap=ALL)
-    async with world.scheduler():
-        await world.clock.reach(after(200))
+    await world.run_until(200)
     assert world.runs() == [(10, 10), (20, 35), (30, 60), (40, 85)]
     assert world.facts(ExecutionSkipped) == []
 
@@ -55,8 +49,7 @@ async def test_queue_all_runs_every_one_in_its_order() -> None:
 async def test_queue_all_skips_what_finds_no_place() -> None:
     world = slow(75)
     await world.create(trigger=every(10), overlap=Overlap(mode="queue_all", max_queued=2))
-    async with world.scheduler():
-        await world.clock.reach(after(55))
+    await world.run_until(55)
     assert world.skips("overlap") == [40, 50]
     assert {fact.reason for fact in world.facts(ExecutionSkipped)} == {
         "overlap: 2 other occurrences were waiting already while an earlier run was still going on"
@@ -77,8 +70,7 @@ async def test_as_many_start_as_there_is_room_for() -> None:
 async def test_a_queued_one_keeps_its_place_in_the_schedule_and_moves_it_nowhere() -> None:
     world = slow()
     task = await world.create(trigger=every(10, max_runs=2), overlap=ALL)
-    async with world.scheduler():
-        await world.clock.reach(after(70))
+    await world.run_until(70)
     [queued] = world.facts(ExecutionQueued)
     started = world.facts(ExecutionStarted)[-1]
     assert (started.occurrence.run, started.next_run_at) == (queued.occurrence.run, None) == (2, None)

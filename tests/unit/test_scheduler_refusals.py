@@ -1,9 +1,7 @@
 """Going on from a refused claim: another node was faster, or the task has changed."""
 
-from __future__ import annotations
-
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
@@ -22,9 +20,6 @@ from tests.support.fake_log import FakeFollower
 from tests.support.given import NOON, after, attempt, definition, every
 from tests.support.scheduler import World
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 @contextlib.contextmanager
 def unseen(world: World, node: str) -> Iterator[None]:
@@ -34,8 +29,7 @@ def unseen(world: World, node: str) -> Iterator[None]:
         yield
 
 
-async def test_an_occurrence_that_another_node_has_claimed_is_left_to_it() -> None:
-    world = World()
+async def test_an_occurrence_that_another_node_has_claimed_is_left_to_it(world: World) -> None:
     task = await world.create(cron="* * * * *")
     async with world.scheduler("node-1"), world.scheduler("node-2", follower=FakeFollower(world.log)):
         with world.follower.held():
@@ -48,8 +42,7 @@ async def test_an_occurrence_that_another_node_has_claimed_is_left_to_it() -> No
     assert (0, 1) in world.observed.claims
 
 
-async def test_a_one_off_that_another_node_has_claimed_is_forgotten() -> None:
-    world = World()
+async def test_a_one_off_that_another_node_has_claimed_is_forgotten(world: World) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():
         with unseen(world, "node-2"):
@@ -60,17 +53,12 @@ async def test_a_one_off_that_another_node_has_claimed_is_forgotten() -> None:
     assert world.names(run) == ["ExecutionStarted"]
 
 
-async def test_missed_occurrences_that_another_node_has_recorded_are_not_recorded_twice() -> None:
-    world = World()
+async def test_missed_occurrences_that_another_node_has_recorded_are_not_recorded_twice(world: World) -> None:
     task = await world.create(cron="* * * * *")
     world.due_tasks.projected = len(world.log.recorded)
     for minute in (1, 2):
         occurrence = Occurrence(
-            task_id=task,
-            task_version=1,
-            task_name="report",
-            namespace="default",
-            due_at=after(60 * minute),
+            task_id=task, task_version=1, task_name="report", namespace="default", due_at=after(60 * minute)
         )
         skip = ExecutionSkipped(
             at=NOON, occurrence=occurrence, reason="missed", next_run_at=after(60 * (minute + 1))
@@ -88,8 +76,9 @@ async def test_missed_occurrences_that_another_node_has_recorded_are_not_recorde
     assert world.observed.claims == [(0, 1), (1, 0)]
 
 
-async def test_a_refusal_that_the_log_does_not_explain_is_reported(caplog: pytest.LogCaptureFixture) -> None:
-    world = World()
+async def test_a_refusal_that_the_log_does_not_explain_is_reported(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():
         stray = IdempotencyKeyUsed(at=NOON, key="k", namespace="default", task_id=task, digest="")
@@ -99,8 +88,7 @@ async def test_a_refusal_that_the_log_does_not_explain_is_reported(caplog: pytes
     assert "the log refuses the claim" in caplog.text
 
 
-async def test_an_outage_while_a_refusal_is_looked_into_loses_nothing() -> None:
-    world = World()
+async def test_an_outage_while_a_refusal_is_looked_into_loses_nothing(world: World) -> None:
     task = await world.create(at=after(5), url="http://target/old")
 
     async def fail() -> None:
@@ -114,8 +102,7 @@ async def test_an_outage_while_a_refusal_is_looked_into_loses_nothing() -> None:
     assert [(call.url, call.at < after(5.6)) for call in world.calls] == [("http://target/new", True)]
 
 
-async def test_a_change_that_is_heard_of_while_a_refusal_is_looked_into_counts() -> None:
-    world = World()
+async def test_a_change_that_is_heard_of_while_a_refusal_is_looked_into_counts(world: World) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():
         with contextlib.ExitStack() as held:
@@ -133,10 +120,9 @@ async def test_a_change_that_is_heard_of_while_a_refusal_is_looked_into_counts()
     assert world.observed.claims == [(0, 1), (1, 0)]
 
 
-async def test_a_one_off_that_comes_back_to_an_instant_that_another_node_is_running_waits_for_its_end() -> (
-    None
-):
-    world = World()
+async def test_a_one_off_that_comes_back_to_an_instant_that_another_node_is_running_waits_for_its_end(
+    world: World,
+) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():
         run = execution_id(task, after(5), "scheduled")
@@ -150,8 +136,7 @@ async def test_a_one_off_that_comes_back_to_an_instant_that_another_node_is_runn
     assert world.names(task) == ["TaskCreated", "TaskUpdated", "TaskUpdated"]
 
 
-async def test_leaving_an_occurrence_behind_gives_way_to_a_change_of_the_task() -> None:
-    world = World()
+async def test_leaving_an_occurrence_behind_gives_way_to_a_change_of_the_task(world: World) -> None:
     task = await world.create(at=after(5))
     run = execution_id(task, after(5), "scheduled")
     await world.claim(task, after(5))
@@ -163,16 +148,14 @@ async def test_leaving_an_occurrence_behind_gives_way_to_a_change_of_the_task() 
         await world.update(task, at=after(60))
 
     world.log.after_reading[run] = move
-    async with world.scheduler():
-        await world.clock.reach(after(70))
+    await world.run_until(70)
     assert [call.at for call in world.calls] == [after(60)]
     assert [end.execution_id for end in world.facts(TaskCompleted)] == [
         execution_id(task, after(60), "scheduled")
     ]
 
 
-async def test_claiming_anew_what_was_dropped_gives_way_to_another_node() -> None:
-    world = World()
+async def test_claiming_anew_what_was_dropped_gives_way_to_another_node(world: World) -> None:
     task = await world.create(at=after(5))
     run = execution_id(task, after(5), "scheduled")
     claimed = await world.claim(task, after(5))
@@ -193,8 +176,9 @@ async def test_claiming_anew_what_was_dropped_gives_way_to_another_node() -> Non
     assert world.names(run) == ["ExecutionStarted", "ExecutionSkipped", "ExecutionStarted"]
 
 
-async def test_an_occurrence_that_was_claimed_by_the_old_schedule_is_left_behind_for_good() -> None:
-    world = World()
+async def test_an_occurrence_that_was_claimed_by_the_old_schedule_is_left_behind_for_good(
+    world: World,
+) -> None:
     task = await world.create(cron="* * * * *")
     world.nodes.alive.add("node-2")
     await world.claim(task, after(60), next_run_at=after(120))
@@ -207,25 +191,21 @@ async def test_an_occurrence_that_was_claimed_by_the_old_schedule_is_left_behind
     assert [call.at for call in world.calls] == [after(3660)]
 
 
-async def test_an_occurrence_that_ran_under_the_old_schedule_is_left_behind_for_good() -> None:
-    world = World()
+async def test_an_occurrence_that_ran_under_the_old_schedule_is_left_behind_for_good(world: World) -> None:
     task = await world.create(cron="* * * * *")
     run = execution_id(task, after(60), "scheduled")
     await world.claim(task, after(60), next_run_at=after(120))
     await world.append(run, ExecutionSucceeded(at=after(60), task_id=task, attempt=attempt()))
     await world.update(task, cron="1 * * * *")
-    async with world.scheduler():
-        await world.clock.reach(after(3700))
+    await world.run_until(3700)
     assert [call.at for call in world.calls] == [after(3660)]
     assert world.names(task) == ["TaskCreated", "TaskUpdated", "TaskUpdated"]
 
 
-async def test_a_missed_occurrence_that_a_user_has_had_run_is_not_recorded_as_missed() -> None:
-    world = World()
+async def test_a_missed_occurrence_that_a_user_has_had_run_is_not_recorded_as_missed(world: World) -> None:
     task = await world.create(trigger=every(100), catch_up=CatchUp(mode="skip"))
     await world.clock.reach(after(170))
     await world.backfill(task, after(100), after(101))
-    async with world.scheduler():
-        await world.clock.reach(after(201))
+    await world.run_until(201)
     assert world.runs() == [(100, 170), (200, 200)]
     assert world.facts(ExecutionSkipped) == []

@@ -1,9 +1,8 @@
 """Waiting for the next attempt."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
+
+import pytest
 
 from application.scheduler import retries
 from application.scheduler.context import Job
@@ -16,17 +15,12 @@ from domain.identity import execution_id
 from tests.support.given import NOON, RUN, after, definition, started
 from tests.support.scheduler import World
 
-if TYPE_CHECKING:
-    import pytest
 
-
-async def test_retries_are_made_in_the_order_of_their_time() -> None:
-    world = World()
+async def test_retries_are_made_in_the_order_of_their_time(world: World) -> None:
     world.caller.answers(503, 503, 503, 503)
     for number, second in ((1, 1), (2, 1.3)):
         await world.create(at=after(second), url=f"http://target/{number}")
-    async with world.scheduler():
-        await world.clock.reach(after(10))
+    await world.run_until(10)
     assert [(call.at, call.url[-1]) for call in world.calls] == [
         (after(1), "1"),
         (after(1.3), "2"),
@@ -37,14 +31,12 @@ async def test_retries_are_made_in_the_order_of_their_time() -> None:
     ]
 
 
-async def test_a_retry_that_is_due_earlier_does_not_wait_for_a_later_one() -> None:
-    world = World()
+async def test_a_retry_that_is_due_earlier_does_not_wait_for_a_later_one(world: World) -> None:
     patient = RetryPolicy(initial_delay_seconds=60)
     world.caller.answers(503, 503)
     await world.create(at=after(1), url="http://target/patient", retry=patient)
     await world.create(at=after(2), url="http://target/hasty")
-    async with world.scheduler():
-        await world.clock.reach(after(70))
+    await world.run_until(70)
     assert [(call.at, call.url) for call in world.calls][2:] == [
         (after(3), "http://target/hasty"),
         (after(61), "http://target/patient"),
@@ -59,13 +51,11 @@ async def test_many_retries_that_fall_due_together_are_claimed_in_turns(
     world.caller.answers(*[503] * 10)
     for _ in range(10):
         await world.create(at=after(1))
-    async with world.scheduler(concurrency=20):
-        await world.clock.reach(after(2))
+    await world.run_until(2, concurrency=20)
     assert [call.at for call in world.calls] == [after(1)] * 10 + [after(2)] * 10
 
 
-async def test_a_retry_waits_through_an_outage() -> None:
-    world = World()
+async def test_a_retry_waits_through_an_outage(world: World) -> None:
     world.caller.answers(503)
     await world.create(at=after(1))
     async with world.scheduler():
@@ -77,8 +67,7 @@ async def test_a_retry_waits_through_an_outage() -> None:
     assert [call.number for call in world.calls] == [1, 2]
 
 
-async def test_a_retry_that_another_node_has_made_is_left_to_it() -> None:
-    world = World()
+async def test_a_retry_that_another_node_has_made_is_left_to_it(world: World) -> None:
     world.caller.answers(503)
     task = await world.create(at=after(1))
     run = execution_id(task, after(1), "scheduled")
@@ -94,8 +83,7 @@ async def test_a_retry_that_another_node_has_made_is_left_to_it() -> None:
     assert world.names(run)[-1] == "AttemptStarted"
 
 
-async def test_a_retry_of_a_task_that_was_cancelled_unheard_makes_no_call() -> None:
-    world = World()
+async def test_a_retry_of_a_task_that_was_cancelled_unheard_makes_no_call(world: World) -> None:
     world.caller.answers(503)
     task = await world.create(at=after(1))
     async with world.scheduler():
@@ -107,8 +95,9 @@ async def test_a_retry_of_a_task_that_was_cancelled_unheard_makes_no_call() -> N
     assert len(world.facts(ExecutionCancelled)) == 1
 
 
-async def test_a_retry_that_cannot_be_read_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    world = World()
+async def test_a_retry_that_cannot_be_read_does_not_stop_the_others(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     world.caller.answers(503, 503)
     unreadable = await world.create(at=after(1))
     await world.create(at=after(1))
@@ -121,8 +110,7 @@ async def test_a_retry_that_cannot_be_read_does_not_stop_the_others(caplog: pyte
     assert "task.renamed.v9" in caplog.text
 
 
-async def test_a_running_job_is_no_retry() -> None:
-    world = World()
+async def test_a_running_job_is_no_retry(world: World) -> None:
     context = world.context()
     outcomes = Outcomes(context, lambda _: None)
     waiting = Retries(context, LeaseRenewal(context), lambda _: None, outcomes.close)

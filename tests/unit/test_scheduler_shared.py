@@ -1,7 +1,5 @@
 """Equal policies of many tasks are one object in memory."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 

@@ -1,11 +1,11 @@
 """Several schedulers on one log: who claims what, and what happens when one joins, leaves, dies or hangs."""
 
-from __future__ import annotations
-
+import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
@@ -15,11 +15,6 @@ from tests.support.fake_log import FakeFollower
 from tests.support.given import NOON, after
 from tests.support.mortal import MortalNode
 from tests.support.scheduler import World
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import AsyncIterator
-    from uuid import UUID
 
 NAMES = ("node-1", "node-2", "node-3")
 EXPIRY = timedelta(seconds=6)
@@ -47,8 +42,7 @@ def refused(world: World) -> int:
     return sum(refused for _, refused in world.observed.claims)
 
 
-async def test_each_task_is_claimed_by_its_owner_and_nobody_else_tries() -> None:
-    world = World()
+async def test_each_task_is_claimed_by_its_owner_and_nobody_else_tries(world: World) -> None:
     tasks = [await world.create(at=after(10 + number / 20)) for number in range(200)]
     async with schedulers(world, *NAMES):
         await world.clock.reach(after(30))
@@ -60,8 +54,7 @@ async def test_each_task_is_claimed_by_its_owner_and_nobody_else_tries() -> None
     assert max(lateness(world)) <= timedelta()
 
 
-async def test_crons_stay_with_their_owner() -> None:
-    world = World()
+async def test_crons_stay_with_their_owner(world: World) -> None:
     tasks = [await world.create(cron="* * * * *") for _ in range(20)]
     async with schedulers(world, *NAMES):
         await world.clock.reach(after(5 * 60))
@@ -71,8 +64,9 @@ async def test_crons_stay_with_their_owner() -> None:
     assert world.facts(ExecutionSkipped) == []
 
 
-async def test_a_death_moves_only_what_the_dead_node_had_and_delays_it_by_less_than_the_expiry() -> None:
-    world = World()
+async def test_a_death_moves_only_what_the_dead_node_had_and_delays_it_by_less_than_the_expiry(
+    world: World,
+) -> None:
     tasks = [await world.create(at=after(10 + number / 10)) for number in range(200)]
     async with schedulers(world, *NAMES[1:]):
         victim = MortalNode(world, NAMES[0])
@@ -90,8 +84,7 @@ async def test_a_death_moves_only_what_the_dead_node_had_and_delays_it_by_less_t
     assert refused(world) == 0
 
 
-async def test_what_a_dead_node_had_begun_is_taken_over_by_the_others_together() -> None:
-    world = World()
+async def test_what_a_dead_node_had_begun_is_taken_over_by_the_others_together(world: World) -> None:
     world.nodes.known["dead-1"] = NOON
     for number in range(30):
         await world.claim(await world.create(at=after(number / 100)), after(number / 100), node="dead-1")
@@ -103,8 +96,7 @@ async def test_what_a_dead_node_had_begun_is_taken_over_by_the_others_together()
     assert all(fact.at <= after(7) for fact in world.facts(ExecutionTakenOver))
 
 
-async def test_a_node_that_beats_and_claims_nothing_silences_no_task() -> None:
-    world = World()
+async def test_a_node_that_beats_and_claims_nothing_silences_no_task(world: World) -> None:
     tasks = [await world.create(at=after(20 + number / 10)) for number in range(30)]
     async with schedulers(world, *NAMES[1:]):
         hanging = MortalNode(world, NAMES[0])
@@ -124,8 +116,7 @@ async def test_a_node_that_beats_and_claims_nothing_silences_no_task() -> None:
     assert refused(world) == 0
 
 
-async def test_runs_by_hand_that_a_hanging_node_should_make_are_made_by_the_next_one() -> None:
-    world = World()
+async def test_runs_by_hand_that_a_hanging_node_should_make_are_made_by_the_next_one(world: World) -> None:
     task = await world.create(cron="0 0 1 1 *")
     async with schedulers(world, *NAMES[1:]):
         hanging = MortalNode(world, NAMES[0])
@@ -138,21 +129,18 @@ async def test_runs_by_hand_that_a_hanging_node_should_make_are_made_by_the_next
     assert Counter(call.execution_id for call in world.calls) == Counter(runs)
 
 
-async def test_who_joins_takes_its_share_and_nothing_else_moves() -> None:
-    world = World()
+async def test_who_joins_takes_its_share_and_nothing_else_moves(world: World) -> None:
     tasks = [await world.create(at=after(30 + number / 20)) for number in range(100)]
     async with schedulers(world, *NAMES[:2]):
         await world.clock.reach(after(10))
-        async with world.scheduler(NAMES[2], follower=FakeFollower(world.log)):
-            await world.clock.reach(after(40))
+        await world.run_until(40, NAMES[2], follower=FakeFollower(world.log))
     assert {fact.occurrence.task_id: fact.node for fact in world.facts(ExecutionStarted)} == {
         task: owner(task) for task in tasks
     }
     assert refused(world) == 0
 
 
-async def test_who_still_loads_leaves_all_to_those_who_have() -> None:
-    world = World()
+async def test_who_still_loads_leaves_all_to_those_who_have(world: World) -> None:
     await world.create(at=after(10))
     async with schedulers(world, NAMES[0]):
         world.due_tasks.away = True
@@ -168,8 +156,7 @@ async def test_who_still_loads_leaves_all_to_those_who_have() -> None:
     assert [fact.node for fact in world.facts(ExecutionStarted)] == [NAMES[0]]
 
 
-async def test_a_rolling_restart_loses_nothing_and_delays_nothing_by_a_second() -> None:
-    world = World()
+async def test_a_rolling_restart_loses_nothing_and_delays_nothing_by_a_second(world: World) -> None:
     world.caller.takes = timedelta(seconds=0.3)
     for number in range(300):
         await world.create(at=after(5 + number / 10))
@@ -193,8 +180,7 @@ async def test_a_rolling_restart_loses_nothing_and_delays_nothing_by_a_second() 
     assert refused(world) <= 10
 
 
-async def test_a_node_that_is_stopping_gives_its_share_away_while_its_calls_end() -> None:
-    world = World()
+async def test_a_node_that_is_stopping_gives_its_share_away_while_its_calls_end(world: World) -> None:
     world.caller.takes = timedelta(seconds=15)
     for number in range(60):
         await world.create(at=after(5 + number / 5))
@@ -209,23 +195,20 @@ async def test_a_node_that_is_stopping_gives_its_share_away_while_its_calls_end(
     assert len(world.facts(ExecutionStarted)) == 60
 
 
-async def test_after_a_crash_a_lone_node_waits_only_for_what_its_last_run_seemed_to_own() -> None:
-    world = World()
+async def test_after_a_crash_a_lone_node_waits_only_for_what_its_last_run_seemed_to_own(world: World) -> None:
     first = MortalNode(world, "node-1.first")
     await world.clock.reach(after(10))
     first.kill()
     for number in range(40):
         await world.create(at=after(12 + number / 10))
     await world.clock.reach(after(12))
-    async with world.scheduler("node-1.second"):
-        await world.clock.reach(after(30))
+    await world.run_until(30, "node-1.second")
     assert len(world.calls) == 40
     assert max(lateness(world)) <= timedelta(seconds=2)
 
 
 @pytest.mark.parametrize("away", ["nodes", "due_tasks"])
-async def test_without_news_of_the_others_each_goes_on_with_its_share(away: str) -> None:
-    world = World()
+async def test_without_news_of_the_others_each_goes_on_with_its_share(world: World, away: str) -> None:
     for number in range(30):
         await world.create(at=after(10 + number / 10))
     async with schedulers(world, *NAMES):

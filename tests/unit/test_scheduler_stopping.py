@@ -1,8 +1,7 @@
 """What a scheduler says about the tasks that it takes out of service by itself."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,10 +13,6 @@ from infrastructure.metrics import Instruments, ObservedScheduler
 from infrastructure.task_log import TaskLog
 from tests.support.given import NOON, TASK, after, occurrence
 from tests.support.scheduler import World
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -39,30 +34,25 @@ def stopped(instruments: Instruments) -> dict[str, float]:
     return {sample.labels["reason"]: sample.value for sample in family.samples}
 
 
-async def test_a_pause_after_failures_is_told_once_with_the_task_and_why() -> None:
-    world = World()
+async def test_a_pause_after_failures_is_told_once_with_the_task_and_why(world: World) -> None:
     task = await world.create(retry=RetryPolicy(disable_after_failures=2))
     world.caller.answers(404, 404)
-    async with world.scheduler():
-        await world.clock.reach(after(500))
+    await world.run_until(500)
     [(which, change)] = world.observed.stops
     assert (which.task_id, which.task_name) == (task, "report")
     assert [change] == world.facts(TaskPaused)
 
 
-async def test_a_cancel_after_a_410_is_told_once_with_the_task_and_why() -> None:
-    world = World()
+async def test_a_cancel_after_a_410_is_told_once_with_the_task_and_why(world: World) -> None:
     task = await world.create(retry=RetryPolicy(on_gone="stop"))
     world.caller.answers(410)
-    async with world.scheduler():
-        await world.clock.reach(after(500))
+    await world.run_until(500)
     [(which, change)] = world.observed.stops
     assert which.task_id == task
     assert [change] == world.facts(TaskCancelled)
 
 
-async def test_what_users_stop_and_what_completes_is_not_told() -> None:
-    world = World()
+async def test_what_users_stop_and_what_completes_is_not_told(world: World) -> None:
     await world.create(at=after(5), retry=RetryPolicy(on_gone="stop"))
     world.caller.answers(410)
     async with world.scheduler():

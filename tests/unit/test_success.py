@@ -1,7 +1,5 @@
 """What an answer must be to count as a success."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,18 +1,25 @@
 """What is decided about tasks, and how their facts fold."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from domain import task as tasks
-from domain.definition import Cron, Interval, OneOff
+from domain.definition import Cron, Interval, OneOff, Trigger
 from domain.errors import TaskAlreadyOver, VersionMismatch
-from domain.facts import TaskCancelled, TaskCompleted, TaskCreated, TaskFailuresCounted, TaskUpdated
+from domain.facts import (
+    Occurrence,
+    Outcome,
+    TaskCancelled,
+    TaskCompleted,
+    TaskCreated,
+    TaskFailuresCounted,
+    TaskUpdated,
+)
 from domain.schedule import NothingAhead
-from domain.task import FinishedTask, Scheduled
+from domain.task import FinishedTask, Scheduled, Task
 from tests.support.decisions import cancel, complete, update
 from tests.support.given import (
     MINUTE,
@@ -28,13 +35,6 @@ from tests.support.given import (
     occurrence,
     updated,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from domain.definition import Trigger
-    from domain.facts import Occurrence, Outcome
-    from domain.task import Task
 
 
 def test_a_cron_task_starts_at_its_first_occurrence_after_now() -> None:

@@ -1,7 +1,5 @@
 """Files of tasks: short, readable by anybody, and what they are read to is what was written."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 from uuid import UUID

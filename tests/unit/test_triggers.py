@@ -1,10 +1,7 @@
 """What bounds a schedule, what delays its calls, and the schedules that follow no calendar."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
@@ -12,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.definition import Cron, Interval, OneOff
+from domain.definition import Cron, Interval, OneOff, Trigger
 from domain.schedule import (
     NothingAhead,
     ends,
@@ -24,9 +21,6 @@ from domain.schedule import (
     spent,
 )
 from tests.support.given import NOON, TASK, after
-
-if TYPE_CHECKING:
-    from domain.definition import Trigger
 
 DAY = timedelta(days=1)
 EVERY_MINUTE = Interval(every_seconds=60, anchor=NOON)

@@ -1,9 +1,8 @@
 """Which definitions are admitted, in which form, and what is said about the others (but for their calls)."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -21,9 +20,6 @@ from domain.definition import (
 )
 from domain.errors import ValidationFailed
 from domain.validation import validate
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -1,7 +1,5 @@
 """Which policies of success, catching up, overlap and priority are admitted, and in which form."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

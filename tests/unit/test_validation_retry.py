@@ -1,7 +1,5 @@
 """Which retries are admitted, and what is said about those that contradict themselves."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 
@@ -53,8 +51,7 @@ ADMITTED = {
         with_retry(final_statuses=("200",)), success=SuccessPolicy(body_contains="OK")
     ),
     "the same by their JSON": replace(
-        with_retry(final_statuses=("2xx",)),
-        success=SuccessPolicy(json=JsonCondition(pointer="", equals=1)),
+        with_retry(final_statuses=("2xx",)), success=SuccessPolicy(json=JsonCondition(pointer="", equals=1))
     ),
     "a class that has one of the usual ones": with_retry(final_statuses=("4xx",)),
     "410 to be tried again, not to stop": with_retry(statuses=("410",), on_gone="fail"),

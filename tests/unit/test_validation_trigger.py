@@ -1,7 +1,5 @@
 """Which bounds, delays and intervals are admitted, and how they are stored."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
