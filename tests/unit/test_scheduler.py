@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 
+import pytest
+
 from domain.facts import (
-    AttemptStarted,
     ExecutionFailed,
     ExecutionSkipped,
     ExecutionStarted,
@@ -35,11 +36,17 @@ async def test_a_cron_task_is_called_at_each_occurrence(world: World) -> None:
     assert len({call.execution_id for call in world.calls}) == 3
 
 
-async def test_a_task_that_is_created_while_the_scheduler_runs_is_called(world: World) -> None:
-    async with world.scheduler():
-        await world.create(at=after(5))
-        await world.clock.reach(after(6))
-    assert [call.at for call in world.calls] == [after(5)]
+@pytest.mark.parametrize(("last", "outcome"), [(200, "succeeded"), (503, "failed")])
+async def test_a_failed_call_is_repeated_with_backoff_and_the_last_attempt_ends_the_task(
+    world: World, last: int, outcome: str
+) -> None:
+    world.caller.answers(503, 503, last)
+    task = await world.create(at=after(5))
+    await world.run_until(60)
+    assert [(call.at, call.number) for call in world.calls] == [(after(5), 1), (after(6), 2), (after(8), 3)]
+    assert len({call.execution_id for call in world.calls}) == 1
+    assert [fact.outcome for fact in world.facts(TaskCompleted)] == [outcome]
+    assert world.names(task) == ["TaskCreated", "TaskCompleted"]
 
 
 async def test_an_occurrence_is_claimed_ahead_and_sent_not_before_its_instant(world: World) -> None:
@@ -78,25 +85,6 @@ async def test_after_a_downtime_the_latest_missed_occurrence_runs_and_the_older_
     assert [call.at for call in world.calls] == [after(200), after(240)]
 
 
-async def test_a_failed_call_is_repeated_with_backoff_until_it_succeeds(world: World) -> None:
-    world.caller.answers(503, 503, 200)
-    task = await world.create(at=after(5))
-    await world.run_until(60)
-    assert [(call.at, call.number) for call in world.calls] == [(after(5), 1), (after(6), 2), (after(8), 3)]
-    assert len({call.execution_id for call in world.calls}) == 1
-    assert [fact.outcome for fact in world.facts(TaskCompleted)] == ["succeeded"]
-    assert world.names(task) == ["TaskCreated", "TaskCompleted"]
-
-
-async def test_the_last_failure_ends_the_task(world: World) -> None:
-    world.caller.answers(503, 503, 503)
-    await world.create(at=after(5))
-    await world.run_until(60)
-    assert len(world.calls) == 3
-    assert [fact.reason for fact in world.facts(ExecutionFailed)] == ["attempt 3 of 3 failed"]
-    assert [fact.outcome for fact in world.facts(TaskCompleted)] == ["failed"]
-
-
 async def test_two_schedulers_call_each_occurrence_once(world: World) -> None:
     for number in range(20):
         await world.create(cron="* * * * *", name=f"task-{number}")
@@ -106,15 +94,6 @@ async def test_two_schedulers_call_each_occurrence_once(world: World) -> None:
     assert len(world.calls) == 20 * 5
     assert len({call.execution_id for call in world.calls}) == 20 * 5
     assert all(call.at in {after(60 * minute) for minute in range(1, 6)} for call in world.calls)
-
-
-async def test_a_retry_that_a_dead_node_left_waiting_is_made_by_another(world: World) -> None:
-    world.caller.answers(503)
-    await world.create(at=after(5))
-    await world.run_until(5.5, "node-1")
-    await world.run_until(20, "node-2")
-    assert [call.number for call in world.calls] == [1, 2]
-    assert [fact.node for fact in world.facts(AttemptStarted)] == ["node-2"]
 
 
 async def test_a_scheduler_beats_every_second(world: World) -> None:

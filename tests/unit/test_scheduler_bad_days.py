@@ -1,15 +1,19 @@
 """The whole scheduler when the database goes away, and when it is told to stop."""
 
 import contextlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from application.scheduler import claimer, retries
 from domain.facts import AttemptStarted, ExecutionStarted, ExecutionSucceeded, ExecutionTakenOver
+from infrastructure.metrics import Instruments, ObservedScheduler
+from infrastructure.task_log import TaskLog
 from tests.support.fake_log import FakeFollower
 from tests.support.given import NOON, after
-from tests.support.scheduler import World
+from tests.support.scheduler import GRACE, World
 
 
 async def test_an_outage_at_the_claim_loses_nothing_and_repeats_nothing(world: World) -> None:
@@ -166,3 +170,58 @@ async def test_an_outage_does_not_keep_a_scheduler_from_stopping(world: World) -
             await world.clock.until(running.done)
             assert world.clock.now() <= after(9)
     assert len(world.calls) == 1
+
+
+async def test_the_calls_that_are_waited_for_are_told_once_with_the_end_of_the_wait(world: World) -> None:
+    world.caller.takes = timedelta(seconds=5)
+    for _ in range(3):
+        await world.create(at=after(5))
+    async with world.scheduler() as running:
+        await world.clock.reach(after(6))
+        running.cancel()
+        await world.clock.until(running.done)
+    assert world.observed.drains == [(3, after(6) + GRACE)]
+
+
+async def test_a_call_that_waits_for_its_turn_is_waited_for_too(world: World) -> None:
+    world.caller.takes = timedelta(seconds=5)
+    for _ in range(3):
+        await world.create(at=after(5))
+    async with world.scheduler(concurrency=1) as running:
+        await world.clock.reach(after(6))
+        running.cancel()
+        await world.clock.until(running.done)
+    assert [calls for calls, _ in world.observed.drains] == [3]
+    assert all(call.over for call in world.calls)
+
+
+async def test_an_idle_scheduler_has_nothing_to_say(world: World) -> None:
+    await world.create(at=after(60))
+    async with world.scheduler() as running:
+        running.cancel()
+        await world.clock.until(running.done)
+    assert world.observed.drains == []
+
+
+def test_the_log_tells_how_many_calls_and_how_long_at_most(tmp_path: Path) -> None:
+    task_log = TaskLog(tmp_path)
+    try:
+        with capture_logs() as logged:
+            observer = ObservedScheduler(Instruments(), task_log)
+            observer.draining(3, datetime.now(UTC) + timedelta(seconds=20))
+    finally:
+        task_log.close()
+    [line] = logged
+    assert (line["event"], line["calls"]) == ("waiting for running calls", 3)
+    assert 10 < line["at_most_seconds"] <= 20
+
+
+async def test_what_is_gathered_when_a_scheduler_stops_waits_for_no_other_outcome(world: World) -> None:
+    world.linger = timedelta(seconds=30)
+    world.caller.takes = timedelta(seconds=1.9)
+    await world.create(at=after(10))
+    async with world.scheduler(grace=timedelta(seconds=1)) as running:
+        await world.clock.reach(after(11))
+        running.cancel()
+        await world.clock.reach(after(13))
+    assert len(world.facts(ExecutionSucceeded)) == 1

@@ -39,21 +39,6 @@ async def test_a_resumed_task_runs_the_latest_occurrence_and_accounts_for_the_ot
     assert {fact.reason for fact in skipped} == {paused}
 
 
-async def test_a_pause_names_itself_only_for_what_fell_into_it(world: World) -> None:
-    task = await world.create(cron="* * * * *")
-    await world.clock.reach(after(61))
-    await world.pause(task)
-    await world.clock.reach(after(125))
-    await world.resume(task)
-    await world.clock.reach(after(245))
-    await world.run_until(246)
-    assert [fact.reason.split(" (")[0] for fact in world.facts(ExecutionSkipped)] == [
-        "missed: not started before the next occurrence was due",
-        "the task was paused",
-        "missed: not started before the next occurrence was due",
-    ]
-
-
 async def test_a_one_off_that_was_due_in_a_pause_runs_when_resumed(world: World) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():

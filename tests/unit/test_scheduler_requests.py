@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from domain.facts import ExecutionSkipped, ExecutionStarted, TaskCompleted
+from domain.facts import ExecutionSkipped, ExecutionStarted
 from domain.identity import execution_id
 from tests.support.fake_log import FakeFollower
-from tests.support.given import NOON, after, every
+from tests.support.given import NOON, after
 from tests.support.scheduler import World
 
 
@@ -20,25 +20,6 @@ async def test_a_run_by_hand_leaves_the_schedule_as_it_is(world: World) -> None:
     assert [call.execution_id for call in world.calls] == [run, execution_id(task, after(60), "scheduled")]
     assert world.names(run) == ["ExecutionRequested", "ExecutionStarted", "ExecutionSucceeded"]
     assert (1, 0) in world.observed.claims
-
-
-async def test_a_run_by_hand_retries_like_any_other(world: World) -> None:
-    world.caller.answers(503, 200)
-    task = await world.create(cron="0 0 1 1 *")
-    async with world.scheduler():
-        run = await world.trigger(task)
-        await world.clock.reach(after(5))
-    assert [(call.execution_id, call.number) for call in world.calls] == [(run, 1), (run, 2)]
-
-
-async def test_a_paused_task_may_be_run_by_hand(world: World) -> None:
-    task = await world.create(at=after(5))
-    async with world.scheduler():
-        await world.pause(task)
-        run = await world.trigger(task)
-        await world.clock.reach(after(9))
-    assert [call.execution_id for call in world.calls] == [run]
-    assert world.names(task) == ["TaskCreated", "TaskPaused"]
 
 
 async def test_a_run_by_hand_of_a_one_off_does_not_end_it(world: World) -> None:
@@ -159,44 +140,6 @@ async def test_what_was_backfilled_during_a_pause_is_left_out_when_resumed(world
     assert [fact.occurrence.due_at for fact in world.facts(ExecutionSkipped)] == [after(60)]
 
 
-async def test_a_place_that_was_backfilled_is_passed_without_a_second_run(world: World) -> None:
-    task = await world.create(cron="* * * * *")
-    async with world.scheduler():
-        await world.pause(task)
-        await world.clock.reach(after(65))
-        await world.backfill(task, after(60), after(61))
-        await world.resume(task)
-        await world.clock.reach(after(121))
-    assert [call.execution_id for call in world.calls] == [
-        execution_id(task, after(60 * minute), "scheduled") for minute in (1, 2)
-    ]
-
-
-async def test_a_backfilled_one_off_ends_its_task(world: World) -> None:
-    task = await world.create(at=after(5))
-    async with world.scheduler():
-        await world.pause(task)
-        await world.clock.reach(after(10))
-        await world.backfill(task, after(5), after(6))
-        await world.clock.reach(after(12))
-    assert len(world.calls) == 1
-    assert world.names(task) == ["TaskCreated", "TaskPaused", "TaskCompleted"]
-
-
-async def test_a_backfilled_one_off_in_progress_is_not_started_again_when_resumed(world: World) -> None:
-    world.caller.takes = timedelta(seconds=10)
-    task = await world.create(at=after(5))
-    async with world.scheduler():
-        await world.pause(task)
-        await world.clock.reach(after(10))
-        await world.backfill(task, after(5), after(6))
-        await world.clock.reach(after(11))
-        await world.resume(task)
-        await world.clock.reach(after(30))
-    assert len(world.calls) == 1
-    assert world.names(task)[-1] == "TaskCompleted"
-
-
 async def test_a_task_that_changes_while_its_backfilled_place_is_passed_is_looked_at_again(
     world: World,
 ) -> None:
@@ -217,21 +160,3 @@ async def test_a_task_that_changes_while_its_backfilled_place_is_passed_is_looke
         (execution_id(task, after(180), "scheduled"), "http://target/new"),
     ]
     assert [fact.occurrence.due_at for fact in world.facts(ExecutionSkipped)] == [after(60)]
-
-
-async def test_a_backfill_of_the_last_occurrence_ends_no_schedule_that_has_others_to_account_for(
-    world: World,
-) -> None:
-    async with world.scheduler():
-        task = await world.create(trigger=every(60, end_at=after(180)))
-        await world.pause(task)
-        await world.clock.reach(after(200))
-        await world.backfill(task, after(180), after(181))
-        await world.clock.reach(after(210))
-        assert world.facts(TaskCompleted) == []
-        await world.resume(task)
-        await world.clock.reach(after(220))
-    assert [call.execution_id for call in world.calls] == [execution_id(task, after(180), "scheduled")]
-    assert [skip.occurrence.due_at for skip in world.facts(ExecutionSkipped)] == [after(60), after(120)]
-    [end] = world.facts(TaskCompleted)
-    assert (end.outcome, end.execution_id) == ("succeeded", execution_id(task, after(180), "scheduled"))

@@ -11,7 +11,6 @@ from domain.facts import (
     AttemptFailed,
     AttemptStarted,
     ExecutionCancelled,
-    ExecutionFailed,
     ExecutionStarted,
     ExecutionTakenOver,
     TaskCompleted,
@@ -133,26 +132,6 @@ async def test_a_takeover_calls_the_action_as_it_is_by_now(world: World) -> None
     assert [call.url for call in world.calls] == ["http://target/new"]
 
 
-async def test_what_takes_its_scheduler_down_each_time_fails_at_last(world: World) -> None:
-    run = await left_running(world)
-    for number in range(2, 7):
-        lost = ExecutionTakenOver(
-            at=NOON,
-            task_id=world.facts(ExecutionStarted)[0].occurrence.task_id,
-            task_version=1,
-            number=number,
-            node="dead-1",
-            lost_by="dead-1",
-            lease_until=NOON,
-        )
-        await world.append(run, lost)
-    await world.run_until(3)
-    assert world.calls == []
-    [end] = world.facts(ExecutionFailed)
-    assert "are unknown" in end.reason
-    assert [fact.outcome for fact in world.facts(TaskCompleted)] == ["failed"]
-
-
 async def test_a_node_that_joins_and_claims_while_others_look_is_not_taken_for_dead(world: World) -> None:
 
     async def join() -> None:
@@ -197,13 +176,6 @@ async def test_what_this_release_cannot_read_keeps_nothing_else_from_being_taken
     complaint, *_ = [record.message for record in caplog.records]
     assert "execution.paused.v9" in complaint
     assert str(unreadable) in complaint
-
-
-async def test_two_nodes_that_take_over_at_once_call_once(world: World) -> None:
-    await left_running(world)
-    async with world.scheduler("node-1"), world.scheduler("node-2"):
-        await world.clock.reach(after(15))
-    assert [call.number for call in world.calls] == [2]
 
 
 async def test_an_error_in_a_takeover_is_logged_counted_and_tried_again_with_a_growing_pause(

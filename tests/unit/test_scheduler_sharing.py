@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
 
-from application.scheduler.membership import TAKEOVER_DELAY, rank
+from application.ports import Beat
+from application.scheduler.membership import SETTLED_AFTER, TAKEOVER_DELAY, Liveness, Members, rank
+from application.scheduler.requests import TOGETHER, FailoverQueue
 from domain.facts import ExecutionSkipped, ExecutionStarted, ExecutionTakenOver
 from tests.support.fake_log import FakeFollower
 from tests.support.given import NOON, after
@@ -219,3 +221,148 @@ async def test_without_news_of_the_others_each_goes_on_with_its_share(world: Wor
         assert len(world.calls) == 30
         assert refused(world) == 0
         await world.clock.reach(after(25))
+
+
+def look(liveness: Liveness, beats: dict[str, datetime], *seconds: float) -> None:
+    for second in seconds:
+        seen = {node: Beat(at, after(second) - at, claims=True) for node, at in beats.items()}
+        liveness.look(seen, timedelta(seconds=second))
+
+
+@pytest.fixture
+def liveness() -> Liveness:
+    return Liveness(timedelta(seconds=6))
+
+
+def test_a_node_that_nobody_knows_has_left(liveness: Liveness) -> None:
+    look(liveness, {"node-1": NOON}, 0)
+    assert liveness.dead("node-2")
+    assert liveness.silent("node-2")
+    assert not liveness.dead("node-1")
+
+
+def test_a_node_that_beats_again_was_not_dead(liveness: Liveness) -> None:
+    look(liveness, {"node-1": NOON}, *range(7))
+    assert liveness.dead("node-1")
+    look(liveness, {"node-1": after(7)}, 7)
+    assert not liveness.dead("node-1")
+
+
+def test_a_node_is_not_counted_on_after_half_of_its_time(liveness: Liveness) -> None:
+    look(liveness, {"node-1": NOON}, 0, 1, 2)
+    assert not liveness.silent("node-1")
+    look(liveness, {"node-1": NOON}, 3)
+    assert liveness.silent("node-1")
+    assert not liveness.dead("node-1")
+
+
+def test_a_beat_that_is_old_when_it_is_first_seen_is_given_half_of_its_time(liveness: Liveness) -> None:
+    look(liveness, {"node-1": NOON}, 60)
+    assert liveness.silent("node-1")
+    look(liveness, {"node-1": NOON}, 61, 62)
+    assert not liveness.dead("node-1")
+    look(liveness, {"node-1": NOON}, 63)
+    assert liveness.dead("node-1")
+
+
+def test_the_time_of_an_outage_kills_nobody(liveness: Liveness) -> None:
+    look(liveness, {"node-1": NOON}, 0, 1, 300)
+    assert not liveness.dead("node-1")
+    look(liveness, {"node-1": NOON}, *range(301, 304))
+    assert liveness.dead("node-1")
+
+
+def test_leases_are_judged_after_ten_seconds_of_watching(liveness: Liveness) -> None:
+    assert not liveness.settled(timedelta())
+    look(liveness, {}, 0)
+    assert not liveness.settled(SETTLED_AFTER - timedelta(seconds=1))
+    assert liveness.settled(SETTLED_AFTER)
+    liveness.lose_sight()
+    assert not liveness.settled(timedelta(hours=1))
+
+
+def test_a_beat_is_as_old_as_the_database_says_when_it_is_first_seen(liveness: Liveness) -> None:
+    look(liveness, {"node-1": NOON}, 0)
+    look(liveness, {"node-1": after(0.6)}, 1)
+    look(liveness, {"node-1": after(0.6)}, *range(2, 7))
+    assert not liveness.dead("node-1")
+    look(liveness, {"node-1": after(0.6)}, 6.2)
+    assert liveness.dead("node-1")
+
+
+A, B, C = (UUID(int=number) for number in (1, 2, 3))
+
+
+class Waiting:
+    """What waits for the turn of a node among others that come first by `takeover_delay` seconds."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, **patience: float) -> None:
+        self.takeover_delay = {name: timedelta(seconds=seconds) for name, seconds in patience.items()}
+        self.asked: Counter[UUID] = Counter()
+        self.taken: list[tuple[UUID, float]] = []
+        patch.setattr(Members, "takeover_delay", lambda _, subject: self._patience(subject))
+        self.world = World()
+        self.context = self.world.context()
+        self.queue = FailoverQueue(self.context, lambda: 0)
+
+    def _patience(self, subject: UUID) -> timedelta:
+        self.asked[subject] += 1
+        return self.takeover_delay.get({A: "a", B: "b", C: "c"}.get(subject, ""), timedelta())
+
+    async def _take(self, subject: UUID) -> bool | None:
+        self.taken.append((subject, (self.world.clock.now() - NOON).total_seconds()))
+        return None
+
+    async def until(self, seconds: float) -> list[tuple[UUID, float]]:
+        """What is taken until then, and when."""
+        running = asyncio.create_task(self.queue.take(self._take))
+        await self.world.clock.reach(after(seconds))
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return self.taken
+
+
+async def test_each_is_taken_once_when_its_turn_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = Waiting(monkeypatch, a=7, b=5)
+    for subject in (A, B, C, C):
+        waiting.queue.add(subject)
+    assert await waiting.until(10) == [(C, 0), (B, 5), (A, 7)]
+    assert waiting.asked == {A: 1, B: 1, C: 1}
+    waiting.queue.add(C)
+    assert (await waiting.until(20))[3:] == [(C, 10)]
+
+
+async def test_what_is_discarded_is_not_taken_and_waits_from_when_it_is_heard_of_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waiting = Waiting(monkeypatch, a=5, b=5)
+    waiting.queue.add(A)
+    waiting.queue.add(B)
+    assert await waiting.until(3) == []
+    waiting.queue.discard(A)
+    waiting.queue.discard(B)
+    waiting.queue.discard(C)
+    waiting.queue.add(A)
+    assert await waiting.until(20) == [(A, 8)]
+
+
+async def test_who_comes_first_is_asked_again_when_the_members_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waiting = Waiting(monkeypatch, a=5, b=5)
+    waiting.queue.add(A)
+    waiting.queue.add(B)
+    assert await waiting.until(1) == []
+    waiting.takeover_delay["a"] = timedelta()
+    waiting.context.members.loaded()
+    assert await waiting.until(9) == [(A, 1), (B, 5)]
+    assert waiting.asked == {A: 2, B: 2}
+
+
+async def test_what_becomes_due_together_is_taken_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = Waiting(monkeypatch)
+    subjects = [UUID(int=number) for number in range(10, 10 + 2 * TOGETHER + 1)]
+    for subject in subjects:
+        waiting.queue.add(subject)
+    assert [subject for subject, _ in await waiting.until(1)] == subjects
+    assert set(waiting.asked.values()) == {1}

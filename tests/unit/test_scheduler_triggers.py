@@ -3,8 +3,8 @@
 import pytest
 
 from application.scheduler import loader
-from domain.definition import Cron, Interval, RetryPolicy
-from domain.facts import ExecutionSkipped, ExecutionStarted, TaskCompleted
+from domain.definition import Cron, Interval, RetryPolicy, Trigger
+from domain.facts import ExecutionSkipped, ExecutionStarted, Outcome, TaskCompleted
 from domain.identity import execution_id
 from domain.schedule import fires_at
 from tests.support.given import NOON, after
@@ -13,27 +13,24 @@ from tests.support.scheduler import World
 PATIENT = RetryPolicy(initial_delay_seconds=20, max_delay_seconds=20)
 
 
-async def test_an_interval_is_called_at_each_multiple_from_the_creation_of_its_task(world: World) -> None:
-    await world.create(trigger=Interval(every_seconds=7))
-    await world.run_until(30)
-    assert [call.at for call in world.calls] == [after(7), after(14), after(21), after(28)]
+ENDINGS: dict[str, tuple[Trigger, list[int], list[float], Outcome]] = {
+    "after max_runs": (Interval(every_seconds=10, max_runs=3), [200], [10, 20, 30], "succeeded"),
+    "with the last occurrence up to end_at":
+        (Cron(cron="* * * * *", end_at=after(150)), [200, 404], [60, 120], "failed"),
+}  # fmt: skip
 
 
-async def test_after_its_last_run_a_task_is_completed(world: World) -> None:
-    task = await world.create(trigger=Interval(every_seconds=10, max_runs=3))
-    await world.run_until(120)
-    assert [call.at for call in world.calls] == [after(10), after(20), after(30)]
+@pytest.mark.parametrize(("trigger", "answers", "calls", "outcome"), ENDINGS.values(), ids=ENDINGS)
+async def test_a_task_ends_by_its_last_occurrence(
+    world: World, trigger: Trigger, answers: list[int], calls: list[float], outcome: Outcome
+) -> None:
+    world.caller.answers(*answers)
+    task = await world.create(trigger=trigger)
+    await world.run_until(300)
+    assert [call.at for call in world.calls] == [after(second) for second in calls]
     assert world.names(task) == ["TaskCreated", "TaskCompleted"]
     [end] = world.facts(TaskCompleted)
-    assert (end.outcome, end.execution_id) == ("succeeded", execution_id(task, after(30), "scheduled"))
-
-
-async def test_the_runs_of_a_task_are_counted_over_a_restart(world: World) -> None:
-    task = await world.create(trigger=Interval(every_seconds=10, max_runs=4))
-    await world.run_until(25)
-    await world.run_until(120, "node-2")
-    assert [fact.occurrence.run for fact in world.facts(ExecutionStarted)] == [1, 2, 3, 4]
-    assert world.names(task) == ["TaskCreated", "TaskCompleted"]
+    assert (end.outcome, end.execution_id) == (outcome, world.calls[-1].execution_id)
 
 
 async def test_what_was_missed_takes_no_run_away(world: World) -> None:
@@ -45,14 +42,12 @@ async def test_what_was_missed_takes_no_run_away(world: World) -> None:
     assert world.names(task)[-1] == "TaskCompleted"
 
 
-async def test_a_failure_of_the_last_occurrence_up_to_end_at_fails_the_task(world: World) -> None:
-    world.caller.answers(200, 404)
-    task = await world.create(trigger=Cron(cron="* * * * *", end_at=after(150)))
-    await world.run_until(300)
-    assert [call.at for call in world.calls] == [after(60), after(120)]
+async def test_the_runs_of_a_task_are_counted_over_a_restart(world: World) -> None:
+    task = await world.create(trigger=Interval(every_seconds=10, max_runs=4))
+    await world.run_until(25)
+    await world.run_until(120, "node-2")
+    assert [fact.occurrence.run for fact in world.facts(ExecutionStarted)] == [1, 2, 3, 4]
     assert world.names(task) == ["TaskCreated", "TaskCompleted"]
-    [end] = world.facts(TaskCompleted)
-    assert end.outcome == "failed"
 
 
 async def test_an_earlier_execution_is_still_retried_when_the_last_one_has_completed_the_task(
@@ -73,16 +68,6 @@ async def test_a_new_trigger_counts_its_runs_anew(world: World) -> None:
         await world.update(task, trigger=Interval(every_seconds=20, max_runs=2))
         await world.clock.reach(after(200))
     assert [fact.occurrence.run for fact in world.facts(ExecutionStarted)] == [1, 2, 1, 2]
-    assert world.names(task) == ["TaskCreated", "TaskUpdated", "TaskCompleted"]
-
-
-async def test_an_update_of_the_rest_keeps_the_anchor_and_the_count(world: World) -> None:
-    task = await world.create(trigger=Interval(every_seconds=10, max_runs=3))
-    async with world.scheduler():
-        await world.clock.reach(after(25))
-        await world.update(task, trigger=Interval(every_seconds=10, max_runs=3), name="renamed")
-        await world.clock.reach(after(200))
-    assert [call.at for call in world.calls] == [after(10), after(20), after(30)]
     assert world.names(task) == ["TaskCreated", "TaskUpdated", "TaskCompleted"]
 
 

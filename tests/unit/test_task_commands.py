@@ -11,13 +11,7 @@ from uuid_utils.compat import uuid7
 from application.ports import LogUnavailable, Unreadable
 from application.streams import fold_task
 from application.tasks import MAX_TRIES, Accepted, Request, TaskCommands
-from domain.errors import (
-    IdempotencyKeyReused,
-    TaskAlreadyOver,
-    TaskNotFound,
-    ValidationFailed,
-    VersionMismatch,
-)
+from domain.errors import IdempotencyKeyReused, TaskNotFound, ValidationFailed, VersionMismatch
 from domain.facts import IdempotencyKeyUsed, TaskCreated, TaskUpdated
 from domain.identity import key_stream
 from domain.task import FinishedTask
@@ -179,11 +173,19 @@ async def test_a_cancellation_is_stored_once(world: World) -> None:
     assert world.names(task) == ["TaskCreated", "TaskCancelled"]
 
 
-async def test_a_task_that_is_over_cannot_be_updated(world: World) -> None:
+@pytest.mark.parametrize("if_match", [None, 1])
+async def test_a_change_is_decided_again_when_somebody_else_was_faster(
+    world: World, if_match: int | None
+) -> None:
     task = (await create(world)).task_id
-    await world.cancel(task)
-    with pytest.raises(TaskAlreadyOver):
-        await world.commands.update(task, definition(name="other"), REQUEST, if_match=None)
+    world.log.after_reading[task] = lambda: world.update(task, name="faster")
+    change = world.commands.update(task, definition(name="slower"), REQUEST, if_match=if_match)
+    if if_match:
+        with pytest.raises(VersionMismatch):
+            await change
+        return
+    assert (await change).version == 3
+    assert [fact.definition.name for fact in world.facts(TaskUpdated)] == ["faster", "slower"]
 
 
 @pytest.mark.parametrize("namespace", ["default", "other"])
@@ -194,29 +196,6 @@ async def test_an_unknown_task_is_not_found(world: World, namespace: str) -> Non
         await world.commands.cancel(task, request, if_match=None)
     with pytest.raises(TaskNotFound):
         await world.commands.update(task, definition(), request, if_match=None)
-
-
-async def test_a_change_is_decided_again_when_somebody_else_was_faster(world: World) -> None:
-    task = (await create(world)).task_id
-
-    async def supersede() -> None:
-        await world.update(task, name="faster")
-
-    world.log.after_reading[task] = supersede
-    changed = await world.commands.update(task, definition(name="slower"), REQUEST, if_match=None)
-    assert changed.version == 3
-    assert [fact.definition.name for fact in world.facts(TaskUpdated)] == ["faster", "slower"]
-
-
-async def test_a_change_that_expects_a_version_is_refused_when_somebody_else_was_faster(world: World) -> None:
-    task = (await create(world)).task_id
-
-    async def supersede() -> None:
-        await world.update(task, name="faster")
-
-    world.log.after_reading[task] = supersede
-    with pytest.raises(VersionMismatch):
-        await world.commands.update(task, definition(name="slower"), REQUEST, if_match=1)
 
 
 async def test_a_change_that_is_always_too_slow_is_told_so(world: World) -> None:
