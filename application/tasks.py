@@ -232,8 +232,7 @@ class NewTask(Struct, frozen=True, kw_only=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What became of a new task: the task that was created now, or `existing` under its key; or the refusal.
-    """
+    """What became of a new task: the one created now, the `existing` one under its key, or the refusal."""
 
     task_id: UUID | None = None
     existing: bool = False
@@ -302,8 +301,7 @@ _REFUSED_BEFORE = FieldError(
 
 
 class AcceptedBulk(Struct, frozen=True, kw_only=True):
-    """An outcome for each new task, in their order; `position` is where the log holds the last task, if any.
-    """
+    """An outcome for each new task, in their order; `position`: where the log holds the last task, if any."""
 
     outcomes: tuple[Outcome, ...]
     position: int | None

@@ -103,8 +103,7 @@ class ClaimAppender:
         return [self._answered(request, answer) for request, answer in zip(requests, answers, strict=True)]
 
     async def append(self, request: ClaimRequest) -> bool:
-        """Whether the log accepts a request. Raises `LogUnavailable`, and what the request is refused with.
-        """
+        """Whether the log accepts a request. Raises `LogUnavailable`, and what refuses the request."""
         [accepted] = await self.append_all([request])
         if isinstance(accepted, Exception):
             raise accepted

@@ -69,8 +69,7 @@ def _later(state: State, start: datetime, budget: Budget) -> State:
 def answer_past(
     question: Question, read: Sequence[Read], at: datetime, window: Window, budget: Budget
 ) -> Accounts:
-    """A window of the past, lived through from an instant on. Raises `ValidationFailed`, `TooMuchToSimulate`.
-    """
+    """A window of the past, simulated from an instant on. Raises `ValidationFailed`, `TooMuchToSimulate`."""
 
     def record_of(each: Read) -> Record:
         if (events := each.events) is None:

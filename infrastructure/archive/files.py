@@ -326,7 +326,7 @@ class ArchiveFile:
             found += [self._at(position) for position in self._index(number).positions(stream)]
         return found
 
-    def race(self, streams: Sequence[UUID]) -> dict[UUID, Event]:
+    def first_of(self, streams: Sequence[UUID]) -> dict[UUID, Event]:
         """The first event of each of these streams."""
         found = {stream: self.of_stream(stream) for stream in streams}
         return {stream: events[0] for stream, events in found.items() if events}

@@ -313,13 +313,13 @@ class Shelf:
         known = await archives(connection)
         return any(one.away and one.last_position > after and one.first_position <= until for one in known)
 
-    async def race(self, connection: AsyncConnection, streams: Set[UUID]) -> dict[UUID, Event]:
+    async def first_of(self, connection: AsyncConnection, streams: Set[UUID]) -> dict[UUID, Event]:
         """The first event of each of these streams that is away. Raises `psycopg.Error`, too."""
         found: dict[UUID, Event] = {}
         for archive in await archives(connection):
             wanted = [stream for stream in streams if archive.away and archive.has(stream)]
             if wanted:
-                found |= await self._library.look(archive, partial(ArchiveFile.race, streams=wanted))
+                found |= await self._library.look(archive, partial(ArchiveFile.first_of, streams=wanted))
         return found
 
     async def stretch(

@@ -157,7 +157,7 @@ def matches(event: LoggedEvent, wanted: EventFilter) -> bool:
 async def _shown(shelf: Shelf, connection: AsyncConnection, events: Sequence[Event]) -> list[LoggedEvent]:
     later = {event.stream for event in events if event.version > 1}
     beginnings = await _beginnings(connection, later)
-    archived = await shelf.race(connection, later.difference(beginnings))
+    archived = await shelf.first_of(connection, later.difference(beginnings))
     beginnings |= {stream: first.state[:BEGINNING_BYTES] for stream, first in archived.items()}
     return [logged(event, beginnings.get(event.stream) if event.version > 1 else None) for event in events]
 
