@@ -266,59 +266,29 @@ REFUSED: dict[str, tuple[Trigger, str, str]] = {
     "no runs": (every(max_runs=0), "max_runs", 'max_runs "0" is out of range; give 1 to 1000000000.'),
     "a negative jitter": (every(jitter_seconds=-1), "jitter_seconds", "give 0 to 86400."),
     "a jitter of days": (every(jitter_seconds=86_401), "jitter_seconds", "give 0 to 86400."),
-    "a jitter beyond the interval": (
-        every(jitter_seconds=60.5),
-        "jitter_seconds",
-        "The jitter is longer than the interval; give at most 60 seconds.",
-    ),
-    "an end before the start": (
-        every(start_at=after(60), end_at=after(59)),
-        "end_at",
-        "end_at is before start_at; give 2026-06-01T12:01:00+00:00 or later.",
-    ),
-    "an end in the past": (
-        Cron(cron="* * * * *", end_at=after(-1)),
-        "end_at",
-        "between 2026-06-01T12:00:00+00:00 and end_at; give a later end_at, or leave it out.",
-    ),
-    "nothing between the bounds": (
-        Cron(cron="0 9 * * *", start_at=after(3600), end_at=after(7200)),
-        "end_at",
-        "No occurrence lies between 2026-06-01T13:00:00+00:00 and end_at",
-    ),
-    "an interval that is over": (
-        every(anchor=NOON, end_at=after(59)),
-        "end_at",
-        "No occurrence lies between",
-    ),
-    "a cron that never fires, whatever its end": (
-        Cron(cron="0 0 31 2 *", end_at=after(60)),
-        "cron",
-        "never fires",
-    ),
+    "a jitter beyond the interval": (every(jitter_seconds=60.5), "jitter_seconds",
+        "The jitter is longer than the interval; give at most 60 seconds."),
+    "an end before the start": (every(start_at=after(60), end_at=after(59)), "end_at",
+        "end_at is before start_at; give 2026-06-01T12:01:00+00:00 or later."),
+    "an end in the past": (Cron(cron="* * * * *", end_at=after(-1)), "end_at",
+        "between 2026-06-01T12:00:00+00:00 and end_at; give a later end_at, or leave it out."),
+    "nothing between the bounds": (Cron(cron="0 9 * * *", start_at=after(3600), end_at=after(7200)), "end_at",
+        "No occurrence lies between 2026-06-01T13:00:00+00:00 and end_at"),
+    "an interval that is over": (every(anchor=NOON, end_at=after(59)), "end_at",
+        "No occurrence lies between"),
+    "a cron that never fires, whatever its end": (Cron(cron="0 0 31 2 *", end_at=after(60)), "cron",
+        "never fires"),
     "a cron that only matches what the clocks skip": (
-        Cron(cron="* 2 25-31 3 */7", timezone=BERLIN, end_at=after(60)),
-        "cron",
-        "never fires",
-    ),
-    "a one-off before its start": (
-        OneOff(datetime=after(60), start_at=after(61)),
-        "start_at",
-        'start_at is after the datetime "2026-06-01T12:01:00+00:00"; leave it out.',
-    ),
-    "a one-off after its end": (
-        OneOff(datetime=after(60), end_at=after(59)),
-        "end_at",
-        'end_at is before the datetime "2026-06-01T12:01:00+00:00"; leave it out.',
-    ),
-    "a start before 1970": (
-        every(start_at=datetime(1969, 12, 31, tzinfo=UTC)),
-        "start_at",
-        "from the year 1970",
-    ),
+        Cron(cron="* 2 25-31 3 */7", timezone=BERLIN, end_at=after(60)), "cron", "never fires"),
+    "a one-off before its start": (OneOff(datetime=after(60), start_at=after(61)), "start_at",
+        'start_at is after the datetime "2026-06-01T12:01:00+00:00"; leave it out.'),
+    "a one-off after its end": (OneOff(datetime=after(60), end_at=after(59)), "end_at",
+        'end_at is before the datetime "2026-06-01T12:01:00+00:00"; leave it out.'),
+    "a start before 1970": (every(start_at=datetime(1969, 12, 31, tzinfo=UTC)), "start_at",
+        "from the year 1970"),
     "an end beyond the calendar": (every(end_at=datetime(9999, 1, 1, tzinfo=UTC)), "end_at", "the year 9998"),
     "an anchor beyond the calendar": (every(anchor=local("9999-12-31T23:59")), "anchor", "out of reach"),
-}
+}  # fmt: skip
 
 
 def test_every_broken_rule_is_named_at_once() -> None:
@@ -437,69 +407,41 @@ def test_an_empty_entry_among_the_successes_is_no_trouble_for_what_is_final() ->
 
 
 CONTRADICTIONS = {
-    "in statuses and in final_statuses": (
-        with_retry(statuses=("429", "503"), final_statuses=("503",)),
+    "in statuses and in final_statuses": (with_retry(statuses=("429", "503"), final_statuses=("503",)),
         "/retry/final_statuses/0",
-        '"503" is never tried again, but retry.statuses has "503": take it out of one of the two.',
-    ),
+        '"503" is never tried again, but retry.statuses has "503": take it out of one of the two.'),
     "in statuses and in final_statuses, spelt differently": (
-        with_retry(statuses=("5XX",), final_statuses=("501", "5xx")),
-        "/retry/final_statuses/1",
-        'retry.statuses has "5xx"',
-    ),
-    "final as one of a class": (
-        with_retry(statuses=("429", "503"), final_statuses=("5xx",)),
-        "/retry/final_statuses/0",
-        '"5xx" is never tried again, but retry.statuses has "503"',
-    ),
-    "final and not tried again anyway": (
-        with_retry(final_statuses=("404",)),
-        "/retry/final_statuses/0",
-        '"404" is not tried again anyway, as retry.statuses does not have it: leave it out.',
-    ),
-    "a success that is final": (
-        with_retry(final_statuses=("200",)),
-        "/retry/final_statuses/0",
-        '"200" is not tried again anyway',
-    ),
-    "final where no status is tried again": (
-        with_retry(statuses=(), final_statuses=("5xx",)),
-        "/retry/final_statuses/0",
-        "leave it out",
-    ),
+        with_retry(statuses=("5XX",), final_statuses=("501", "5xx")), "/retry/final_statuses/1",
+        'retry.statuses has "5xx"'),
+    "final as one of a class": (with_retry(statuses=("429", "503"), final_statuses=("5xx",)),
+        "/retry/final_statuses/0", '"5xx" is never tried again, but retry.statuses has "503"'),
+    "final and not tried again anyway": (with_retry(final_statuses=("404",)), "/retry/final_statuses/0",
+        '"404" is not tried again anyway, as retry.statuses does not have it: leave it out.'),
+    "a success that is final": (with_retry(final_statuses=("200",)), "/retry/final_statuses/0",
+        '"200" is not tried again anyway'),
+    "final where no status is tried again": (with_retry(statuses=(), final_statuses=("5xx",)),
+        "/retry/final_statuses/0", "leave it out"),
     "in statuses and a success": (
         succeeding("2xx", "503", statuses=("429", "503")),
         "/retry/statuses/1",
         '"503" is a success ("503" is in success.statuses) and is not tried again: '
         "take it out of one of the two.",
     ),
-    "in statuses and one of a class that is a success": (
-        succeeding("5xx", statuses=("503",)),
-        "/retry/statuses/0",
-        '"503" is a success ("5xx" is in success.statuses)',
-    ),
-    "a usual success to be tried again": (
-        with_retry(statuses=("202",)),
-        "/retry/statuses/0",
-        '("2xx" is in success.statuses)',
-    ),
-    "410 to be tried again and to stop": (
-        with_retry(statuses=("503", "410"), on_gone="stop"),
-        "/retry/statuses/1",
-        'leave "410" out, or give retry.on_gone "fail".',
-    ),
+    "in statuses and one of a class that is a success": (succeeding("5xx", statuses=("503",)),
+        "/retry/statuses/0", '"503" is a success ("5xx" is in success.statuses)'),
+    "a usual success to be tried again": (with_retry(statuses=("202",)), "/retry/statuses/0",
+        '("2xx" is in success.statuses)'),
+    "410 to be tried again and to stop": (with_retry(statuses=("503", "410"), on_gone="stop"),
+        "/retry/statuses/1", 'leave "410" out, or give retry.on_gone "fail".'),
     "statuses with at most once": (
         once_at_most(statuses=("503",)),
         "/retry/statuses",
         'With delivery "at_most_once" a request that was answered is never sent again: '
         'leave statuses out, or give delivery "at_least_once".',
     ),
-    "final statuses with at most once": (
-        once_at_most(final_statuses=("503",)),
-        "/retry/final_statuses",
-        "leave final_statuses out",
-    ),
-}
+    "final statuses with at most once": (once_at_most(final_statuses=("503",)), "/retry/final_statuses",
+        "leave final_statuses out"),
+}  # fmt: skip
 
 
 def test_statuses_are_stored_once_each_and_in_lower_case() -> None:
@@ -567,97 +509,56 @@ def test_a_json_pointer_of_another_form_is_refused(pointer: str) -> None:
 
 
 POLICIES_OUT_OF_RANGE = {
-    "no status that is a success": (
-        judging(statuses=()),
-        "/success/statuses",
-        "Nothing could ever succeed: give at least one status.",
-    ),
+    "no status that is a success": (judging(statuses=()), "/success/statuses",
+        "Nothing could ever succeed: give at least one status."),
     "a success that is no status": (judging(statuses=("200", "ok")), "/success/statuses/1", "100 to 599"),
     "too many statuses": (judging(statuses=("200",) * 51), "/success/statuses", "give at most 50"),
     "no text": (judging(body_contains=""), "/success/body_contains", "has 0 characters; give 1 to 1,000."),
     "too much text": (judging(body_contains="x" * 1_001), "/success/body_contains", "1001 characters"),
     "half a surrogate pair": (judging(body_contains="\ud800"), "/success/body_contains", "surrogate"),
     "a long pointer": (pointing("/" + "x" * 1_000), "/success/json/pointer", "has 1001 characters"),
-    "no JSON as the value": (
-        judging(json=JsonCondition(pointer="", equals=object())),
-        "/success/json/equals",
-        "compare with a simpler one",
-    ),
+    "no JSON as the value": (judging(json=JsonCondition(pointer="", equals=object())), "/success/json/equals",
+        "compare with a simpler one"),
     "no window": (catching_up("latest", window_seconds=0), "/catch_up/window_seconds", "give 1 to 31536000."),
-    "over a year": (
-        catching_up("all", window_seconds=31_536_001),
-        "/catch_up/window_seconds",
-        "give 1 to 31536000.",
-    ),
+    "over a year": (catching_up("all", window_seconds=31_536_001), "/catch_up/window_seconds",
+        "give 1 to 31536000."),
     "none of all": (catching_up("all", max_runs=0), "/catch_up/max_runs", "give 1 to 1000."),
     "too many of all": (catching_up("all", max_runs=1_001), "/catch_up/max_runs", "give 1 to 1000."),
     "none may run": (overlapping("skip", max_running=0), "/overlap/max_running", "give 1 to 100."),
     "too many may run": (overlapping("queue_one", max_running=101), "/overlap/max_running", "give 1 to 100."),
-    "too many may run of a one-off": (
-        replace(ONCE, overlap=Overlap(mode="skip", max_running=101)),
-        "/overlap/max_running",
-        "give 1 to 100.",
-    ),
+    "too many may run of a one-off": (replace(ONCE, overlap=Overlap(mode="skip", max_running=101)),
+        "/overlap/max_running", "give 1 to 100."),
     "none may wait": (overlapping("queue_all", max_queued=0), "/overlap/max_queued", "give 1 to 1000."),
     "too many may wait": (overlapping("queue_all", max_queued=1_001), "/overlap/max_queued", "1 to 1000."),
     "before the first": (replace(DEFINITION, priority=0), "/priority", 'priority "0" is out of range'),
     "after the last": (replace(DEFINITION, priority=10), "/priority", "give 1 to 9."),
-}
+}  # fmt: skip
 
 
 POLICY_CONTRADICTIONS = {
-    "text in an answer to HEAD": (
-        judging("head", body_contains="OK"),
+    "text in an answer to HEAD": (judging("head", body_contains="OK"), "/success/body_contains",
+        "An answer to HEAD has no body: leave it out, or give another method."),
+    "JSON in an answer to HEAD": (judging("HEAD", json=JsonCondition(pointer="", equals=1)), "/success/json",
+        "An answer to HEAD has no body"),
+    "text in an answer without content": (judging(statuses=("204", "304"), body_contains="OK"),
         "/success/body_contains",
-        "An answer to HEAD has no body: leave it out, or give another method.",
-    ),
-    "JSON in an answer to HEAD": (
-        judging("HEAD", json=JsonCondition(pointer="", equals=1)),
-        "/success/json",
-        "An answer to HEAD has no body",
-    ),
-    "text in an answer without content": (
-        judging(statuses=("204", "304"), body_contains="OK"),
-        "/success/body_contains",
-        "Answers with status 204 or 304 have no body: leave it out, or admit other statuses.",
-    ),
-    "a bound of how many are caught up without all": (
-        catching_up("latest", max_runs=5),
-        "/catch_up/max_runs",
-        'max_runs bounds the mode "all" only: leave it out, or give catch_up.mode "all".',
-    ),
-    "a window of nothing": (
-        catching_up("skip", window_seconds=60),
-        "/catch_up/window_seconds",
-        'With mode "skip" nothing late runs: leave window_seconds out, or give catch_up.mode "latest".',
-    ),
-    "all of a one-off": (
-        replace(ONCE, catch_up=CatchUp(mode="all")),
-        "/catch_up/mode",
-        'A one-off has one occurrence: give mode "latest" (it runs late), or "skip" (it does not).',
-    ),
-    "a queue without queue_all": (
-        overlapping("queue_one", max_queued=1),
-        "/overlap/max_queued",
-        'max_queued bounds the mode "queue_all" only: leave it out, or give overlap.mode "queue_all".',
-    ),
+        "Answers with status 204 or 304 have no body: leave it out, or admit other statuses."),
+    "a bound of how many are caught up without all": (catching_up("latest", max_runs=5), "/catch_up/max_runs",
+        'max_runs bounds the mode "all" only: leave it out, or give catch_up.mode "all".'),
+    "a window of nothing": (catching_up("skip", window_seconds=60), "/catch_up/window_seconds",
+        'With mode "skip" nothing late runs: leave window_seconds out, or give catch_up.mode "latest".'),
+    "all of a one-off": (replace(ONCE, catch_up=CatchUp(mode="all")), "/catch_up/mode",
+        'A one-off has one occurrence: give mode "latest" (it runs late), or "skip" (it does not).'),
+    "a queue without queue_all": (overlapping("queue_one", max_queued=1), "/overlap/max_queued",
+        'max_queued bounds the mode "queue_all" only: leave it out, or give overlap.mode "queue_all".'),
     "a queue with allow": (overlapping("allow", max_queued=1), "/overlap/max_queued", "leave it out"),
-    "a bound with allow": (
-        overlapping("allow", max_running=1),
-        "/overlap/max_running",
-        'The mode "allow" has no bound: leave max_running out, or give another mode.',
-    ),
-    "a queue for a one-off": (
-        replace(ONCE, overlap=Overlap(mode="queue_one")),
-        "/overlap/mode",
-        "A one-off has one occurrence, which overlaps none: leave overlap out.",
-    ),
-    "a one-off side by side": (
-        replace(ONCE, overlap=Overlap(mode="skip", max_running=2)),
-        "/overlap/max_running",
-        "A one-off has one occurrence, which overlaps none: leave max_running out.",
-    ),
-}
+    "a bound with allow": (overlapping("allow", max_running=1), "/overlap/max_running",
+        'The mode "allow" has no bound: leave max_running out, or give another mode.'),
+    "a queue for a one-off": (replace(ONCE, overlap=Overlap(mode="queue_one")), "/overlap/mode",
+        "A one-off has one occurrence, which overlaps none: leave overlap out."),
+    "a one-off side by side": (replace(ONCE, overlap=Overlap(mode="skip", max_running=2)),
+        "/overlap/max_running", "A one-off has one occurrence, which overlaps none: leave max_running out."),
+}  # fmt: skip
 
 
 NORMAL = [
