@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import sys
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -30,6 +31,19 @@ def usable_cores() -> int:
 def memory_limit() -> int | None:
     """Bytes that its control groups (v2) let it have; None: as many as there are."""
     return min((int(limit) for limit in _limits("memory.max") if limit != "max"), default=None)
+
+
+def raise_descriptor_limit() -> int | None:
+    """Have this process, and those that it starts, open as many files as they may; None: there is no bound.
+
+    That is the hard limit, unless the system sets another one, as macOS does.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def give_way(nice: int) -> None:

@@ -51,7 +51,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename=str.upper):
     archive_dir: Annotated[str | None, kinds.ARCHIVES] = None
     retention_days: Annotated[int, whole(0, 36_500)] = 0
     default_timezone: Annotated[str, kinds.TIME_ZONE] = "UTC"
-    max_concurrency: Annotated[int, whole(1, 10_000)] = 200
+    max_concurrency: Annotated[int, whole(1, 10_000)] = 4_000
     max_concurrency_per_host: Annotated[int, whole(1, 10_000)] = 100
     max_response_body_bytes: Annotated[int, whole(0, 16_777_216)] = 65_536
     max_request_body_bytes: Annotated[int, whole(1_024, 104_857_600)] = 1_048_576

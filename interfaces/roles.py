@@ -48,6 +48,7 @@ def run_role(settings: Settings, role: Role, *, child: bool) -> int:
 
     Raises `AddressUnusable`.
     """
+    bootstrap.raise_descriptor_limit()
     if role == "api":
         return run(_api(settings, listen(settings.host, settings.port)))
     if role == "projector":
@@ -185,6 +186,7 @@ def serve(settings: Settings) -> int:
     Raises `AddressUnusable`, `EmbeddedPostgresError`, `LogDirectoryUnusable`, `DatabaseUnusable`,
     `MigrationRefused` and `StandsStill`.
     """
+    bootstrap.raise_descriptor_limit()
     with listen(settings.host, settings.port) as listening, contextlib.ExitStack() as stack:
         postgres: EmbeddedPostgres | None = None
         if not settings.database_configured:

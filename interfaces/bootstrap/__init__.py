@@ -18,7 +18,7 @@ from infrastructure.embedded_postgres.errors import EmbeddedPostgresError
 from infrastructure.embedded_postgres.supervisor import EmbeddedPostgres
 from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
-from infrastructure.machine import give_way
+from infrastructure.machine import give_way, raise_descriptor_limit
 from infrastructure.metrics import forget_process
 from infrastructure.migrator import (
     TablesLocked,
@@ -191,6 +191,7 @@ __all__ = [
     "position_of",
     "prepare_database",
     "projector",
+    "raise_descriptor_limit",
     "rebuild",
     "replay",
     "replay_events",

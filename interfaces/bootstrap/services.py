@@ -39,6 +39,7 @@ from infrastructure.event_store.follower import PostgresFollower
 from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.event_store.reader import PostgresEventReader
 from infrastructure.event_store.redactor import PostgresRedactor
+from infrastructure.machine import raise_descriptor_limit
 from infrastructure.metrics import Instruments, ObservedProjector, ObservedScheduler
 from infrastructure.nodes import NodeTable, PostgresNodes
 from infrastructure.past.reader import PostgresPast, PostgresRuns, outcome_entries, task_entries
@@ -330,6 +331,8 @@ type Pages = Callable[[], Litestar]
 log = structlog.get_logger(__name__)
 
 BEAT_SECONDS = 1.0
+# For all but calls and the pool of the database: its other connections, pages, logs, what is being looked up.
+SPARE_DESCRIPTORS = 100
 # As long as a write waits until lists show it.
 REDACTION_WAIT_SECONDS = 2.0
 
@@ -383,6 +386,24 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
             yield app
 
 
+def possible_concurrency(settings: Settings, descriptors: int | None) -> int:
+    """`MAX_CONCURRENCY`, or as many calls as there are descriptors for; a warning says so."""
+    if descriptors is None:
+        return settings.max_concurrency
+    left = max(1, descriptors - SPARE_DESCRIPTORS - settings.db_max_connections)
+    if left < settings.max_concurrency:
+        log.warning(
+            "MAX_CONCURRENCY is lowered: each call needs a descriptor, and this process may open too few; "
+            "raise its hard limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of Docker), or set "
+            "MAX_CONCURRENCY to what is possible",
+            max_concurrency=settings.max_concurrency,
+            possible=left,
+            descriptors=descriptors,
+            kept_for_the_rest=descriptors - left,
+        )
+    return min(settings.max_concurrency, left)
+
+
 @contextlib.asynccontextmanager
 async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
     """The scheduler's `run`, which raises `StandsStill`, and what makes the pages of its process."""
@@ -393,12 +414,13 @@ async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
     task_log = TaskLog(settings.log_dir, on_dropped=instruments.log_dropped)
     dsn = with_liveness(settings.dsn())
     own = OwnEvents()
+    concurrency = possible_concurrency(settings, raise_descriptor_limit())
     async with (
         pool(dsn, settings.db_max_connections) as connections,
         Appender(dsn, instruments, own) as appender,
         AiohttpCaller(
             clock=clock,
-            max_concurrency=settings.max_concurrency,
+            max_concurrency=concurrency,
             max_per_host=settings.max_concurrency_per_host,
             max_body_bytes=settings.max_response_body_bytes,
         ) as caller,
@@ -422,7 +444,7 @@ async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
             DueTasksOfReadModels(DueReader(connections)),
             PostgresFollower(with_liveness(settings.direct_dsn()), own),
             PostgresNodes(connections, "scheduler"),
-            concurrency=settings.max_concurrency,
+            concurrency=concurrency,
             per_host=settings.max_concurrency_per_host,
             grace=timedelta(seconds=settings.shutdown_grace_seconds),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infrastructure import machine
-from infrastructure.machine import give_way, memory_limit, usable_cores
+from infrastructure.machine import give_way, memory_limit, raise_descriptor_limit, usable_cores
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,3 +135,23 @@ def test_groups_may_have_any_name(groups: Groups) -> None:
     groups.am_in("/caf\N{LATIN SMALL LETTER E WITH ACUTE}")
     groups.limit("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cpu.max", "300000 100000")
     assert usable_cores() == 3
+
+
+@pytest.mark.parametrize(("soft", "hard"), [(64, 200), (200, 200)])
+def test_a_process_may_open_as_many_files_as_its_hard_limit_says(soft: int, hard: int) -> None:
+    program = (
+        "import resource; from infrastructure.machine import raise_descriptor_limit as raised\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"
+        "print(raised(), *resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(hard)] * 3
+
+
+def test_where_raising_the_limit_is_refused_the_soft_one_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr("resource.getrlimit", lambda _: (256, resource.RLIM_INFINITY))
+    monkeypatch.setattr("resource.setrlimit", refuse)
+    assert raise_descriptor_limit() == 256

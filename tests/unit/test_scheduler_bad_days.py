@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from application.scheduler import claimer, retries
-from domain.facts import AttemptStarted, ExecutionStarted, ExecutionSucceeded, ExecutionTakenOver
+from application.scheduler import claimer
+from application.scheduler.jobs import RetryQueue
+from domain.facts import (
+    AttemptStarted,
+    ExecutionStarted,
+    ExecutionSucceeded,
+    ExecutionTakenOver,
+)
 from infrastructure.metrics import Instruments, ObservedScheduler
 from infrastructure.task_log import TaskLog
 from tests.support.fake_log import FakeFollower
@@ -96,7 +102,7 @@ async def test_an_error_of_any_other_part_ends_the_scheduler_and_is_raised(
     async def broken(*_: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(retries.Retries, "_wait", broken)
+    monkeypatch.setattr(RetryQueue, "wait", broken)
     with pytest.raises(RuntimeError, match="broken"):
         async with world.scheduler() as running:
             await world.clock.until(running.done)

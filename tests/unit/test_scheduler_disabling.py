@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from application.scheduler.context import Job
+from application.scheduler.jobs import Job
 from application.scheduler.outcomes import Outcomes
 from domain.definition import Cron, RetryPolicy, SuccessPolicy
 from domain.facts import ExecutionCancelled, ExecutionFailed, TaskCancelled, TaskFailuresCounted, TaskPaused
@@ -179,7 +179,7 @@ async def test_two_nodes_whose_executions_fail_at_once_count_both(world: World) 
         Job(await world.claim(task, after(60 * minute)), definition(retry=watched(9)), 1, NOON)
         for minute in (1, 2)
     ]
-    first, second = Outcomes(world.context("node-1"), _nobody), Outcomes(world.context("node-2"), _nobody)
+    first, second = Outcomes(world.context("node-1")), Outcomes(world.context("node-2"))
 
     async def meanwhile() -> None:
         await second.settle([(jobs[1], brought(1, 404))], lambda: None)
@@ -190,10 +190,6 @@ async def test_two_nodes_whose_executions_fail_at_once_count_both(world: World) 
     assert len(world.facts(ExecutionFailed)) == 2
 
 
-def _nobody(_: Job) -> None:
-    raise AssertionError("nothing is tried again")
-
-
 async def test_a_task_that_asks_for_nothing_is_not_read_for_an_outcome(world: World) -> None:
     task = await world.create()
     job = Job(await world.claim(task), definition(), 1, NOON)
@@ -202,7 +198,7 @@ async def test_a_task_that_asks_for_nothing_is_not_read_for_an_outcome(world: Wo
         raise AssertionError("the task was read")
 
     world.log.after_reading[task] = read
-    await Outcomes(world.context(), _nobody).settle([(job, brought(1, 404))], lambda: None)
+    await Outcomes(world.context()).settle([(job, brought(1, 404))], lambda: None)
     assert len(world.facts(ExecutionFailed)) == 1
 
 

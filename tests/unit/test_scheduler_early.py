@@ -12,8 +12,8 @@ from application.ports import HeartbeatPayload
 from application.scheduler import claimer
 from application.scheduler import timing as lead
 from application.scheduler.claims import ClaimRequest
-from application.scheduler.context import Job
 from application.scheduler.dispatcher import Dispatcher, target_host
+from application.scheduler.jobs import Job
 from domain import execution as executions
 from domain.definition import Overlap
 from domain.facts import AttemptStarted, ExecutionStarted

@@ -2,18 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
-from msgspec.structs import replace
 
 from application.ports import Meta, Recorded
-from application.scheduler import retries
-from application.scheduler.context import Job, Jobs
+from application.scheduler import attempts
+from application.scheduler.jobs import Job, Jobs, RetryQueue
 from application.scheduler.outcomes import Outcomes
-from application.scheduler.retries import LeaseRenewal, Retries
 from domain import execution as executions
 from domain.definition import RetryPolicy
 from domain.facts import (
@@ -51,10 +51,24 @@ async def called(world: World, task: UUID, **words: Any) -> Job:
     return Job(await world.claim(task, NOON, node="node-1"), definition(**words), 1, NOON)
 
 
-def outcomes(world: World) -> tuple[Outcomes, list[Job]]:
+class Noted(RetryQueue):
+    """Keeps what is added, and has no room for the odd one."""
+
+    def __init__(self, odd: Job | None = None) -> None:
+        super().__init__()
+        self.odd = odd
+        self.jobs: list[Job] = []
+
+    def add(self, job: Job) -> None:
+        if job is self.odd:
+            raise ValueError("no room")
+        self.jobs.append(job)
+
+
+def outcomes(world: World, odd: Job | None = None) -> tuple[Outcomes, list[Job]]:
     """Outcomes, and the jobs that then wait for a retry."""
-    waiting: list[Job] = []
-    return Outcomes(world.context(), waiting.append), waiting
+    waiting = Noted(odd)
+    return Outcomes(replace(world.context(), retries=waiting)), waiting.jobs
 
 
 async def test_success_ends_the_execution_and_its_one_off_together(world: World) -> None:
@@ -72,7 +86,7 @@ async def test_success_ends_the_execution_and_its_one_off_together(world: World)
 
 async def take_over(world: World, job: Job) -> None:
     lost = taken_over(2)
-    await world.append(job.execution.id, replace(lost, task_id=job.task_id))
+    await world.append(job.execution.id, msgspec.structs.replace(lost, task_id=job.task_id))
 
 
 async def move_back_while_recording(world: World, job: Job) -> None:
@@ -146,16 +160,8 @@ async def test_an_outcome_from_which_nothing_can_follow_leaves_the_others_going_
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     odd, other = [await called(world, await world.create(at=NOON), at=NOON) for _ in range(2)]
-    waiting: list[Job] = []
-
-    def picky(job: Job) -> None:
-        if job is odd:
-            raise ValueError("no room")
-        waiting.append(job)
-
-    await Outcomes(world.context(), picky).settle(
-        [(odd, brought(1, 503)), (other, brought(1, 503))], lambda: None
-    )
+    settling, waiting = outcomes(world, odd)
+    await settling.settle([(odd, brought(1, 503)), (other, brought(1, 503))], lambda: None)
     assert waiting == [other]
     assert len(world.facts(AttemptFailed)) == 2
     assert f"recording execution {odd.execution.id}" in caplog.text
@@ -244,36 +250,6 @@ def test_the_end_of_a_one_off_overtakes_nothing() -> None:
     assert work.supersede(told(completed())) == []
 
 
-async def test_a_retry_that_was_given_up_is_not_claimed_when_its_time_comes(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context = world.context()
-    claims: list[Job] = []
-
-    async def refuse(_: LeaseRenewal, claimed: Job, *__: object) -> bool:
-        claims.append(claimed)
-        await asyncio.sleep(0)
-        return False
-
-    monkeypatch.setattr(LeaseRenewal, "__call__", refuse)
-    outcomes = Outcomes(context, lambda _: None)
-    waiting = Retries(context, LeaseRenewal(context), lambda _: None, outcomes.close)
-    mine = job()
-    failed = executions.evolve(mine.execution, failed_attempt())
-    assert isinstance(failed, executions.Waiting)
-    mine.execution = failed
-    context.jobs.add(mine)
-    waiting.add(mine)
-    mine.cancelled = True
-    waiting.add(mine)
-    claiming = asyncio.create_task(waiting.run())
-    await world.clock.settle()
-    assert claims == [mine]
-    await world.clock.reach(after(120))
-    claiming.cancel()
-    assert claims == [mine]
-
-
 async def test_retries_are_made_in_the_order_of_their_time(world: World) -> None:
     world.caller.answers(503, 503, 503, 503)
     for number, second in ((1, 1), (2, 1.3)):
@@ -304,7 +280,7 @@ async def test_a_retry_that_is_due_earlier_does_not_wait_for_a_later_one(world: 
 async def test_many_retries_that_fall_due_together_are_claimed_in_turns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(retries, "MAX_TOGETHER", 3)
+    monkeypatch.setattr(attempts, "MAX_TOGETHER", 3)
     world = World()
     world.caller.answers(*[503] * 10)
     for _ in range(10):
@@ -368,18 +344,26 @@ async def test_a_retry_that_cannot_be_read_does_not_stop_the_others(
     assert "task.renamed.v9" in caplog.text
 
 
-async def test_a_running_job_is_no_retry(world: World) -> None:
-    context = world.context()
-    outcomes = Outcomes(context, lambda _: None)
-    waiting = Retries(context, LeaseRenewal(context), lambda _: None, outcomes.close)
-    job = Job(executions.start(RUN, started()), definition(), 1, NOON)
-    context.jobs.add(job)
-    waiting.add(job)
-    claiming = asyncio.create_task(waiting.run())
-    await world.clock.reach(after(60))
-    claiming.cancel()
-    assert world.log.recorded == []
-    assert context.jobs.holds(job)
+def test_a_running_job_is_no_retry() -> None:
+    jobs, queue, running = Jobs(), RetryQueue(), job()
+    jobs.add(running)
+    queue.add(running)
+    assert queue.pop(after(60), 10, jobs) == []
+
+
+def test_a_retry_is_claimed_once_and_not_after_it_was_given_up() -> None:
+    jobs, queue, mine = Jobs(), RetryQueue(), job()
+    failed = executions.evolve(mine.execution, failed_attempt())
+    assert isinstance(failed, executions.Waiting)
+    mine.execution = failed
+    jobs.add(mine)
+    queue.add(mine)
+    assert queue.pop(NOON, 10, jobs) == []
+    mine.supersede(for_good=True)
+    queue.add(mine)
+    assert queue.pop(NOON, 10, jobs) == [mine], "the log is to say at once that it is over"
+    jobs.done(mine)
+    assert queue.pop(failed.retry_at, 10, jobs) == []
 
 
 TEN_SECONDS = timedelta(seconds=10)

@@ -10,8 +10,9 @@ import pytest
 from application.ports import LogUnavailable, Open
 from application.scheduler.claimer import MAX_CHECKED_AT_ONCE
 from application.scheduler.claims import ClaimAppender, ClaimRequest, claim_request
-from application.scheduler.context import Context, Job
+from application.scheduler.context import Context
 from application.scheduler.index import Entry
+from application.scheduler.jobs import Job
 from domain.definition import CatchUp, Overlap
 from domain.facts import ExecutionCancelled, ExecutionSkipped, ExecutionStarted, ExecutionSucceeded
 from domain.identity import execution_id

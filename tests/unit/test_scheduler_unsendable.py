@@ -8,8 +8,7 @@ import pytest
 
 from application.ports import Call
 from application.scheduler.attempts import Attempts
-from application.scheduler.context import Jobs
-from application.scheduler.retries import LeaseRenewal
+from application.scheduler.jobs import Jobs, LeaseRenewal
 from domain.facts import ExecutionSucceeded
 from tests.support.exchanging import TaskExchange
 from tests.support.given import after
