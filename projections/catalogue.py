@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
+from projections.projection import Projection
 from projections.statistics import Statistics
 from projections.task_results import TaskResults
 from projections.tasks import Tasks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from projections.projection import Projection
 
 PROJECTIONS: tuple[Projection, ...] = (Tasks(), TaskResults(), Statistics())
 NAMES = tuple(projection.name for projection in PROJECTIONS)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+from psycopg_pool import AsyncConnectionPool
 
 from domain.definition import Definition
 from projections.statements import statement
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from psycopg_pool import AsyncConnectionPool
 
 type SchedulePosition = tuple[datetime, UUID]
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from psycopg import AsyncConnection
 
 from projections import statistics, tasks
+from projections.projection import Entry
 from projections.queries import TASK_SORTS, TASKS, BadCursor, order, read_page, task_filters
 from projections.statements import statement
 from projections.statistics import Tally, figures_of
+from projections.tasks import TaskRow
 from projections.views import Figures, Listing, Paging, TaskQuery, TaskView
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
-    from datetime import datetime
-    from uuid import UUID
-
-    from psycopg import AsyncConnection
-
-    from projections.projection import Entry
-    from projections.tasks import TaskRow
 
 MOVED_BY_EXECUTIONS = "next_run"
 """The sort that the streams of tasks do not tell."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Protocol, get_args
+from typing import ClassVar, Protocol, get_args
 from uuid import UUID
 
+from psycopg import AsyncConnection
+
 from domain.facts import EventsRedacted, ExecutionFact
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
-
 
 _OF_EXECUTIONS = frozenset(get_args(ExecutionFact.__value__))
 

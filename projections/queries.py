@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import Any, LiteralString
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
-from psycopg import sql
+from psycopg import AsyncConnection, AsyncCursor, sql
+from psycopg_pool import AsyncConnectionPool
 
 from domain.definition import Definition
 from projections.catalogue import PROJECTIONS
 from projections.rows import plain_text
 from projections.statements import statement
 from projections.statistics import StoredFigures, figures, stored_figures
-from projections.views import AttemptView, Listing, Paging, ResultView, TaskQuery, TaskView
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
-
-    from psycopg import AsyncConnection, AsyncCursor
-    from psycopg_pool import AsyncConnectionPool
-
-    from projections.views import Figures, ResultQuery
+from projections.views import (
+    AttemptView,
+    Figures,
+    Listing,
+    Paging,
+    ResultQuery,
+    ResultView,
+    TaskQuery,
+    TaskView,
+)
 
 MOST_AT_ONCE = 500
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, assert_never
+from typing import ClassVar, NamedTuple, assert_never
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
+from psycopg import AsyncConnection
 
+from domain.execution import FirstFact
 from domain.facts import (
+    Answer,
     Answered,
     Attempt,
     AttemptFailed,
@@ -56,14 +60,6 @@ from projections.rows import (
 )
 from projections.statements import statement
 from projections.views import AttemptView, ResultStatus
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
-
-    from psycopg import AsyncConnection
-
-    from domain.execution import FirstFact
-    from domain.facts import Answer
 
 
 def erased(row: ResultRow) -> ResultRow:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+from uuid import UUID
 
 import psycopg
-from psycopg import AsyncTransaction
+from psycopg import AsyncConnection, AsyncCursor, AsyncTransaction
 
 from domain.facts import (
     AttemptFailed,
@@ -20,15 +22,8 @@ from domain.facts import (
     TaskCompleted,
     TaskFailuresCounted,
 )
+from infrastructure.projector.reading import Entry, Projection
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from uuid import UUID
-
-    from psycopg import AsyncConnection, AsyncCursor
-
-    from infrastructure.projector.reading import Entry, Projection
 
 statement = statements("infrastructure.projector")
 

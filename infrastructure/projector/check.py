@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
+from uuid import UUID
 
 from psycopg import AsyncConnection, IsolationLevel, errors, sql
 
 from infrastructure.event_store.log import LogRewound, head
 from infrastructure.postgres import with_liveness
 from infrastructure.projector.batch import Parked, Sieve
-from infrastructure.projector.reading import NOTHING_ARCHIVED, WholeLog
+from infrastructure.projector.reading import NOTHING_ARCHIVED, Entry, Projection, WholeLog
 from infrastructure.projector.workplace import existing_relations, live_schema
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
-    from uuid import UUID
-
-    from infrastructure.projector.reading import Entry, Projection
 
 statement = statements("infrastructure.projector")
 

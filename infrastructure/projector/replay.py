@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+from uuid import UUID
 
 import structlog
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
 
 from infrastructure.projector.batch import Sieve, lock_checkpoints, store_parked
-from infrastructure.projector.reading import NOTHING_ARCHIVED, WholeLog
+from infrastructure.projector.reading import NOTHING_ARCHIVED, Projection, WholeLog
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from psycopg import AsyncConnection
-    from psycopg_pool import AsyncConnectionPool
-
-    from infrastructure.projector.reading import Projection
 
 statement = statements("infrastructure.projector")
 

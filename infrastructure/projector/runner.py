@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 import structlog
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
 
 from application.ports import ArchiveAway
 from infrastructure.event_store.follower import LOOK_SECONDS, ListeningConnection
 from infrastructure.event_store.log import LogRewound, head
 from infrastructure.postgres import first_line, with_liveness
-from infrastructure.projector.batch import Batch, CheckpointMoved, apply_batch, read_positions
-from infrastructure.projector.reading import NOTHING_ARCHIVED, WholeLog, read_entries
+from infrastructure.projector.batch import Batch, CheckpointMoved, Parked, apply_batch, read_positions
+from infrastructure.projector.reading import (
+    NOTHING_ARCHIVED,
+    Entry,
+    Projection,
+    ProjectorObserver,
+    WholeLog,
+    read_entries,
+)
 from infrastructure.projector.rebuild import RebuildRunning, TablesInUse, rebuild
 from infrastructure.projector.workplace import LaterRelease, NewTablesLost, prepare
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from psycopg import AsyncConnection
-    from psycopg_pool import AsyncConnectionPool
-
-    from infrastructure.projector.batch import Parked
-    from infrastructure.projector.reading import Entry, Projection, ProjectorObserver
 
 statement = statements("infrastructure.projector")
 

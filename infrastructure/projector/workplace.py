@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from functools import cache
 from importlib import resources
 from importlib.metadata import version
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from importlib.resources.abc import Traversable
+from typing import ClassVar, Literal, NamedTuple
+from uuid import UUID
 
 from msgspec.structs import replace
-from psycopg import sql
+from psycopg import AsyncConnection, sql
 
 from domain.facts import EventsRedacted
-from infrastructure.archive.library import Wanted, archives
+from infrastructure.archive.catalog import Wanted, archives
 from infrastructure.event_store.log import LogRewound, head
 from infrastructure.event_store.mapper import FACT_TYPES
 from infrastructure.projector.batch import (
@@ -22,16 +25,8 @@ from infrastructure.projector.batch import (
     read_positions,
     set_checkpoint,
 )
+from infrastructure.projector.reading import Entry, Projection
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-    from importlib.resources.abc import Traversable
-    from uuid import UUID
-
-    from psycopg import AsyncConnection
-
-    from infrastructure.projector.reading import Entry, Projection
 
 _SOURCES = (".py", ".sql")
 

@@ -147,6 +147,8 @@ def test_a_wrong_cron_is_refused_with_its_field_even_beside_a_wrong_zone() -> No
     said = complaints(with_trigger(Cron(cron="0 24 * * *", timezone="Nowhere")))
     assert list(said) == ["/trigger/timezone", "/trigger/cron"]
     assert said["/trigger/cron"].startswith('The hour "24" is not accepted: give 0-23')
+    never = complaints(with_trigger(Cron(cron="0 0 31 2 *", timezone="Nowhere")))["/trigger/cron"]
+    assert never.startswith('"0 0 31 2 *" never fires')
 
 
 def test_all_errors_are_told_at_once() -> None:
