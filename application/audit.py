@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
@@ -13,10 +15,6 @@ from domain.errors import ExecutionNotFound, Refused
 from domain.identity import redaction_stream
 from domain.merkle import Span, Subtree, Tree, consistency_path, inclusion_path, proof
 from domain.redaction import original_digest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
 
 class StoredEvent(Struct, frozen=True, kw_only=True):

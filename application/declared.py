@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, assert_never
+from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, Protocol, assert_never
+from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from application.ports import Recorded
 from application.streams import fold_task
+from application.tasks import Request, TaskCommands
 from domain.definition import DEFAULT_NAMESPACE, Definition
 from domain.errors import Refused, ValidationFailed, shown
 from domain.task import Difference, FinishedTask, Paused, Scheduled, Task, differences
 from domain.validation import validate
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
-    from uuid import UUID
-
-    from application.ports import Recorded
-    from application.tasks import Request, TaskCommands
-
 
 type Turn = Literal["pause", "resume"]
 

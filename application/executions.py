@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from msgspec import Struct
 
-from application.ports import Group, Guard, LogUnavailable, NewFact
+from application.ports import Archived, Clock, EventLog, Group, Guard, LogUnavailable, NewFact, Recorded
 from application.streams import fold_execution, load_execution, load_key_use, load_task, readable
-from application.tasks import MAX_TRIES, key_use, meta_of
+from application.tasks import MAX_TRIES, Request, key_use, meta_of
 from domain import execution as executions
 from domain import requesting
 from domain.errors import ExecutionNotFound, IdempotencyKeyReused, TaskNotFound
 from domain.execution import Execution
 from domain.facts import ExecutionCancelled, ExecutionRequested
 from domain.identity import execution_id, key_stream
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from application.ports import Archived, Clock, EventLog, Recorded
-    from application.tasks import Request
-    from domain.requesting import Period
-    from domain.task import Task
+from domain.requesting import Period
+from domain.task import Task
 
 
 class AcceptedExecution(Struct, frozen=True, kw_only=True):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
+from uuid import UUID
 
 from msgspec import Struct
 
+from application.explanation.history import History, Stint, Streams
+from application.ports import Recorded
 from domain.facts import PlacingFact
 from domain.identity import execution_id
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from uuid import UUID
-
-    from application.explanation.history import History, Stint, Streams
-    from application.ports import Recorded
 
 
 class Moment(Struct, frozen=True, gc=False):

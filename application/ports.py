@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 from uuid import UUID
 
 from msgspec import Raw, Struct
 
 from domain.definition import Action, Definition
 from domain.facts import AnyFact, Attempt
+from domain.identity import Month
 from domain.task import Pause, Task
-
-if TYPE_CHECKING:
-    from collections.abc import Set
-
-    from domain.identity import Month
 
 
 class Meta(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):

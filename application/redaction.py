@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import accumulate, batched, chain, groupby
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from application.ports import Group, Guard, LogUnavailable, Meta, NewFact, Recorded, Snapshot
+from application.ports import Clock, EventLog, Group, Guard, LogUnavailable, Meta, NewFact, Recorded, Snapshot
 from application.streams import fold_execution, readable
-from application.tasks import MAX_TRIES, accepted_before, accepted_state, found_task, key_use, meta_of
+from application.tasks import (
+    MAX_TRIES,
+    Accepted,
+    Request,
+    accepted_before,
+    accepted_state,
+    found_task,
+    key_use,
+    meta_of,
+)
 from domain import redaction
 from domain import task as tasks
 from domain.errors import ExecutionsArchived, ExecutionsNotOver
 from domain.execution import FinishedExecution
 from domain.facts import (
+    AnyFact,
     EventsRedacted,
     ExecutionRequested,
     IdempotencyKeyUsed,
@@ -27,15 +39,7 @@ from domain.facts import (
 )
 from domain.identity import disguised, redaction_stream
 from domain.redaction import MARK, MOST_BYTES_REWRITTEN, MOST_REWRITTEN
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-    from datetime import datetime
-
-    from application.ports import Clock, EventLog
-    from application.tasks import Accepted, Request
-    from domain.facts import AnyFact
-    from domain.task import Task
+from domain.task import Task
 
 STREAMS_READ_AT_ONCE = 100
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from uuid import UUID
 
 from msgspec import UNSET, Struct
 
+from application.ports import EventLog, Recorded
 from application.streams import fold_task, readable, task_states
 from domain.definition import Definition
 from domain.errors import RevisionNotFound, TaskNotFound
 from domain.facts import TaskUpdated
-from domain.task import Difference, changed_members, differences
-
-if TYPE_CHECKING:
-    from application.ports import EventLog, Recorded
-    from domain.task import Task
+from domain.task import Difference, Task, changed_members, differences
 
 
 class Revision(Struct, frozen=True, kw_only=True):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Iterator, Sequence
+from typing import get_args
+from uuid import UUID
 
-from application.ports import LogUnavailable, Snapshot, Undecodable, Unreadable
+from application.ports import EventLog, LogUnavailable, Recorded, Snapshot, Undecodable, Unreadable
 from domain import execution as executions
 from domain import task as tasks
+from domain.execution import Execution
 from domain.facts import (
     AnyFact,
     AttemptStarted,
@@ -20,15 +23,7 @@ from domain.facts import (
     TaskCreated,
     TaskFact,
 )
-from domain.task import FinishedTask
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from uuid import UUID
-
-    from application.ports import EventLog, Recorded
-    from domain.execution import Execution
-    from domain.task import Task
+from domain.task import FinishedTask, Task
 
 # Folding so many costs about as much as one more round trip.
 SNAPSHOT_EVENTS = 200

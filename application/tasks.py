@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from itertools import batched, chain
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from msgspec import Struct
 
-from application.ports import Group, LogUnavailable, Meta, NewFact, Snapshot
+from application.ports import Clock, EventLog, Group, LogUnavailable, Meta, NewFact, Snapshot
 from application.revisions import Revisions
 from application.streams import load_key_use, load_latest, readable
 from domain import task as tasks
@@ -21,12 +21,6 @@ from domain.identity import key_stream
 from domain.rollback import roll_back
 from domain.task import Task
 from domain.validation import validate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
-
-    from application.ports import Clock, EventLog
 
 # Losing this often against others on one task means that something writes to it in a loop.
 MAX_TRIES = 20

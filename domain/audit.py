@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
 from struct import Struct as Packing
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
 from domain.facts import (
+    AnyFact,
     AttemptFailed,
     AttemptStarted,
     EventsRedacted,
@@ -33,14 +35,8 @@ from domain.facts import (
     TaskFact,
 )
 from domain.identity import redaction_stream
-from domain.merkle import Tree, fold, includes, leaf_hash
+from domain.merkle import Subtree, Tree, fold, includes, leaf_hash
 from domain.redaction import MARK, erased, holds_something, original_digest, tasks_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from domain.facts import AnyFact
-    from domain.merkle import Subtree
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 from uuid import UUID
 
 from msgspec import Struct
@@ -27,12 +27,9 @@ from domain.overlap import NOTHING_OPEN, ConcurrencyState
 from domain.schedule import fires_at, next_after, spent
 from domain.task import Pause, Placed, ends_with
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 # A minute's schedule that was down for a week has missed 10,080 occurrences: they are recorded in portions.
 MAX_SKIPPED = 500
-# Who restarts a scheduler, or lets another node take over, has not missed what fell due meanwhile.
+# A restart, or a takeover by another node, takes less: what falls due meanwhile is not missed.
 LATE_AFTER = timedelta(seconds=60)
 
 
@@ -46,9 +43,9 @@ class Missed(Struct, frozen=True, gc=False):
 
 
 class Turn(Struct, frozen=True, gc=False):
-    """What comes next of a task: those `missed`, oldest first, then the one whose turn it is.
+    """The occurrences that were `missed`, oldest first, and the one to start next.
 
-    `due_at` None: nothing has its turn, yet. `following` is where the task stands after all of these.
+    `due_at` is None when none is to start yet. `following` is the task's next run after all of these.
     """
 
     missed: tuple[Missed, ...]
@@ -57,15 +54,15 @@ class Turn(Struct, frozen=True, gc=False):
 
 
 type Place = tuple[datetime, datetime | None]
-"""An occurrence, and the one that follows it."""
+"""The instant of an occurrence, and that of the one that follows it."""
 type Reason = Callable[[datetime, datetime | None], str | None]
-"""Why an occurrence does not run, given the one that follows it if that is due, too; None: it does."""
+"""Returns why an occurrence does not run, given the following one if that is due as well; None: it runs."""
 
 
 def next_turn(due: Due, now: datetime) -> Turn:
-    """The turn of a task that is due, in portions of 500 missed occurrences.
+    """The next occurrence to start of a task that is due, and at most 500 missed ones before it.
 
-    The work is bounded by that and by the policy's `max_runs`, however long nobody has claimed anything.
+    The work is bounded by that number and by the policy's `max_runs`, however long the downtime was.
     """
     why = _reason(due, now)
     missed: list[Missed] = []
@@ -81,7 +78,7 @@ def next_turn(due: Due, now: datetime) -> Turn:
 
 
 def portion(due: Due, due_at: datetime, now: datetime) -> Iterator[Place]:
-    """The occurrence whose turn it is, and those after it that are due: up to 500."""
+    """Up to 500 occurrences that are due, from `due_at` on."""
     return islice(_due_from(due, due_at, now), MAX_SKIPPED)
 
 
@@ -140,7 +137,7 @@ def _outside(due: Due, due_at: datetime, now: datetime) -> str | None:
 
 
 def _newest(due: Due, most: int, now: datetime) -> Reason:
-    """Asked for one occurrence after the other, it looks `most` further ones ahead of each."""
+    """Returns the reasons of occurrences in order: one with `most` due ones after it is missed."""
     ahead = islice(_due_from(due, due.due_at, now), most, None)
 
     def reason(due_at: datetime, _: datetime | None) -> str | None:
@@ -156,7 +153,7 @@ def _seconds(span: timedelta) -> int:
 
 
 class Due(Struct, frozen=True, gc=False, kw_only=True):
-    """A task at the occurrence where it stands, after so many `runs`; `pause` is its last one."""
+    """A task that is due at `due_at`, after `runs` counted runs; `pause` is its last pause."""
 
     task_id: UUID
     version: int
@@ -187,7 +184,7 @@ class Due(Struct, frozen=True, gc=False, kw_only=True):
         return fires_at(self.definition.trigger, self.task_id, due_at)
 
     def delayed(self, due_at: datetime | None) -> datetime | None:
-        """The same, unless it is the instant of the occurrence itself."""
+        """The instant of the call if jitter moves it; None: it is that of the occurrence."""
         fire_at = None if due_at is None else self.fires_at(due_at)
         return None if fire_at == due_at else fire_at
 
@@ -201,11 +198,12 @@ type Skipped = tuple[UUID, ExecutionSkipped]
 
 
 class Claim(Struct, frozen=True, gc=False, kw_only=True):
-    """The facts to append together, each the first of its execution; `begun` None: only skipped ones yet.
+    """The facts to append together, each the first of its execution.
 
-    `next_run_at` is the task's place afterwards, None: it has none; `runs` is how many runs count there.
-    `replaced` are the executions to cancel along with it, `end` that of a task whose last occurrence is
-    skipped. `needs_overlap_check`: it would have been a plain start, were it not for what goes on.
+    `begun` is the execution that starts or is queued, None: all are skipped. `next_run_at` is the task's next
+    run afterwards, None: there is none; `runs` is how many runs have been counted by then. `replaced` are the
+    executions to cancel in the same append; `end` completes a task whose last occurrence is skipped.
+    `needs_overlap_check`: open executions are the reason that this is not a plain start.
     """
 
     skipped: tuple[Skipped, ...]
@@ -217,14 +215,14 @@ class Claim(Struct, frozen=True, gc=False, kw_only=True):
     needs_overlap_check: bool = False
 
     def facts(self) -> list[Skipped | Begun]:
-        """Those about its own executions, oldest first."""
+        """The facts of skipped executions, oldest first, then that of the one that begins."""
         return [*self.skipped, *((self.begun,) if self.begun else ())]
 
     def without(self, taken: Mapping[UUID, Execution], due: Due, task: Placed) -> Claim:
-        """What is left of the claim of `due` when some of its executions have their entries already.
+        """The claim of `due` without the executions that the log has already (`taken`).
 
-        Users have had them run out of turn, or they were claimed before. A schedule whose last occurrence is
-        among them ends, unless that one goes on and ends its task by itself.
+        A user backfilled them, or an earlier definition had claimed them. If the schedule's last occurrence
+        is among them the claim completes the task, unless that execution is open and will complete it.
         """
         skipped = tuple(one for one in self.skipped if one[0] not in taken)
         if self.begun is None or self.begun[0] not in taken:
@@ -239,9 +237,9 @@ class Claim(Struct, frozen=True, gc=False, kw_only=True):
 def _ended(
     end: TaskCompleted, taken: Mapping[UUID, Execution], due: Due, task: Placed
 ) -> TaskCompleted | None:
-    """The end of a task with its last occurrence; None: one that goes on ends it by itself.
+    """The completion of a task whose last occurrence may be `taken`; None: that execution will complete it.
 
-    How that one ended decides; if it has not run, or goes on without ending its task, it is as in `_end`.
+    The outcome is that of the execution if it has run, else that of `_end`.
     """
     last = taken.get(end.execution_id)
     if last is None:
@@ -253,16 +251,16 @@ def _ended(
 
 
 class Claimant(Struct, frozen=True, gc=False):
-    """Who claims; the lease lasts `margin` beyond the time that the attempt may take."""
+    """The node that claims; its lease lasts `margin` longer than the attempt may take."""
 
     node: str
     margin: timedelta
 
 
 def claim(due: Due, claimant: Claimant, now: datetime, open_runs: ConcurrencyState = NOTHING_OPEN) -> Claim:
-    """Skip what the catch-up policy does not run, and begin the next one as the overlap policy says.
+    """Skip what the catch-up policy does not run, and begin the next occurrence as the overlap policy says.
 
-    `open_runs` is what goes on of the task's scheduled executions, as far as anybody knows.
+    `open_runs` are the task's scheduled executions that are known to be open.
     """
     turn = next_turn(due, now)
     skipped = tuple(_skipped(due, missed, now) for missed in turn.missed)
@@ -320,7 +318,7 @@ def _queued(
 def _overlapped(
     due: Due, due_at: datetime, missed: tuple[Skipped, ...], open_runs: ConcurrencyState, now: datetime
 ) -> Claim:
-    """Skip the one whose turn it is and what is due after it: there is no room for any of these now."""
+    """Skip the next occurrence and those that are due after it: the overlap policy leaves no room for any."""
     reason, skipped = overlap.why_skipped(due.definition, open_runs), list(missed)
     place: datetime | None = due_at
     for each, place in portion(due, due_at, now):
@@ -355,9 +353,9 @@ def _end(
     open_runs: ConcurrencyState,
     now: datetime,
 ) -> TaskCompleted | None:
-    """Of a task whose last occurrence is skipped: nobody else would end it.
+    """Complete a task whose last occurrence is skipped; None: others follow.
 
-    It succeeded if it has run at all, or still does.
+    The outcome is success if the task has run at all, or still runs.
     """
     if following is not None:
         return None

@@ -121,7 +121,7 @@ class JsonCondition(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class SuccessPolicy(Struct, frozen=True, gc=False, kw_only=True):
-    """What an answer must be to count as a success: all of it."""
+    """The conditions for a success; an answer must meet all of them."""
 
     statuses: tuple[str, ...] = ("2xx",)
     body_contains: str | None = None
@@ -129,10 +129,10 @@ class SuccessPolicy(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class CatchUp(Struct, frozen=True, gc=False, kw_only=True):
-    """What becomes of occurrences that nobody claimed in time: in a downtime, or a pause.
+    """What to do with occurrences that were missed in a downtime or a pause.
 
-    `skip`: they do not run; `latest`: the newest one does; `all`: each does, of the newest `max_runs`. None
-    runs that was due longer than `window_seconds` ago.
+    `skip` runs none, `latest` the newest one, `all` each of the newest `max_runs`. None runs that was due
+    longer than `window_seconds` ago.
     """
 
     mode: CatchUpMode = "latest"
@@ -141,10 +141,10 @@ class CatchUp(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Overlap(Struct, frozen=True, gc=False, kw_only=True):
-    """What becomes of an occurrence that falls due while `max_running` of its task's runs go on.
+    """What to do with an occurrence that falls due while `max_running` runs of its task are open.
 
-    `queue_one` and `queue_all` let one or `max_queued` of them wait; what finds no room there is skipped.
-    Only scheduled occurrences are bound and counted: what users run out of turn runs.
+    `queue_one` and `queue_all` queue one or `max_queued` of them, and skip the rest. Only scheduled
+    occurrences are counted and limited; manual runs and backfills always run.
     """
 
     mode: OverlapMode = "allow"
@@ -158,8 +158,8 @@ FIRST_PRIORITY, USUAL_PRIORITY, LAST_PRIORITY = 1, 5, 9
 class Definition(Struct, frozen=True, gc=False, kw_only=True):
     """A task as its user describes it, checked: see `domain.validation`.
 
-    The defaults are what a definition meant that was stored before a policy existed; the ones that users get
-    are those of the API. Of what is due at the same time, the lowest `priority` goes first.
+    The defaults are for definitions that were stored before a policy existed; the defaults of users are those
+    of the API. Of what is due at the same time, the lowest `priority` goes first.
     """
 
     name: str

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from datetime import UTC
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 from msgspec import Struct
 
-from domain.identity import due_at_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-    from domain.identity import Month
+from domain.identity import Month, due_at_of
 
 _LONGEST_SHOWN = 80
 # Control characters, lone surrogates, line and paragraph separators: they break logs, or cannot be stored.

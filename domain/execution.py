@@ -1,4 +1,4 @@
-"""The life of one occurrence: claimed, attempted, over.
+"""The life of an execution: claimed, attempted, finished.
 
 ```
             start                        succeed
@@ -13,7 +13,7 @@
    Waiting ── its next attempt may not begin any more ──▶ failed
 ```
 
-A skipped one starts after all when its task was moved away from its instant and back to it, or on request.
+A skipped execution starts after all when its task is moved away from its instant and back, or by a backfill.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import retry
-from domain import retry as failing
-from domain import retry as success
 from domain.definition import Definition
 from domain.facts import (
     Attempt,
@@ -47,10 +45,10 @@ from domain.facts import (
 
 
 class ExecutionBase(Struct, frozen=True, gc=False, kw_only=True):
-    """What every state of an execution tells. `version` counts its facts, `lost` its unknown outcomes.
+    """The fields of every state of an execution. `version` counts its facts, `lost` its unknown outcomes.
 
-    `began_at` is when its first attempt was to be sent, as claimed; None: none was. `sent`: the target may
-    have had the request of an attempt that is over.
+    `began_at` is when the first attempt was to be sent, None: there was none. `sent`: the target may have
+    received an earlier attempt.
     """
 
     id: UUID
@@ -63,9 +61,9 @@ class ExecutionBase(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Requested(ExecutionBase, frozen=True, kw_only=True):
-    """Wanted by a user, or queued behind a run of its task; no scheduler has claimed it yet.
+    """Requested by a user, or queued behind a run of its task; no scheduler has claimed it yet.
 
-    A queued one has given its task the place `next_run_at`, to be called at `next_fire_at`.
+    `next_run_at` and `next_fire_at` are those that a queued one has given its task.
     """
 
     next_run_at: datetime | None = None
@@ -98,24 +96,24 @@ type Execution = Requested | Running | Waiting | FinishedExecution
 def conclude(
     execution: Running, attempt: Attempt, definition: Definition, now: datetime, chance: float
 ) -> ExecutionSucceeded | AttemptFailed | ExecutionFailed:
-    """What an attempt's answer means: success, another attempt later, or the end.
+    """Decide what the answer to an attempt means: success, another attempt later, or failure.
 
-    Attempts whose outcome got lost do not count against `max_attempts`. `chance` (0…1) spreads the retries.
+    Attempts whose outcome is unknown do not count against `max_attempts`. `chance` (0…1) spreads the retries.
     """
     task_id, policy, answer = execution.occurrence.task_id, definition.retry, attempt.answer
     accepted, unmet = (
-        success.status_accepted(definition.success, answer),
-        success.unmet(definition.success, answer),
+        retry.status_accepted(definition.success, answer),
+        retry.unmet(definition.success, answer),
     )
     if accepted and unmet is None:
         return ExecutionSucceeded(at=now, task_id=task_id, attempt=attempt)
-    made, sent = attempt.number - execution.lost, execution.sent or failing.may_have_been_sent(answer)
+    made, sent = attempt.number - execution.lost, execution.sent or retry.may_have_been_sent(answer)
     retry_at = retry.next_at(policy, answer, made, now, chance)
     reason = (
         retry.why_final(policy, answer, accepted=accepted)
-        or failing.why_not_twice(definition.delivery, sent=sent)
-        or failing.why_last(policy, made, execution.lost)
-        or failing.why_too_late(policy, execution.began_at, retry_at)
+        or retry.why_not_twice(definition.delivery, sent=sent)
+        or retry.why_last(policy, made, execution.lost)
+        or retry.why_too_late(policy, execution.began_at, retry_at)
     )
     if reason is not None:
         return ExecutionFailed(at=now, task_id=task_id, attempt=attempt, reason=reason, unmet=unmet)
@@ -123,7 +121,7 @@ def conclude(
 
 
 class Lease(Struct, frozen=True, gc=False, kw_only=True):
-    """Who claims, from which version of the task, and until when nobody else may."""
+    """The claim of an attempt: by which node, from which version of the task, and until when."""
 
     node: str
     task_version: int
@@ -131,7 +129,7 @@ class Lease(Struct, frozen=True, gc=False, kw_only=True):
 
 
 def start_attempt(execution: Running | Waiting, lease: Lease, now: datetime) -> AttemptStarted:
-    """Claim the attempt that was waited for; or the same one again, when its claim was outdated unsent."""
+    """Claim the next attempt, or renew the claim of one that was not sent before its task changed."""
     waited = isinstance(execution, Waiting)
     return AttemptStarted(
         at=now,
@@ -199,7 +197,7 @@ def evolve(execution: Execution, fact: ExecutionFact) -> Execution:
         case ExecutionStarted():
             return start(execution.id, fact, after.version)
         case AttemptFailed():
-            sent = after.sent or failing.may_have_been_sent(fact.attempt.answer)
+            sent = after.sent or retry.may_have_been_sent(fact.attempt.answer)
             return Waiting(**_known(replace(after, sent=sent)), retry_at=fact.retry_at)
         case AttemptStarted():
             return _claimed(replace(after, attempts=fact.number), fact)

@@ -1,4 +1,4 @@
-"""Everything that can have happened. Facts carry what was decided, so replay never computes it again.
+"""Every event. Facts carry what was decided, so that replay never computes it again.
 
 A topic is the stored name of a fact: it never changes, fields are only ever added, with a default, and a
 changed meaning is a new version with an upcaster. `tests/golden/` keeps bytes of every version.
@@ -98,9 +98,9 @@ class TaskCreated(Fact, frozen=True, kw_only=True):
 
 
 class TaskUpdated(Fact, frozen=True, kw_only=True):
-    """The definition was replaced. `next_run_at` None: the trigger is the same and keeps its place.
+    """The definition was replaced. `next_run_at` None: the trigger, and so the next run, is unchanged.
 
-    `runs` is how many runs count against `max_runs` at a new place; `rolled_back_to` is the number of the
+    `runs` is how many runs count against `max_runs` at a new next run; `rolled_back_to` is the number of the
     revision that the definition was taken from; unset, and not stored: it was given.
     """
 
@@ -113,7 +113,7 @@ class TaskUpdated(Fact, frozen=True, kw_only=True):
 
 
 class TaskPaused(Fact, frozen=True, kw_only=True):
-    """No further occurrence starts until the task is resumed; it keeps its place. `note` says why."""
+    """No further occurrence starts until the task is resumed; the next run is kept. `note` says why."""
 
     topic: ClassVar[str] = "task.paused.v1"
 
@@ -121,7 +121,7 @@ class TaskPaused(Fact, frozen=True, kw_only=True):
 
 
 class TaskResumed(Fact, frozen=True, kw_only=True):
-    """The task goes on from the place that it kept; what fell into the pause is accounted for from there."""
+    """The task fires again, from the next run that it kept; catch-up handles what the pause missed."""
 
     topic: ClassVar[str] = "task.resumed.v1"
 
@@ -175,7 +175,7 @@ class Occurrence(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class ExecutionRequested(Fact, frozen=True, kw_only=True):
-    """A user wants an occurrence out of turn: now, or one of the past. A scheduler claims it when it can."""
+    """A user requests a run now, or a past occurrence. A scheduler claims it when it can."""
 
     topic: ClassVar[str] = "execution.requested.v1"
 
@@ -197,7 +197,7 @@ class ExecutionQueued(Fact, frozen=True, kw_only=True):
 
 
 class ExecutionStarted(Fact, frozen=True, kw_only=True):
-    """The claim of an occurrence and of its first attempt; `next_run_at` is the task's next place.
+    """The claim of an occurrence and of its first attempt; `next_run_at` is the task's next run.
 
     `next_fire_at` is when the call of that one is to be sent, None: at `next_run_at`.
     """
@@ -262,7 +262,7 @@ class ExecutionSucceeded(Fact, frozen=True, kw_only=True):
 class ExecutionFailed(Fact, frozen=True, kw_only=True):
     """No attempt succeeded and none follows; `attempt` None: the outcome of the last one is unknown.
 
-    Unless it `lapsed`: all attempts are told of, and the one that was waited for may not begin any more.
+    `lapsed`: all outcomes are known, and the next attempt may not begin any more.
     `unmet` is as in `AttemptFailed`.
     """
 
@@ -278,7 +278,7 @@ class ExecutionFailed(Fact, frozen=True, kw_only=True):
 class ExecutionSkipped(Fact, frozen=True, kw_only=True):
     """An occurrence that will not run, and why; `next_run_at` and `next_fire_at` are as in a start.
 
-    `by` is what decided (None: facts of before it was told), `behind` the run that it would have overlapped.
+    `by` is what decided (None in facts of older releases), `behind` the run that it would have overlapped.
     """
 
     topic: ClassVar[str] = "execution.skipped.v1"
@@ -347,5 +347,5 @@ type ExecutionFact = (
     | ExecutionCancelled
 )
 type PlacingFact = ExecutionStarted | ExecutionQueued | ExecutionSkipped
-"""What gives a task its next place, when the occurrence is a scheduled one."""
+"""The facts that set the next run of a task, when the occurrence is a scheduled one."""
 type AnyFact = TaskFact | ExecutionFact | IdempotencyKeyUsed | EventsRedacted

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Self
+from typing import Self
 from uuid import UUID
 
 from msgspec import Struct
 
-if TYPE_CHECKING:
-    from domain.facts import OccurrenceKind
+from domain.facts import OccurrenceKind
 
 MILLISECONDS_BITS = 47
 _EPOCH_BITS_MASK = (1 << MILLISECONDS_BITS) - 1

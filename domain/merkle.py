@@ -7,13 +7,11 @@ those of the perfect subtrees that the range falls into.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from msgspec import Struct
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 HASH_BYTES = 32
 EMPTY_ROOT = sha256().digest()

@@ -2,57 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
+from uuid import UUID
 
 from domain import retry
-from domain import retry as failing
 from domain import task as tasks
 from domain.definition import Definition, RetryPolicy
-from domain.execution import Running, Waiting
+from domain.execution import ExecutionBase, Running, Waiting
 from domain.facts import (
     Answered,
     ExecutionCancelled,
     ExecutionFailed,
     ExecutionSkipped,
     ExecutionSucceeded,
+    Outcome,
     TaskCancelled,
+    TaskFact,
     TaskFailuresCounted,
     TaskPaused,
 )
 from domain.schedule import ends, includes
 from domain.task import FinishedTask, Paused, Scheduled, Task
-from domain.task import FinishedTask as TaskOver
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from uuid import UUID
-
-    from domain.execution import ExecutionBase
-    from domain.facts import Outcome, TaskFact
 
 type Final = ExecutionSucceeded | ExecutionFailed
 
 
 def outcome_of(fact: Final) -> Outcome:
-    """How it ended, in a word."""
+    """The outcome that the end of an execution stands for."""
     return "succeeded" if isinstance(fact, ExecutionSucceeded) else "failed"
 
 
 def possible(called: Definition, fact: Final, *, changed: bool = False) -> bool:
-    """Whether an end may mean more to the task than its completion; `called` is what was executed.
+    """Whether an end may have consequences for the task besides completing it; `called` is what was executed.
 
-    `changed`: the occurrence was another definition's at first, so what its end completes is open as well.
+    `changed`: the definition has changed since the claim, so the end may or may not complete the task.
     """
     watched = called.retry.disable_after_failures is not None
     return watched or _gone(called, fact) or (changed and ends(called.trigger))
 
 
 def consequences(task: Task, execution: ExecutionBase, called: Definition, fact: Final) -> list[TaskFact]:
-    """What follows for the task as it is now from the end of one of its executions; often nothing.
+    """The facts that the end of an execution adds to its task as it is now; often none.
 
-    Completion wins over the rest, which follows only for a task that still calls what was called: what came
-    of a call that an update has replaced says nothing about the new one.
+    A task that is completed is not cancelled or paused as well. Failures count only while the task still
+    calls what was called: the outcome of a replaced action says nothing about the new one.
     """
     match task:
         case FinishedTask():
@@ -71,7 +66,7 @@ def consequences(task: Task, execution: ExecutionBase, called: Definition, fact:
 
 
 def _gone(called: Definition, fact: Final) -> bool:
-    """Whether it was a status that counts, and not a condition on the body, which made it a failure."""
+    """Whether the target answered that it is gone; a failed condition on the body is no such answer."""
     if isinstance(fact, ExecutionSucceeded) or fact.attempt is None or fact.unmet is not None:
         return False
     answer = fact.attempt.answer
@@ -100,21 +95,21 @@ def _failing(failures: int, most: int) -> str:
     )
 
 
-# A task whose calls take their scheduler down each time must come to an end.
+# An execution whose calls crash the scheduler each time must come to an end.
 MAX_LOST_ATTEMPTS = 5
-# A retry that was planned in time is made in time, though its claim, or its turn to be sent, takes a moment.
+# A retry that was planned in time may begin a little later: claiming and sending it take a moment.
 RETRY_GRACE = timedelta(seconds=5)
 
 
 def give_up(execution: Running, definition: Definition, now: datetime) -> ExecutionFailed | None:
-    """Fail what its scheduler has left, when it may have no other attempt from now on; None while it may."""
+    """Fail an execution that a dead node left running, if it may make no other attempt; None while it may."""
     unknown = f"the outcome of attempt {execution.attempts} is unknown, as its scheduler stopped meanwhile"
     if definition.delivery == "at_most_once":
         reason = f"{unknown}, and at_most_once allows no second call"
     elif execution.lost >= MAX_LOST_ATTEMPTS:
         attempts = execution.lost + 1
         reason = f"the outcomes of {attempts} attempts are unknown: their schedulers stopped meanwhile"
-    elif too_late := failing.why_too_late(definition.retry, execution.began_at, now):
+    elif too_late := retry.why_too_late(definition.retry, execution.began_at, now):
         reason = f"{unknown}, and {too_late}"
     else:
         return None
@@ -122,11 +117,11 @@ def give_up(execution: Running, definition: Definition, now: datetime) -> Execut
 
 
 def lapse(execution: Running | Waiting, definition: Definition, now: datetime) -> ExecutionFailed | None:
-    """Fail what waits for an attempt, or claimed it and did not send it, that may not begin any more.
+    """Fail an execution whose next attempt may not be sent any more; None while it may.
 
-    None while it may. Its time has passed unclaimed, or the task was changed meanwhile.
+    Either it would begin later than `max_elapsed_seconds`, or the task has changed since.
     """
-    reason = failing.why_not_twice(definition.delivery, sent=execution.sent)
+    reason = retry.why_not_twice(definition.delivery, sent=execution.sent)
     reason = reason or _why_too_late(execution, definition.retry, now)
     if reason is None:
         return None
@@ -135,46 +130,46 @@ def lapse(execution: Running | Waiting, definition: Definition, now: datetime) -
 
 
 def _why_too_late(execution: Running | Waiting, policy: RetryPolicy, now: datetime) -> str | None:
-    """A first attempt never is, and others may begin a moment later than they were planned."""
+    """Why the attempt would begin too late. First attempts never do; retries have `RETRY_GRACE`."""
     match execution:
         case Waiting(retry_at=planned) if now <= planned + RETRY_GRACE:
-            return failing.why_too_late(policy, execution.began_at, planned)
+            return retry.why_too_late(policy, execution.began_at, planned)
         case Running(attempts=1):
             return None
-        case Running() if not failing.why_too_late(policy, execution.began_at, now - RETRY_GRACE):
+        case Running() if not retry.why_too_late(policy, execution.began_at, now - RETRY_GRACE):
             return None
         case _:
-            return failing.why_too_late(policy, execution.began_at, now)
+            return retry.why_too_late(policy, execution.began_at, now)
 
 
 def drop(
     execution: Running | Waiting, claimed_from: Definition, task: Task, now: datetime, *, unsent: bool
 ) -> ExecutionSkipped | ExecutionCancelled | None:
-    """End an execution whose task is cancelled, or whose `unsent` call was rescheduled; None: it goes on.
+    """End an execution whose task was cancelled, or rescheduled before the call was sent; None: it goes on.
 
-    A rescheduled one goes on, too, when the new schedule includes its instant, or a user asked for it. What
-    was claimed before a pause goes on, and so does what was claimed before the schedule came to its end.
+    It also goes on when the new schedule includes its instant, when a user requested it, and when it was
+    claimed before the task was paused or completed.
     """
     occurrence = execution.occurrence
     never_sent = unsent and isinstance(execution, Running) and execution.attempts == 1
     match task:
-        case TaskOver(status="cancelled") if never_sent:
+        case FinishedTask(status="cancelled") if never_sent:
             reason = "the task was cancelled before the call was sent"
             return ExecutionSkipped(
                 at=now, occurrence=occurrence, reason=reason, next_run_at=None, by="change"
             )
-        case TaskOver(status="cancelled"):
+        case FinishedTask(status="cancelled"):
             reason = "the task was cancelled: no further attempt is made"
             interrupted = isinstance(execution, Running) and not unsent
             return ExecutionCancelled(
                 at=now, task_id=occurrence.task_id, reason=reason, interrupted=interrupted
             )
-        case Scheduled() | Paused() | TaskOver():
+        case Scheduled() | Paused() | FinishedTask():
             kept = occurrence.kind != "scheduled" or task.definition.trigger == claimed_from.trigger
             if not never_sent or kept or includes(task.definition.trigger, occurrence.due_at):
                 return None
             reason = "the task was rescheduled before the call was sent"
-            place = None if isinstance(task, TaskOver) else task.placed_at
+            place = None if isinstance(task, FinishedTask) else task.placed_at
             return ExecutionSkipped(
                 at=now, occurrence=occurrence, reason=reason, next_run_at=place, by="change"
             )

@@ -1,22 +1,19 @@
-"""What becomes of an occurrence whose turn it is while others of its task go on: the overlap policy.
+"""The overlap policy: what happens to an occurrence while earlier ones of its task are open.
 
-Only scheduled occurrences are bound, and counted: what users run out of turn runs.
+Only scheduled occurrences are counted and limited; manual runs and backfills always run.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import Literal, assert_never
 from uuid import UUID
 
 from msgspec import Struct
 
-from domain.definition import OneOff
+from domain.definition import Definition, OneOff, Overlap
 from domain.execution import Execution, Running
 from domain.facts import ExecutionCancelled
-
-if TYPE_CHECKING:
-    from domain.definition import Definition, Overlap
 
 USUAL_QUEUED = 100
 
@@ -31,7 +28,7 @@ class ConcurrencyState(Struct, frozen=True, gc=False):
 
     @property
     def oldest(self) -> UUID:
-        """What a newer one has to wait for; there must be something."""
+        """The execution that a newer one waits for. There must be one."""
         return (*self.running, *self.queued)[0]
 
 
@@ -39,9 +36,9 @@ NOTHING_OPEN = ConcurrencyState()
 
 
 def bound(definition: Definition) -> int | None:
-    """How many scheduled executions may go on at once; None: any number.
+    """How many scheduled executions may run at once; None: any number.
 
-    A one-off overlaps nothing: who moves it while it runs wants it to run again.
+    A one-off has no limit: a user who moves it while it runs wants it to run again.
     """
     policy = definition.overlap
     if policy.mode == "allow" or isinstance(definition.trigger, OneOff):
@@ -56,7 +53,7 @@ def has_room(definition: Definition, open_runs: ConcurrencyState) -> bool:
 
 
 def course(definition: Definition, open_runs: ConcurrencyState) -> Course:
-    """What to do with the occurrence whose turn it is. What is queued goes first, even if there is room."""
+    """What to do with the next occurrence. Queued ones go first, even if there is room."""
     if bound(definition) is None or (not open_runs.queued and has_room(definition, open_runs)):
         return "start"
     if definition.overlap.mode == "cancel_running":
@@ -65,7 +62,7 @@ def course(definition: Definition, open_runs: ConcurrencyState) -> Course:
 
 
 def replaced(definition: Definition, open_runs: ConcurrencyState) -> tuple[UUID, ...]:
-    """What has to end so that a newer one may start: the oldest that run, and all that wait."""
+    """The executions to cancel so that a newer one may start: the oldest running ones and all queued ones."""
     surplus = len(open_runs.running) + 1 - (bound(definition) or 1)
     return (*open_runs.running[: max(0, surplus)], *open_runs.queued)
 
@@ -81,7 +78,7 @@ def why_skipped(definition: Definition, open_runs: ConcurrencyState) -> str:
 
 
 def give_way(execution: Execution, newer: UUID, now: datetime) -> ExecutionCancelled:
-    """End an execution that is not over in favour of a newer one."""
+    """Cancel an open execution in favour of a newer one."""
     return ExecutionCancelled(
         at=now,
         task_id=execution.occurrence.task_id,

@@ -11,15 +11,20 @@ original, which is what was sealed of the event.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Mapping
+from datetime import datetime
+from typing import get_args
+from uuid import UUID
 
 from msgspec.structs import replace
 
-from domain.definition import JsonCondition
+from domain.definition import Action, Definition, JsonCondition, SuccessPolicy
 from domain.errors import TaskNotOver
 from domain.facts import (
+    Answer,
     Answered,
     AnyFact,
+    Attempt,
     AttemptFailed,
     AttemptStarted,
     EventsRedacted,
@@ -36,16 +41,7 @@ from domain.facts import (
     TaskUpdated,
 )
 from domain.requesting import NOTED
-from domain.task import FinishedTask, Paused, check_version
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-    from uuid import UUID
-
-    from domain.definition import Action, Definition, SuccessPolicy
-    from domain.facts import Answer, Attempt
-    from domain.task import Task
+from domain.task import FinishedTask, Paused, Task, check_version
 
 MARK = "[redacted]"
 """What stands where something was erased."""

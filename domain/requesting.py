@@ -1,9 +1,11 @@
-"""What users ask of single executions: one now, some of the past, and the end of one that goes on."""
+"""Manual runs, backfills, the start of queued executions, and cancelling an execution."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
+from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -24,19 +26,14 @@ from domain.identity import Month, due_at_of
 from domain.overlap import ConcurrencyState, has_room
 from domain.schedule import fires_at, includes, next_after
 from domain.task import FinishedTask, Paused, Scheduled, Task, check_version, ends_with
-from domain.task import FinishedTask as TaskOver
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Set
-    from uuid import UUID
 
 type QueuedOutcome = ExecutionStarted | ExecutionSkipped | ExecutionCancelled
 
 
 def moves(task: Task, open_runs: ConcurrencyState) -> bool:
-    """Whether the first in the queue leaves it now: there is room, or its task was cancelled.
+    """Whether the first queued execution is to be started or cancelled now.
 
-    A paused task keeps what it has queued.
+    It is when there is room, or the task was cancelled. A paused task keeps its queue.
     """
     match task:
         case Paused():
@@ -50,10 +47,10 @@ def moves(task: Task, open_runs: ConcurrencyState) -> bool:
 
 
 def start_queued(queued: Requested, task: Task, lease: Lease, now: datetime) -> QueuedOutcome:
-    """Claim the queued execution that is to move.
+    """Claim the first queued execution.
 
-    It ends with a cancelled task, and with a schedule that its instant is no longer part of, or has yet to
-    come to. A schedule that is through takes nothing from what it has queued.
+    It is cancelled with its task, and skipped when a new schedule does not include its instant or has not
+    come to it yet. What is queued when a schedule completes still runs.
     """
     if isinstance(task, FinishedTask) and task.status == "cancelled":
         reason = "the task was cancelled while this occurrence was queued"
@@ -68,20 +65,20 @@ def start_queued(queued: Requested, task: Task, lease: Lease, now: datetime) -> 
 
 
 def _replaced(occurrence: Occurrence, task: Task) -> bool:
-    """Whether the schedule may be another one since; of a task that is over it is not known."""
+    """Whether the schedule may have changed since; of a finished task this is not known."""
     return isinstance(task, FinishedTask) or occurrence.task_version < task.placed_in
 
 
 def _lies_ahead(occurrence: Occurrence, task: Task) -> bool:
-    """Whether the task comes to it by its present schedule: by a clock that was set back, say.
+    """Whether the present schedule has yet to come to an occurrence, after a clock was set back, say.
 
-    To start it now would take the task past all that is due before it.
+    Starting it now would move the task past everything that is due before it.
     """
     return isinstance(task, Scheduled | Paused) and occurrence.due_at > task.placed_at
 
 
 def _of_now(queued: Requested, task: Task) -> Requested:
-    """An occurrence of both schedules: as a run of the present one it does not count."""
+    """An occurrence of the old and the new schedule: it does not count as a run of the new one."""
     if isinstance(task, FinishedTask):
         return queued
     occurrence, trigger = replace(queued.occurrence, run=0), task.definition.trigger
@@ -113,7 +110,7 @@ def _dropped(queued: Requested, task: Task, now: datetime) -> ExecutionSkipped:
 
 
 NOTED = "cancelled by a user: "
-"""What stands before the note of a user who cancels an execution."""
+"""The prefix of the note of a user who cancels an execution."""
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -127,7 +124,7 @@ class Period(Struct, frozen=True, gc=False, kw_only=True):
 
 
 def trigger(task: Task, now: datetime, expected_version: int | None) -> ExecutionRequested:
-    """Run a task out of turn; its schedule stays as it is, and a paused one may be run.
+    """Run a task now; its schedule is not affected. A paused task may be run.
 
     Raises `TaskAlreadyOver` and `VersionMismatch`.
     """
@@ -139,9 +136,9 @@ def trigger(task: Task, now: datetime, expected_version: int | None) -> Executio
 def backfill(
     task: Task, due_at: datetime, before: Execution | None, now: datetime
 ) -> ExecutionRequested | None:
-    """Run an occurrence of the past; None when it has run, runs, or is wanted already.
+    """Run a past occurrence; None when it has run, is running, or is requested already.
 
-    What was skipped, or cancelled before its first attempt, has not run. Raises `TaskAlreadyOver`.
+    One that was skipped, or cancelled before its first attempt, has not run. Raises `TaskAlreadyOver`.
     """
     match before:
         case None | FinishedExecution(status="skipped") | FinishedExecution(status="cancelled", attempts=0):
@@ -151,7 +148,7 @@ def backfill(
 
 
 def check_months(wanted: Iterable[UUID], archived: Set[Month]) -> None:
-    """Executions are wanted of months that are not archived. Raises `MonthArchived` for the first that is."""
+    """Raise `MonthArchived` for the first execution whose month is archived."""
     for run in wanted:
         if (month := Month.of(due_at_of(run))) in archived:
             raise MonthArchived(month)
@@ -174,9 +171,9 @@ def start(
 ) -> ExecutionStarted | ExecutionCancelled:
     """Claim a requested execution from the task as it is now, or cancel it with a task that was cancelled.
 
-    A schedule that is through by now takes nothing from what a user has asked for.
+    A request outlives the completion of its task.
     """
-    if isinstance(task, TaskOver) and task.status == "cancelled":
+    if isinstance(task, FinishedTask) and task.status == "cancelled":
         reason = "the task was cancelled before a scheduler took it"
         return ExecutionCancelled(at=now, task_id=task.id, reason=reason)
     wanted = execution.occurrence
@@ -211,18 +208,18 @@ def cancel(execution: Execution, note: str | None, now: datetime) -> ExecutionCa
 
 
 def cancel_with(execution: Execution, task: Task, now: datetime) -> TaskCancelled | None:
-    """The end of a task whose last occurrence is cancelled; None: the task goes on, or is over."""
+    """Cancel a task along with its last occurrence; None: the task goes on, or is over."""
     match task:
         case Scheduled() | Paused():
             return TaskCancelled(at=now) if ends_with(task, execution.occurrence) else None
-        case TaskOver():
+        case FinishedTask():
             return None
         case _:
             assert_never(task)
 
 
 def _request(task: Task, due_at: datetime, kind: OccurrenceKind, now: datetime) -> ExecutionRequested:
-    if isinstance(task, TaskOver):
+    if isinstance(task, FinishedTask):
         raise TaskAlreadyOver(task.id, task.status)
     return ExecutionRequested(at=now, occurrence=_occurrence(task, due_at, kind))
 

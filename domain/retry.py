@@ -1,24 +1,19 @@
-"""Whether a failed attempt is worth repeating, and how long to wait before that."""
+"""What an answer means: success, a retry after some delay, or a failure that is final."""
 
 from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import Any, assert_never
 
 import msgspec
 
+from domain.definition import Delivery, Jitter, JsonCondition, RetryPolicy, SuccessPolicy
 from domain.errors import printed, shown
-from domain.facts import Answered, Unanswered
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-    from domain.definition import Delivery, Jitter, JsonCondition, RetryPolicy, SuccessPolicy
-    from domain.facts import Answer
+from domain.facts import Answer, Answered, Unanswered
 
 
 def may_have_been_sent(answer: Answer) -> bool:
@@ -27,14 +22,14 @@ def may_have_been_sent(answer: Answer) -> bool:
 
 
 def why_not_twice(delivery: Delivery, *, sent: bool) -> str | None:
-    """Why what may have been `sent` is not sent again; None: it may be."""
+    """Why a request that may have been `sent` is not sent again; None: it may be."""
     if delivery == "at_most_once" and sent:
         return "the call was sent, or may have been, and at_most_once allows no second one"
     return None
 
 
 def why_last(policy: RetryPolicy, made: int, lost: int) -> str | None:
-    """Why no attempt is left after so many were `made`, besides those `lost`; None: one is."""
+    """Why no attempt is left after `made` attempts, not counting those `lost`; None: one is left."""
     if made < policy.max_attempts:
         return None
     return f"attempt {made} of {policy.max_attempts} failed{_besides(lost)}"
@@ -66,13 +61,13 @@ _SERVER_ERROR = 5
 
 
 def matches(patterns: Sequence[str], status: int) -> bool:
-    """Whether a status is among them. What is none by the book counts as a 5xx (RFC 9110 §15)."""
+    """Whether a status matches a pattern. One outside 100 to 599 counts as a 5xx (RFC 9110 §15)."""
     family = status // 100 if 100 <= status <= 599 else _SERVER_ERROR
     return str(status) in patterns or f"{family}xx" in patterns
 
 
 def listed(patterns: Sequence[str]) -> str:
-    """The patterns as a sentence tells them."""
+    """The patterns as part of a sentence."""
     *most, last = patterns or ("nothing",)
     return f"{', '.join(most)} and {last}" if most else last
 
@@ -91,7 +86,7 @@ _HTTP_DATE = re.compile(
 
 
 def why_final(policy: RetryPolicy, answer: Answer, *, accepted: bool) -> str | None:
-    """Why the same request would not fare better later; None: it may.
+    """Why trying again would not help; None: it may.
 
     `accepted`: the success policy admits the status, and the answer lacks something else.
     """
@@ -134,7 +129,7 @@ def next_at(
 def chance_of(
     policy: RetryPolicy, answer: Answer, failed_attempts: int, now: datetime, retry_at: datetime
 ) -> float:
-    """The chance by which `next_at` comes to an instant; 0 where it is not chance that decides about it."""
+    """The chance for which `next_at` returns an instant; 0 where chance has no influence."""
     capped = min(_planned(policy, failed_attempts), policy.max_delay_seconds)
     if next_at(policy, answer, failed_attempts, now, 0) >= retry_at or not capped:
         return 0.0
@@ -166,7 +161,7 @@ def _planned(policy: RetryPolicy, failed_attempts: int) -> float:
 
 
 def _share(jitter: Jitter, chance: float) -> float:
-    """The spread keeps executions that failed together from coming back together."""
+    """The factor of a delay; its spread keeps executions that failed together from retrying together."""
     match jitter:
         case "none":
             return 1.0
@@ -181,7 +176,7 @@ def _share(jitter: Jitter, chance: float) -> float:
 def retry_after_seconds(value: str, now: datetime) -> float:
     """The wait that a Retry-After asks for: so many seconds, or up to a date (RFC 9110 §10.2.3).
 
-    None is 0, and so is what cannot be read, or lies in the past.
+    0 for no value, one that cannot be read, and a date in the past.
     """
     text = value.strip()
     if text.isascii() and text.isdigit():
@@ -205,7 +200,7 @@ def status_accepted(policy: SuccessPolicy, answer: Answer) -> bool:
 
 
 def unmet(policy: SuccessPolicy, answer: Answer) -> str | None:
-    """What the policy asks of an answer whose status it admits, and this one lacks; None: nothing."""
+    """The condition on the body that an answer with an accepted status does not meet; None: it meets all."""
     if not isinstance(answer, Answered) or not status_accepted(policy, answer):
         return None
     if policy.body_contains is not None and policy.body_contains not in answer.body:
@@ -242,7 +237,7 @@ def _compared(condition: JsonCondition, document: Any) -> str | None:
 
 
 def member(document: Any, pointer: str) -> Any:
-    """What a JSON pointer (RFC 6901) names in a decoded document. Raises `LookupError`: nothing."""
+    """The value at a JSON pointer (RFC 6901) of a decoded document. Raises `LookupError`."""
     start, *names = pointer.split("/")
     if start:
         raise LookupError(pointer)
@@ -275,5 +270,5 @@ def equal(one: Any, other: Any) -> bool:
 
 
 def _told(value: Any) -> str:
-    """As JSON, cut: what a server answers may be long, or not for everybody's eyes."""
+    """As JSON, shortened: an answer may be long, or confidential."""
     return printed(msgspec.json.encode(value).decode())

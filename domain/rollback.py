@@ -1,12 +1,13 @@
-"""Making an old definition the present one: a change like any other, judged by the rules of today."""
+"""Rolling a task back to an earlier definition: an update, validated by the rules of today."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from msgspec.structs import replace
 
 from domain import task as tasks
+from domain.definition import Definition
 from domain.errors import (
     RevisionInvalid,
     RevisionIsCurrent,
@@ -14,21 +15,15 @@ from domain.errors import (
     TaskAlreadyOver,
     ValidationFailed,
 )
-from domain.task import FinishedTask
+from domain.facts import TaskUpdated
+from domain.task import FinishedTask, Task
 from domain.validation import validate
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from domain.definition import Definition
-    from domain.facts import TaskUpdated
-    from domain.task import Task
 
 
 def roll_back(
     task: Task, number: int, earlier: Definition, now: datetime, expected_version: int | None
 ) -> TaskUpdated:
-    """Replace the definition by that of the revision `number`. An unchanged trigger keeps its place.
+    """Replace the definition by that of revision `number`. An unchanged trigger keeps the next run.
 
     Raises `TaskAlreadyOver`, `RevisionRedacted`, `VersionMismatch`, `RevisionIsCurrent` and
     `RevisionInvalid`.

@@ -8,12 +8,14 @@ keeps its rhythm: it fires whenever the clock shows a match, in both passes of a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import islice
 from threading import Lock
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import Literal, assert_never
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -24,17 +26,13 @@ from domain.definition import Cron, Interval, OneOff, Trigger
 from domain.identity import milliseconds
 from domain.timezones import offset_at, real_time, steady_until, wall_clock
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from uuid import UUID
-
 _SECOND = timedelta(seconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 
 
 class NothingAhead(ValueError):
-    """The trigger has no occurrence after an instant; validation refuses such a one."""
+    """The trigger has no occurrence after an instant; validation refuses such triggers."""
 
 
 def next_after(trigger: Trigger, after: datetime) -> datetime | None:
@@ -139,7 +137,7 @@ def absolute(given: datetime, timezone: str) -> datetime:
 
 @lru_cache(maxsize=16_384)
 def _next_after(expression: str, timezone: str, after: datetime) -> datetime | None:
-    """Many tasks share an expression and are due together: all but the first find the answer here."""
+    """Cached, as many tasks share an expression and are due together."""
     return _look_up(expression, timezone, after)
 
 
@@ -272,7 +270,7 @@ def first_from(trigger: Trigger, instant: datetime) -> datetime | None:
 def last_before(trigger: Trigger, instant: datetime, since: datetime) -> datetime | None:
     """The last occurrence before an instant and not before `since`; None when there is none.
 
-    Schedules are computed forward only, so it is closed in upon: some thirty steps for ten years.
+    Schedules are computed forward only, so this is a bisection: about thirty steps for ten years.
     """
     last = first_from(trigger, since)
     if last is None or last >= instant:
@@ -289,7 +287,7 @@ def last_before(trigger: Trigger, instant: datetime, since: datetime) -> datetim
 
 
 MOST_TIMES = 60
-"""So many local times are told of one change of the clocks, at most."""
+"""The most local times that are listed of one change of the clocks."""
 MOST_CHANGES = 20
 
 
@@ -317,7 +315,7 @@ class Preview(Struct, frozen=True, kw_only=True):
 
 
 def preview(trigger: Trigger, after: datetime, limit: int) -> Preview:
-    """Up to `limit` occurrences of an validated trigger after an instant, and no more than its `max_runs`."""
+    """Up to `limit` occurrences of a validated trigger after an instant, and no more than its `max_runs`."""
     found = list(islice(_following(trigger, after), min(limit + 1, trigger.max_runs or limit + 1)))
     zone = ZoneInfo(trigger.timezone)
     fires = tuple(Fire(due_at=each, local=each.astimezone(zone)) for each in found[:limit])
@@ -326,7 +324,7 @@ def preview(trigger: Trigger, after: datetime, limit: int) -> Preview:
 
 
 def changes_between(trigger: Trigger, after: datetime, until: datetime) -> Iterator[AffectedTimes]:
-    """Every change with after < t <= until that concerns a schedule; only crons go by clocks."""
+    """Every change with after < t <= until that affects a schedule; only crons follow local time."""
     if not isinstance(trigger, Cron):
         return
     for change in clock_changes(trigger.timezone, after, until):

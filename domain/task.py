@@ -14,8 +14,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, assert_never
+from typing import Any, Literal, assert_never
 from uuid import UUID
 
 import msgspec
@@ -38,9 +39,6 @@ from domain.facts import (
     TaskUpdated,
 )
 from domain.schedule import ends, first_due, includes, instant_of, next_after, spent
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class Difference(Struct, frozen=True, kw_only=True):
@@ -70,7 +68,7 @@ def _between(names: tuple[str, ...], old: Any, new: Any) -> Iterator[Difference]
 
 
 def _same(old: Any, new: Any) -> bool:
-    """As JSON has it: to Python, true is 1."""
+    """Compare as JSON does: true is not 1."""
     if isinstance(old, list) and isinstance(new, list):
         return len(old) == len(new) and all(map(_same, old, new))
     if isinstance(old, dict) and isinstance(new, dict):
@@ -79,10 +77,10 @@ def _same(old: Any, new: Any) -> bool:
 
 
 class TaskBase(Struct, frozen=True, gc=False, kw_only=True):
-    """What every state of a task tells. `version` counts its facts.
+    """The fields of every state of a task. `version` counts its facts.
 
-    `failures` is how many executions have failed in a row, if its retry policy has them counted; the last
-    `counts` facts only counted them, which is no change that `updated_at` or a user's If-Match tells of.
+    `failures` is how many executions have failed in a row, if the retry policy has them counted. The last
+    `counts` facts only counted failures: they change neither `updated_at` nor what If-Match accepts.
     `redacted_at` is when the last of its sensitive data was erased.
     """
 
@@ -105,9 +103,9 @@ class Pause(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Placed(TaskBase, frozen=True, kw_only=True):
-    """Has a place: the last change of the trigger put the first occurrence at `placed_at`, in `placed_in`.
+    """A task that is not over. The last change of its trigger, in version `placed_in`, set the next run.
 
-    `placed_runs` is how many runs counted there already.
+    That was to be at `placed_at`, and `placed_runs` runs had been counted by then.
     """
 
     placed_at: datetime
@@ -116,20 +114,20 @@ class Placed(TaskBase, frozen=True, kw_only=True):
 
 
 class Scheduled(Placed, frozen=True, kw_only=True):
-    """Fires. `pause` is the last one, if any."""
+    """A task that fires. `pause` is its last pause, if any."""
 
     pause: Pause | None = None
 
 
 class Paused(Placed, frozen=True, kw_only=True):
-    """Starts nothing by itself since `since`; what was started before goes on, and so do its retries."""
+    """A task that starts nothing since `since`. Executions that were open go on, with their retries."""
 
     since: datetime
     note: str | None = None
 
 
 class FinishedTask(TaskBase, frozen=True, kw_only=True):
-    """Fires no more: a schedule that is through, or a cancelled task."""
+    """A task that fires no more: its schedule has ended, or it was cancelled."""
 
     status: Ending
 
@@ -139,7 +137,7 @@ type Task = Scheduled | Paused | FinishedTask
 
 
 def create(namespace: str, definition: Definition, now: datetime) -> TaskCreated:
-    """Accept an validated definition; all but a one-off start with the first occurrence after now."""
+    """Accept a validated definition; all but a one-off start with the first occurrence after now."""
     return TaskCreated(
         at=now, namespace=namespace, definition=definition, next_run_at=first_due(definition.trigger, now)
     )
@@ -148,7 +146,7 @@ def create(namespace: str, definition: Definition, now: datetime) -> TaskCreated
 def update(
     task: Task, definition: Definition, now: datetime, expected_version: int | None
 ) -> TaskUpdated | None:
-    """Replace the definition; None when its JSON is the same. An unchanged trigger keeps its place.
+    """Replace the definition; None when its JSON is the same. An unchanged trigger keeps the next run.
 
     Raises `TaskAlreadyOver` and `VersionMismatch`.
     """
@@ -184,7 +182,7 @@ def pause(task: Task, note: str | None, now: datetime, expected_version: int | N
 
 
 def resume(task: Task, now: datetime, expected_version: int | None) -> TaskResumed | None:
-    """Go on from where the task stood; None when it is not paused.
+    """Fire again, from the next run that the task had; None when it is not paused.
 
     Raises `TaskAlreadyOver` and `VersionMismatch`.
     """
@@ -217,17 +215,17 @@ def cancel(task: Task, now: datetime, expected_version: int | None) -> TaskCance
 def complete(
     task: Task, outcome: Outcome, occurrence: Occurrence, execution_id: UUID, now: datetime
 ) -> TaskCompleted | None:
-    """Close a task whose occurrence is over if none follows it; None when one does, or the task is over."""
+    """Complete a task when its last occurrence is over; None when another follows, or the task is over."""
     if isinstance(task, FinishedTask) or not ends_with(task, occurrence):
         return None
     return TaskCompleted(at=now, outcome=outcome, execution_id=execution_id)
 
 
 def pass_over(task: Scheduled, due_at: datetime, runs: int, now: datetime) -> TaskUpdated | None:
-    """Go on from an occurrence that was claimed before the last change of the trigger put the task on it.
+    """Move the task past an occurrence that had been claimed before a change of the trigger made it the next.
 
-    None: there is no further one. It takes a fact: the place of that older claim counts no more, and neither
-    does its run; `runs` have been made since.
+    None: no other one follows. It takes a fact, because that older claim neither moves the task nor counts as
+    a run any more; `runs` is how many runs have been counted since.
     """
     following = next_after(task.definition.trigger, due_at)
     if following is None:
@@ -236,10 +234,10 @@ def pass_over(task: Scheduled, due_at: datetime, runs: int, now: datetime) -> Ta
 
 
 def completes(definition: Definition, occurrence: Occurrence) -> bool:
-    """Whether the end of an occurrence that was claimed from this trigger is the end of the task.
+    """Whether the end of an occurrence that was claimed from this trigger completes the task.
 
-    That of a backfill is not, unless it is all there is: earlier ones may still have to be accounted for, and
-    who comes to its instant in turn ends the task.
+    A backfill completes only a one-off: of other schedules, earlier occurrences may still be open, and the
+    claim that comes to the backfilled instant completes the task.
     """
     trigger = definition.trigger
     if occurrence.kind == "manual" or not ends(trigger):
@@ -288,11 +286,11 @@ def evolve(task: Task, fact: TaskFact) -> Task:
 
 
 def ends_with(task: Placed, occurrence: Occurrence) -> bool:
-    """Whether the end of an occurrence, whatever it was claimed from, is the end of the task as it is now."""
+    """Whether the end of an occurrence, claimed from this or an earlier definition, completes the task."""
     if occurrence.task_version >= task.placed_in:
         return completes(task.definition, occurrence)
-    # Claimed from another trigger: that run does not count, its instant may be none of this one's, and what
-    # this one has before it may still have to be accounted for.
+    # Claimed from another trigger: the run does not count, its instant may not belong to this schedule, and
+    # earlier occurrences of this schedule may still be open.
     foreign = replace(occurrence, run=0)
     if occurrence.due_at > task.placed_at or not completes(task.definition, foreign):
         return False
@@ -328,9 +326,9 @@ def _fields(task: Task, shape: type[TaskBase]) -> dict[str, Any]:
 
 
 def check_version(task: Task, expected: int | None) -> None:
-    """Raises `VersionMismatch` when the task has changed since the version that a user has seen (None: any).
+    """Raise `VersionMismatch` when the task has changed since the version `expected` (None: any).
 
-    Counting failures is no change.
+    Counting failures is not a change.
     """
     if expected is not None and not task.version - task.counts <= expected <= task.version:
         raise VersionMismatch(task.id, expected, task.version)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from datetime import datetime
 
 from msgspec.structs import replace
 
 from domain.definition import Definition, Trigger
-from domain.errors import ValidationFailed, shown, unprintable
+from domain.errors import FieldError, ValidationFailed, shown, unprintable
 from domain.validation.action import action_errors, normal_action
 from domain.validation.policies import (
     normal_overlap,
@@ -19,12 +20,6 @@ from domain.validation.policies import (
     wrong,
 )
 from domain.validation.trigger import judged_trigger
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
-
-    from domain.errors import FieldError
 
 LONGEST_NAME = 255
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -15,9 +15,6 @@ from msgspec.structs import replace
 from domain.definition import Action
 from domain.errors import FieldError, pointer, shown
 from domain.validation.policies import range_errors
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
 
 MOST_HEADERS = 100
 LONGEST_VALUE = 8 * 1024

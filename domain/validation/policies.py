@@ -1,21 +1,26 @@
-"""How a field that breaks a rule is told."""
+"""Which policies are valid, and the errors for those that are not."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from domain.definition import FIRST_PRIORITY, LAST_PRIORITY, RETRYABLE, OneOff, Overlap, RetryPolicy
+from domain.definition import (
+    FIRST_PRIORITY,
+    LAST_PRIORITY,
+    RETRYABLE,
+    Definition,
+    OneOff,
+    Overlap,
+    RetryPolicy,
+    SuccessPolicy,
+)
 from domain.errors import FieldError, pointer, shown
 from domain.overlap import USUAL_QUEUED
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from domain.definition import Definition, SuccessPolicy
 
 
 def wrong(*names: str, detail: str) -> FieldError:
@@ -52,7 +57,7 @@ def policy_errors(definition: Definition) -> Iterator[FieldError]:
 
 
 def normal_overlap(overlap: Overlap) -> Overlap:
-    """An admissible policy as it is stored: what bounds its mode is explicit, what does not is null."""
+    """A valid policy as it is stored: the limits of its mode are explicit, the others are null."""
     if overlap.mode == "allow":
         return overlap
     running = 1 if overlap.max_running is None else overlap.max_running
@@ -107,7 +112,7 @@ def _overlap_errors(definition: Definition) -> Iterator[FieldError]:
 
 
 def _lonely_overlap(overlap: Overlap) -> Iterator[FieldError]:
-    """A one-off may have the mode that tasks have when nothing is said, and none, as older ones do."""
+    """A one-off may have the default mode, or none, as those of older releases do."""
     detail = "A one-off has one occurrence, which overlaps none: leave {name} out."
     if overlap.mode not in ("allow", "skip"):
         yield wrong("overlap", "mode", detail=detail.format(name="overlap"))
@@ -133,7 +138,7 @@ def status_errors(names: tuple[str, ...], given: Sequence[str]) -> Iterator[Fiel
 
 
 def normal_statuses(given: Sequence[str]) -> tuple[str, ...]:
-    """An admissible list as it is stored: classes in lower case, each entry once, in the order given."""
+    """A valid list as it is stored: classes in lower case, each entry once, in the order given."""
     return tuple(dict.fromkeys(map(str.lower, given)))
 
 
@@ -179,7 +184,7 @@ def retry_errors(definition: Definition) -> Iterator[FieldError]:
 
 
 def normal_retry(retry: RetryPolicy) -> RetryPolicy:
-    """An admissible policy as it is stored: each status once, classes in lower case."""
+    """A valid policy as it is stored: each status once, classes in lower case."""
     return replace(
         retry,
         statuses=normal_statuses(retry.statuses),
@@ -307,7 +312,7 @@ def success_errors(definition: Definition) -> Iterator[FieldError]:
 
 
 def normal_success(success: SuccessPolicy) -> SuccessPolicy:
-    """An admissible policy as it is stored: each status once, classes in lower case."""
+    """A valid policy as it is stored: each status once, classes in lower case."""
     return replace(success, statuses=normal_statuses(success.statuses))
 
 

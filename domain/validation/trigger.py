@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from msgspec.structs import replace
 
@@ -12,9 +13,6 @@ from domain.definition import Cron, Interval, OneOff, Trigger
 from domain.errors import FieldError, pointer, shown
 from domain.schedule import absolute, next_after
 from domain.timezones import known_zones, similar_zones
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 EARLIEST_YEAR, LATEST_YEAR = 1970, 9998
 LATE_BY = timedelta(seconds=60)

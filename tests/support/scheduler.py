@@ -15,12 +15,7 @@ from application.scheduler.context import Context, SchedulerNode
 from application.scheduler.scheduler import Scheduler
 from application.tasks import Request, TaskCommands
 from domain import execution as executions
-from domain.facts import (
-    ExecutionQueued,
-    ExecutionSkipped,
-    ExecutionStarted,
-    Occurrence,
-)
+from domain.facts import ExecutionQueued, ExecutionSkipped, ExecutionStarted, Occurrence
 from domain.identity import due_at_of, execution_id
 from domain.requesting import Period
 from tests.support.archived import ArchivedMonths
@@ -163,6 +158,11 @@ class World:
             await self.clock.until(running.done)
             if not running.cancelled():
                 running.result()
+
+    async def run_until(self, seconds: float, name: str = "node-1", **rest: Any) -> None:
+        """A scheduler of these words runs until so many seconds after noon."""
+        async with self.scheduler(name, **rest):
+            await self.clock.reach(NOON + timedelta(seconds=seconds))
 
     async def create(self, **words: Any) -> UUID:
         """A task, by the words of `tests.support.given.definition`."""

@@ -1,7 +1,5 @@
 """Which of the occurrences that are due runs: the catch-up policy, after a downtime or a pause."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any, Literal
 

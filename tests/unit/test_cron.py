@@ -1,7 +1,5 @@
 """Which cron expressions are accepted, and what is said about those that are not."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime
 

@@ -1,6 +1,4 @@
-"""Crontabs that are taken over: what curl and wget would have called, what is left out, and the names."""
-
-from __future__ import annotations
+"""Crontabs that are taken over: what curl and wget would have called, and why the rest is left out."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -293,9 +291,10 @@ def test_the_same_call_at_several_schedules_is_several_tasks() -> None:
     assert names_of("0 9 * * 6,7 curl a.example", "0 1 * * 1-5 curl a.example") == [second, first]
 
 
-def declared(*lines: str) -> Sequence[Definition]:
+def left_standing(*lines: str) -> Sequence[Definition]:
     """What an import of a crontab leaves standing where nothing stood."""
-    return tasks_of("\n".join(lines))
+    wanted = [one.wanted for one in read_crontab("\n".join(lines), "UTC", system=False).file.declarations]
+    return [one for one in wanted if isinstance(one, Definition)]
 
 
 def beside(standing: Sequence[Definition], *lines: str) -> tuple[list[str | None], list[str]]:
@@ -312,14 +311,14 @@ def test_the_very_same_lines_are_numbered() -> None:
 
 def test_a_line_keeps_its_name_when_one_beside_it_is_removed() -> None:
     for other in (TWO, ONE, ONE.replace("0 1", "0 9")):
-        standing = declared(ONE, other)
+        standing = left_standing(ONE, other)
         kept, gone = [task.name for task in standing]
         assert beside(standing, ONE) == ([kept], [gone])
         assert beside(standing[:1], ONE) == ([kept], [])
 
 
 def test_a_line_keeps_its_name_when_one_is_put_beside_it() -> None:
-    standing = declared(ONE)
+    standing = left_standing(ONE)
     for other in (TWO, ONE, ONE.replace("0 1", "0 9")):
         for lines in ((ONE, other), (other, ONE)):
             names, left = beside(standing, *lines)
@@ -329,28 +328,28 @@ def test_a_line_keeps_its_name_when_one_is_put_beside_it() -> None:
 
 
 def test_a_line_with_another_schedule_keeps_its_name_beside_others() -> None:
-    standing = declared(ONE, TWO)
+    standing = left_standing(ONE, TWO)
     moved = ONE.replace("0 1", "30 1")
     assert beside(standing, TWO, moved) == ([standing[1].name, standing[0].name], [])
 
 
 def test_of_several_lines_with_one_call_the_one_with_the_schedule_of_the_task_has_its_name() -> None:
-    standing = declared("0 9 * * * curl a.example")
+    standing = left_standing("0 9 * * * curl a.example")
     names, _ = beside(standing, "0 1 * * * curl a.example", "0 9 * * * curl a.example")
     assert names[1] == "a.example"
 
 
 def test_a_line_alone_whose_call_has_changed_changes_its_task() -> None:
-    assert beside(declared(ONE), TWO) == (["a.example/b"], [])
+    assert beside(left_standing(ONE), TWO) == (["a.example/b"], [])
 
 
 def test_what_stands_for_no_line_any_more_is_told() -> None:
-    standing = declared(ONE, TWO)
+    standing = left_standing(ONE, TWO)
     changed = ONE.replace("token=1", "token=3")
     assert beside(standing, changed) == (["a.example/b"], sorted(task.name for task in standing))
 
 
 def test_tasks_that_no_crontab_declares_are_left_alone() -> None:
-    [task] = declared(ONE)
+    [task] = left_standing(ONE)
     for other in (replace(task, name="mine"), replace(task, trigger=OneOff(datetime=NOON))):
         assert beside([other], ONE, TWO) == (names_of(ONE, TWO), [])

@@ -1,7 +1,5 @@
 """Tasks as a file declares them: what has to be done, and that doing it leaves nothing to do."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -43,8 +41,7 @@ async def settled(world: World, *declarations: Declaration) -> bool:
     return all(isinstance(step, Keep) for step in steps)
 
 
-async def test_what_is_missing_is_created() -> None:
-    world = World()
+async def test_what_is_missing_is_created(world: World) -> None:
     steps = await planned(world, declared(name="a"), declared(1, name="b"))
     assert kinds(steps) == [Create, Create]
     done = await applied(world, steps)
@@ -53,8 +50,7 @@ async def test_what_is_missing_is_created() -> None:
     assert await settled(world, declared(name="a"), declared(1, name="b"))
 
 
-async def test_what_differs_is_changed_and_told_member_by_member() -> None:
-    world = World()
+async def test_what_differs_is_changed_and_told_member_by_member(world: World) -> None:
     await world.create(name="a", trigger=every(60))
     [step] = await planned(world, declared(name="a", trigger=every(90)))
     assert isinstance(step, Change)
@@ -64,8 +60,7 @@ async def test_what_differs_is_changed_and_told_member_by_member() -> None:
     assert await settled(world, declared(name="a", trigger=every(90)))
 
 
-async def test_what_is_as_declared_is_left_alone() -> None:
-    world = World()
+async def test_what_is_as_declared_is_left_alone(world: World) -> None:
     await world.create(name="a", trigger=every(60))
     world.clock.set_by(3_600)
     steps = await planned(world, declared(name="a", trigger=every(60)))
@@ -74,8 +69,7 @@ async def test_what_is_as_declared_is_left_alone() -> None:
     assert len(world.log.recorded) == 1
 
 
-async def test_a_pause_is_declared_or_left_as_it_is() -> None:
-    world = World()
+async def test_a_pause_is_declared_or_left_as_it_is(world: World) -> None:
     await applied(world, await planned(world, declared(name="a", paused=True)))
     assert len(world.facts(TaskPaused)) == 1
     assert await settled(world, declared(name="a", paused=True))
@@ -90,8 +84,7 @@ async def test_a_pause_is_declared_or_left_as_it_is() -> None:
     assert await settled(world, declared(name="a", url="http://127.0.0.1/b", paused=True))
 
 
-async def test_what_is_declared_paused_is_never_seen_to_go_on() -> None:
-    world = World()
+async def test_what_is_declared_paused_is_never_seen_to_go_on(world: World) -> None:
     await applied(world, await planned(world, declared(name="a", paused=True)))
     made, paused = world.log.recorded
     assert (type(made.fact), type(paused.fact)) == (TaskCreated, TaskPaused)
@@ -106,8 +99,7 @@ async def test_what_is_declared_paused_is_never_seen_to_go_on() -> None:
     assert [type(event.fact) for event in world.log.recorded[5:]] == [TaskUpdated, TaskResumed]
 
 
-async def test_a_task_that_has_ended_as_declared_is_not_created_anew() -> None:
-    world = World()
+async def test_a_task_that_has_ended_as_declared_is_not_created_anew(world: World) -> None:
     task = await world.create(name="once", trigger=ONCE)
     await world.append(task, TaskCompleted(at=after(601), outcome="succeeded", execution_id=RUN))
     world.clock.set_by(3_600)
@@ -122,14 +114,12 @@ async def test_a_task_that_has_ended_as_declared_is_not_created_anew() -> None:
     assert isinstance(refused.why, ValidationFailed)
 
 
-async def test_a_task_that_was_cancelled_is_created_anew() -> None:
-    world = World()
+async def test_a_task_that_was_cancelled_is_created_anew(world: World) -> None:
     await world.cancel(await world.create(name="a"))
     assert kinds(await planned(world, declared(name="a"))) == [Create]
 
 
-async def test_what_is_wrong_is_told_and_the_rest_is_planned() -> None:
-    world = World()
+async def test_what_is_wrong_is_told_and_the_rest_is_planned(world: World) -> None:
     wrong = ValueError("no task at all")
     steps = await planned(
         world, declared(wanted=wrong), declared(1, name="a"), declared(2, name="", url="ftp")
@@ -149,8 +139,7 @@ async def test_a_name_that_is_declared_twice_is_wrong_the_second_time() -> None:
     assert "tasks[0]" in str(second.why)
 
 
-async def test_a_name_that_several_tasks_have_is_wrong_with_their_ids() -> None:
-    world = World()
+async def test_a_name_that_several_tasks_have_is_wrong_with_their_ids(world: World) -> None:
     ids = [await world.create(name="a") for _ in range(2)]
     [step] = await planned(world, declared(name="a"))
     assert isinstance(step, Bad)
@@ -162,8 +151,7 @@ async def test_a_name_that_several_tasks_have_is_wrong_with_their_ids() -> None:
     assert found.distinct("other") == []
 
 
-async def test_a_namespace_must_be_there_already() -> None:
-    world = World()
+async def test_a_namespace_must_be_there_already(world: World) -> None:
     [step] = await planned(world, declared(namespace="prod"))
     assert isinstance(step, Bad)
     assert isinstance(step.why, NoSuchNamespace)
@@ -171,8 +159,7 @@ async def test_a_namespace_must_be_there_already() -> None:
     assert kinds(await planned(world, declared(namespace="prod"))) == [Keep]
 
 
-async def test_pruning_cancels_what_is_not_declared_in_the_namespaces_that_are() -> None:
-    world = World()
+async def test_pruning_cancels_what_is_not_declared_in_the_namespaces_that_are(world: World) -> None:
     await world.create(name="kept")
     gone = await world.create(name="gone")
     await world.pause(gone, None)
@@ -184,14 +171,12 @@ async def test_pruning_cancels_what_is_not_declared_in_the_namespaces_that_are()
     assert kinds(await planned(world, declared(name="kept"))) == [Keep]
 
 
-async def test_nothing_is_pruned_while_an_entry_is_wrong() -> None:
-    world = World()
+async def test_nothing_is_pruned_while_an_entry_is_wrong(world: World) -> None:
     await world.create(name="a")
     assert kinds(await planned(world, declared(wanted=ValueError()), prune=True)) == [Bad]
 
 
-async def test_a_task_that_changes_after_it_was_looked_at_is_left_as_it_is() -> None:
-    world = World()
+async def test_a_task_that_changes_after_it_was_looked_at_is_left_as_it_is(world: World) -> None:
     task = await world.create(name="a")
     steps = await planned(world, declared(name="a", url="http://127.0.0.1/b"), declared(1, name="b"))
     await world.update(task, name="a", url="http://127.0.0.1/c")
@@ -200,15 +185,13 @@ async def test_a_task_that_changes_after_it_was_looked_at_is_left_as_it_is() -> 
     assert made.refusal is None
 
 
-async def test_without_the_log_nothing_is_said_to_be_done() -> None:
-    world = World()
+async def test_without_the_log_nothing_is_said_to_be_done(world: World) -> None:
     steps = await planned(world, declared(name="a"))
     with world.log.away(), pytest.raises(LogUnavailable):
         await applied(world, steps)
 
 
-async def test_what_stands_is_told_by_name_and_only_what_goes_on() -> None:
-    world = World()
+async def test_what_stands_is_told_by_name_and_only_what_goes_on(world: World) -> None:
     for name in ("b", "c", "a"):
         await world.create(name=name)
     await world.pause(await world.create(name="d"), None)

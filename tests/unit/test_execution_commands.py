@@ -1,7 +1,5 @@
 """Handling commands about executions: run now, run what was not, break off."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from uuid import UUID
@@ -43,8 +41,7 @@ def again_and_again(world: World, stream: UUID, change: Callable[[], Awaitable[o
     world.log.after_reading[stream] = happening
 
 
-async def test_a_task_is_run_now() -> None:
-    world = World()
+async def test_a_task_is_run_now(world: World) -> None:
     task = await world.create(cron="* * * * *")
     accepted = await world.executions.trigger(task, REQUEST, if_match=1)
     assert isinstance(accepted.state, Requested)
@@ -52,14 +49,12 @@ async def test_a_task_is_run_now() -> None:
     assert world.names(accepted.state.id) == ["ExecutionRequested"]
 
 
-async def test_two_runs_of_one_instant_are_two() -> None:
-    world = World()
+async def test_two_runs_of_one_instant_are_two(world: World) -> None:
     task = await world.create(cron="* * * * *")
     assert await world.trigger(task) != await world.trigger(task)
 
 
-async def test_a_repeated_run_with_the_same_key_is_the_first_one() -> None:
-    world = World()
+async def test_a_repeated_run_with_the_same_key_is_the_first_one(world: World) -> None:
     task = await world.create(cron="* * * * *")
     first = await world.executions.trigger(task, KEYED, if_match=None)
     await world.cancel(task)
@@ -68,8 +63,7 @@ async def test_a_repeated_run_with_the_same_key_is_the_first_one() -> None:
     assert len(world.facts(ExecutionRequested)) == 1
 
 
-async def test_a_key_that_stands_for_something_else_is_refused() -> None:
-    world = World()
+async def test_a_key_that_stands_for_something_else_is_refused(world: World) -> None:
     task = await world.create(cron="* * * * *")
     await world.executions.trigger(task, KEYED, if_match=None)
     with pytest.raises(IdempotencyKeyReused):
@@ -81,16 +75,14 @@ async def test_a_key_that_stands_for_something_else_is_refused() -> None:
         await world.executions.trigger(task, created, if_match=None)
 
 
-async def test_a_key_that_is_taken_meanwhile_answers_with_what_it_stands_for() -> None:
-    world = World()
+async def test_a_key_that_is_taken_meanwhile_answers_with_what_it_stands_for(world: World) -> None:
     task = await world.create(cron="* * * * *")
     world.log.after_reading[task] = lambda: world.executions.trigger(task, KEYED, if_match=None)
     assert (await world.executions.trigger(task, KEYED, if_match=None)).replayed
     assert len(world.facts(ExecutionRequested)) == 1
 
 
-async def test_what_is_not_there_is_not_found() -> None:
-    world = World()
+async def test_what_is_not_there_is_not_found(world: World) -> None:
     task = await world.create(cron="* * * * *")
     run = await world.trigger(task)
     with pytest.raises(TaskNotFound):
@@ -105,8 +97,7 @@ async def test_what_is_not_there_is_not_found() -> None:
         await world.executions.cancel(run, None, ELSEWHERE)
 
 
-async def test_what_is_over_or_changed_is_refused() -> None:
-    world = World()
+async def test_what_is_over_or_changed_is_refused(world: World) -> None:
     task = await world.create(cron="* * * * *")
     with pytest.raises(VersionMismatch):
         await world.executions.trigger(task, REQUEST, if_match=7)
@@ -117,8 +108,7 @@ async def test_what_is_over_or_changed_is_refused() -> None:
         await world.executions.backfill(task, PERIOD, REQUEST)
 
 
-async def test_a_run_of_a_task_that_changes_meanwhile_is_decided_again() -> None:
-    world = World()
+async def test_a_run_of_a_task_that_changes_meanwhile_is_decided_again(world: World) -> None:
     task = await world.create(cron="* * * * *")
     world.log.after_reading[task] = lambda: world.update(task, name="renamed")
     await world.trigger(task)
@@ -126,8 +116,7 @@ async def test_a_run_of_a_task_that_changes_meanwhile_is_decided_again() -> None
     assert (fact.occurrence.task_version, fact.occurrence.task_name) == (2, "renamed")
 
 
-async def test_losing_every_race_is_told() -> None:
-    world = World()
+async def test_losing_every_race_is_told(world: World) -> None:
     task = await world.create(cron="* * * * *")
     run = (await world.claim(task)).id
     names = iter(range(10 * MAX_TRIES))
@@ -140,8 +129,7 @@ async def test_losing_every_race_is_told() -> None:
         await world.cancel_execution(run)
 
 
-async def test_a_backfill_asks_for_what_has_not_run_and_says_where_to_go_on() -> None:
-    world = World()
+async def test_a_backfill_asks_for_what_has_not_run_and_says_where_to_go_on(world: World) -> None:
     task = await world.create(cron="* * * * *")
     await world.claim(task, after(60))
     done = await world.backfill(task, NOON, after(300), limit=3)
@@ -152,8 +140,7 @@ async def test_a_backfill_asks_for_what_has_not_run_and_says_where_to_go_on() ->
     assert {fact.occurrence.kind for fact in world.facts(ExecutionRequested)} == {"backfill"}
 
 
-async def test_a_backfill_into_an_archived_month_is_refused_and_asks_for_none_of_it() -> None:
-    world = World()
+async def test_a_backfill_into_an_archived_month_is_refused_and_asks_for_none_of_it(world: World) -> None:
     task = await world.create(cron="0 12 * * *")
     february = Month.of(NOON).next
     world.archived.known = {Month.of(NOON)}
@@ -163,23 +150,20 @@ async def test_a_backfill_into_an_archived_month_is_refused_and_asks_for_none_of
     assert (await world.backfill(task, february.start, february.start + timedelta(days=2))).position
 
 
-async def test_a_backfill_of_what_ran_in_an_archived_month_needs_nothing_of_it() -> None:
-    world = World()
+async def test_a_backfill_of_what_ran_in_an_archived_month_needs_nothing_of_it(world: World) -> None:
     task = await world.create(cron="* * * * *")
     await world.backfill(task, NOON, after(60))
     world.archived.known = {Month.of(NOON)}
     assert (await world.backfill(task, NOON, after(60))).already_run == 1
 
 
-async def test_a_backfill_of_nothing_writes_nothing() -> None:
-    world = World()
+async def test_a_backfill_of_nothing_writes_nothing(world: World) -> None:
     task = await world.create(cron="0 0 1 1 *")
     done = await world.backfill(task, NOON, after(300))
     assert (done.requested, done.already_run, done.position) == ((), 0, None)
 
 
-async def test_cancelling_an_execution_twice_is_no_error() -> None:
-    world = World()
+async def test_cancelling_an_execution_twice_is_no_error(world: World) -> None:
     task = await world.create(cron="* * * * *")
     run = await world.trigger(task)
     first = await world.executions.cancel(run, "why not", REQUEST)
@@ -191,8 +175,7 @@ async def test_cancelling_an_execution_twice_is_no_error() -> None:
     assert len(world.facts(ExecutionCancelled)) == 1
 
 
-async def test_an_execution_that_moves_on_meanwhile_is_looked_at_again() -> None:
-    world = World()
+async def test_an_execution_that_moves_on_meanwhile_is_looked_at_again(world: World) -> None:
     task = await world.create(cron="* * * * *")
     run = await world.trigger(task)
     world.log.after_reading[run] = lambda: world.cancel_execution(run, "faster")
@@ -200,8 +183,7 @@ async def test_an_execution_that_moves_on_meanwhile_is_looked_at_again() -> None
     assert (late.changed, late.reason) == (False, "cancelled by a user: faster")
 
 
-async def test_what_has_ended_is_not_cancelled() -> None:
-    world = World()
+async def test_what_has_ended_is_not_cancelled(world: World) -> None:
     task = await world.create(cron="* * * * *")
     async with world.scheduler():
         run = await world.trigger(task)
@@ -210,16 +192,14 @@ async def test_what_has_ended_is_not_cancelled() -> None:
         await world.cancel_execution(run)
 
 
-async def test_a_one_off_ends_with_its_only_execution() -> None:
-    world = World()
+async def test_a_one_off_ends_with_its_only_execution(world: World) -> None:
     task = await world.create(at=after(5))
     run = (await world.claim(task, after(5))).id
     await world.cancel_execution(run)
     assert world.names(task) == ["TaskCreated", "TaskCancelled"]
 
 
-async def test_a_queued_execution_is_cancelled_before_it_starts() -> None:
-    world = World()
+async def test_a_queued_execution_is_cancelled_before_it_starts(world: World) -> None:
     task = await world.create(cron="* * * * *")
     first = await world.claim(task, after(60), next_run_at=after(120))
     run = await world.queue(task, after(120), first.id, after(180))
@@ -229,8 +209,7 @@ async def test_a_queued_execution_is_cancelled_before_it_starts() -> None:
     assert world.names(task) == ["TaskCreated"]
 
 
-async def test_a_task_ends_with_its_last_occurrence_even_if_that_is_only_queued() -> None:
-    world = World()
+async def test_a_task_ends_with_its_last_occurrence_even_if_that_is_only_queued(world: World) -> None:
     task = await world.create(trigger=every(60, end_at=after(120)))
     first = await world.claim(task, after(60), next_run_at=after(120))
     await world.cancel_execution(await world.queue(task, after(120), first.id, None))

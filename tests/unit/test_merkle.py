@@ -1,10 +1,8 @@
 """The Merkle tree: grown in blocks and proved, it is what RFC 9162 defines by recursion over all leaves."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from hashlib import sha256
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,9 +19,6 @@ from domain.merkle import (
     leaf_hash,
     proof,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 entries = st.lists(st.binary(max_size=40), min_size=1, max_size=70)
 

@@ -1,7 +1,5 @@
 """The nominal instants of a task in a window, each with its outcome."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -111,10 +109,7 @@ async def test_what_the_ledger_has_beside_the_schedule_is_listed_too() -> None:
     world, ledger = Telling(), FixedLedger()
     await world.happened(TASK, created())
     ledger.add(after(-3600), "succeeded")
-    assert await outcomes(world, ledger, -7200, 61) == [
-        (after(-3600), "succeeded"),
-        (after(60), "expected"),
-    ]
+    assert await outcomes(world, ledger, -7200, 61) == [(after(-3600), "succeeded"), (after(60), "expected")]
 
 
 async def test_a_window_goes_on_where_a_page_ends() -> None:

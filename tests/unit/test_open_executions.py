@@ -1,18 +1,17 @@
-"""What a node knows of what goes on: as of a position of the log, and what it has done or read besides."""
+"""What a node knows of what goes on, as of a position of the log; and what its entries share."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
 from uuid import UUID
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from application.ports import Open, Recorded
-from application.scheduler.index import Entry, OpenExecutions
+from application.scheduler.index import Entry, OpenExecutions, shared
 from domain import execution as executions
-from domain.definition import Overlap
-from domain.facts import ExecutionCancelled, ExecutionRequested, TaskResumed
+from domain.definition import CatchUp, Definition, JsonCondition, Overlap, RetryPolicy, SuccessPolicy
+from domain.execution import Execution
+from domain.facts import AnyFact, ExecutionCancelled, ExecutionFact, ExecutionRequested, TaskResumed
 from domain.overlap import NOTHING_OPEN, ConcurrencyState
 from tests.support.entries import META
 from tests.support.given import (
@@ -28,10 +27,6 @@ from tests.support.given import (
     started,
     succeeded,
 )
-
-if TYPE_CHECKING:
-    from domain.execution import Execution
-    from domain.facts import AnyFact, ExecutionFact
 
 A, B, C = (UUID(int=number) for number in (10, 11, 12))
 BROKEN_OFF = ExecutionCancelled(at=NOON, task_id=TASK, reason="cancelled by a user")
@@ -238,3 +233,40 @@ def test_a_place_counts_when_all_before_it_is_known_or_does_not_matter(
     entry = Entry(TASK, 1, "default", definition(overlap=policy), after(5))
     entry.learnt_at = learnt_at
     assert open_executions.covers(entry) is covered
+
+
+def stored(one: Definition) -> Definition:
+    """As it comes from the database: with nothing of another one's."""
+    return msgspec.json.decode(msgspec.json.encode(one), type=Definition)
+
+
+POLICIES = {
+    "retry": RetryPolicy(max_attempts=7, statuses=("503",)),
+    "success": SuccessPolicy(statuses=("200",), body_contains="ok"),
+    "catch_up": CatchUp(mode="all", max_runs=3),
+    "overlap": Overlap(mode="skip", max_running=1),
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_equal_policies_are_one(policy: str) -> None:
+    like = msgspec.structs.replace(definition(), **POLICIES)
+    first, second = shared(stored(like)), shared(stored(like))
+    assert getattr(first, policy) is getattr(second, policy)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_others_stay_their_own(policy: str) -> None:
+    usual, special = definition(), msgspec.structs.replace(definition(), **{policy: POLICIES[policy]})
+    assert getattr(shared(usual), policy) is not getattr(shared(special), policy)
+
+
+def test_a_definition_equals_what_it_was() -> None:
+    for one in (definition(), msgspec.structs.replace(definition(), **POLICIES)):
+        assert shared(one) == one
+
+
+def test_a_condition_on_a_list_is_kept_as_it_is() -> None:
+    success = SuccessPolicy(json=JsonCondition(pointer="/states", equals=["up", {"since": 1}]))
+    one = msgspec.structs.replace(definition(), success=success)
+    assert shared(one).success is success

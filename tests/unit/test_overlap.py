@@ -1,7 +1,5 @@
 """What becomes of an occurrence while others of its task go on: the overlap policy."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID

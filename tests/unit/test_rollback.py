@@ -1,8 +1,7 @@
 """Rolling a task back to an earlier definition: what is decided, and what is stored."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -22,14 +21,9 @@ from domain.errors import (
 )
 from domain.facts import IdempotencyKeyUsed, TaskUpdated
 from domain.rollback import roll_back
-from domain.task import Paused, Scheduled
+from domain.task import Paused, Scheduled, Task
 from tests.support.given import NOON, TASK, after, cancelled, created, definition, given, updated
 from tests.support.scheduler import REQUEST, World
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from domain.task import Task
 
 HOURLY = definition(cron="0 * * * *")
 
@@ -100,8 +94,7 @@ async def changed_once(world: World) -> UUID:
     return task_id
 
 
-async def test_a_rollback_is_a_new_revision_and_the_old_ones_stay() -> None:
-    world = World()
+async def test_a_rollback_is_a_new_revision_and_the_old_ones_stay(world: World) -> None:
     task_id = await changed_once(world)
     accepted = await world.commands.roll_back(task_id, 1, REQUEST, if_match=2)
     assert (accepted.version, accepted.position, accepted.changed) == (3, 3, True)
@@ -115,24 +108,21 @@ async def test_a_rollback_is_a_new_revision_and_the_old_ones_stay() -> None:
     ]
 
 
-async def test_a_rollback_can_be_rolled_back() -> None:
-    world = World()
+async def test_a_rollback_can_be_rolled_back(world: World) -> None:
     task_id = await changed_once(world)
     await world.commands.roll_back(task_id, 1, REQUEST, if_match=None)
     again = await world.commands.roll_back(task_id, 2, REQUEST, if_match=None)
     assert again.state.definition == SECOND
 
 
-async def test_a_paused_task_stays_paused() -> None:
-    world = World()
+async def test_a_paused_task_stays_paused(world: World) -> None:
     task_id = await changed_once(world)
     await world.commands.pause(task_id, None, REQUEST, if_match=None)
     accepted = await world.commands.roll_back(task_id, 1, REQUEST, if_match=None)
     assert isinstance(accepted.state, Paused)
 
 
-async def test_what_is_not_there_is_refused_and_nothing_is_stored() -> None:
-    world = World()
+async def test_what_is_not_there_is_refused_and_nothing_is_stored(world: World) -> None:
     task_id = await changed_once(world)
     with pytest.raises(RevisionNotFound):
         await world.commands.roll_back(task_id, 3, REQUEST, if_match=None)
@@ -147,8 +137,7 @@ def keyed(digest: str = "to-1") -> Request:
     return replace(REQUEST, idempotency_key="back-1", digest=digest)
 
 
-async def test_a_repeat_with_its_key_changes_nothing_further() -> None:
-    world = World()
+async def test_a_repeat_with_its_key_changes_nothing_further(world: World) -> None:
     task_id = await changed_once(world)
     first = await world.commands.roll_back(task_id, 1, keyed(), if_match=2)
     again = await world.commands.roll_back(task_id, 1, keyed(), if_match=2)
@@ -158,8 +147,7 @@ async def test_a_repeat_with_its_key_changes_nothing_further() -> None:
         await world.commands.roll_back(task_id, 2, keyed("to-2"), if_match=None)
 
 
-async def test_a_repeat_that_overtakes_the_first_is_answered_by_it() -> None:
-    world = World()
+async def test_a_repeat_that_overtakes_the_first_is_answered_by_it(world: World) -> None:
     task_id = await changed_once(world)
 
     async def meanwhile() -> None:
@@ -171,8 +159,7 @@ async def test_a_repeat_that_overtakes_the_first_is_answered_by_it() -> None:
     assert len([fact for fact in world.facts(TaskUpdated) if fact.rolled_back_to == 1]) == 1
 
 
-async def test_a_rollback_that_loses_against_another_change_is_decided_again() -> None:
-    world = World()
+async def test_a_rollback_that_loses_against_another_change_is_decided_again(world: World) -> None:
     task_id = await changed_once(world)
 
     async def meanwhile() -> None:

@@ -5,13 +5,11 @@ day of whatever fires at most once an hour. Where the two differ, one who watche
 4, word by word) must side with us: ADR 4 names the reasons.
 """
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from random import Random
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -20,9 +18,6 @@ from domain.definition import Cron
 from domain.schedule import occurrences_between
 from domain.timezones import offset_at, steady_until
 from tests.unit.test_schedule_properties import accepted, by_rhythm, cronsim, watch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FULL = os.environ.get("CHRONOLEDGER_ORACLE") == "full"
 EXPRESSIONS = 200

@@ -4,11 +4,9 @@ Two judges that share no code with ours: someone who watches the zone's clock mi
 ADR 4, word by word), and cronsim, which follows Debian's cron. Both read expressions with cronsim's parser.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise, takewhile
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
@@ -20,9 +18,6 @@ from domain.definition import Cron
 from domain.schedule import next_after, occurrences_between
 from domain.timezones import steady_until
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 local = datetime.fromisoformat
@@ -30,13 +25,7 @@ local = datetime.fromisoformat
 # Other work on the machine must not fail a test.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-SIMPLE_ZONES = [
-    "UTC",
-    "Europe/Berlin",
-    "America/New_York",
-    "Antarctica/Troll",
-    "Europe/Dublin",
-]
+SIMPLE_ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Antarctica/Troll", "Europe/Dublin"]
 # Where midnight may not exist, a whole day was left out, or clocks move by half an hour or at a quarter to.
 ODD_ZONES = [
     "Australia/Lord_Howe",

@@ -1,11 +1,10 @@
 """The whole scheduler, in a world where time is driven by the test."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
+import pytest
+
 from domain.facts import (
-    AttemptStarted,
     ExecutionFailed,
     ExecutionSkipped,
     ExecutionStarted,
@@ -18,11 +17,9 @@ from tests.support.given import after
 from tests.support.scheduler import World
 
 
-async def test_a_one_off_is_called_once_at_its_instant_and_completes_its_task() -> None:
-    world = World()
+async def test_a_one_off_is_called_once_at_its_instant_and_completes_its_task(world: World) -> None:
     task = await world.create(at=after(5), url="http://target/report")
-    async with world.scheduler():
-        await world.clock.reach(after(60))
+    await world.run_until(60)
     run = execution_id(task, after(5), "scheduled")
     assert [(call.at, call.url, call.execution_id, call.number) for call in world.calls] == [
         (after(5), "http://target/report", run, 1)
@@ -31,26 +28,28 @@ async def test_a_one_off_is_called_once_at_its_instant_and_completes_its_task() 
     assert world.names(run) == ["ExecutionStarted", "ExecutionSucceeded"]
 
 
-async def test_a_cron_task_is_called_at_each_occurrence() -> None:
-    world = World()
+async def test_a_cron_task_is_called_at_each_occurrence(world: World) -> None:
     task = await world.create(cron="* * * * *")
-    async with world.scheduler():
-        await world.clock.reach(after(200))
+    await world.run_until(200)
     assert [call.at for call in world.calls] == [after(60), after(120), after(180)]
     assert world.names(task) == ["TaskCreated"]
     assert len({call.execution_id for call in world.calls}) == 3
 
 
-async def test_a_task_that_is_created_while_the_scheduler_runs_is_called() -> None:
-    world = World()
-    async with world.scheduler():
-        await world.create(at=after(5))
-        await world.clock.reach(after(6))
-    assert [call.at for call in world.calls] == [after(5)]
+@pytest.mark.parametrize(("last", "outcome"), [(200, "succeeded"), (503, "failed")])
+async def test_a_failed_call_is_repeated_with_backoff_and_the_last_attempt_ends_the_task(
+    world: World, last: int, outcome: str
+) -> None:
+    world.caller.answers(503, 503, last)
+    task = await world.create(at=after(5))
+    await world.run_until(60)
+    assert [(call.at, call.number) for call in world.calls] == [(after(5), 1), (after(6), 2), (after(8), 3)]
+    assert len({call.execution_id for call in world.calls}) == 1
+    assert [fact.outcome for fact in world.facts(TaskCompleted)] == [outcome]
+    assert world.names(task) == ["TaskCreated", "TaskCompleted"]
 
 
-async def test_an_occurrence_is_claimed_ahead_and_sent_not_before_its_instant() -> None:
-    world = World()
+async def test_an_occurrence_is_claimed_ahead_and_sent_not_before_its_instant(world: World) -> None:
     await world.create(at=after(5))
     async with world.scheduler():
         await world.clock.reach(after(4.57))
@@ -63,8 +62,7 @@ async def test_an_occurrence_is_claimed_ahead_and_sent_not_before_its_instant() 
         assert len(world.calls) == 1
 
 
-async def test_what_must_not_be_sent_twice_is_claimed_shortly_before_it_is_sent() -> None:
-    world = World()
+async def test_what_must_not_be_sent_twice_is_claimed_shortly_before_it_is_sent(world: World) -> None:
     await world.create(at=after(5), delivery="at_most_once")
     other = await world.create(at=after(4.999))
     async with world.scheduler():
@@ -76,42 +74,18 @@ async def test_what_must_not_be_sent_twice_is_claimed_shortly_before_it_is_sent(
         assert [call.at for call in world.calls] == [after(4.999), after(5)]
 
 
-async def test_after_a_downtime_the_latest_missed_occurrence_runs_and_the_older_ones_are_skipped() -> None:
-    world = World()
+async def test_after_a_downtime_the_latest_missed_occurrence_runs_and_the_older_ones_are_skipped(
+    world: World,
+) -> None:
     await world.create(cron="* * * * *")
     await world.clock.reach(after(200))
-    async with world.scheduler():
-        await world.clock.reach(after(241))
+    await world.run_until(241)
     assert [fact.occurrence.due_at for fact in world.facts(ExecutionSkipped)] == [after(60), after(120)]
     assert [fact.occurrence.due_at for fact in world.facts(ExecutionStarted)] == [after(180), after(240)]
     assert [call.at for call in world.calls] == [after(200), after(240)]
 
 
-async def test_a_failed_call_is_repeated_with_backoff_until_it_succeeds() -> None:
-    world = World()
-    world.caller.answers(503, 503, 200)
-    task = await world.create(at=after(5))
-    async with world.scheduler():
-        await world.clock.reach(after(60))
-    assert [(call.at, call.number) for call in world.calls] == [(after(5), 1), (after(6), 2), (after(8), 3)]
-    assert len({call.execution_id for call in world.calls}) == 1
-    assert [fact.outcome for fact in world.facts(TaskCompleted)] == ["succeeded"]
-    assert world.names(task) == ["TaskCreated", "TaskCompleted"]
-
-
-async def test_the_last_failure_ends_the_task() -> None:
-    world = World()
-    world.caller.answers(503, 503, 503)
-    await world.create(at=after(5))
-    async with world.scheduler():
-        await world.clock.reach(after(60))
-    assert len(world.calls) == 3
-    assert [fact.reason for fact in world.facts(ExecutionFailed)] == ["attempt 3 of 3 failed"]
-    assert [fact.outcome for fact in world.facts(TaskCompleted)] == ["failed"]
-
-
-async def test_two_schedulers_call_each_occurrence_once() -> None:
-    world = World()
+async def test_two_schedulers_call_each_occurrence_once(world: World) -> None:
     for number in range(20):
         await world.create(cron="* * * * *", name=f"task-{number}")
     other = FakeFollower(world.log)
@@ -122,33 +96,18 @@ async def test_two_schedulers_call_each_occurrence_once() -> None:
     assert all(call.at in {after(60 * minute) for minute in range(1, 6)} for call in world.calls)
 
 
-async def test_a_retry_that_a_dead_node_left_waiting_is_made_by_another() -> None:
-    world = World()
-    world.caller.answers(503)
-    await world.create(at=after(5))
-    async with world.scheduler("node-1"):
-        await world.clock.reach(after(5.5))
-    async with world.scheduler("node-2"):
-        await world.clock.reach(after(20))
-    assert [call.number for call in world.calls] == [1, 2]
-    assert [fact.node for fact in world.facts(AttemptStarted)] == ["node-2"]
-
-
-async def test_a_scheduler_beats_every_second() -> None:
-    world = World()
+async def test_a_scheduler_beats_every_second(world: World) -> None:
     async with world.scheduler():
         await world.clock.reach(after(7.5))
         assert world.nodes.known == {"node-1": after(7)}
 
 
-async def test_the_observer_hears_of_claims_calls_and_ends() -> None:
-    world = World()
+async def test_the_observer_hears_of_claims_calls_and_ends(world: World) -> None:
     world.caller.answers(200, 404)
     world.caller.takes = timedelta(seconds=0.9)
     await world.create(at=after(4.5), name="good")
     await world.create(at=after(5.5), name="bad")
-    async with world.scheduler():
-        await world.clock.reach(after(10))
+    await world.run_until(10)
     assert world.observed.claims == [(1, 0), (1, 0)]
     assert (world.observed.calls.count(1), world.observed.calls[-1]) == (2, 0)  # told every second
     assert max(world.observed.entries) == 2

@@ -1,11 +1,11 @@
 """The whole scheduler when the database goes away, and when it is told to stop."""
 
-from __future__ import annotations
-
 import contextlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from application.scheduler import claimer
 from application.scheduler.jobs import RetryQueue
@@ -15,13 +15,14 @@ from domain.facts import (
     ExecutionSucceeded,
     ExecutionTakenOver,
 )
+from infrastructure.metrics import Instruments, ObservedScheduler
+from infrastructure.task_log import TaskLog
 from tests.support.fake_log import FakeFollower
 from tests.support.given import NOON, after
-from tests.support.scheduler import World
+from tests.support.scheduler import GRACE, World
 
 
-async def test_an_outage_at_the_claim_loses_nothing_and_repeats_nothing() -> None:
-    world = World()
+async def test_an_outage_at_the_claim_loses_nothing_and_repeats_nothing(world: World) -> None:
     await world.create(at=after(5))
     async with world.scheduler():
         await world.clock.reach(after(4))
@@ -33,8 +34,7 @@ async def test_an_outage_at_the_claim_loses_nothing_and_repeats_nothing() -> Non
     assert after(30) <= world.calls[0].at <= after(31)
 
 
-async def test_an_outage_during_the_call_loses_no_outcome() -> None:
-    world = World()
+async def test_an_outage_during_the_call_loses_no_outcome(world: World) -> None:
     world.caller.takes = timedelta(seconds=5)
     task = await world.create(at=after(5))
     async with world.scheduler("node-1"), world.scheduler("node-2", follower=FakeFollower(world.log)):
@@ -48,8 +48,7 @@ async def test_an_outage_during_the_call_loses_no_outcome() -> None:
 
 
 @pytest.mark.parametrize("held", [True, False], ids=["found before the follower tells", "told first"])
-async def test_a_claim_whose_answer_was_lost_is_recognised_and_sent_once(held: bool) -> None:
-    world = World()
+async def test_a_claim_whose_answer_was_lost_is_recognised_and_sent_once(world: World, held: bool) -> None:
     await world.create(cron="* * * * *")
     async with world.scheduler():
         with contextlib.ExitStack() as stack:
@@ -67,8 +66,7 @@ async def test_a_claim_whose_answer_was_lost_is_recognised_and_sent_once(held: b
     assert world.facts(ExecutionTakenOver) == []
 
 
-async def test_a_scheduler_beats_before_it_claims() -> None:
-    world = World()
+async def test_a_scheduler_beats_before_it_claims(world: World) -> None:
     await world.create(at=NOON)
     world.nodes.away = True
     async with world.scheduler():
@@ -79,8 +77,9 @@ async def test_a_scheduler_beats_before_it_claims() -> None:
     assert len(world.calls) == 1
 
 
-async def test_an_error_in_claiming_is_counted_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
+async def test_an_error_in_claiming_is_counted_and_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await world.create(at=after(5))
 
     async def broken(*_: object) -> None:
@@ -97,9 +96,8 @@ async def test_an_error_in_claiming_is_counted_and_tried_again(monkeypatch: pyte
 
 
 async def test_an_error_of_any_other_part_ends_the_scheduler_and_is_raised(
-    monkeypatch: pytest.MonkeyPatch,
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World()
 
     async def broken(*_: object) -> None:
         raise RuntimeError("broken")
@@ -111,8 +109,7 @@ async def test_an_error_of_any_other_part_ends_the_scheduler_and_is_raised(
     assert world.nodes.known == {}
 
 
-async def test_a_stopping_scheduler_lets_its_calls_finish_and_records_them() -> None:
-    world = World()
+async def test_a_stopping_scheduler_lets_its_calls_finish_and_records_them(world: World) -> None:
     world.caller.takes = timedelta(seconds=5)
     task = await world.create(at=after(5))
     await world.create(at=after(8))
@@ -126,8 +123,7 @@ async def test_a_stopping_scheduler_lets_its_calls_finish_and_records_them() -> 
     assert world.nodes.known == {}
 
 
-async def test_what_outlasts_the_grace_is_left_to_be_taken_over() -> None:
-    world = World()
+async def test_what_outlasts_the_grace_is_left_to_be_taken_over(world: World) -> None:
     world.caller.takes = timedelta(seconds=9)
     await world.create(at=after(5))
     async with world.scheduler(grace=timedelta(seconds=3)) as running:
@@ -136,17 +132,15 @@ async def test_what_outlasts_the_grace_is_left_to_be_taken_over() -> None:
         await world.clock.until(running.done)
     assert world.clock.now() == after(9)
     assert [call.over for call in world.calls] == [False]
-    async with world.scheduler("node-2"):
-        await world.clock.reach(after(30))
+    await world.run_until(30, "node-2")
     assert [call.number for call in world.calls] == [1, 2]
     assert [fact.lost_by for fact in world.facts(ExecutionTakenOver)] == ["node-1"]
 
 
 @pytest.mark.parametrize("kind", [ExecutionStarted, AttemptStarted, ExecutionTakenOver])
 async def test_a_claim_on_its_way_when_the_scheduler_stops_is_still_sent(
-    kind: type[ExecutionStarted],
+    world: World, kind: type[ExecutionStarted]
 ) -> None:
-    world = World()
     left = await world.create(at=NOON)
     await world.claim(left, NOON, node="dead-1")
     world.nodes.known["dead-1"] = NOON
@@ -170,8 +164,7 @@ async def test_a_claim_on_its_way_when_the_scheduler_stops_is_still_sent(
     assert isinstance(claims[-1], kind)
 
 
-async def test_an_outage_does_not_keep_a_scheduler_from_stopping() -> None:
-    world = World()
+async def test_an_outage_does_not_keep_a_scheduler_from_stopping(world: World) -> None:
     world.caller.answers(503)
     await world.create(at=after(4))
     await world.create(at=after(5.2))
@@ -183,3 +176,58 @@ async def test_an_outage_does_not_keep_a_scheduler_from_stopping() -> None:
             await world.clock.until(running.done)
             assert world.clock.now() <= after(9)
     assert len(world.calls) == 1
+
+
+async def test_the_calls_that_are_waited_for_are_told_once_with_the_end_of_the_wait(world: World) -> None:
+    world.caller.takes = timedelta(seconds=5)
+    for _ in range(3):
+        await world.create(at=after(5))
+    async with world.scheduler() as running:
+        await world.clock.reach(after(6))
+        running.cancel()
+        await world.clock.until(running.done)
+    assert world.observed.drains == [(3, after(6) + GRACE)]
+
+
+async def test_a_call_that_waits_for_its_turn_is_waited_for_too(world: World) -> None:
+    world.caller.takes = timedelta(seconds=5)
+    for _ in range(3):
+        await world.create(at=after(5))
+    async with world.scheduler(concurrency=1) as running:
+        await world.clock.reach(after(6))
+        running.cancel()
+        await world.clock.until(running.done)
+    assert [calls for calls, _ in world.observed.drains] == [3]
+    assert all(call.over for call in world.calls)
+
+
+async def test_an_idle_scheduler_has_nothing_to_say(world: World) -> None:
+    await world.create(at=after(60))
+    async with world.scheduler() as running:
+        running.cancel()
+        await world.clock.until(running.done)
+    assert world.observed.drains == []
+
+
+def test_the_log_tells_how_many_calls_and_how_long_at_most(tmp_path: Path) -> None:
+    task_log = TaskLog(tmp_path)
+    try:
+        with capture_logs() as logged:
+            observer = ObservedScheduler(Instruments(), task_log)
+            observer.draining(3, datetime.now(UTC) + timedelta(seconds=20))
+    finally:
+        task_log.close()
+    [line] = logged
+    assert (line["event"], line["calls"]) == ("waiting for running calls", 3)
+    assert 10 < line["at_most_seconds"] <= 20
+
+
+async def test_what_is_gathered_when_a_scheduler_stops_waits_for_no_other_outcome(world: World) -> None:
+    world.linger = timedelta(seconds=30)
+    world.caller.takes = timedelta(seconds=1.9)
+    await world.create(at=after(10))
+    async with world.scheduler(grace=timedelta(seconds=1)) as running:
+        await world.clock.reach(after(11))
+        running.cancel()
+        await world.clock.reach(after(13))
+    assert len(world.facts(ExecutionSucceeded)) == 1

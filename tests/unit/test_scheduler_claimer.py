@@ -1,10 +1,7 @@
 """Claiming what is due: how much at a time, and what must not stop the others."""
 
-from __future__ import annotations
-
 import asyncio
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -14,17 +11,10 @@ from application.scheduler import timing as waiting
 from application.scheduler.claims import claim_request
 from application.scheduler.context import SchedulerNode
 from application.scheduler.index import Entry
-from domain.facts import (
-    ExecutionSkipped,
-    ExecutionStarted,
-)
+from domain.facts import ExecutionSkipped, ExecutionStarted
+from domain.overlap import ConcurrencyState
 from tests.support.given import after
 from tests.support.scheduler import World
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from domain.overlap import ConcurrencyState
 
 
 async def test_very_many_missed_occurrences_are_recorded_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,9 +46,8 @@ async def test_no_more_is_claimed_than_can_start_soon(monkeypatch: pytest.Monkey
 
 
 async def test_what_is_cancelled_while_many_are_claimed_is_not_even_tried(
-    monkeypatch: pytest.MonkeyPatch,
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World()
     tasks = [await world.create(at=after(5 + number / 5_000)) for number in range(30)]
     cancelling: list[asyncio.Task[object]] = []
 
@@ -71,8 +60,7 @@ async def test_what_is_cancelled_while_many_are_claimed_is_not_even_tried(
 
     monkeypatch.setattr(claimer, "claim_request", bid)
     monkeypatch.setattr(claimer, "SLICE", 1)
-    async with world.scheduler(concurrency=30):
-        await world.clock.reach(after(10))
+    await world.run_until(10, concurrency=30)
     assert len(world.calls) == 29
     assert world.names(tasks[-1]) == ["TaskCreated", "TaskCancelled"]
     assert sum(refused for _, refused in world.observed.claims) == 0
@@ -92,16 +80,14 @@ async def test_a_task_that_cannot_be_claimed_here_does_not_stop_the_others(
     world = World()
     odd = await world.create(at=after(5), name="odd")
     await world.create(at=after(5))
-    async with world.scheduler():
-        await world.clock.reach(after(10))
+    await world.run_until(10)
     assert len(world.calls) == 1
     assert f"task {odd} cannot be claimed by this node" in caplog.text
 
 
 async def test_a_claim_that_the_database_refuses_stops_no_other_and_is_tried_again(
-    caplog: pytest.LogCaptureFixture,
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = World()
     task = await world.create(at=after(5))
     world.log.poison = ExecutionStarted
     async with world.scheduler():
@@ -115,9 +101,8 @@ async def test_a_claim_that_the_database_refuses_stops_no_other_and_is_tried_aga
 
 
 async def test_a_task_that_this_release_cannot_read_does_not_stop_the_others(
-    caplog: pytest.LogCaptureFixture,
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = World()
     task = await world.create(at=after(5))
     await world.create(at=after(5))
     async with world.scheduler():
@@ -129,8 +114,7 @@ async def test_a_task_that_this_release_cannot_read_does_not_stop_the_others(
     assert "event 3 cannot be read" in caplog.text
 
 
-async def test_an_outage_pauses_the_claiming() -> None:
-    world = World()
+async def test_an_outage_pauses_the_claiming(world: World) -> None:
     await world.create(at=after(5))
     async with world.scheduler():
         with world.log.away():
@@ -139,8 +123,9 @@ async def test_an_outage_pauses_the_claiming() -> None:
         assert set(world.observed.claims) == {(0, 0)}
 
 
-async def test_what_falls_due_within_a_quantum_is_claimed_together_whatever_else_happens_before() -> None:
-    world = World()
+async def test_what_falls_due_within_a_quantum_is_claimed_together_whatever_else_happens_before(
+    world: World,
+) -> None:
     for milliseconds in (0, 4, 9):
         await world.create(at=after(5 + milliseconds / 1_000))
     async with world.scheduler():

@@ -1,7 +1,5 @@
 """Wall clocks that are wrong, or are set: nothing is repeated or lost, and who is off claims nothing."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest
@@ -67,8 +65,9 @@ async def test_a_clock_that_was_set_is_not_right_until_the_database_was_asked(st
     assert check.right()
 
 
-async def test_a_scheduler_whose_clock_is_wrong_claims_nothing_and_the_others_do_its_share() -> None:
-    world = World()
+async def test_a_scheduler_whose_clock_is_wrong_claims_nothing_and_the_others_do_its_share(
+    world: World,
+) -> None:
     for number in range(40):
         await world.create(at=after(10 + number / 10))
     wrong = ClockAhead(world.clock, timedelta(seconds=8))
@@ -84,8 +83,9 @@ async def test_a_scheduler_whose_clock_is_wrong_claims_nothing_and_the_others_do
     assert [call.at for call in world.calls] == [after(10 + number / 10) for number in range(40)]
 
 
-async def test_it_goes_on_when_its_clock_is_right_again(caplog: pytest.LogCaptureFixture) -> None:
-    world = World()
+async def test_it_goes_on_when_its_clock_is_right_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     world.caller.answers(503)
     await world.create(at=after(5))
     await world.create(at=after(12))
@@ -102,8 +102,7 @@ async def test_it_goes_on_when_its_clock_is_right_again(caplog: pytest.LogCaptur
     assert "60.0 s ahead of" in caplog.text
 
 
-async def test_two_schedulers_with_clocks_seconds_apart_start_nothing_twice() -> None:
-    world = World()
+async def test_two_schedulers_with_clocks_seconds_apart_start_nothing_twice(world: World) -> None:
     for number in range(40):
         await world.create(at=after(10 + number / 10))
     ahead = ClockAhead(world.clock, timedelta(seconds=4))
@@ -133,8 +132,9 @@ async def test_one_machine_that_is_set_wrong_and_right_again_repeats_and_loses_n
     assert len(world.calls) == 7
 
 
-async def test_when_all_clocks_leap_forward_each_occurrence_is_run_or_recorded_as_missed() -> None:
-    world = World()
+async def test_when_all_clocks_leap_forward_each_occurrence_is_run_or_recorded_as_missed(
+    world: World,
+) -> None:
     await world.create(cron="* * * * *")
     async with world.scheduler():
         await world.clock.reach(after(150))
@@ -146,8 +146,7 @@ async def test_when_all_clocks_leap_forward_each_occurrence_is_run_or_recorded_a
     assert skipped == {after(60 * minute) for minute in range(3, 12)}
 
 
-async def test_when_all_clocks_go_back_nothing_is_run_again() -> None:
-    world = World()
+async def test_when_all_clocks_go_back_nothing_is_run_again(world: World) -> None:
     await world.create(cron="* * * * *")
     async with world.scheduler():
         await world.clock.reach(after(610))
@@ -160,10 +159,9 @@ async def test_when_all_clocks_go_back_nothing_is_run_again() -> None:
 
 
 async def test_what_a_leap_of_the_clock_made_overdue_starts_within_two_seconds(
-    caplog: pytest.LogCaptureFixture,
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What lies beyond the loaded window is not waited for by a timer that the leap did not move."""
-    world = World()
     await world.create(at=after(1800), url="http://overdue/")
     await world.create(trigger=every(5), url="http://often/", catch_up=CatchUp(mode="skip"))
     async with world.scheduler():

@@ -1,15 +1,17 @@
-"""What is claimed early, far ahead of its instant, and what that does to the others."""
-
-from __future__ import annotations
+"""How far ahead claims are made, and what that does to the others."""
 
 import asyncio
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
 
+from application.ports import HeartbeatPayload
 from application.scheduler import claimer
+from application.scheduler import timing as lead
+from application.scheduler.claims import ClaimRequest
 from application.scheduler.dispatcher import Dispatcher, target_host
 from application.scheduler.jobs import Job
 from domain import execution as executions
@@ -19,11 +21,6 @@ from domain.identity import execution_id
 from tests.support.given import RUN, after, definition, every, started
 from tests.support.scheduler import World
 from tests.support.slow_log import claimed_ahead, slow
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from application.scheduler.claims import ClaimRequest
 
 
 @pytest.fixture
@@ -51,8 +48,7 @@ def calls_at(world: World, url: str) -> list[float]:
 
 
 @pytest.mark.usefixtures("crowded")
-async def test_no_more_is_claimed_early_than_there_is_room_for() -> None:
-    world = World()
+async def test_no_more_is_claimed_early_than_there_is_room_for(world: World) -> None:
     async with world.scheduler():
         await a_slow_log_and_a_crowd(world)
         await world.clock.reach(after(29.88))
@@ -63,8 +59,7 @@ async def test_no_more_is_claimed_early_than_there_is_room_for() -> None:
 
 
 @pytest.mark.usefixtures("crowded")
-async def test_a_crowd_that_is_claimed_early_makes_nothing_late_that_comes_before_it() -> None:
-    world = World()
+async def test_a_crowd_that_is_claimed_early_makes_nothing_late_that_comes_before_it(world: World) -> None:
     await world.create(at=after(29.7), delivery="at_most_once", url="http://once.test/")
     by_hand = await world.create(at=after(1_000), url="http://by-hand.test/")
     async with world.scheduler():
@@ -109,8 +104,7 @@ async def test_what_was_not_claimed_early_for_want_of_room_is_claimed_in_time(
     assert {call.at for call in world.calls[1:]} == {after(30)}
 
 
-async def test_a_run_that_ends_within_the_lead_is_in_nobodys_way() -> None:
-    world = World()
+async def test_a_run_that_ends_within_the_lead_is_in_nobodys_way(world: World) -> None:
     world.caller.takes = timedelta(seconds=0.6)
     await world.create(at=after(5))
     async with world.scheduler():
@@ -167,8 +161,7 @@ async def test_nothing_is_claimed_early_before_what_waits_unclaimed_at_its_host(
     assert len(world.calls) == 22
 
 
-async def test_an_update_within_the_lead_makes_nothing_late() -> None:
-    world = World()
+async def test_an_update_within_the_lead_makes_nothing_late(world: World) -> None:
     trigger = every(30, start_at=after(30))
     task = await world.create(trigger=trigger)
     await world.create(at=after(10))
@@ -225,9 +218,8 @@ async def test_who_is_early_takes_room_once_its_instant_has_come(monkeypatch: py
 
 @pytest.mark.parametrize("which", [min, max], ids=["the first", "the last"])
 async def test_a_task_that_changes_while_claims_are_taken_in_is_claimed_anew_before_its_instant(
-    which: Callable[[list[int]], int], monkeypatch: pytest.MonkeyPatch
+    world: World, which: Callable[[list[int]], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World()
     tasks = [await world.create(at=after(10)) for _ in range(3 * claimer.SLICE)]
     changed = which([task.int for task in tasks])
     changing: list[asyncio.Task[object]] = []
@@ -245,3 +237,109 @@ async def test_a_task_that_changes_while_claims_are_taken_in_is_claimed_anew_bef
         assert len(world.facts(AttemptStarted)) == 1
         await world.clock.reach(after(11))
     assert calls_at(world, "http://new.test/") == [10]
+
+
+async def test_a_quick_log_is_asked_half_a_second_before_the_instant(world: World) -> None:
+    await world.create(at=after(10))
+    await world.run_until(11)
+    assert claimed_ahead(world) == [0.425]
+    assert world.observed.leads[-1] == 0.5
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["answers late", "does not answer"])
+async def test_what_comes_after_a_slow_moment_of_the_log_is_claimed_further_ahead(
+    world: World, answers: bool
+) -> None:
+    for second in (10, 20):
+        await world.create(at=after(second))
+    async with world.scheduler():
+        slow(world, 0.6)
+        with nullcontext() if answers else world.log.losing_answers():
+            await world.clock.reach(after(11))
+        slow(world, 0.7)
+        await world.clock.reach(after(21))
+    assert claimed_ahead(world) == [0.425, 0.825]
+    assert world.calls[0].at > after(10)
+    assert world.calls[1].at == after(20), "the next slow moment, a longer one, made nothing late"
+
+
+async def test_a_slow_heartbeat_tells_of_the_log_before_anything_is_claimed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.create(at=after(10))
+    beat = world.nodes.beat
+
+    async def beat_slowly(node: str, pulse: HeartbeatPayload | None = None) -> datetime:
+        await world.clock.pause(timedelta(seconds=0.5))
+        return await beat(node, pulse)
+
+    async with world.scheduler():
+        await world.clock.reach(after(5))
+        monkeypatch.setattr(world.nodes, "beat", beat_slowly)
+        await world.clock.reach(after(11))
+    assert claimed_ahead(world) == [0.675]
+
+
+async def test_nothing_is_claimed_further_ahead_than_a_second(world: World) -> None:
+    for second in (10, 20):
+        await world.create(at=after(second))
+    async with world.scheduler():
+        slow(world, 3)
+        await world.clock.reach(after(21))
+        assert world.observed.leads[-1] == 1
+    assert claimed_ahead(world) == [0.425, 0.925]
+
+
+async def test_a_slow_moment_counts_for_five_minutes_and_not_for_more_than_ten(world: World) -> None:
+    for second in (10, 309, 602, 1_000):
+        await world.create(at=after(second))
+    async with world.scheduler():
+        slow(world, 0.4)
+        await world.clock.reach(after(1_001))
+    assert claimed_ahead(world) == [0.425, 0.525, 0.425, 0.425]
+
+
+async def test_a_lead_that_shrinks_makes_nothing_late_that_waits_for_its_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lead, "REMEMBERED", timedelta(seconds=7))
+    world = World()
+    await world.create(at=after(10))
+    once = await world.create(at=after(21.4), delivery="at_most_once")
+    async with world.scheduler():
+        slow(world, 0.4)
+        await world.clock.reach(after(20.9))
+        assert world.observed.leads[-1] == 0.6, "it has been looked at, and left until shortly before"
+        await world.clock.reach(after(22))
+        assert world.observed.leads[-1] == 0.5
+    assert claimed_ahead(world) == [0.425, 0.01]
+    assert [call.at for call in world.calls[1:]] == [after(21.4)]
+    assert world.names(once)[-1] == "TaskCompleted"
+
+
+async def test_of_a_crowd_less_is_claimed_at_a_time_and_of_few_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lead, "FEW", 2)
+    monkeypatch.setattr(lead, "MANY", 5)
+    world = World()
+    for number in range(40):
+        await world.create(at=after(5 + number / 100))
+    for second in (20, 21, 22, 22.07):
+        await world.create(at=after(second))
+    await world.run_until(23, concurrency=50)
+    won = [claims for claims, _ in world.observed.claims]
+    assert won[0] == 8
+    assert set(won[1:-3]) <= {2, 3, 4, 5}, "half as much time at once"
+    assert won[-3:] == [1, 1, 2]
+
+
+def test_a_step_stays_between_its_bounds() -> None:
+    pace = lead.ClaimAheadWindow(World().clock)
+    steps: list[float] = []
+    for claims in (lead.FEW - 1, lead.MANY, lead.MANY + 1, lead.FEW, lead.MANY, 0, lead.MANY + 1):
+        pace.stepped(claims)
+        steps.append(pace.step / lead.LONGEST_STEP)
+    assert steps == [1, 1, 1 / 2, 1 / 2, 1 / 2, 1 / 2, 1 / 3]
+    for claims in (lead.MANY + 1, lead.FEW - 1, lead.FEW - 1):
+        pace.stepped(claims)
+        steps.append(pace.step / lead.LONGEST_STEP)
+    assert steps[-3:] == [1 / 3, 2 / 3, 1]

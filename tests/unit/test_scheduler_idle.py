@@ -1,22 +1,16 @@
 """A scheduler with nothing to do asks little, and misses nothing by it."""
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
+from application.ports import Beat, Unfinished
 from tests.support.fake_log import FakeDueTasks
 from tests.support.given import after
 from tests.support.scheduler import FakeNodes, World
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from uuid import UUID
-
-    from application.ports import Beat, Unfinished
 
 SECONDS = 100
 
@@ -60,36 +54,33 @@ async def left_behind(world: World) -> UUID:
     return (await world.claim(task, after(10_000), node="dead-1")).id
 
 
-async def test_who_is_alone_looks_for_others_once_a_second(asked: Asked) -> None:
-    world = World()
+async def test_who_is_alone_looks_for_others_once_a_second(world: World, asked: Asked) -> None:
     async with world.scheduler():
         assert (await peace(world, asked))["nodes"] == pytest.approx(SECONDS, abs=2)
 
 
-async def test_a_dead_node_is_no_company(asked: Asked) -> None:
-    world = World()
+async def test_a_dead_node_is_no_company(world: World, asked: Asked) -> None:
     world.nodes.known["dead-1"] = after(-3_600)
     async with world.scheduler():
         assert (await peace(world, asked))["nodes"] == pytest.approx(SECONDS, abs=2)
 
 
 async def test_beside_others_deaths_are_looked_for_twice_a_second_whether_they_claim_or_not(
-    asked: Asked,
+    world: World, asked: Asked
 ) -> None:
-    world = World()
     world.nodes.alive.add("node-2")
     async with world.scheduler():
         assert (await peace(world, asked))["nodes"] == pytest.approx(2 * SECONDS, abs=2)
 
 
-async def test_in_peace_work_to_take_over_is_looked_for_every_five_seconds(asked: Asked) -> None:
-    world = World()
+async def test_in_peace_work_to_take_over_is_looked_for_every_five_seconds(
+    world: World, asked: Asked
+) -> None:
     async with world.scheduler():
         assert (await peace(world, asked))["unfinished"] == pytest.approx(SECONDS / 5, abs=1)
 
 
-async def test_what_is_left_in_peace_is_taken_over_with_the_next_look(asked: Asked) -> None:
-    world = World()
+async def test_what_is_left_in_peace_is_taken_over_with_the_next_look(world: World, asked: Asked) -> None:
     async with world.scheduler():
         await peace(world, asked)
         run = await left_behind(world)
@@ -97,8 +88,9 @@ async def test_what_is_left_in_peace_is_taken_over_with_the_next_look(asked: Ask
         assert world.names(run)[:2] == ["ExecutionStarted", "ExecutionTakenOver"]
 
 
-async def test_what_the_read_model_shows_late_is_taken_over_with_the_next_look(asked: Asked) -> None:
-    world = World()
+async def test_what_the_read_model_shows_late_is_taken_over_with_the_next_look(
+    world: World, asked: Asked
+) -> None:
     async with world.scheduler():
         world.due_tasks.projected = 0
         run = await left_behind(world)
@@ -109,8 +101,7 @@ async def test_what_the_read_model_shows_late_is_taken_over_with_the_next_look(a
         assert world.names(run)[:2] == ["ExecutionStarted", "ExecutionTakenOver"]
 
 
-async def test_an_outage_is_no_peace(asked: Asked) -> None:
-    world = World()
+async def test_an_outage_is_no_peace(world: World, asked: Asked) -> None:
     async with world.scheduler():
         await peace(world, asked)
         with world.outage():

@@ -1,30 +1,22 @@
 """The last occurrence of a schedule: whoever accounts for it, its task ends once, by what became of it."""
 
-from __future__ import annotations
-
 import contextlib
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 from application.scheduler.membership import rank
-from domain.definition import CatchUp, OneOff, Overlap, RetryPolicy
-from domain.facts import ExecutionTakenOver, TaskCompleted
+from domain.definition import CatchUp, CatchUpMode, OneOff, Overlap, OverlapMode, RetryPolicy
+from domain.facts import ExecutionTakenOver, Outcome, TaskCompleted
 from domain.identity import execution_id
 from tests.support.books import check_books
 from tests.support.given import after, every
 from tests.support.mortal import MortalNode
 from tests.support.scheduler import World
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from typing import Any
-    from uuid import UUID
-
-    from domain.definition import CatchUpMode, OverlapMode
-    from domain.facts import Outcome
 
 SECONDS_5 = timedelta(seconds=5)
 THREE = every(60, end_at=after(180))
@@ -60,9 +52,8 @@ def ended(world: World, task: UUID) -> tuple[Outcome, UUID]:
 
 @pytest.mark.parametrize(("status", "outcome"), [(200, "succeeded"), (404, "failed")])
 async def test_a_one_off_that_was_backfilled_ends_by_its_call_though_it_is_resumed_meanwhile(
-    status: int, outcome: Outcome
+    world: World, status: int, outcome: Outcome
 ) -> None:
-    world = World()
     world.caller.answers(status)
     world.caller.takes = SECONDS_5
     task = await missed_in_a_pause(world, trigger=OneOff(datetime=after(180)))
@@ -77,9 +68,8 @@ async def test_a_one_off_that_was_backfilled_ends_by_its_call_though_it_is_resum
 
 @pytest.mark.parametrize(("status", "outcome"), [(200, "succeeded"), (404, "failed")])
 async def test_a_schedule_ends_by_the_call_of_its_last_occurrence_though_users_had_it_made(
-    status: int, outcome: Outcome
+    world: World, status: int, outcome: Outcome
 ) -> None:
-    world = World()
     world.caller.answers(200, status)
     task = await world.create(trigger=THREE)
     async with scheduler(world):
@@ -97,9 +87,8 @@ async def test_a_schedule_ends_by_the_call_of_its_last_occurrence_though_users_h
 @pytest.mark.parametrize("mode", ["latest", "skip", "all"])
 @pytest.mark.parametrize("backfilled", [60, 120, 180])
 async def test_every_catch_up_mode_ends_a_schedule_of_which_users_have_had_a_part_run(
-    mode: CatchUpMode, backfilled: int
+    world: World, mode: CatchUpMode, backfilled: int
 ) -> None:
-    world = World()
     overlap = Overlap(mode="queue_all")
     task = await missed_in_a_pause(world, catch_up=CatchUp(mode=mode), overlap=overlap)
     async with scheduler(world):
@@ -114,9 +103,8 @@ async def test_every_catch_up_mode_ends_a_schedule_of_which_users_have_had_a_par
 
 @pytest.mark.parametrize("mode", ["skip", "queue_one", "queue_all", "cancel_running"])
 async def test_a_last_occurrence_that_was_backfilled_ends_its_schedule_beside_what_runs(
-    mode: OverlapMode,
+    world: World, mode: OverlapMode
 ) -> None:
-    world = World()
     world.caller.takes = timedelta(seconds=300)
     task = await world.create(trigger=every(60, end_at=after(120)), overlap=Overlap(mode=mode))
     async with scheduler(world):
@@ -130,8 +118,9 @@ async def test_a_last_occurrence_that_was_backfilled_ends_its_schedule_beside_wh
     assert ended(world, task) == ("succeeded", occurrence(task, 120))
 
 
-async def test_a_backfill_that_nobody_has_taken_when_its_schedule_ends_is_made_all_the_same() -> None:
-    world = World()
+async def test_a_backfill_that_nobody_has_taken_when_its_schedule_ends_is_made_all_the_same(
+    world: World,
+) -> None:
     task = await missed_in_a_pause(world)
     slow = next(
         name
@@ -156,9 +145,8 @@ async def test_a_backfill_that_nobody_has_taken_when_its_schedule_ends_is_made_a
 
 @pytest.mark.parametrize("running", [True, False])
 async def test_a_user_who_cancels_the_backfill_of_the_last_occurrence_leaves_the_rest_to_the_schedule(
-    running: bool,
+    world: World, running: bool
 ) -> None:
-    world = World()
     world.caller.takes = SECONDS_5
     task = await missed_in_a_pause(world)
     await world.backfill(task, after(180), after(181))
@@ -175,8 +163,9 @@ async def test_a_user_who_cancels_the_backfill_of_the_last_occurrence_leaves_the
     assert ended(world, task) == ("failed", occurrence(task))
 
 
-async def test_two_schedulers_that_come_to_a_backfilled_last_occurrence_end_its_task_once() -> None:
-    world = World()
+async def test_two_schedulers_that_come_to_a_backfilled_last_occurrence_end_its_task_once(
+    world: World,
+) -> None:
     world.caller.takes = SECONDS_5
     task = await missed_in_a_pause(world)
     async with scheduler(world), scheduler(world, "node-2"):
@@ -189,9 +178,8 @@ async def test_two_schedulers_that_come_to_a_backfilled_last_occurrence_end_its_
 
 @pytest.mark.parametrize(("status", "outcome"), [(200, "succeeded"), (404, "failed")])
 async def test_a_last_occurrence_that_ran_by_an_older_schedule_ends_one_that_skips_all_before_it(
-    status: int, outcome: Outcome
+    world: World, status: int, outcome: Outcome
 ) -> None:
-    world = World()
     world.caller.answers(status)
     task = await world.create(trigger=every(30, max_runs=50))
     async with scheduler(world):
@@ -217,8 +205,9 @@ async def over_with_a_queue(world: World) -> UUID:
     return task
 
 
-async def test_what_was_queued_before_a_schedule_was_cut_short_ends_its_task_no_second_time() -> None:
-    world = World()
+async def test_what_was_queued_before_a_schedule_was_cut_short_ends_its_task_no_second_time(
+    world: World,
+) -> None:
     async with scheduler(world):
         task = await over_with_a_queue(world)
         await world.clock.reach(after(2000))
@@ -226,8 +215,7 @@ async def test_what_was_queued_before_a_schedule_was_cut_short_ends_its_task_no_
     assert ended(world, task) == ("succeeded", occurrence(task, 70))
 
 
-async def test_nor_does_it_when_another_node_goes_on_with_it() -> None:
-    world = World()
+async def test_nor_does_it_when_another_node_goes_on_with_it(world: World) -> None:
     async with scheduler(world, "node-2"):
         dying = MortalNode(world, "node-1")
         task = await over_with_a_queue(world)

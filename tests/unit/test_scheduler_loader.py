@@ -1,7 +1,5 @@
 """Keeping the due index true: pages of the near future, then every fact as it comes."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -22,17 +20,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "MAX_ENTRIES", 20)
 
 
-async def test_what_is_beyond_the_window_is_called_when_its_time_comes() -> None:
-    world = World()
+async def test_what_is_beyond_the_window_is_called_when_its_time_comes(world: World) -> None:
     await world.create(at=after(3600))
     await world.create(at=after(2 * 3600))
-    async with world.scheduler():
-        await world.clock.reach(after(3 * 3600))
+    await world.run_until(3 * 3600)
     assert [call.at for call in world.calls] == [after(3600), after(2 * 3600)]
 
 
-async def test_what_is_created_beyond_the_window_is_called_when_its_time_comes() -> None:
-    world = World()
+async def test_what_is_created_beyond_the_window_is_called_when_its_time_comes(world: World) -> None:
     async with world.scheduler():
         await world.clock.reach(after(30))
         await world.create(at=after(600))
@@ -40,8 +35,9 @@ async def test_what_is_created_beyond_the_window_is_called_when_its_time_comes()
     assert [call.at for call in world.calls] == [after(600)]
 
 
-async def test_a_task_that_is_moved_from_beyond_the_window_to_within_is_called_at_its_new_place() -> None:
-    world = World()
+async def test_a_task_that_is_moved_from_beyond_the_window_to_within_is_called_at_its_new_place(
+    world: World,
+) -> None:
     task = await world.create(at=after(7200))
     async with world.scheduler():
         await world.clock.reach(after(10))
@@ -50,8 +46,7 @@ async def test_a_task_that_is_moved_from_beyond_the_window_to_within_is_called_a
     assert [call.at for call in world.calls] == [after(20)]
 
 
-async def test_a_task_that_is_moved_to_within_and_cancelled_is_not_called() -> None:
-    world = World()
+async def test_a_task_that_is_moved_to_within_and_cancelled_is_not_called(world: World) -> None:
     task = await world.create(at=after(7200))
     async with world.scheduler():
         with world.follower.held():
@@ -61,8 +56,7 @@ async def test_a_task_that_is_moved_to_within_and_cancelled_is_not_called() -> N
     assert world.calls == []
 
 
-async def test_a_move_from_beyond_the_window_survives_an_outage() -> None:
-    world = World()
+async def test_a_move_from_beyond_the_window_survives_an_outage(world: World) -> None:
     task = await world.create(at=after(7200))
     async with world.scheduler():
         with world.follower.held():
@@ -75,9 +69,8 @@ async def test_a_move_from_beyond_the_window_survives_an_outage() -> None:
 
 
 async def test_a_task_that_cannot_be_read_keeps_the_feed_from_nothing(
-    caplog: pytest.LogCaptureFixture,
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = World()
     task = await world.create(at=after(7200))
     async with world.scheduler():
         with world.follower.held():
@@ -90,12 +83,10 @@ async def test_a_task_that_cannot_be_read_keeps_the_feed_from_nothing(
 
 
 @pytest.mark.usefixtures("small")
-async def test_more_tasks_than_the_index_holds_are_all_called_on_time() -> None:
-    world = World()
+async def test_more_tasks_than_the_index_holds_are_all_called_on_time(world: World) -> None:
     for number in range(70):
         await world.create(at=after(30 + number // 10))
-    async with world.scheduler():
-        await world.clock.reach(after(60))
+    await world.run_until(60)
     assert max(world.observed.entries) <= 25
     # A page is looked for every 100 ms while the index is cut short.
     assert all(
@@ -106,13 +97,11 @@ async def test_more_tasks_than_the_index_holds_are_all_called_on_time() -> None:
 
 
 @pytest.mark.usefixtures("small")
-async def test_tasks_that_stay_in_the_index_do_not_keep_the_window_from_moving() -> None:
-    world = World()
+async def test_tasks_that_stay_in_the_index_do_not_keep_the_window_from_moving(world: World) -> None:
     for _ in range(15):  # more than half of the index, all the time
         await world.create(cron="* * * * *")
     late = await world.create(at=after(900), url="http://target/late")
-    async with world.scheduler():
-        await world.clock.reach(after(901))
+    await world.run_until(901)
     assert len(world.calls) == 15 * 15 + 1
     [call] = [call for call in world.calls if call.url == "http://target/late"]
     assert call.at <= after(900.2)
@@ -120,8 +109,7 @@ async def test_tasks_that_stay_in_the_index_do_not_keep_the_window_from_moving()
 
 
 @pytest.mark.usefixtures("small")
-async def test_one_offs_in_progress_do_not_fill_the_index() -> None:
-    world = World()
+async def test_one_offs_in_progress_do_not_fill_the_index(world: World) -> None:
     world.caller.takes = timedelta(hours=1)
     for _ in range(30):
         await world.create(at=after(10), url="http://target/slow")
@@ -133,17 +121,14 @@ async def test_one_offs_in_progress_do_not_fill_the_index() -> None:
 
 
 @pytest.mark.usefixtures("small")
-async def test_tasks_of_one_instant_are_split_between_pages() -> None:
-    world = World()
+async def test_tasks_of_one_instant_are_split_between_pages(world: World) -> None:
     for _ in range(47):
         await world.create(at=after(10))
-    async with world.scheduler(concurrency=50):
-        await world.clock.reach(after(12))
+    await world.run_until(12, concurrency=50)
     assert len({call.execution_id for call in world.calls}) == 47
 
 
-async def test_what_an_old_page_lacked_is_there_once_the_projector_has_caught_up() -> None:
-    world = World()
+async def test_what_an_old_page_lacked_is_there_once_the_projector_has_caught_up(world: World) -> None:
     async with world.scheduler():
         await world.clock.reach(after(25))
         world.due_tasks.projected = len(world.log.recorded)
@@ -154,8 +139,7 @@ async def test_what_an_old_page_lacked_is_there_once_the_projector_has_caught_up
     assert [call.at for call in world.calls] == [after(340)]
 
 
-async def test_a_projector_that_stands_still_for_15_minutes_delays_nothing() -> None:
-    world = World()
+async def test_a_projector_that_stands_still_for_15_minutes_delays_nothing(world: World) -> None:
     await world.create(trigger=every(30), url="http://often/")
     await world.create(cron="10 * * * *", url="http://hourly/")
     async with world.scheduler():
@@ -173,8 +157,7 @@ async def test_a_projector_that_stands_still_for_15_minutes_delays_nothing() -> 
     assert called["http://late/"] == [after(700)]
 
 
-async def test_what_has_dropped_out_of_the_index_is_put_back_by_the_next_sweep() -> None:
-    world = World()
+async def test_what_has_dropped_out_of_the_index_is_put_back_by_the_next_sweep(world: World) -> None:
     task = await world.create(at=after(20))
     context = world.context()
     async with world.scheduler(context=context):
@@ -184,8 +167,7 @@ async def test_what_has_dropped_out_of_the_index_is_put_back_by_the_next_sweep()
     assert len(world.calls) == 1
 
 
-async def test_what_happens_while_a_page_is_read_is_not_overwritten_by_it() -> None:
-    world = World()
+async def test_what_happens_while_a_page_is_read_is_not_overwritten_by_it(world: World) -> None:
     task = await world.create(at=after(330))
     async with world.scheduler():
         await world.clock.reach(after(59))
@@ -199,8 +181,7 @@ async def test_what_happens_while_a_page_is_read_is_not_overwritten_by_it() -> N
     assert [call.at for call in world.calls] == [after(340)]
 
 
-async def test_a_task_that_moves_out_while_a_page_is_read_is_found_where_it_is() -> None:
-    world = World()
+async def test_a_task_that_moves_out_while_a_page_is_read_is_found_where_it_is(world: World) -> None:
     task = await world.create(at=after(330))
     async with world.scheduler():
         await world.clock.reach(after(59))
@@ -214,9 +195,10 @@ async def test_a_task_that_moves_out_while_a_page_is_read_is_found_where_it_is()
     assert [call.at for call in world.calls] == [after(7200)]
 
 
-async def test_an_event_that_the_old_horizon_let_pass_is_shown_by_the_page_that_moves_it() -> None:
+async def test_an_event_that_the_old_horizon_let_pass_is_shown_by_the_page_that_moves_it(
+    world: World,
+) -> None:
     """While one event is looked up, a refill begins; the one before was judged by the old horizon."""
-    world = World()
     moved = await world.create(at=after(7200))
     async with world.scheduler():
         with world.follower.held():
@@ -232,8 +214,7 @@ async def test_an_event_that_the_old_horizon_let_pass_is_shown_by_the_page_that_
     assert [call.at for call in world.calls] == [after(200), after(345)]
 
 
-async def test_read_models_that_are_away_are_waited_for() -> None:
-    world = World()
+async def test_read_models_that_are_away_are_waited_for(world: World) -> None:
     await world.create(at=after(10))
     world.due_tasks.away = True
     async with world.scheduler():
@@ -244,8 +225,7 @@ async def test_read_models_that_are_away_are_waited_for() -> None:
     assert len(world.calls) == 1
 
 
-async def test_facts_that_happen_between_the_page_and_the_following_are_not_missed() -> None:
-    world = World()
+async def test_facts_that_happen_between_the_page_and_the_following_are_not_missed(world: World) -> None:
     for number in range(3):
         await world.create(at=after(10), name=f"early-{number}")
 
@@ -253,27 +233,22 @@ async def test_facts_that_happen_between_the_page_and_the_following_are_not_miss
         await world.create(at=after(10), name="meanwhile")
 
     world.due_tasks.meanwhile = create
-    async with world.scheduler():
-        await world.clock.reach(after(11))
+    await world.run_until(11)
     assert len(world.calls) == 4
 
 
-async def test_a_missing_read_model_is_made_good_by_the_log() -> None:
-    world = World()
+async def test_a_missing_read_model_is_made_good_by_the_log(world: World) -> None:
     await world.create(at=after(10))
     cancelled = await world.create(at=after(10))
     await world.cancel(cancelled)
     world.due_tasks.projected = 0
-    async with world.scheduler():
-        await world.clock.reach(after(11))
+    await world.run_until(11)
     assert len(world.calls) == 1
 
 
-async def test_other_namespaces_are_scheduled_too() -> None:
-    world = World()
+async def test_other_namespaces_are_scheduled_too(world: World) -> None:
     request = type(REQUEST)(namespace="other", actor="tester", correlation_id="test")
     await world.commands.create(definition(at=after(5)), request)
-    async with world.scheduler():
-        await world.clock.reach(after(6))
+    await world.run_until(6)
     assert [occurrence.namespace for occurrence, _ in world.observed.ends] == ["other"]
     assert len(world.facts(TaskCompleted)) == 1

@@ -1,27 +1,18 @@
 """Pausing and resuming under a running scheduler."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
-from domain.facts import (
-    ExecutionSkipped,
-)
+import pytest
+
+from application.ports import Open
+from domain.facts import ExecutionSkipped
 from domain.identity import execution_id
 from tests.support.given import after
 from tests.support.scheduler import World
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
-    import pytest
-
-    from application.ports import Open
-
-
-async def test_a_paused_task_does_not_fire() -> None:
-    world = World()
+async def test_a_paused_task_does_not_fire(world: World) -> None:
     task = await world.create(cron="* * * * *")
     async with world.scheduler():
         await world.clock.reach(after(61))
@@ -30,8 +21,7 @@ async def test_a_paused_task_does_not_fire() -> None:
     assert [call.at for call in world.calls] == [after(60)]
 
 
-async def test_a_resumed_task_runs_the_latest_occurrence_and_accounts_for_the_others() -> None:
-    world = World()
+async def test_a_resumed_task_runs_the_latest_occurrence_and_accounts_for_the_others(world: World) -> None:
     task = await world.create(cron="* * * * *")
     async with world.scheduler():
         await world.clock.reach(after(61))
@@ -49,25 +39,7 @@ async def test_a_resumed_task_runs_the_latest_occurrence_and_accounts_for_the_ot
     assert {fact.reason for fact in skipped} == {paused}
 
 
-async def test_a_pause_names_itself_only_for_what_fell_into_it() -> None:
-    world = World()
-    task = await world.create(cron="* * * * *")
-    await world.clock.reach(after(61))
-    await world.pause(task)
-    await world.clock.reach(after(125))
-    await world.resume(task)
-    await world.clock.reach(after(245))
-    async with world.scheduler():
-        await world.clock.reach(after(246))
-    assert [fact.reason.split(" (")[0] for fact in world.facts(ExecutionSkipped)] == [
-        "missed: not started before the next occurrence was due",
-        "the task was paused",
-        "missed: not started before the next occurrence was due",
-    ]
-
-
-async def test_a_one_off_that_was_due_in_a_pause_runs_when_resumed() -> None:
-    world = World()
+async def test_a_one_off_that_was_due_in_a_pause_runs_when_resumed(world: World) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():
         await world.pause(task)
@@ -79,8 +51,7 @@ async def test_a_one_off_that_was_due_in_a_pause_runs_when_resumed() -> None:
     assert world.names(task) == ["TaskCreated", "TaskPaused", "TaskResumed", "TaskCompleted"]
 
 
-async def test_what_runs_when_its_task_is_paused_goes_on_with_its_retries_and_ends_it() -> None:
-    world = World()
+async def test_what_runs_when_its_task_is_paused_goes_on_with_its_retries_and_ends_it(world: World) -> None:
     world.caller.answers(503, 200)
     world.caller.takes = timedelta(seconds=2)
     task = await world.create(at=after(5))
@@ -92,8 +63,7 @@ async def test_what_runs_when_its_task_is_paused_goes_on_with_its_retries_and_en
     assert world.names(task) == ["TaskCreated", "TaskPaused", "TaskCompleted"]
 
 
-async def test_a_task_that_is_moved_while_it_is_paused_goes_on_from_its_new_place() -> None:
-    world = World()
+async def test_a_task_that_is_moved_while_it_is_paused_goes_on_from_its_new_place(world: World) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():
         await world.pause(task)
@@ -104,8 +74,7 @@ async def test_a_task_that_is_moved_while_it_is_paused_goes_on_from_its_new_plac
     assert [call.at for call in world.calls] == [after(40)]
 
 
-async def test_a_pause_that_the_scheduler_has_not_heard_of_wins() -> None:
-    world = World()
+async def test_a_pause_that_the_scheduler_has_not_heard_of_wins(world: World) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():
         with world.follower.held():
@@ -118,8 +87,7 @@ async def test_a_pause_that_the_scheduler_has_not_heard_of_wins() -> None:
     assert len(world.calls) == 1
 
 
-async def test_a_resumed_task_waits_two_seconds_at_most_for_a_read_model_that_is_behind() -> None:
-    world = World()
+async def test_a_resumed_task_waits_two_seconds_at_most_for_a_read_model_that_is_behind(world: World) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():
         await world.pause(task)
@@ -132,8 +100,7 @@ async def test_a_resumed_task_waits_two_seconds_at_most_for_a_read_model_that_is
     assert len(world.calls) == 1
 
 
-async def test_a_resumed_task_comes_back_when_the_read_model_is_there_again() -> None:
-    world = World()
+async def test_a_resumed_task_comes_back_when_the_read_model_is_there_again(world: World) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():
         await world.pause(task)
@@ -147,8 +114,7 @@ async def test_a_resumed_task_comes_back_when_the_read_model_is_there_again() ->
     assert len(world.calls) == 1
 
 
-async def test_a_task_that_is_paused_again_at_once_does_not_come_back() -> None:
-    world = World()
+async def test_a_task_that_is_paused_again_at_once_does_not_come_back(world: World) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():
         await world.pause(task)
@@ -160,9 +126,8 @@ async def test_a_task_that_is_paused_again_at_once_does_not_come_back() -> None:
 
 
 async def test_a_pause_that_the_first_page_knows_to_be_over_is_followed_without_harm(
-    monkeypatch: pytest.MonkeyPatch,
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World()
     task = await world.create(cron="* * * * *")
     open_runs = world.due_tasks.open_runs
 
@@ -180,8 +145,7 @@ async def test_a_pause_that_the_first_page_knows_to_be_over_is_followed_without_
     assert [call.at for call in world.calls] == [after(60)]
 
 
-async def test_what_goes_on_is_asked_for_until_it_is_known() -> None:
-    world = World()
+async def test_what_goes_on_is_asked_for_until_it_is_known(world: World) -> None:
     await world.create(cron="* * * * *")
     world.due_tasks.away = True
     async with world.scheduler():

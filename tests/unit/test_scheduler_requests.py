@@ -1,24 +1,17 @@
 """Running by hand and backfilling under a running scheduler."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest
 
-from domain.facts import (
-    ExecutionSkipped,
-    ExecutionStarted,
-    TaskCompleted,
-)
+from domain.facts import ExecutionSkipped, ExecutionStarted
 from domain.identity import execution_id
 from tests.support.fake_log import FakeFollower
-from tests.support.given import NOON, after, every
+from tests.support.given import NOON, after
 from tests.support.scheduler import World
 
 
-async def test_a_run_by_hand_leaves_the_schedule_as_it_is() -> None:
-    world = World()
+async def test_a_run_by_hand_leaves_the_schedule_as_it_is(world: World) -> None:
     task = await world.create(cron="* * * * *")
     async with world.scheduler():
         await world.clock.reach(after(30))
@@ -29,29 +22,7 @@ async def test_a_run_by_hand_leaves_the_schedule_as_it_is() -> None:
     assert (1, 0) in world.observed.claims
 
 
-async def test_a_run_by_hand_retries_like_any_other() -> None:
-    world = World()
-    world.caller.answers(503, 200)
-    task = await world.create(cron="0 0 1 1 *")
-    async with world.scheduler():
-        run = await world.trigger(task)
-        await world.clock.reach(after(5))
-    assert [(call.execution_id, call.number) for call in world.calls] == [(run, 1), (run, 2)]
-
-
-async def test_a_paused_task_may_be_run_by_hand() -> None:
-    world = World()
-    task = await world.create(at=after(5))
-    async with world.scheduler():
-        await world.pause(task)
-        run = await world.trigger(task)
-        await world.clock.reach(after(9))
-    assert [call.execution_id for call in world.calls] == [run]
-    assert world.names(task) == ["TaskCreated", "TaskPaused"]
-
-
-async def test_a_run_by_hand_of_a_one_off_does_not_end_it() -> None:
-    world = World()
+async def test_a_run_by_hand_of_a_one_off_does_not_end_it(world: World) -> None:
     task = await world.create(at=after(5))
     async with world.scheduler():
         await world.trigger(task)
@@ -62,18 +33,15 @@ async def test_a_run_by_hand_of_a_one_off_does_not_end_it() -> None:
     assert world.names(task) == ["TaskCreated", "TaskCompleted"]
 
 
-async def test_a_run_that_was_asked_for_before_a_scheduler_was_there_is_taken_up() -> None:
-    world = World()
+async def test_a_run_that_was_asked_for_before_a_scheduler_was_there_is_taken_up(world: World) -> None:
     task = await world.create(cron="0 0 1 1 *")
     run = await world.trigger(task)
     await world.clock.reach(after(30))
-    async with world.scheduler():
-        await world.clock.reach(after(32))
+    await world.run_until(32)
     assert [call.execution_id for call in world.calls] == [run]
 
 
-async def test_a_run_is_made_once_by_many_schedulers() -> None:
-    world = World()
+async def test_a_run_is_made_once_by_many_schedulers(world: World) -> None:
     task = await world.create(cron="0 0 1 1 *")
     async with world.scheduler("node-1"), world.scheduler("node-2", follower=FakeFollower(world.log)):
         runs = {await world.trigger(task) for _ in range(10)}
@@ -82,31 +50,26 @@ async def test_a_run_is_made_once_by_many_schedulers() -> None:
     assert len(world.calls) == len(runs) == 10
 
 
-async def test_a_run_is_made_from_the_task_as_it_is_when_it_is_claimed() -> None:
-    world = World()
+async def test_a_run_is_made_from_the_task_as_it_is_when_it_is_claimed(world: World) -> None:
     task = await world.create(cron="0 0 1 1 *", url="http://target/old")
     run = await world.trigger(task)
     world.log.after_reading[task] = lambda: world.update(task, cron="0 0 1 1 *", url="http://target/new")
-    async with world.scheduler():
-        await world.clock.reach(after(2))
+    await world.run_until(2)
     assert [(call.execution_id, call.url) for call in world.calls] == [(run, "http://target/new")]
 
 
-async def test_a_run_of_a_task_that_ends_before_it_is_claimed_is_cancelled() -> None:
-    world = World()
+async def test_a_run_of_a_task_that_ends_before_it_is_claimed_is_cancelled(world: World) -> None:
     task = await world.create(cron="0 0 1 1 *")
     run = await world.trigger(task)
     await world.cancel(task)
-    async with world.scheduler():
-        await world.clock.reach(after(2))
+    await world.run_until(2)
     assert world.calls == []
     assert world.names(run) == ["ExecutionRequested", "ExecutionCancelled"]
 
 
 async def test_a_run_that_cannot_be_claimed_stops_no_other_and_is_tried_again(
-    caplog: pytest.LogCaptureFixture,
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = World()
     task = await world.create(cron="* * * * *")
     async with world.scheduler():
         await world.clock.reach(after(1))
@@ -121,8 +84,7 @@ async def test_a_run_that_cannot_be_claimed_stops_no_other_and_is_tried_again(
     assert [call.execution_id for call in world.calls] == [run, scheduled]
 
 
-async def test_an_outage_only_delays_a_run_by_hand() -> None:
-    world = World()
+async def test_an_outage_only_delays_a_run_by_hand(world: World) -> None:
     task = await world.create(cron="0 0 1 1 *")
     async with world.scheduler():
         with world.follower.held():
@@ -133,8 +95,7 @@ async def test_an_outage_only_delays_a_run_by_hand() -> None:
     assert [call.execution_id for call in world.calls] == [run]
 
 
-async def test_an_unsent_run_by_hand_survives_another_schedule() -> None:
-    world = World()
+async def test_an_unsent_run_by_hand_survives_another_schedule(world: World) -> None:
     world.caller.takes = timedelta(seconds=10)
     task = await world.create(cron="0 0 1 1 *")
     async with world.scheduler(concurrency=1):
@@ -147,8 +108,7 @@ async def test_an_unsent_run_by_hand_survives_another_schedule() -> None:
     assert [(call.execution_id, call.url) for call in world.calls][1:] == [(second, "http://target/new")]
 
 
-async def test_a_backfill_runs_what_was_skipped_and_repeats_nothing() -> None:
-    world = World()
+async def test_a_backfill_runs_what_was_skipped_and_repeats_nothing(world: World) -> None:
     task = await world.create(cron="* * * * *")
     await world.clock.reach(after(200))
     async with world.scheduler():
@@ -165,8 +125,7 @@ async def test_a_backfill_runs_what_was_skipped_and_repeats_nothing() -> None:
     )
 
 
-async def test_what_was_backfilled_during_a_pause_is_left_out_when_resumed() -> None:
-    world = World()
+async def test_what_was_backfilled_during_a_pause_is_left_out_when_resumed(world: World) -> None:
     task = await world.create(cron="* * * * *")
     async with world.scheduler():
         await world.pause(task)
@@ -181,49 +140,9 @@ async def test_what_was_backfilled_during_a_pause_is_left_out_when_resumed() -> 
     assert [fact.occurrence.due_at for fact in world.facts(ExecutionSkipped)] == [after(60)]
 
 
-async def test_a_place_that_was_backfilled_is_passed_without_a_second_run() -> None:
-    world = World()
-    task = await world.create(cron="* * * * *")
-    async with world.scheduler():
-        await world.pause(task)
-        await world.clock.reach(after(65))
-        await world.backfill(task, after(60), after(61))
-        await world.resume(task)
-        await world.clock.reach(after(121))
-    assert [call.execution_id for call in world.calls] == [
-        execution_id(task, after(60 * minute), "scheduled") for minute in (1, 2)
-    ]
-
-
-async def test_a_backfilled_one_off_ends_its_task() -> None:
-    world = World()
-    task = await world.create(at=after(5))
-    async with world.scheduler():
-        await world.pause(task)
-        await world.clock.reach(after(10))
-        await world.backfill(task, after(5), after(6))
-        await world.clock.reach(after(12))
-    assert len(world.calls) == 1
-    assert world.names(task) == ["TaskCreated", "TaskPaused", "TaskCompleted"]
-
-
-async def test_a_backfilled_one_off_in_progress_is_not_started_again_when_resumed() -> None:
-    world = World()
-    world.caller.takes = timedelta(seconds=10)
-    task = await world.create(at=after(5))
-    async with world.scheduler():
-        await world.pause(task)
-        await world.clock.reach(after(10))
-        await world.backfill(task, after(5), after(6))
-        await world.clock.reach(after(11))
-        await world.resume(task)
-        await world.clock.reach(after(30))
-    assert len(world.calls) == 1
-    assert world.names(task)[-1] == "TaskCompleted"
-
-
-async def test_a_task_that_changes_while_its_backfilled_place_is_passed_is_looked_at_again() -> None:
-    world = World()
+async def test_a_task_that_changes_while_its_backfilled_place_is_passed_is_looked_at_again(
+    world: World,
+) -> None:
     task = await world.create(cron="* * * * *")
     async with world.scheduler():
         await world.pause(task)
@@ -241,20 +160,3 @@ async def test_a_task_that_changes_while_its_backfilled_place_is_passed_is_looke
         (execution_id(task, after(180), "scheduled"), "http://target/new"),
     ]
     assert [fact.occurrence.due_at for fact in world.facts(ExecutionSkipped)] == [after(60)]
-
-
-async def test_a_backfill_of_the_last_occurrence_ends_no_schedule_that_has_others_to_account_for() -> None:
-    world = World()
-    async with world.scheduler():
-        task = await world.create(trigger=every(60, end_at=after(180)))
-        await world.pause(task)
-        await world.clock.reach(after(200))
-        await world.backfill(task, after(180), after(181))
-        await world.clock.reach(after(210))
-        assert world.facts(TaskCompleted) == []
-        await world.resume(task)
-        await world.clock.reach(after(220))
-    assert [call.execution_id for call in world.calls] == [execution_id(task, after(180), "scheduled")]
-    assert [skip.occurrence.due_at for skip in world.facts(ExecutionSkipped)] == [after(60), after(120)]
-    [end] = world.facts(TaskCompleted)
-    assert (end.outcome, end.execution_id) == ("succeeded", execution_id(task, after(180), "scheduled"))

@@ -4,8 +4,6 @@ Some schedulers live through some random minutes in one world; when all is well 
 every policy was kept to, and every nominal occurrence has an end.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import Callable

@@ -1,12 +1,10 @@
 """Intervals, bounds and jitter through the whole scheduler."""
 
-from __future__ import annotations
-
 import pytest
 
 from application.scheduler import loader
-from domain.definition import Cron, Interval, RetryPolicy
-from domain.facts import ExecutionSkipped, ExecutionStarted, TaskCompleted
+from domain.definition import Cron, Interval, RetryPolicy, Trigger
+from domain.facts import ExecutionSkipped, ExecutionStarted, Outcome, TaskCompleted
 from domain.identity import execution_id
 from domain.schedule import fires_at
 from tests.support.given import NOON, after
@@ -15,72 +13,55 @@ from tests.support.scheduler import World
 PATIENT = RetryPolicy(initial_delay_seconds=20, max_delay_seconds=20)
 
 
-async def test_an_interval_is_called_at_each_multiple_from_the_creation_of_its_task() -> None:
-    world = World()
-    await world.create(trigger=Interval(every_seconds=7))
-    async with world.scheduler():
-        await world.clock.reach(after(30))
-    assert [call.at for call in world.calls] == [after(7), after(14), after(21), after(28)]
+ENDINGS: dict[str, tuple[Trigger, list[int], list[float], Outcome]] = {
+    "after max_runs": (Interval(every_seconds=10, max_runs=3), [200], [10, 20, 30], "succeeded"),
+    "with the last occurrence up to end_at":
+        (Cron(cron="* * * * *", end_at=after(150)), [200, 404], [60, 120], "failed"),
+}  # fmt: skip
 
 
-async def test_after_its_last_run_a_task_is_completed() -> None:
-    world = World()
-    task = await world.create(trigger=Interval(every_seconds=10, max_runs=3))
-    async with world.scheduler():
-        await world.clock.reach(after(120))
-    assert [call.at for call in world.calls] == [after(10), after(20), after(30)]
+@pytest.mark.parametrize(("trigger", "answers", "calls", "outcome"), ENDINGS.values(), ids=ENDINGS)
+async def test_a_task_ends_by_its_last_occurrence(
+    world: World, trigger: Trigger, answers: list[int], calls: list[float], outcome: Outcome
+) -> None:
+    world.caller.answers(*answers)
+    task = await world.create(trigger=trigger)
+    await world.run_until(300)
+    assert [call.at for call in world.calls] == [after(second) for second in calls]
     assert world.names(task) == ["TaskCreated", "TaskCompleted"]
     [end] = world.facts(TaskCompleted)
-    assert (end.outcome, end.execution_id) == ("succeeded", execution_id(task, after(30), "scheduled"))
+    assert (end.outcome, end.execution_id) == (outcome, world.calls[-1].execution_id)
 
 
-async def test_the_runs_of_a_task_are_counted_over_a_restart() -> None:
-    world = World()
-    task = await world.create(trigger=Interval(every_seconds=10, max_runs=4))
-    async with world.scheduler():
-        await world.clock.reach(after(25))
-    async with world.scheduler("node-2"):
-        await world.clock.reach(after(120))
-    assert [fact.occurrence.run for fact in world.facts(ExecutionStarted)] == [1, 2, 3, 4]
-    assert world.names(task) == ["TaskCreated", "TaskCompleted"]
-
-
-async def test_what_was_missed_takes_no_run_away() -> None:
-    world = World()
+async def test_what_was_missed_takes_no_run_away(world: World) -> None:
     task = await world.create(trigger=Interval(every_seconds=10, max_runs=2))
     await world.clock.reach(after(45))
-    async with world.scheduler():
-        await world.clock.reach(after(120))
+    await world.run_until(120)
     assert len(world.facts(ExecutionSkipped)) == 3
     assert [fact.occurrence.due_at for fact in world.facts(ExecutionStarted)] == [after(40), after(50)]
     assert world.names(task)[-1] == "TaskCompleted"
 
 
-async def test_a_failure_of_the_last_occurrence_up_to_end_at_fails_the_task() -> None:
-    world = World()
-    world.caller.answers(200, 404)
-    task = await world.create(trigger=Cron(cron="* * * * *", end_at=after(150)))
-    async with world.scheduler():
-        await world.clock.reach(after(300))
-    assert [call.at for call in world.calls] == [after(60), after(120)]
+async def test_the_runs_of_a_task_are_counted_over_a_restart(world: World) -> None:
+    task = await world.create(trigger=Interval(every_seconds=10, max_runs=4))
+    await world.run_until(25)
+    await world.run_until(120, "node-2")
+    assert [fact.occurrence.run for fact in world.facts(ExecutionStarted)] == [1, 2, 3, 4]
     assert world.names(task) == ["TaskCreated", "TaskCompleted"]
-    [end] = world.facts(TaskCompleted)
-    assert end.outcome == "failed"
 
 
-async def test_an_earlier_execution_is_still_retried_when_the_last_one_has_completed_the_task() -> None:
-    world = World()
+async def test_an_earlier_execution_is_still_retried_when_the_last_one_has_completed_the_task(
+    world: World,
+) -> None:
     world.caller.answers(503, 200, 200)
     task = await world.create(trigger=Interval(every_seconds=1, max_runs=2), retry=PATIENT)
-    async with world.scheduler():
-        await world.clock.reach(after(60))
+    await world.run_until(60)
     first = execution_id(task, after(1), "scheduled")
     assert world.names(first) == ["ExecutionStarted", "AttemptFailed", "AttemptStarted", "ExecutionSucceeded"]
     assert world.names(task) == ["TaskCreated", "TaskCompleted"]
 
 
-async def test_a_new_trigger_counts_its_runs_anew() -> None:
-    world = World()
+async def test_a_new_trigger_counts_its_runs_anew(world: World) -> None:
     task = await world.create(trigger=Interval(every_seconds=10, max_runs=3))
     async with world.scheduler():
         await world.clock.reach(after(25))
@@ -90,19 +71,7 @@ async def test_a_new_trigger_counts_its_runs_anew() -> None:
     assert world.names(task) == ["TaskCreated", "TaskUpdated", "TaskCompleted"]
 
 
-async def test_an_update_of_the_rest_keeps_the_anchor_and_the_count() -> None:
-    world = World()
-    task = await world.create(trigger=Interval(every_seconds=10, max_runs=3))
-    async with world.scheduler():
-        await world.clock.reach(after(25))
-        await world.update(task, trigger=Interval(every_seconds=10, max_runs=3), name="renamed")
-        await world.clock.reach(after(200))
-    assert [call.at for call in world.calls] == [after(10), after(20), after(30)]
-    assert world.names(task) == ["TaskCreated", "TaskUpdated", "TaskCompleted"]
-
-
-async def test_an_execution_that_outlives_a_change_of_the_rest_completes_its_task() -> None:
-    world = World()
+async def test_an_execution_that_outlives_a_change_of_the_rest_completes_its_task(world: World) -> None:
     world.caller.answers(503, 200)
     task = await world.create(trigger=Interval(every_seconds=10, max_runs=1), retry=PATIENT)
     async with world.scheduler():
@@ -114,8 +83,7 @@ async def test_an_execution_that_outlives_a_change_of_the_rest_completes_its_tas
     assert world.names(task) == ["TaskCreated", "TaskUpdated", "TaskCompleted"]
 
 
-async def test_a_run_by_the_trigger_before_does_not_end_the_new_schedule() -> None:
-    world = World()
+async def test_a_run_by_the_trigger_before_does_not_end_the_new_schedule(world: World) -> None:
     world.caller.answers(503, 200)
     task = await world.create(trigger=Interval(every_seconds=10), retry=PATIENT)
     async with world.scheduler():
@@ -127,8 +95,7 @@ async def test_a_run_by_the_trigger_before_does_not_end_the_new_schedule() -> No
     assert world.names(task) == ["TaskCreated", "TaskUpdated", "TaskCompleted"]
 
 
-async def test_a_jittered_call_is_sent_at_its_own_instant_on_whatever_node() -> None:
-    world = World()
+async def test_a_jittered_call_is_sent_at_its_own_instant_on_whatever_node(world: World) -> None:
     trigger = Interval(every_seconds=60, anchor=NOON, jitter_seconds=60)
     tasks = [await world.create(trigger=trigger) for _ in range(5)]
     async with world.scheduler(), world.scheduler("node-2"):
@@ -143,8 +110,7 @@ async def test_a_jittered_call_is_sent_at_its_own_instant_on_whatever_node() -> 
     assert world.facts(ExecutionSkipped) == []
 
 
-async def test_a_jittered_task_beyond_the_window_is_called_when_its_time_comes() -> None:
-    world = World()
+async def test_a_jittered_task_beyond_the_window_is_called_when_its_time_comes(world: World) -> None:
     trigger = Cron(cron="5 12 * * *", jitter_seconds=3600)
     tasks = [await world.create(trigger=trigger) for _ in range(4)]
     expected = sorted(fires_at(trigger, task, after(300)) for task in tasks)
@@ -162,7 +128,6 @@ async def test_pages_of_the_read_model_are_in_the_order_of_the_calls(
     world = World()
     trigger = Interval(every_seconds=60, anchor=NOON, jitter_seconds=delay)
     tasks = [await world.create(trigger=trigger) for _ in range(7)]
-    async with world.scheduler():
-        await world.clock.reach(after(100))
+    await world.run_until(100)
     assert len(world.calls) == 7
     assert {call.at for call in world.calls} == {fires_at(trigger, task, after(60)) for task in tasks}

@@ -1,24 +1,19 @@
 """What cannot be sent, or no more, holds up no other and keeps no room."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 
+from application.ports import Call
+from application.scheduler.attempts import Attempts
 from application.scheduler.jobs import Jobs, LeaseRenewal
 from domain.facts import ExecutionSucceeded
 from tests.support.exchanging import TaskExchange
 from tests.support.given import after
 from tests.support.scheduler import World
 from tests.support.sending import attempts, job
-
-if TYPE_CHECKING:
-    from application.ports import Call
-    from application.scheduler.attempts import Attempts
 
 
 def line_up_two(sending: Attempts) -> None:
@@ -29,8 +24,9 @@ def line_up_two(sending: Attempts) -> None:
         sending.dispatch(one)
 
 
-async def test_a_caller_that_breaks_its_promise_costs_one_attempt(caplog: pytest.LogCaptureFixture) -> None:
-    world = World()
+async def test_a_caller_that_breaks_its_promise_costs_one_attempt(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     world.caller.error = RuntimeError("a bug")
     await world.create(at=after(5))
     async with world.scheduler(concurrency=1):
@@ -41,8 +37,7 @@ async def test_a_caller_that_breaks_its_promise_costs_one_attempt(caplog: pytest
     assert "a bug" in caplog.text
 
 
-async def test_nothing_is_sent_any_more_when_all_ends() -> None:
-    world = World()
+async def test_nothing_is_sent_any_more_when_all_ends(world: World) -> None:
     log = asyncio.Event()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("application.scheduler.attempts.MAX_UNRECORDED", 2)
@@ -85,8 +80,9 @@ async def test_what_cannot_be_looked_into_is_let_go_and_holds_up_no_other(
     assert f"an attempt of execution {UUID(int=1)}" in caplog.text
 
 
-async def test_many_calls_that_cannot_begin_are_got_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
+async def test_many_calls_that_cannot_begin_are_got_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.caller.takes = timedelta(seconds=1)
     exchange = world.caller.exchange
 
@@ -107,9 +103,8 @@ async def test_many_calls_that_cannot_begin_are_got_over(monkeypatch: pytest.Mon
 
 
 async def test_a_caller_that_cannot_begin_a_call_keeps_no_room_and_holds_up_no_other(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World()
     exchange = world.caller.exchange
 
     def broken(call: Call) -> TaskExchange:
@@ -131,21 +126,18 @@ async def test_a_caller_that_cannot_begin_a_call_keeps_no_room_and_holds_up_no_o
     assert "no_such_thing" in caplog.text
 
 
-async def test_what_is_under_way_when_the_grace_is_over_is_broken_off() -> None:
-    world = World()
+async def test_what_is_under_way_when_the_grace_is_over_is_broken_off(world: World) -> None:
     world.caller.takes = timedelta(seconds=60)
     await world.create(at=after(5))
     before = asyncio.all_tasks()
-    async with world.scheduler(grace=timedelta(seconds=1)):
-        await world.clock.reach(after(6))
+    await world.run_until(6, grace=timedelta(seconds=1))
     await world.clock.settle()
     assert [(call.at, call.over) for call in world.calls] == [(after(5), False)]
     assert asyncio.all_tasks() <= before
     assert world.facts(ExecutionSucceeded) == []
 
 
-async def test_what_is_stopped_while_it_waits_for_its_instant_is_not_sent() -> None:
-    world = World()
+async def test_what_is_stopped_while_it_waits_for_its_instant_is_not_sent(world: World) -> None:
     async with attempts(world) as (sending, dispatcher):
         waiting = job(1, after(5))
         sending.dispatch(waiting)
@@ -156,8 +148,7 @@ async def test_what_is_stopped_while_it_waits_for_its_instant_is_not_sent() -> N
         assert (world.calls, dispatcher.under_way(), sending.unfinished()) == ([], 0, 0)
 
 
-async def test_what_its_lease_does_not_cover_any_more_is_not_sent_unseen() -> None:
-    world = World()
+async def test_what_its_lease_does_not_cover_any_more_is_not_sent_unseen(world: World) -> None:
     async with attempts(world) as (sending, dispatcher):
         lapsed = job(1, after(1))
         lapsed.send_at = after(1_000)

@@ -1,7 +1,5 @@
 """Waiting for whichever comes first, and for what must not be broken off."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 

@@ -1,7 +1,5 @@
 """What waits for a full host when its task, or it itself, changes."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

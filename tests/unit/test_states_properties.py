@@ -1,7 +1,5 @@
 """What holds for every history of a task and of an execution."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import assert_never
 
@@ -50,10 +48,7 @@ TRIGGERS: st.SearchStrategy[Trigger] = st.builds(OneOff, datetime=INSTANTS) | st
     Cron, cron=st.sampled_from(["* * * * *", "*/5 * * * *", "0 0 * * *"])
 )
 TRIGGERS |= st.builds(
-    Interval,
-    every_seconds=st.integers(1, 100),
-    anchor=INSTANTS,
-    max_runs=st.none() | st.integers(1, 3),
+    Interval, every_seconds=st.integers(1, 100), anchor=INSTANTS, max_runs=st.none() | st.integers(1, 3)
 )
 DEFINITIONS = st.builds(
     Definition,

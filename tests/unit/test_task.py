@@ -1,18 +1,26 @@
 """What is decided about tasks, and how their facts fold."""
 
-from __future__ import annotations
-
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from domain import task as tasks
-from domain.definition import Cron, Interval, OneOff
+from domain.definition import Cron, Interval, OneOff, Trigger
 from domain.errors import TaskAlreadyOver, VersionMismatch
-from domain.facts import TaskCancelled, TaskCompleted, TaskCreated, TaskFailuresCounted, TaskUpdated
+from domain.facts import (
+    Occurrence,
+    Outcome,
+    TaskCancelled,
+    TaskCompleted,
+    TaskCreated,
+    TaskFact,
+    TaskFailuresCounted,
+    TaskUpdated,
+)
 from domain.schedule import NothingAhead
-from domain.task import FinishedTask, Scheduled
+from domain.task import FinishedTask, Scheduled, Task
 from tests.support.decisions import cancel, complete, update
 from tests.support.given import (
     MINUTE,
@@ -28,13 +36,6 @@ from tests.support.given import (
     occurrence,
     updated,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from domain.definition import Trigger
-    from domain.facts import Occurrence, Outcome
-    from domain.task import Task
 
 
 def test_a_cron_task_starts_at_its_first_occurrence_after_now() -> None:
@@ -79,20 +80,74 @@ def test_an_update_with_the_same_definition_is_nothing_new() -> None:
     given(created()).when(update()).decides_nothing()
 
 
-def test_an_update_of_a_version_that_has_changed_is_refused() -> None:
-    refusal = given(created(), updated(name="other")).when(update(name="mine", if_match=1))
-    error = refusal.refused(VersionMismatch)
-    assert str(error) == f"Task {TASK} is at version 2, not 1; read it again and repeat the change."
+def counted(failures: int) -> TaskFailuresCounted:
+    return TaskFailuresCounted(at=NOON, failures=failures, execution_id=RUN)
 
 
-def test_an_update_of_the_expected_version_is_accepted() -> None:
-    given(created(), updated(name="other")).when(update(name="mine", if_match=2)).decides(TaskUpdated)
+@pytest.mark.parametrize(
+    ("later", "current"),
+    [
+        ([updated(name="other")], {2}),
+        ([updated(name="other"), counted(1), counted(2)], {2, 3, 4}),
+        ([counted(1), updated(name="other")], {3}),
+    ],
+    ids=["an update", "failures counted since", "an update after a count"],
+)
+def test_a_command_expects_the_last_version_that_a_user_could_see_a_change_of(
+    later: list[TaskFact], current: set[int]
+) -> None:
+    task = given(created(), *later)
+    for expected in range(1, len(later) + 3):
+        for decision, kind in (
+            (cancel(expected), TaskCancelled),
+            (update(name="x", if_match=expected), TaskUpdated),
+        ):
+            if expected in current:
+                task.when(decision).decides(kind)
+            else:
+                said = task.when(decision).refused(VersionMismatch)
+                assert str(said) == (
+                    f"Task {TASK} is at version {len(later) + 1}, not {expected}; "
+                    "read it again and repeat the change."
+                )
 
 
 @pytest.mark.parametrize("end", [cancelled(), completed(), completed("failed")])
-def test_a_task_that_is_over_cannot_be_updated(end: TaskCancelled | TaskCompleted) -> None:
-    refusal = given(created(at=NOON), end).when(update(name="other")).refused(TaskAlreadyOver)
-    assert "create a new task instead" in str(refusal)
+def test_a_task_that_is_over_is_neither_updated_nor_cancelled(end: TaskCancelled | TaskCompleted) -> None:
+    over = given(created(at=NOON), end)
+    assert "create a new task instead" in str(over.when(update(name="other")).refused(TaskAlreadyOver))
+    if isinstance(end, TaskCompleted):
+        over.when(cancel()).refused(TaskAlreadyOver)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "ended"),
+    [
+        (Cron(cron="* * * * *"), occurrence(after(60))),
+        (Cron(cron="* * * * *"), occurrence(after(60), run=1_000_000)),
+        (Interval(every_seconds=60, anchor=NOON, max_runs=1), occurrence(after(60), kind="manual", run=1)),
+    ],
+    ids=["a schedule without an end", "however often it ran", "a run out of turn"],
+)
+def test_what_is_not_the_last_occurrence_ends_no_task(trigger: Trigger, ended: Occurrence) -> None:
+    given(created(trigger=trigger)).when(ending(ended)).decides_nothing()
+
+
+@pytest.mark.parametrize(
+    ("update", "placed"),
+    [
+        (updated(name="other", now=after(30)), (after(60), 1, 0)),
+        (updated(cron="0 * * * *", now=after(30), next_run_at=after(3600)), (after(3600), 2, 0)),
+    ],
+    ids=["without a next run: left where it was", "with one: moved"],
+)
+def test_an_update_moves_a_task_if_it_names_the_next_run(
+    update: TaskUpdated, placed: tuple[datetime, int, int]
+) -> None:
+    task = given(created(), update).state
+    assert isinstance(task, Scheduled)
+    assert (task.placed_at, task.placed_in, task.placed_runs) == placed
+    assert (task.definition, task.created_at, task.updated_at) == (update.definition, NOON, after(30))
 
 
 def test_a_scheduled_task_can_be_cancelled() -> None:
@@ -101,15 +156,6 @@ def test_a_scheduled_task_can_be_cancelled() -> None:
 
 def test_cancelling_twice_is_nothing_new() -> None:
     given(created(), cancelled()).when(cancel()).decides_nothing()
-
-
-@pytest.mark.parametrize("end", [completed(), completed("failed")])
-def test_a_one_off_that_is_through_cannot_be_cancelled(end: TaskCompleted) -> None:
-    given(created(at=NOON), end).when(cancel()).refused(TaskAlreadyOver)
-
-
-def test_a_cancellation_of_a_version_that_has_changed_is_refused() -> None:
-    given(created(), updated(name="other")).when(cancel(if_match=1)).refused(VersionMismatch)
 
 
 def test_a_one_off_is_completed_by_its_occurrence() -> None:
@@ -121,10 +167,6 @@ def test_a_one_off_that_was_moved_is_not_completed_by_its_earlier_instant() -> N
     moved = updated(at=after(60), next_run_at=after(60))
     task = given(created(at=after(5)), moved)
     task.when(complete(after(5))).decides_nothing()
-
-
-def test_a_cron_task_is_never_completed() -> None:
-    given(created()).when(complete(after(60))).decides_nothing()
 
 
 def test_a_task_that_is_over_is_not_completed_again() -> None:
@@ -139,19 +181,6 @@ def test_the_last_fact_says_how_a_task_ended(end: TaskCancelled | TaskCompleted,
     task = given(created(at=NOON), end).state
     assert isinstance(task, FinishedTask)
     assert (task.status, task.version) == (status, 2)
-
-
-def test_an_update_without_a_place_leaves_the_place_alone() -> None:
-    task = given(created(), updated(name="other", now=after(30))).state
-    assert isinstance(task, Scheduled)
-    assert (task.placed_at, task.placed_in, task.definition.name) == (after(60), 1, "other")
-    assert (task.created_at, task.updated_at) == (NOON, after(30))
-
-
-def test_an_update_with_a_place_moves_a_scheduled_task() -> None:
-    task = given(created(), updated(cron="0 * * * *", next_run_at=after(3600))).state
-    assert isinstance(task, Scheduled)
-    assert (task.placed_at, task.placed_in, task.placed_runs) == (after(3600), 2, 0)
 
 
 def bounded(**bounds: Any) -> Interval:
@@ -199,15 +228,6 @@ def test_what_the_trigger_before_had_claimed_ends_the_task_only_at_an_instant_of
     task.when(ending(occurrence(after(60)))).decides(completed())
 
 
-def test_a_run_out_of_turn_ends_no_task() -> None:
-    task = given(created(trigger=bounded(max_runs=1)))
-    task.when(ending(occurrence(after(60), kind="manual", run=1))).decides_nothing()
-
-
-def test_a_schedule_without_an_end_never_ends() -> None:
-    given(created()).when(ending(occurrence(after(60), run=1_000_000))).decides_nothing()
-
-
 def test_a_task_passes_over_an_occurrence_that_an_earlier_definition_had_claimed() -> None:
     task = given(created(), updated(cron="*/5 * * * *", next_run_at=after(300))).state
     assert isinstance(task, Scheduled)
@@ -236,24 +256,3 @@ def test_a_task_that_is_created_again_keeps_counting_its_facts() -> None:
 def test_a_count_of_failures_is_a_new_version_but_no_change_that_updated_at_tells_of() -> None:
     task = given(created(), TaskFailuresCounted(at=after(90), failures=2, execution_id=RUN)).state
     assert (task.version, task.failures, task.updated_at) == (2, 2, NOON)
-
-
-def counted(failures: int) -> TaskFailuresCounted:
-    return TaskFailuresCounted(at=NOON, failures=failures, execution_id=RUN)
-
-
-@pytest.mark.parametrize("seen", [2, 3, 4])
-def test_what_a_user_has_seen_is_still_true_when_only_failures_were_counted_since(seen: int) -> None:
-    counting = given(created(), updated(name="other"), counted(1), counted(2))
-    counting.when(cancel(if_match=seen)).decides(TaskCancelled)
-
-
-@pytest.mark.parametrize("seen", [1, 5])
-def test_what_was_changed_before_failures_were_counted_is_not_what_a_user_has_seen(seen: int) -> None:
-    counting = given(created(), updated(name="other"), counted(1), counted(2))
-    counting.when(cancel(if_match=seen)).refused(VersionMismatch)
-
-
-def test_a_change_after_a_count_counts() -> None:
-    changed = given(created(), counted(1), updated(name="other"))
-    changed.when(cancel(if_match=2)).refused(VersionMismatch)

@@ -1,6 +1,4 @@
-"""Files of tasks: read to what was written, and what an import of one says, without a secret."""
-
-from __future__ import annotations
+"""Files of tasks: what they are read to is what was written, and what an import says, without secrets."""
 
 import json
 from typing import Any
@@ -238,8 +236,9 @@ def test_what_only_yaml_has_is_refused_with_its_line(entry: str, said: str) -> N
 FILE = read_yaml("tasks:\n- name: a\n  oops: 1\n- name: b\n", "UTC")
 
 
-async def test_each_step_is_told_in_the_order_of_the_file_and_what_is_unchanged_is_counted() -> None:
-    world = World()
+async def test_each_step_is_told_in_the_order_of_the_file_and_what_is_unchanged_is_counted(
+    world: World,
+) -> None:
     await world.create(name="changed", trigger=every(60), url="http://127.0.0.1/?old")
     await world.create(name="kept")
     ended = await world.create(name="gone")
@@ -262,8 +261,7 @@ async def test_each_step_is_told_in_the_order_of_the_file_and_what_is_unchanged_
     assert accomplished(steps) == "1 created, 1 changed, 1 cancelled"
 
 
-async def test_headers_and_payloads_may_be_secret() -> None:
-    world = World()
+async def test_headers_and_payloads_may_be_secret(world: World) -> None:
     stored = definition(name="a")
     old = replace(
         stored,
@@ -281,18 +279,13 @@ async def test_headers_and_payloads_may_be_secret() -> None:
     ]
 
 
-async def test_of_a_url_only_what_is_no_secret_is_told() -> None:
-    world = World()
+async def test_of_a_url_only_what_is_no_secret_is_told(world: World) -> None:
     await world.create(name="a", url="http://127.0.0.1/a?token=old")
     [step] = await planned(world, declared(name="a", url="http://127.0.0.1/b?token=new"))
-    assert [*told(step, FILE)] == [
-        "~ a",
-        '    action.url: "http://127.0.0.1/a" -> "http://127.0.0.1/b"',
-    ]
+    assert [*told(step, FILE)] == ["~ a", '    action.url: "http://127.0.0.1/a" -> "http://127.0.0.1/b"']
 
 
-async def test_what_an_answer_has_to_hold_may_be_secret() -> None:
-    world = World()
+async def test_what_an_answer_has_to_hold_may_be_secret(world: World) -> None:
     stored = definition(name="a")
     await world.commands.create(stored, REQUEST)
     success = replace(stored.success, body_contains="s3cret")
@@ -311,8 +304,7 @@ async def test_what_is_wrong_is_told_with_all_its_places() -> None:
     assert [*told(single, FILE)] == [f"! tasks[0]: There is no task {TASK}; check the id."]
 
 
-async def test_what_is_there_on_one_side_only_is_told_as_nothing() -> None:
-    world = World()
+async def test_what_is_there_on_one_side_only_is_told_as_nothing(world: World) -> None:
     await world.create(name="a")
     [step] = await planned(world, declared(name="a", trigger=every(60, end_at=after(1_000))))
     lines = [*told(step, FILE)]

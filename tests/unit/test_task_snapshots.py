@@ -1,28 +1,22 @@
 """Snapshots of tasks: a state that was stored is the state that was folded."""
 
-from __future__ import annotations
-
 import hashlib
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Iterator
+from typing import get_args
 from uuid import UUID
 
 import pytest
 
 from application import streams
-from application.ports import LogUnavailable
+from application.ports import LogUnavailable, Snapshot
 from application.streams import fold_task, load_latest
 from domain import task as tasks
 from domain.facts import IdempotencyKeyUsed, TaskCreated, TaskFact, TaskPaused, TaskResumed
+from domain.task import Task
 from infrastructure.event_store.log import FOLD, decode_task, encode_task
 from tests.support.given import NOON, TASK, created
 from tests.support.random_log import RandomLog
 from tests.support.scheduler import World
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from application.ports import Snapshot
-    from domain.task import Task
 
 TASK_FACTS = get_args(TaskFact.__value__)
 PAUSED, RESUMED = TaskPaused(at=NOON), TaskResumed(at=NOON)
@@ -92,8 +86,7 @@ async def test_a_snapshot_that_cannot_be_kept_is_no_reason_to_fail(monkeypatch: 
     assert latest.task == fold_task(TASK, await world.log.read_stream(TASK))
 
 
-async def test_nothing_is_known_of_a_stream_that_is_no_task() -> None:
-    world = World()
+async def test_nothing_is_known_of_a_stream_that_is_no_task(world: World) -> None:
     assert await load_latest(world.log, TASK) is None
     await world.append(TASK, PAUSED)
     assert await load_latest(world.log, TASK) is None

@@ -1,7 +1,5 @@
 """Which calls are admitted: methods, URLs, headers, payloads, timeouts."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx

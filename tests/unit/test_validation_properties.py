@@ -1,7 +1,5 @@
 """What holds for the admission of every definition, however odd."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 import msgspec
