@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 
-from projections.catalogue import NAMES
+from projections import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from msgspec import Struct, field
+from psycopg import AsyncConnection
 
 from domain.facts import (
     Attempt,
@@ -34,15 +36,9 @@ from domain.facts import (
     TaskResumed,
     TaskUpdated,
 )
-from projections.projection import Entry, continued, unknown
+from projections.projection import Entry, continued, statement, unknown
 from projections.rows import head, microseconds, put, take
-from projections.statements import statement
 from projections.views import Figures
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-
-    from psycopg import AsyncConnection
 
 # Upper bounds in seconds. An observation is counted under the least bound that it does not exceed.
 DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncGenerator, Collection, Container, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from typing import Any, ClassVar, get_args
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
+from psycopg import AsyncConnection
 
 from domain.definition import Cron, Definition, Interval, OneOff
 from domain.facts import (
@@ -25,6 +27,7 @@ from domain.facts import (
     ExecutionSucceeded,
     ExecutionTakenOver,
     IdempotencyKeyUsed,
+    PlacingFact,
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
@@ -37,7 +40,7 @@ from domain.facts import (
 )
 from domain.redaction import erased_definition, erased_text
 from domain.schedule import fires_at
-from projections.projection import Entry, beginning_missing, unknown
+from projections.projection import Entry, beginning_missing, statement, unknown
 from projections.rows import (
     StateCounts,
     Taken,
@@ -56,15 +59,7 @@ from projections.rows import (
     word,
     write_counts,
 )
-from projections.statements import statement
 from projections.views import TaskStatus
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Container, Iterable, Mapping, Sequence
-
-    from psycopg import AsyncConnection
-
-    from domain.facts import PlacingFact
 
 
 class TaskRow(Struct, frozen=True, kw_only=True, gc=False):

@@ -102,7 +102,7 @@ async def _refill_ms(dsn: str) -> float:
             _, rows = await reader.page(after, until, PAGE)
             if len(rows) < PAGE:
                 return (time.perf_counter() - started) * 1_000
-            after = (rows[-1].fires_at, rows[-1].task_id)
+            after = (rows[-1].fire_at or until, rows[-1].task_id)
 
 
 async def _steady(stage: Stage, dsn: str, running: Roles) -> Steady:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg_pool import AsyncConnectionPool
 
 from application.ports import (
     Answer,
@@ -23,20 +26,12 @@ from application.ports import (
     Undecodable,
 )
 from domain.identity import is_execution, redaction_stream
-from domain.task import FinishedTask, Paused, Scheduled
+from domain.task import FinishedTask, Paused, Scheduled, Task
+from infrastructure.archive.library import Shelf
+from infrastructure.event_store.appender import Appender
 from infrastructure.event_store.mapper import decode
 from infrastructure.postgres import AWAY, first_line
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
-
-    from psycopg import AsyncConnection, AsyncCursor
-    from psycopg_pool import AsyncConnectionPool
-
-    from domain.task import Task
-    from infrastructure.archive.library import Shelf
-    from infrastructure.event_store.appender import Appender
 
 # By which rules a state was folded. To be raised with every change of what `domain.task` makes of facts, or
 # of the shape of a task's states: snapshots of before are left alone then.

@@ -5,31 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import asdict
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg_pool import AsyncConnectionPool
 
 from application.ports import EventFilter, EventPage, LoggedEvent, LogUnavailable, Meta, Origin
 from domain.identity import is_execution
 from domain.redaction import original_digest
-from infrastructure.event_store.log import HEAD, READ_SECONDS
+from infrastructure.archive.files import Event
+from infrastructure.archive.library import Shelf
+from infrastructure.event_store.log import HEAD, READ_SECONDS, Row
 from infrastructure.postgres import AWAY, first_line
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-    from datetime import datetime
-
-    from psycopg import AsyncConnection, AsyncCursor
-    from psycopg_pool import AsyncConnectionPool
-
-    from infrastructure.archive.files import Event
-    from infrastructure.archive.library import Shelf
-    from infrastructure.event_store.log import Row
 
 BEGINNING_BYTES = 4_096
 """Of each stored event: its meta, and the namespace and the task that it names before anything long."""

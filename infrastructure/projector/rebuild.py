@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 from psycopg import AsyncConnection, errors, sql
@@ -26,6 +27,7 @@ from infrastructure.projector.reading import NOTHING_ARCHIVED, WholeLog
 from infrastructure.projector.workplace import (
     SCHEMA,
     NewTablesLost,
+    Share,
     Workplace,
     at_work,
     bring_together,
@@ -39,12 +41,7 @@ from infrastructure.projector.workplace import (
     take_up,
 )
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from infrastructure.projector.reading import Projection
-    from infrastructure.projector.workplace import Share
+from projections.projection import Projection
 
 LOOK_SECONDS = 0.5
 

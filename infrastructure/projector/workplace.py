@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from functools import cache
 from importlib import resources
 from importlib.metadata import version
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from importlib.resources.abc import Traversable
+from typing import ClassVar, Literal, NamedTuple
+from uuid import UUID
 
 from msgspec.structs import replace
-from psycopg import sql
+from psycopg import AsyncConnection, sql
 
 from domain.facts import EventsRedacted
 from infrastructure.archive.library import Wanted, archives
@@ -23,15 +26,7 @@ from infrastructure.projector.batch import (
     set_checkpoint,
 )
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-    from importlib.resources.abc import Traversable
-    from uuid import UUID
-
-    from psycopg import AsyncConnection
-
-    from infrastructure.projector.reading import Entry, Projection
+from projections.projection import Entry, Projection
 
 _SOURCES = (".py", ".sql")
 
@@ -256,7 +251,7 @@ class _Streams:
     def _narrowed(self, entry: Entry, fact: EventsRedacted) -> Entry:
         """A rewriting of its own streams alone: to take out the rows of others is not its business."""
         rewritten = tuple(event for event in fact.rewritten if self._has(event.stream))
-        return replace(entry, fact=replace(fact, rewritten=rewritten))
+        return replace(entry, fact=replace(fact, rewritten=rewritten))  # type: ignore[type-var]  # all entries are structs
 
 
 SCHEMA = sql.Identifier("rebuilding")

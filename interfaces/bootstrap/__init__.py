@@ -27,10 +27,9 @@ from infrastructure.migrator import (
     months_archived,
     services_connected,
 )
-from infrastructure.projector.batch import Parked
-from infrastructure.projector.check import Checked, CheckRunning, Difference, NotCheckable, ParkedMeanwhile
+from infrastructure.projector.batch import QuarantinedEvent, QuarantinedEventMissing
+from infrastructure.projector.check import Checked, CheckRunning, Difference, NotCheckable, ReplayedMeanwhile
 from infrastructure.projector.rebuild import RebuildRunning, Rebuilt, TablesInUse
-from infrastructure.projector.replay import ParkedEventMissing
 from infrastructure.projector.workplace import NewTablesLost
 from infrastructure.sealed_log.keys import KeyUnusable
 from infrastructure.sealed_log.publishing import HeadsUnreadable
@@ -86,7 +85,7 @@ from interfaces.bootstrap.pages import shared_metrics
 from interfaces.bootstrap.services import api, background, projector, scheduler, simulated
 from interfaces.bootstrap.shares import ShareFailed
 from interfaces.http.problems import MalformedBody
-from projections.catalogue import UnknownProjection
+from projections import UnknownProjection
 
 # What a user can put right: their messages are sentences for the terminal.
 USER_ERRORS = (
@@ -109,8 +108,8 @@ USER_ERRORS = (
     NewTablesLost,
     CheckRunning,
     NotCheckable,
-    ParkedEventMissing,
-    ParkedMeanwhile,
+    QuarantinedEventMissing,
+    ReplayedMeanwhile,
     LogRewound,
     KeyUnusable,
     CarryRefused,
@@ -151,7 +150,7 @@ __all__ = [
     "Manifest",
     "MigrationRefused",
     "MigrationsMissing",
-    "Parked",
+    "QuarantinedEvent",
     "Rebuilt",
     "Settings",
     "StandsStill",

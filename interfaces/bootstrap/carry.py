@@ -29,7 +29,7 @@ from infrastructure.carry.replay import replay_events as replay_to
 from infrastructure.past.reader import PostgresPast
 from infrastructure.postgres import pool, with_liveness
 from infrastructure.settings import with_database
-from projections.catalogue import NAMES
+from projections import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence

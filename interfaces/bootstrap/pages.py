@@ -20,7 +20,7 @@ from infrastructure.sealed_log.store import PostgresSealedLog
 from infrastructure.vitals import DatabaseAway, Vitals
 from interfaces.http.answers import HealthCheck, HealthReport
 from interfaces.http.dependencies import HttpOptions, OpsDependencies
-from projections.catalogue import NAMES, RELATIONS
+from projections import NAMES, RELATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,11 +11,9 @@ from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Protocol
 
-import psycopg
 import structlog
 from msgspec.structs import replace
 from psycopg import DataError, IntegrityError
-from psycopg_pool import PoolClosed, PoolTimeout
 from uuid_utils.compat import uuid7
 
 from application.audit import Audit
@@ -23,14 +21,13 @@ from application.executions import ExecutionCommands
 from application.explanation.explainer import Accounted, Explainer, Occurrences
 from application.explanation.history import history_of
 from application.past import Cut, Stopped, TooMuchHistory, placing_events
-from application.ports import DueTask, LogUnavailable, Open, Unfinished, Unreadable
+from application.ports import LogUnavailable, Unreadable
 from application.redaction import Redactions, Run
 from application.revisions import Revisions
 from application.scheduler.context import Context, SchedulerNode
 from application.scheduler.scheduler import Scheduler
 from application.tasks import BulkCommands, TaskCommands
 from application.what_if.simulator import Simulator
-from domain.task import Pause
 from infrastructure.archive.library import Shelf
 from infrastructure.carry.database import check_once_connected
 from infrastructure.clock import SystemClock
@@ -39,7 +36,7 @@ from infrastructure.event_store.follower import PostgresFollower
 from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.event_store.reader import PostgresEventReader
 from infrastructure.event_store.redactor import PostgresRedactor
-from infrastructure.metrics import Instruments, ObservedProjector, ObservedScheduler
+from infrastructure.metrics import Instruments, ObservedScheduler
 from infrastructure.nodes import NodeTable, PostgresNodes
 from infrastructure.past.reader import PostgresPast, PostgresRuns, outcome_entries, task_entries
 from infrastructure.postgres import pool, with_liveness
@@ -56,16 +53,14 @@ from interfaces.bootstrap.pages import HealthChecks, StoredExposition, ops_app, 
 from interfaces.http.dependencies import Dependencies
 from interfaces.http.problems import NotYetVisible
 from interfaces.http.system import Node
-from projections import task_results
-from projections.catalogue import NAMES, PROJECTIONS, RELATIONS
+from projections import NAMES, PROJECTIONS, RELATIONS, task_results
 from projections.due import DueReader
-from projections.past import past_figures, past_task, past_tasks
 from projections.projection import PoisonEvent
-from projections.queries import ReadModels
+from projections.queries import ReadModels, past_figures, past_task, past_tasks
 from projections.views import Paging, ResultQuery
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
     from datetime import datetime
     from typing import Any
     from uuid import UUID
@@ -77,75 +72,12 @@ if TYPE_CHECKING:
     from application.explanation.explainer import Ledger, Window
     from application.explanation.history import Now, Streams
     from application.past import Moment
-    from application.ports import Place
     from infrastructure.nodes import NodeRow
     from infrastructure.settings import Settings
     from interfaces.http.dependencies import VisibilityPort
     from interfaces.http.simulation_request import Simulated, UnreadSimulation
-    from projections.due import DueRow
     from projections.task_results import ResultRow
     from projections.views import Figures, Listing, ResultView, TaskQuery, TaskView
-
-
-class DueTasksOfReadModels:
-    """`application.ports.DueTasks` over the projections' queries."""
-
-    def __init__(self, reader: DueReader) -> None:
-        self._reader = reader
-
-    async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueTask]]:
-        """See `application.ports.DueTasks`."""
-        with _as_unavailable():
-            position, rows = await self._reader.page(after, until, limit)
-        return position, [_due(row) for row in rows]
-
-    async def place(self, task_id: UUID) -> tuple[int, DueTask | None]:
-        """See `application.ports.DueTasks`."""
-        with _as_unavailable():
-            position, row = await self._reader.place(task_id)
-        return position, None if row is None else _due(row)
-
-    async def open_runs(self) -> tuple[int, Sequence[Open]]:
-        """See `application.ports.DueTasks`."""
-        with _as_unavailable():
-            position, rows = await self._reader.open_runs()
-        return position, [Open(*row) for row in rows]
-
-    async def unfinished(self, limit: int) -> Sequence[Unfinished]:
-        """See `application.ports.DueTasks`."""
-        with _as_unavailable():
-            rows = await self._reader.unfinished(limit)
-        return [
-            Unfinished(
-                execution_id=row.execution_id,
-                node=row.node,
-                lease_until=row.lease_until,
-                retry_at=row.retry_at,
-            )
-            for row in rows
-        ]
-
-
-def _due(row: DueRow) -> DueTask:
-    return DueTask(
-        task_id=row.task_id,
-        version=row.version,
-        namespace=row.namespace,
-        definition=row.definition,
-        due_at=row.due_at,
-        runs=row.runs,
-        fire_at=row.fires_at,
-        pause=Pause(since=row.paused_at, until=row.resumed_at) if row.paused_at and row.resumed_at else None,
-    )
-
-
-@contextlib.contextmanager
-def _as_unavailable() -> Iterator[None]:
-    # A missing table is one that a rebuild is about to bring back.
-    try:
-        yield
-    except (psycopg.Error, PoolTimeout, PoolClosed) as error:
-        raise LogUnavailable(str(error)) from error
 
 
 AT_ONCE = 200
@@ -417,7 +349,7 @@ async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
         )
         engine = Scheduler(
             context,
-            DueTasksOfReadModels(DueReader(connections)),
+            DueReader(connections),
             PostgresFollower(with_liveness(settings.direct_dsn()), own),
             PostgresNodes(connections, "scheduler"),
             concurrency=settings.max_concurrency,
@@ -445,7 +377,7 @@ async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
             connections,
             with_liveness(settings.direct_dsn()),
             PROJECTIONS,
-            ObservedProjector(instruments),
+            instruments,
             # What it rebuilds is folded between the batches of what goes on.
             WholeLog(library(settings), at_once=BATCH_EVENTS),
         )

@@ -20,7 +20,7 @@ from infrastructure.projector.rebuild import EventRefused, fold_share
 from infrastructure.projector.workplace import NewTablesLost, Share
 from interfaces.bootstrap.carry import library
 from interfaces.bootstrap.database import DatabaseUnusable, NotPermitted, TablesMissing, in_sentences
-from projections.catalogue import named
+from projections import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,7 +11,7 @@ from infrastructure.archive.library import Wanted, events_after
 from infrastructure.projector.check import check
 from infrastructure.projector.reading import WholeLog
 from infrastructure.projector.rebuild import rebuild
-from projections.catalogue import PROJECTIONS
+from projections import PROJECTIONS
 from tests.support.archives import MUCH, Archivist, filled, rows, whole
 from tests.support.checking import Told
 from tests.support.months import FEBRUARY, JANUARY, MARCH

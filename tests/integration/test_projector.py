@@ -14,7 +14,7 @@ from infrastructure.projector.reading import read_entries
 from infrastructure.projector.rebuild import rebuild
 from infrastructure.projector.runner import Projector
 from infrastructure.projector.workplace import prepare
-from projections.catalogue import PROJECTIONS
+from projections import PROJECTIONS
 from tests.support.entries import answered, attempt, created, started, succeeded
 from tests.support.projecting import connect, contents, least_position, reached, running, until
 from tests.support.proxy import Proxy
@@ -42,13 +42,9 @@ class Heard:
 
     def __init__(self) -> None:
         self.events: dict[str, int] = {}
-        self.aside: dict[str, int] = {}
 
     def projected(self, projection: str, events: int) -> None:
         self.events[projection] = self.events.get(projection, 0) + events
-
-    def parked(self, projection: str, events: int) -> None:
-        self.aside[projection] = self.aside.get(projection, 0) + events
 
 
 async def test_it_applies_what_is_there_and_what_comes(database: str) -> None:
@@ -62,7 +58,6 @@ async def test_it_applies_what_is_there_and_what_comes(database: str) -> None:
             await reached(connection, position)
         await expected(connection, database)
     assert heard.events == dict.fromkeys(("tasks", "task_results", "statistics"), len(log.facts))
-    assert set(heard.aside.values()) == {0}
 
 
 async def test_a_batch_tells_those_who_wait_what_is_visible(database: str) -> None:

@@ -10,11 +10,17 @@ import pytest
 
 from infrastructure.event_store.log import LogRewound
 from infrastructure.postgres import pool
-from infrastructure.projector.batch import Parked
-from infrastructure.projector.check import CheckRunning, DifferentColumn, NotCheckable, ParkedMeanwhile, check
+from infrastructure.projector.batch import QuarantinedEvent
+from infrastructure.projector.check import (
+    CheckRunning,
+    DifferentColumn,
+    NotCheckable,
+    ReplayedMeanwhile,
+    check,
+)
 from infrastructure.projector.rebuild import rebuild
 from infrastructure.projector.runner import Projector
-from projections.catalogue import PROJECTIONS, named
+from projections import PROJECTIONS, named
 from tests.support.checking import TABLES, Told, as_planted, checked, plant
 from tests.support.entries import created, updated
 from tests.support.projecting import connect, contents, project, reached, running
@@ -181,7 +187,7 @@ async def test_an_event_that_cannot_be_applied_and_is_not_parked_is_told(databas
         found, told = await checked(database)
         assert found.refused == 1
         [refusal] = told.refusals
-        assert isinstance(refusal, Parked)
+        assert isinstance(refusal, QuarantinedEvent)
         assert (refusal.projection, refusal.position) == ("tasks", 2)
         assert "too long" in refusal.error
 
@@ -195,7 +201,7 @@ async def test_parked_events_that_are_replayed_meanwhile_call_for_another_check(
     async with await connect(database) as connection:
         await append(connection, [created(), updated(name=TOO_LONG)])
         await project(connection)
-        with pytest.raises(ParkedMeanwhile, match="tasks were replayed"):
+        with pytest.raises(ReplayedMeanwhile, match="tasks were replayed"):
             await check(database, PROJECTIONS, Replaying())
         assert not await own_schema(connection)
 

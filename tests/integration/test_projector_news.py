@@ -61,20 +61,20 @@ async def test_under_load_a_session_attends_to_commands_alone_until_there_is_not
 ) -> None:
     clock = asyncio.get_running_loop().time
     async with await connect(database) as writer, owned(database) as session:
-        assert not await session.attend()
+        assert not await session.hear_all()
         for run in range(ENOUGH_HEARD + 1):
             await append(writer, [started(stream=UUID(int=run + 100))])
         # As if the next batch were due in an hour: all of them are heard first.
-        await session.news(since=clock() + HOUR_SECONDS, applied=0, position=0)
-        assert await session.attend()
-        assert not await session.attend()
+        await session.wait_for_batch(since=clock() + HOUR_SECONDS, applied=0, position=0)
+        assert await session.hear_all()
+        assert not await session.hear_all()
 
 
 async def test_a_session_that_hears_little_attends_to_everything_still(database: str) -> None:
     async with await connect(database) as writer, owned(database) as session:
         await append(writer, [started()])
-        await session.news(since=LONG_AGO, applied=0, position=0)
-        assert not await session.attend()
+        await session.wait_for_batch(since=LONG_AGO, applied=0, position=0)
+        assert not await session.hear_all()
 
 
 async def test_a_command_that_follows_little_is_due_before_the_cadence_is_over(database: str) -> None:
@@ -83,7 +83,7 @@ async def test_a_command_that_follows_little_is_due_before_the_cadence_is_over(d
         await append(writer, [created()])
         async with asyncio.timeout(DEADLINE_SECONDS):
             # As if the last batch had begun in an hour.
-            await session.news(since=clock() + HOUR_SECONDS, applied=1, position=0)
+            await session.wait_for_batch(since=clock() + HOUR_SECONDS, applied=1, position=0)
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, heads: Iterable[int]) -> Iterator[int]:
@@ -102,7 +102,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, heads: Iterable[int]) -> Iterator[
 async def waited_while_fast(database: str) -> None:
     """A session has waited for its next batch, the last one having taken in many events just now."""
     async with owned(database) as session, asyncio.timeout(DEADLINE_SECONDS):
-        await session.news(since=asyncio.get_running_loop().time(), applied=MANY, position=0)
+        await session.wait_for_batch(since=asyncio.get_running_loop().time(), applied=MANY, position=0)
 
 
 async def test_a_command_is_not_kept_waiting_by_events_that_come_fast(database: str) -> None:
@@ -111,8 +111,8 @@ async def test_a_command_is_not_kept_waiting_by_events_that_come_fast(database: 
         await append(writer, [created()])
         async with asyncio.timeout(DEADLINE_SECONDS):
             # As if the last batch had begun in an hour.
-            await session.news(since=clock() + HOUR_SECONDS, applied=MANY, position=0)
-        assert await session.attend()
+            await session.wait_for_batch(since=clock() + HOUR_SECONDS, applied=MANY, position=0)
+        assert await session.hear_all()
 
 
 async def test_a_batch_is_due_once_events_come_more_slowly(
@@ -170,4 +170,4 @@ async def test_a_server_that_does_not_answer_is_not_waited_for_without_end(
     clock = asyncio.get_running_loop().time
     async with owned(database) as session:
         with pytest.raises(TimeoutError):
-            await session.news(since=clock(), applied=MANY, position=0)
+            await session.wait_for_batch(since=clock(), applied=MANY, position=0)

@@ -9,12 +9,11 @@ import psycopg
 import pytest
 
 from infrastructure.postgres import pool
-from infrastructure.projector.batch import CheckpointMoved, is_poison
+from infrastructure.projector.batch import CheckpointMoved, is_poison, replay_quarantined
 from infrastructure.projector.rebuild import rebuild
-from infrastructure.projector.replay import replay_parked
 from infrastructure.projector.runner import Projector
 from infrastructure.projector.workplace import prepare
-from projections.catalogue import PROJECTIONS, named
+from projections import PROJECTIONS, named
 from projections.projection import PoisonEvent
 from tests.support.entries import TASK, created, started, updated
 from tests.support.projecting import connect, contents, parked_in, project, reached, running
@@ -94,10 +93,10 @@ async def test_a_replay_goes_on_where_the_task_stopped(database: str) -> None:
         await connection.execute("ALTER TABLE task_definitions ADD CONSTRAINT sealed CHECK (name <> 'bad')")
         await project(connection, batch_events=1)
         [tasks] = named(["tasks"])
-        assert await replay_parked(db, tasks) == (0, 3)
+        assert await replay_quarantined(db, tasks) == (0, 3)
         assert len(await parked_in(connection)) == 3
         await connection.execute("ALTER TABLE task_definitions DROP CONSTRAINT sealed")
-        assert await replay_parked(db, tasks) == (3, 0)
+        assert await replay_quarantined(db, tasks) == (3, 0)
         assert await parked_in(connection) == []
         replayed = await contents(connection)
         await connection.execute("DROP TABLE task_states CASCADE")
@@ -118,7 +117,7 @@ async def test_many_parked_events_are_replayed_in_order(database: str) -> None:
         assert len(parked) > 450
         await connection.execute("ALTER TABLE task_states DROP CONSTRAINT sealed")
         [tasks] = named(["tasks"])
-        assert await replay_parked(db, tasks) == (len(parked), 0)
+        assert await replay_quarantined(db, tasks) == (len(parked), 0)
         replayed = await contents(connection)
         await rebuild(database, PROJECTIONS)
         assert await contents(connection) == replayed

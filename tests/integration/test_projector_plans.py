@@ -9,8 +9,8 @@ import pytest
 
 from infrastructure.projector.batch import lock_checkpoints
 from infrastructure.projector.workplace import prepare
-from projections.catalogue import PROJECTIONS
-from projections.statements import statement
+from projections import PROJECTIONS
+from projections.projection import statement
 from tests.support.plans import plan_nodes
 from tests.support.projecting import connect, project
 from tests.support.random_log import RandomLog

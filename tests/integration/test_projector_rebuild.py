@@ -12,7 +12,7 @@ from infrastructure.postgres import pool
 from infrastructure.projector.rebuild import RebuildRunning, TablesInUse, rebuild
 from infrastructure.projector.runner import Projector
 from infrastructure.sql import statements
-from projections.catalogue import PROJECTIONS, named
+from projections import PROJECTIONS, named
 from tests.support.entries import created, updated
 from tests.support.projecting import connect, contents, parked_in, project, reached, running, until
 from tests.support.random_log import RandomLog

@@ -10,7 +10,7 @@ import pytest
 
 from infrastructure.projector.reading import WholeLog
 from infrastructure.projector.rebuild import TablesInUse, rebuild
-from projections.catalogue import PROJECTIONS, named
+from projections import PROJECTIONS, named
 from tests.support.entries import created, updated
 from tests.support.projecting import connect, contents, parked_in, project
 from tests.support.random_log import RandomLog

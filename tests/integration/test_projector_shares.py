@@ -13,8 +13,8 @@ from infrastructure.archive.library import NO_ARCHIVES
 from infrastructure.projector.reading import NOTHING_ARCHIVED, WholeLog
 from infrastructure.projector.rebuild import EventRefused, fold_share, rebuild
 from infrastructure.projector.workplace import NewTablesLost, Share
-from projections.catalogue import NAMES, PROJECTIONS, named
-from projections.statements import statement
+from projections import NAMES, PROJECTIONS, named
+from projections.projection import statement
 from tests.support.entries import NOON, after, created, updated
 from tests.support.projecting import connect, contents, parked_in, project
 from tests.support.random_log import RandomLog

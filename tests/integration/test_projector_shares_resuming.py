@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infrastructure.projector.rebuild import rebuild
-from projections.catalogue import PROJECTIONS
+from projections import PROJECTIONS
 from tests.support.projecting import connect, contents
 from tests.support.sharing import Heard, Together, spoiled
 

@@ -27,7 +27,7 @@ from infrastructure.projector.reading import (
 from infrastructure.projector.rebuild import rebuild
 from infrastructure.projector.runner import Projector
 from infrastructure.projector.workplace import prepare
-from projections.catalogue import PROJECTIONS
+from projections import PROJECTIONS
 from projections.rows import ROWS_A_PIECE
 from tests.support.entries import NOON, created
 from tests.support.projecting import connect, contents, project, reached, running

@@ -14,7 +14,7 @@ from infrastructure.postgres import pool
 from infrastructure.projector.rebuild import rebuild
 from infrastructure.projector.runner import Projector, TablesMissing
 from infrastructure.projector.workplace import LaterRelease, prepare
-from projections.catalogue import PROJECTIONS, named
+from projections import PROJECTIONS, named
 from projections.statistics import Statistics
 from projections.task_results import TaskResults
 from projections.tasks import Tasks

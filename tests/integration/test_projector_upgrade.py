@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from infrastructure.postgres import pool
 from infrastructure.projector.runner import Projector
-from projections.catalogue import PROJECTIONS
+from projections import PROJECTIONS
 from tests.support.projecting import connect, contents, project, running, until
 from tests.support.random_log import RandomLog
 from tests.support.stored import append

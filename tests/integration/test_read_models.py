@@ -15,7 +15,7 @@ from application.ports import NewFact
 from domain.facts import TaskCreated
 from infrastructure.postgres import pool
 from infrastructure.projector.workplace import prepare
-from projections.catalogue import PROJECTIONS
+from projections import PROJECTIONS
 from projections.queries import ReadModels
 from projections.views import Paging, ResultQuery, TaskQuery, TaskView
 from tests.support.entries import (

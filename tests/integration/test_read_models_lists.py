@@ -11,8 +11,8 @@ import pytest
 
 from application.ports import NewFact
 from infrastructure.postgres import pool
+from projections.projection import statement
 from projections.queries import RESULT_SORTS, TASK_SORTS, BadCursor, BadSort, ReadModels, list_statement
-from projections.statements import statement
 from projections.views import Paging, ResultQuery, TaskQuery
 from tests.support.entries import (
     NOON,

@@ -13,7 +13,7 @@ from application.ports import ArchiveAway
 from infrastructure.archive.archiving import Retention, Stopped, alone, archive_month
 from infrastructure.archive.library import archives
 from infrastructure.archive.storage import Folder
-from projections.catalogue import NAMES
+from projections import NAMES
 from tests.support.archives import Archivist, filled
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH
 from tests.support.projecting import connect, until

@@ -11,7 +11,7 @@ from infrastructure.carry import database as standstill
 from infrastructure.postgres import pool
 from infrastructure.vitals import DatabaseAway, Vitals
 from interfaces.bootstrap.pages import HealthChecks
-from projections.catalogue import NAMES, RELATIONS
+from projections import NAMES, RELATIONS
 from tests.support.projecting import connect, project
 from tests.support.random_log import RandomLog
 from tests.support.stored import append

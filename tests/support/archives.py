@@ -9,7 +9,7 @@ from infrastructure.archive.archiving import alone, archive_month, restore_month
 from infrastructure.archive.library import Library, events_after
 from infrastructure.archive.storage import Folder
 from infrastructure.projector.reading import WholeLog
-from projections.catalogue import NAMES
+from projections import NAMES
 from tests.support.months import year_of
 from tests.support.projecting import connect, project
 from tests.support.sealing import seal

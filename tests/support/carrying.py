@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 
 from infrastructure.projector.rebuild import rebuild
-from projections.catalogue import PROJECTIONS
+from projections import PROJECTIONS
 from tests.support.projecting import connect, contents
 from tests.support.random_log import RandomLog
 from tests.support.stored import append

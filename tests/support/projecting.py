@@ -12,16 +12,16 @@ from psycopg import AsyncConnection, sql
 from infrastructure.projector.batch import Batch, apply_batch
 from infrastructure.projector.reading import read_entries
 from infrastructure.projector.workplace import prepare
-from projections.catalogue import PROJECTIONS
+from projections import PROJECTIONS
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
-    from infrastructure.projector.batch import Parked
-    from infrastructure.projector.reading import Projection
+    from infrastructure.projector.batch import QuarantinedEvent
     from infrastructure.projector.runner import Projector
+    from projections.projection import Projection
     from tests.support.databases import Databases
 
 DEADLINE_SECONDS = 60.0
@@ -60,7 +60,7 @@ async def project(
     *,
     batch_events: int = 1_000,
     projections: Sequence[Projection] = PROJECTIONS,
-) -> list[Parked]:
+) -> list[QuarantinedEvent]:
     """Apply all that is in the log, in batches of a size, without a projector."""
     await prepare(connection, projections)
     position, parked = await least_position(connection), []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from infrastructure.projector.reading import NOTHING_ARCHIVED
 from infrastructure.projector.rebuild import fold_share
 from infrastructure.projector.workplace import Share
-from projections.catalogue import named
+from projections import named
 from tests.support.projecting import contents
 
 if TYPE_CHECKING:

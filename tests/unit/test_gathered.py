@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from projections.queries import MOST_AT_ONCE, Gathered
+from projections.queries import MOST_AT_ONCE, CoalescedReads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,13 +39,13 @@ async def turns() -> None:
 async def test_each_gets_its_own_and_what_is_not_there_is_none() -> None:
     source = Source()
     source.values = {1: "one", 2: "two"}
-    gathered = Gathered(source.read)
+    gathered = CoalescedReads(source.read)
     assert await asyncio.gather(*map(gathered.one, (2, 1, 3))) == ["two", "one", None]
 
 
 async def test_what_is_asked_for_while_a_read_runs_goes_into_the_next_one() -> None:
     source = Source()
-    gathered = Gathered(source.read)
+    gathered = CoalescedReads(source.read)
     source.let.clear()
     asked = [asyncio.create_task(gathered.one(0))]
     await turns()
@@ -60,14 +60,14 @@ async def test_what_is_asked_for_while_a_read_runs_goes_into_the_next_one() -> N
 
 async def test_no_read_is_for_more_than_a_statement_takes_well() -> None:
     source = Source()
-    gathered = Gathered(source.read)
+    gathered = CoalescedReads(source.read)
     await asyncio.gather(*map(gathered.one, range(MOST_AT_ONCE + 1)))
     assert [len(keys) for keys in source.reads] == [MOST_AT_ONCE, 1]
 
 
 async def test_a_failed_read_fails_those_who_asked_and_nobody_later() -> None:
     source = Source()
-    gathered = Gathered(source.read)
+    gathered = CoalescedReads(source.read)
     source.error = OSError("the database is away")
     for answer in await asyncio.gather(gathered.one(1), gathered.one(2), return_exceptions=True):
         assert isinstance(answer, OSError)
@@ -80,7 +80,7 @@ async def test_a_failed_read_fails_those_who_asked_and_nobody_later() -> None:
 async def test_one_who_leaves_takes_nobody_along(error: Exception | None) -> None:
     source = Source()
     source.error = error
-    gathered = Gathered(source.read)
+    gathered = CoalescedReads(source.read)
     source.let.clear()
     leaving, staying = asyncio.create_task(gathered.one(1)), asyncio.create_task(gathered.one(1))
     await turns()
@@ -93,7 +93,7 @@ async def test_one_who_leaves_takes_nobody_along(error: Exception | None) -> Non
 
 async def test_what_nobody_waits_for_is_not_read() -> None:
     source = Source()
-    gathered = Gathered(source.read)
+    gathered = CoalescedReads(source.read)
     source.let.clear()
     first, left = asyncio.create_task(gathered.one(1)), asyncio.create_task(gathered.one(2))
     await turns()
@@ -108,13 +108,13 @@ async def test_what_nobody_waits_for_is_not_read() -> None:
 
 async def test_whoever_waits_when_the_loop_ends_its_reads_is_not_left_waiting() -> None:
     source = Source()
-    gathered = Gathered(source.read)
+    gathered = CoalescedReads(source.read)
     source.let.clear()
     under_way = asyncio.create_task(gathered.one(1))
     await turns()
     queued = asyncio.create_task(gathered.one(2))
     await turns()
-    [reading] = [task for task in asyncio.all_tasks() if task.get_name() == "gathered-reads"]
+    [reading] = [task for task in asyncio.all_tasks() if task.get_name() == "coalesced-reads"]
     reading.cancel()
     async with asyncio.timeout(5):
         ends = await asyncio.gather(under_way, queued, return_exceptions=True)

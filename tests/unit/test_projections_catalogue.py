@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from projections.catalogue import PROJECTIONS, RELATIONS, UnknownProjection, named
+from projections import PROJECTIONS, RELATIONS, UnknownProjection, named
 
 
 def test_no_name_means_all_of_them() -> None:

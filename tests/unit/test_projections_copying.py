@@ -15,8 +15,8 @@ from msgspec.structs import fields
 from projections import statistics
 from projections import task_results as result_rows
 from projections import tasks as task_rows
+from projections.projection import statement
 from projections.rows import microseconds
-from projections.statements import statement
 from projections.task_results import ResultRow
 from projections.tasks import TaskRow
 from projections.views import AttemptView
