@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from application.streams import fold_task
 from domain.definition import DEFAULT_NAMESPACE, Definition
-from domain.errors import Inadmissible, Refused, shown
+from domain.errors import Refused, ValidationFailed, shown
 from domain.task import Difference, FinishedTask, Paused, Scheduled, Task, differences
-from domain.validation import admit
+from domain.validation import validate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping, Sequence
@@ -128,16 +128,16 @@ def _step(declaration: Declaration, standing: Standing, seen: dict[Key, str], no
 
 
 def _of_task(declaration: Declaration, wanted: Definition, task: Task | None, now: datetime) -> Step:
-    """Raises `Inadmissible`."""
+    """Raises `ValidationFailed`."""
     if task is None:
-        return Create(declaration, admit(wanted, now))
+        return Create(declaration, validate(wanted, now))
     if isinstance(task, FinishedTask):
         return (
             Keep(declaration, task)
             if _ended_so(task, wanted, now)
-            else Create(declaration, admit(wanted, now))
+            else Create(declaration, validate(wanted, now))
         )
-    definition = admit(wanted, now, current=task.definition.trigger)
+    definition = validate(wanted, now, current=task.definition.trigger)
     found, turn = differences(task.definition, definition), _turn(task, declaration)
     if found or turn:
         return Change(declaration, task, definition, found, turn)
@@ -149,8 +149,8 @@ def _ended_so(task: FinishedTask, wanted: Definition, now: datetime) -> bool:
     if task.status == "cancelled":
         return False
     try:
-        admitted = admit(wanted, now, current=task.definition.trigger)
-    except Inadmissible:
+        admitted = validate(wanted, now, current=task.definition.trigger)
+    except ValidationFailed:
         return False
     return not differences(task.definition, admitted)
 

@@ -190,7 +190,7 @@ class Unfinished(Struct, frozen=True, gc=False, kw_only=True):
     retry_at: datetime | None
 
 
-type Place = tuple[datetime, UUID]
+type SchedulePosition = tuple[datetime, UUID]
 """Where a task stands in the order in which calls are to be sent; the id tells tasks of one instant apart."""
 
 
@@ -205,7 +205,9 @@ class Open(Struct, frozen=True, gc=False):
 class DueTasks(Protocol):
     """The scheduler's view of the read models. Every method raises `LogUnavailable`."""
 
-    async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueTask]]:
+    async def page(
+        self, after: SchedulePosition | None, until: datetime, limit: int
+    ) -> tuple[int, Sequence[DueTask]]:
         """Up to `limit` tasks to fire after a place and up to `until`, in order; the log position of that."""
         ...
 
@@ -224,7 +226,7 @@ class DueTasks(Protocol):
         ...
 
 
-class Pulse(Struct, frozen=True, gc=False, kw_only=True):
+class HeartbeatPayload(Struct, frozen=True, gc=False, kw_only=True):
     """What a scheduler says of itself with each beat.
 
     `claims`: others should leave its share to it; `position`: how far it has followed the log; `share`: the
@@ -251,7 +253,7 @@ class Beat(Struct, frozen=True, gc=False):
 class Nodes(Protocol):
     """Who is alive. Every method raises `LogUnavailable`."""
 
-    async def beat(self, node: str, pulse: Pulse | None = None) -> datetime:
+    async def beat(self, node: str, payload: HeartbeatPayload | None = None) -> datetime:
         """Say that a node is alive; the database's clock at that moment."""
         ...
 

@@ -15,12 +15,12 @@ from application.revisions import Revisions
 from application.streams import load_key_use, load_latest, readable
 from domain import task as tasks
 from domain.definition import Definition
-from domain.errors import FieldError, IdempotencyKeyReused, Inadmissible, TaskNotFound
+from domain.errors import FieldError, IdempotencyKeyReused, TaskNotFound, ValidationFailed
 from domain.facts import IdempotencyKeyUsed, TaskFact, TaskPaused
 from domain.identity import key_stream
 from domain.rollback import roll_back
 from domain.task import Task
-from domain.validation import admit
+from domain.validation import validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,13 +70,13 @@ class TaskCommands:
     async def create(self, definition: Definition, request: Request, *, paused: bool = False) -> Accepted:
         """Accept a new task; a `paused` one never fires before it is resumed.
 
-        Raises `Inadmissible` and `IdempotencyKeyReused`.
+        Raises `ValidationFailed` and `IdempotencyKeyReused`.
         """
         earlier = await accepted_before(self._log, request)
         if earlier is not None:
             return earlier
         now = self._clock.now()
-        fact = tasks.create(request.namespace, admit(definition, now), now)
+        fact = tasks.create(request.namespace, validate(definition, now), now)
         task_id = self._new_id()
         task, facts = tasks.begin(task_id, fact), [NewFact(task_id, 1, fact)]
         if paused:
@@ -95,12 +95,12 @@ class TaskCommands:
     ) -> Accepted:
         """Replace a definition.
 
-        Raises `Inadmissible`, `TaskNotFound`, `TaskAlreadyOver` and `VersionMismatch`.
+        Raises `ValidationFailed`, `TaskNotFound`, `TaskAlreadyOver` and `VersionMismatch`.
         """
 
         def decide(task: Task) -> TaskFact | None:
             now = self._clock.now()
-            admitted = admit(definition, now, current=task.definition.trigger)
+            admitted = validate(definition, now, current=task.definition.trigger)
             return tasks.update(task, admitted, now, if_match)
 
         return await self._change(task_id, request, decide)
@@ -110,7 +110,7 @@ class TaskCommands:
     ) -> Accepted:
         """Make the definition of the revision `number` the present one, by a new revision.
 
-        Raises as `update` does, and `RevisionNotFound`, `RevisionInadmissible`, `RevisionIsCurrent` and
+        Raises as `update` does, and `RevisionNotFound`, `RevisionInvalid`, `RevisionIsCurrent` and
         `IdempotencyKeyReused`.
         """
         # A revision never changes: what is read of it now is true whatever happens meanwhile.
@@ -223,7 +223,7 @@ def meta_of(request: Request) -> Meta:
 AT_ONCE = 20
 
 
-class Wish(Struct, frozen=True, kw_only=True):
+class NewTask(Struct, frozen=True, kw_only=True):
     """A task to be created, or why what was sent is none; `digest` is a hash of what `key` stands for."""
 
     definition: Definition | Exception
@@ -232,7 +232,7 @@ class Wish(Struct, frozen=True, kw_only=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What became of a wish: the task that was created now, or `existing` under its key; or the refusal."""
+    """What became of a new task: the one created now, the `existing` one under its key, or the refusal."""
 
     task_id: UUID | None = None
     existing: bool = False
@@ -253,24 +253,24 @@ class Decisions:
         self._new_id = new_id
         self._used = {use.key: use for use in used}
 
-    async def outcomes(self, wishes: Sequence[Wish]) -> tuple[Outcome, ...]:
-        """One for each wish, in their order."""
+    async def outcomes(self, new_tasks: Sequence[NewTask]) -> tuple[Outcome, ...]:
+        """One for each new task, in their order."""
         decided: list[Outcome] = []
-        for some in batched(wishes, AT_ONCE):
+        for some in batched(new_tasks, AT_ONCE):
             decided += map(self._outcome, some)
             await asyncio.sleep(0)
         return tuple(decided)
 
-    def _outcome(self, wish: Wish) -> Outcome:
-        if isinstance(wish.definition, Exception):
-            return Outcome(refusal=wish.definition)
-        if wish.key is not None and (wish.key == self._own_key or wish.key in self._used):
-            return self._known(wish.key, wish.digest)
+    def _outcome(self, new_task: NewTask) -> Outcome:
+        if isinstance(new_task.definition, Exception):
+            return Outcome(refusal=new_task.definition)
+        if new_task.key is not None and (new_task.key == self._own_key or new_task.key in self._used):
+            return self._known(new_task.key, new_task.digest)
         try:
-            definition = admit(wish.definition, self.now)
-        except Inadmissible as refusal:
+            definition = validate(new_task.definition, self.now)
+        except ValidationFailed as refusal:
             return Outcome(refusal=refusal)
-        return Outcome(task_id=self._created(definition, wish))
+        return Outcome(task_id=self._created(definition, new_task))
 
     def _known(self, key: str, digest: str) -> Outcome:
         use = self._used.get(key)
@@ -278,15 +278,19 @@ class Decisions:
             return Outcome(refusal=IdempotencyKeyReused(key))
         return Outcome(task_id=use.task_id, existing=True)
 
-    def _created(self, definition: Definition, wish: Wish) -> UUID:
+    def _created(self, definition: Definition, new_task: NewTask) -> UUID:
         task_id = self._new_id()
         self.facts.append(NewFact(task_id, 1, tasks.create(self._namespace, definition, self.now)))
-        if wish.key is not None:
+        if new_task.key is not None:
             use = IdempotencyKeyUsed(
-                at=self.now, key=wish.key, namespace=self._namespace, task_id=task_id, digest=wish.digest
+                at=self.now,
+                key=new_task.key,
+                namespace=self._namespace,
+                task_id=task_id,
+                digest=new_task.digest,
             )
-            self._used[wish.key] = use
-            self.facts.append(NewFact(key_stream(self._namespace, wish.key), 1, use))
+            self._used[new_task.key] = use
+            self.facts.append(NewFact(key_stream(self._namespace, new_task.key), 1, use))
         return task_id
 
 
@@ -297,7 +301,7 @@ _REFUSED_BEFORE = FieldError(
 
 
 class AcceptedBulk(Struct, frozen=True, kw_only=True):
-    """An outcome for each wish, in their order; `position` is where the log holds the last task, if any."""
+    """An outcome for each new task, in their order; `position`: where the log holds the last task, if any."""
 
     outcomes: tuple[Outcome, ...]
     position: int | None
@@ -319,18 +323,19 @@ class BulkCommands:
         self._clock = clock
         self._new_id = new_id
 
-    async def create(self, wishes: Sequence[Wish], request: Request) -> AcceptedBulk:
+    async def create(self, new_tasks: Sequence[NewTask], request: Request) -> AcceptedBulk:
         """Accept those that can be: by one append, so that all of them are stored, or none.
 
-        A wish whose key was used for the same before is answered by the task of that time. The request's own
-        key stands for all wishes together, once a task is new. Raises `IdempotencyKeyReused`.
+        A new task whose key was used for the same before is answered by the task of that time. The request's
+        own
+        key stands for all new tasks together, once a task is new. Raises `IdempotencyKeyReused`.
         """
         used = _Uses()
         for _ in range(MAX_TRIES):
-            if earlier := await self._created_before(wishes, request):
+            if earlier := await self._created_before(new_tasks, request):
                 return earlier
             decisions = Decisions(request, self._clock.now(), self._new_id, used.facts)
-            outcomes = await decisions.outcomes(wishes)
+            outcomes = await decisions.outcomes(new_tasks)
             if not decisions.facts:
                 existing = any(outcome.existing for outcome in outcomes)
                 return AcceptedBulk(outcomes=outcomes, position=used.position if existing else None)
@@ -339,10 +344,10 @@ class BulkCommands:
             if position is not None:
                 return AcceptedBulk(outcomes=outcomes, position=position)
             # Most keys are new: they are looked up only now that one was not.
-            used = await self._uses(wishes, request)
+            used = await self._uses(new_tasks, request)
         raise LogUnavailable("the keys of these tasks are being used by others all the time")
 
-    async def _created_before(self, wishes: Sequence[Wish], request: Request) -> AcceptedBulk | None:
+    async def _created_before(self, new_tasks: Sequence[NewTask], request: Request) -> AcceptedBulk | None:
         """The answer of the first time: what was refused then is decided as of then."""
         if request.idempotency_key is None:
             return None
@@ -353,15 +358,17 @@ class BulkCommands:
         use = readable(event)
         if not isinstance(use, IdempotencyKeyUsed) or use.digest != request.digest:
             raise IdempotencyKeyReused(request.idempotency_key)
-        left = [wish for wish, task_id in zip(wishes, use.task_ids, strict=True) if task_id is None]
+        left = [
+            new_task for new_task, task_id in zip(new_tasks, use.task_ids, strict=True) if task_id is None
+        ]
         used = await self._uses(left, request)
         decisions = Decisions(request, use.at, self._new_id, used.facts)
         others = map(_not_created, await decisions.outcomes(left))
         outcomes = [Outcome(task_id=task_id) if task_id else next(others) for task_id in use.task_ids]
         return AcceptedBulk(outcomes=tuple(outcomes), position=event.position)
 
-    async def _uses(self, wishes: Sequence[Wish], request: Request) -> _Uses:
-        keys = dict.fromkeys(wish.key for wish in wishes if wish.key is not None)
+    async def _uses(self, new_tasks: Sequence[NewTask], request: Request) -> _Uses:
+        keys = dict.fromkeys(new_task.key for new_task in new_tasks if new_task.key is not None)
         found: dict[int, IdempotencyKeyUsed] = {}
         for some in batched(keys, KEYS_READ_AT_ONCE):
             reads = (self._log.read_stream(key_stream(request.namespace, key)) for key in some)
@@ -391,4 +398,4 @@ def _not_created(outcome: Outcome) -> Outcome:
     """A later release may admit what was refused: it is not created by a repeat."""
     if outcome.existing or outcome.refusal is not None:
         return outcome
-    return Outcome(refusal=Inadmissible([_REFUSED_BEFORE]))
+    return Outcome(refusal=ValidationFailed([_REFUSED_BEFORE]))

@@ -23,7 +23,7 @@ from domain.facts import (
     TaskCompleted,
 )
 from domain.identity import execution_id
-from domain.overlap import NOTHING, Going
+from domain.overlap import NOTHING_OPEN, ConcurrencyState
 from domain.schedule import fires_at, next_after, spent
 from domain.task import Pause, Placed, ends_with
 
@@ -205,7 +205,7 @@ class Claim(Struct, frozen=True, gc=False, kw_only=True):
 
     `next_run_at` is the task's place afterwards, None: it has none; `runs` is how many runs count there.
     `replaced` are the executions to cancel along with it, `end` that of a task whose last occurrence is
-    skipped. `contested`: it would have been a plain start, were it not for what goes on.
+    skipped. `needs_overlap_check`: it would have been a plain start, were it not for what goes on.
     """
 
     skipped: tuple[Skipped, ...]
@@ -214,7 +214,7 @@ class Claim(Struct, frozen=True, gc=False, kw_only=True):
     runs: int
     replaced: tuple[UUID, ...] = ()
     end: TaskCompleted | None = None
-    contested: bool = False
+    needs_overlap_check: bool = False
 
     def facts(self) -> list[Skipped | Begun]:
         """Those about its own executions, oldest first."""
@@ -259,23 +259,23 @@ class Claimant(Struct, frozen=True, gc=False):
     margin: timedelta
 
 
-def claim(due: Due, claimant: Claimant, now: datetime, going: Going = NOTHING) -> Claim:
+def claim(due: Due, claimant: Claimant, now: datetime, open_runs: ConcurrencyState = NOTHING_OPEN) -> Claim:
     """Skip what the catch-up policy does not run, and begin the next one as the overlap policy says.
 
-    `going` is what goes on of the task's scheduled executions, as far as anybody knows.
+    `open_runs` is what goes on of the task's scheduled executions, as far as anybody knows.
     """
     turn = next_turn(due, now)
     skipped = tuple(_skipped(due, missed, now) for missed in turn.missed)
     if turn.due_at is None:
-        end = _end(due, turn.following, skipped, going, now)
+        end = _end(due, turn.following, skipped, open_runs, now)
         return Claim(skipped=skipped, begun=None, next_run_at=turn.following, runs=due.runs, end=end)
-    course = overlap.course(due.definition, going)
+    course = overlap.course(due.definition, open_runs)
     if course == "skip":
-        return _overlapped(due, turn.due_at, skipped, going, now)
+        return _overlapped(due, turn.due_at, skipped, open_runs, now)
     run = due.runs + 1
     following = None if spent(due.definition.trigger, run) else turn.following
     if course == "queue":
-        begun = _queued(due, turn.due_at, following, going, now)
+        begun = _queued(due, turn.due_at, following, open_runs, now)
     else:
         begun = _started(due, turn.due_at, following, claimant, now)
     return Claim(
@@ -283,8 +283,8 @@ def claim(due: Due, claimant: Claimant, now: datetime, going: Going = NOTHING) -
         begun=begun,
         next_run_at=following,
         runs=run,
-        replaced=overlap.replaced(due.definition, going) if course == "replace" else (),
-        contested=course != "start",
+        replaced=overlap.replaced(due.definition, open_runs) if course == "replace" else (),
+        needs_overlap_check=course != "start",
     )
 
 
@@ -304,11 +304,13 @@ def _started(
     return execution_id(due.task_id, due_at, "scheduled"), fact
 
 
-def _queued(due: Due, due_at: datetime, following: datetime | None, going: Going, now: datetime) -> Begun:
+def _queued(
+    due: Due, due_at: datetime, following: datetime | None, open_runs: ConcurrencyState, now: datetime
+) -> Begun:
     fact = ExecutionQueued(
         at=now,
         occurrence=due.occurrence(due_at, due.runs + 1),
-        behind=going.oldest,
+        behind=open_runs.oldest,
         next_run_at=following,
         next_fire_at=due.delayed(following),
     )
@@ -316,21 +318,21 @@ def _queued(due: Due, due_at: datetime, following: datetime | None, going: Going
 
 
 def _overlapped(
-    due: Due, due_at: datetime, missed: tuple[Skipped, ...], going: Going, now: datetime
+    due: Due, due_at: datetime, missed: tuple[Skipped, ...], open_runs: ConcurrencyState, now: datetime
 ) -> Claim:
     """Skip the one whose turn it is and what is due after it: there is no room for any of these now."""
-    reason, skipped = overlap.why_skipped(due.definition, going), list(missed)
+    reason, skipped = overlap.why_skipped(due.definition, open_runs), list(missed)
     place: datetime | None = due_at
     for each, place in portion(due, due_at, now):
         execution, fact = _skipped(due, Missed(each, reason, "overlap", place), now)
-        skipped.append((execution, replace(fact, behind=going.oldest)))
+        skipped.append((execution, replace(fact, behind=open_runs.oldest)))
     return Claim(
         skipped=tuple(skipped),
         begun=None,
         next_run_at=place,
         runs=due.runs,
-        end=_end(due, place, skipped, going, now),
-        contested=True,
+        end=_end(due, place, skipped, open_runs, now),
+        needs_overlap_check=True,
     )
 
 
@@ -347,7 +349,11 @@ def _skipped(due: Due, missed: Missed, now: datetime) -> Skipped:
 
 
 def _end(
-    due: Due, following: datetime | None, skipped: Sequence[Skipped], going: Going, now: datetime
+    due: Due,
+    following: datetime | None,
+    skipped: Sequence[Skipped],
+    open_runs: ConcurrencyState,
+    now: datetime,
 ) -> TaskCompleted | None:
     """Of a task whose last occurrence is skipped: nobody else would end it.
 
@@ -355,5 +361,5 @@ def _end(
     """
     if following is not None:
         return None
-    ran = due.runs > 0 or going != NOTHING
+    ran = due.runs > 0 or open_runs != NOTHING_OPEN
     return TaskCompleted(at=now, outcome="succeeded" if ran else "failed", execution_id=skipped[-1][0])

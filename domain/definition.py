@@ -41,7 +41,7 @@ class Cron(Bounds, frozen=True, kw_only=True, tag_field="type", tag="cron"):
 class Interval(Bounds, frozen=True, kw_only=True, tag_field="type", tag="interval"):
     """Call every so many seconds of real time: at `anchor` and whole multiples before and after it.
 
-    The anchor is None only until the definition is admitted.
+    The anchor is None only until the definition is validated.
     """
 
     every_seconds: int

@@ -69,7 +69,7 @@ class Refused(Exception):
     """A command that the rules do not allow; nothing was stored."""
 
 
-class Inadmissible(Refused):
+class ValidationFailed(Refused):
     """The task's definition breaks rules; `errors` names each field."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
@@ -78,7 +78,7 @@ class Inadmissible(Refused):
         self.errors = tuple(errors)
 
 
-class InvalidBody(Inadmissible):
+class InvalidBody(ValidationFailed):
     """What was sent with a command breaks rules; `errors` names each field."""
 
 
@@ -167,7 +167,7 @@ class RevisionIsCurrent(Refused):
         self.number = number
 
 
-class RevisionInadmissible(Inadmissible):
+class RevisionInvalid(ValidationFailed):
     """The definition of the revision breaks rules by now; update the task to one that does not.
 
     `errors` point into the definition of the revision.

@@ -46,7 +46,7 @@ from domain.facts import (
 )
 
 
-class Known(Struct, frozen=True, gc=False, kw_only=True):
+class ExecutionBase(Struct, frozen=True, gc=False, kw_only=True):
     """What every state of an execution tells. `version` counts its facts, `lost` its unknown outcomes.
 
     `began_at` is when its first attempt was to be sent, as claimed; None: none was. `sent`: the target may
@@ -62,7 +62,7 @@ class Known(Struct, frozen=True, gc=False, kw_only=True):
     sent: bool = False
 
 
-class Requested(Known, frozen=True, kw_only=True):
+class Requested(ExecutionBase, frozen=True, kw_only=True):
     """Wanted by a user, or queued behind a run of its task; no scheduler has claimed it yet.
 
     A queued one has given its task the place `next_run_at`, to be called at `next_fire_at`.
@@ -72,20 +72,20 @@ class Requested(Known, frozen=True, kw_only=True):
     next_fire_at: datetime | None = None
 
 
-class Running(Known, frozen=True, kw_only=True):
+class Running(ExecutionBase, frozen=True, kw_only=True):
     """Attempt number `attempts` is claimed by `node` until `lease_until`."""
 
     node: str
     lease_until: datetime
 
 
-class Waiting(Known, frozen=True, kw_only=True):
+class Waiting(ExecutionBase, frozen=True, kw_only=True):
     """`attempts` attempts have failed; the next one is due at `retry_at`."""
 
     retry_at: datetime
 
 
-class FinishedExecution(Known, frozen=True, kw_only=True):
+class FinishedExecution(ExecutionBase, frozen=True, kw_only=True):
     """Nothing further happens."""
 
     status: Ending
@@ -103,13 +103,16 @@ def conclude(
     Attempts whose outcome got lost do not count against `max_attempts`. `chance` (0…1) spreads the retries.
     """
     task_id, policy, answer = execution.occurrence.task_id, definition.retry, attempt.answer
-    admitted, unmet = success.admits(definition.success, answer), success.unmet(definition.success, answer)
-    if admitted and unmet is None:
+    accepted, unmet = (
+        success.status_accepted(definition.success, answer),
+        success.unmet(definition.success, answer),
+    )
+    if accepted and unmet is None:
         return ExecutionSucceeded(at=now, task_id=task_id, attempt=attempt)
     made, sent = attempt.number - execution.lost, execution.sent or failing.may_have_been_sent(answer)
     retry_at = retry.next_at(policy, answer, made, now, chance)
     reason = (
-        retry.why_final(policy, answer, admitted=admitted)
+        retry.why_final(policy, answer, accepted=accepted)
         or failing.why_not_twice(definition.delivery, sent=sent)
         or failing.why_last(policy, made, execution.lost)
         or failing.why_too_late(policy, execution.began_at, retry_at)
@@ -221,13 +224,13 @@ def _requested(execution_id: UUID, fact: ExecutionRequested | ExecutionQueued, v
     return replace(wanted, next_run_at=fact.next_run_at, next_fire_at=fact.next_fire_at)
 
 
-def _claimed(known: Known, fact: AttemptStarted | ExecutionTakenOver) -> Running:
+def _claimed(known: ExecutionBase, fact: AttemptStarted | ExecutionTakenOver) -> Running:
     return Running(**_known(known), node=fact.node, lease_until=fact.lease_until)
 
 
-def _over(known: Known, ending: Ending) -> FinishedExecution:
+def _over(known: ExecutionBase, ending: Ending) -> FinishedExecution:
     return FinishedExecution(**_known(known), status=ending)
 
 
-def _known(known: Known) -> dict[str, Any]:
-    return {name: getattr(known, name) for name in Known.__struct_fields__}
+def _known(known: ExecutionBase) -> dict[str, Any]:
+    return {name: getattr(known, name) for name in ExecutionBase.__struct_fields__}

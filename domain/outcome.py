@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from uuid import UUID
 
-    from domain.execution import Known
+    from domain.execution import ExecutionBase
     from domain.facts import Outcome, TaskFact
 
 type Final = ExecutionSucceeded | ExecutionFailed
@@ -48,7 +48,7 @@ def possible(called: Definition, fact: Final, *, changed: bool = False) -> bool:
     return watched or _gone(called, fact) or (changed and ends(called.trigger))
 
 
-def consequences(task: Task, execution: Known, called: Definition, fact: Final) -> list[TaskFact]:
+def consequences(task: Task, execution: ExecutionBase, called: Definition, fact: Final) -> list[TaskFact]:
     """What follows for the task as it is now from the end of one of its executions; often nothing.
 
     Completion wins over the rest, which follows only for a task that still calls what was called: what came

@@ -23,7 +23,7 @@ USUAL_QUEUED = 100
 type Course = Literal["start", "queue", "skip", "replace"]
 
 
-class Going(Struct, frozen=True, gc=False):
+class ConcurrencyState(Struct, frozen=True, gc=False):
     """The scheduled executions of a task that are not over, oldest first: started ones, and queued ones."""
 
     running: tuple[UUID, ...] = ()
@@ -35,7 +35,7 @@ class Going(Struct, frozen=True, gc=False):
         return (*self.running, *self.queued)[0]
 
 
-NOTHING = Going()
+NOTHING_OPEN = ConcurrencyState()
 
 
 def bound(definition: Definition) -> int | None:
@@ -49,30 +49,30 @@ def bound(definition: Definition) -> int | None:
     return policy.max_running or 1
 
 
-def has_room(definition: Definition, going: Going) -> bool:
+def has_room(definition: Definition, open_runs: ConcurrencyState) -> bool:
     """Whether one more may start."""
     most = bound(definition)
-    return most is None or len(going.running) < most
+    return most is None or len(open_runs.running) < most
 
 
-def course(definition: Definition, going: Going) -> Course:
+def course(definition: Definition, open_runs: ConcurrencyState) -> Course:
     """What to do with the occurrence whose turn it is. What is queued goes first, even if there is room."""
-    if bound(definition) is None or (not going.queued and has_room(definition, going)):
+    if bound(definition) is None or (not open_runs.queued and has_room(definition, open_runs)):
         return "start"
     if definition.overlap.mode == "cancel_running":
         return "replace"
-    return "queue" if len(going.queued) < _places(definition.overlap) else "skip"
+    return "queue" if len(open_runs.queued) < _places(definition.overlap) else "skip"
 
 
-def replaced(definition: Definition, going: Going) -> tuple[UUID, ...]:
+def replaced(definition: Definition, open_runs: ConcurrencyState) -> tuple[UUID, ...]:
     """What has to end so that a newer one may start: the oldest that run, and all that wait."""
-    surplus = len(going.running) + 1 - (bound(definition) or 1)
-    return (*going.running[: max(0, surplus)], *going.queued)
+    surplus = len(open_runs.running) + 1 - (bound(definition) or 1)
+    return (*open_runs.running[: max(0, surplus)], *open_runs.queued)
 
 
-def why_skipped(definition: Definition, going: Going) -> str:
+def why_skipped(definition: Definition, open_runs: ConcurrencyState) -> str:
     """The reason of an occurrence that is neither started nor queued."""
-    running, queued = len(going.running), len(going.queued)
+    running, queued = len(open_runs.running), len(open_runs.queued)
     goes_on = "an earlier run was" if running == 1 else f"{running} earlier runs were"
     if not queued:
         return f"overlap: {goes_on} still going on"

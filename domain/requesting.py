@@ -21,7 +21,7 @@ from domain.facts import (
     TaskCancelled,
 )
 from domain.identity import Month, due_at_of
-from domain.overlap import Going, has_room
+from domain.overlap import ConcurrencyState, has_room
 from domain.schedule import fires_at, includes, next_after
 from domain.task import FinishedTask, Paused, Scheduled, Task, check_version, ends_with
 from domain.task import FinishedTask as TaskOver
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Set
     from uuid import UUID
 
-type Turned = ExecutionStarted | ExecutionSkipped | ExecutionCancelled
+type QueuedOutcome = ExecutionStarted | ExecutionSkipped | ExecutionCancelled
 
 
-def moves(task: Task, going: Going) -> bool:
+def moves(task: Task, open_runs: ConcurrencyState) -> bool:
     """Whether the first in the queue leaves it now: there is room, or its task was cancelled.
 
     A paused task keeps what it has queued.
@@ -44,12 +44,12 @@ def moves(task: Task, going: Going) -> bool:
         case FinishedTask(status="cancelled"):
             return True
         case Scheduled() | FinishedTask():
-            return has_room(task.definition, going)
+            return has_room(task.definition, open_runs)
         case _:
             assert_never(task)
 
 
-def start_queued(queued: Requested, task: Task, lease: Lease, now: datetime) -> Turned:
+def start_queued(queued: Requested, task: Task, lease: Lease, now: datetime) -> QueuedOutcome:
     """Claim the queued execution that is to move.
 
     It ends with a cancelled task, and with a schedule that its instant is no longer part of, or has yet to

@@ -90,14 +90,14 @@ _HTTP_DATE = re.compile(
 )
 
 
-def why_final(policy: RetryPolicy, answer: Answer, *, admitted: bool) -> str | None:
+def why_final(policy: RetryPolicy, answer: Answer, *, accepted: bool) -> str | None:
     """Why the same request would not fare better later; None: it may.
 
-    `admitted`: the success policy admits the status, and the answer lacks something else.
+    `accepted`: the success policy admits the status, and the answer lacks something else.
     """
     match answer:
         case Answered(status_code=status):
-            return _why_status_is_final(policy, status, admitted=admitted)
+            return _why_status_is_final(policy, status, accepted=accepted)
         case Unanswered(retryable=True):
             return None
         case Unanswered():
@@ -106,12 +106,12 @@ def why_final(policy: RetryPolicy, answer: Answer, *, admitted: bool) -> str | N
             assert_never(answer)
 
 
-def _why_status_is_final(policy: RetryPolicy, status: int, *, admitted: bool) -> str | None:
-    if not admitted and gone(policy, status):
+def _why_status_is_final(policy: RetryPolicy, status: int, *, accepted: bool) -> str | None:
+    if not accepted and gone(policy, status):
         return 'status 410 is final: the target is gone for good, and retry.on_gone is "stop"'
     if matches(policy.final_statuses, status):
         return f"status {status} is final: retry.final_statuses has {listed(policy.final_statuses)}"
-    if admitted or matches(policy.statuses, status):
+    if accepted or matches(policy.statuses, status):
         return None
     return f"status {status} is final: retry.statuses has {listed(policy.statuses)}"
 
@@ -199,14 +199,14 @@ def retry_after_seconds(value: str, now: datetime) -> float:
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 
 
-def admits(policy: SuccessPolicy, answer: Answer) -> bool:
+def status_accepted(policy: SuccessPolicy, answer: Answer) -> bool:
     """Whether there is an answer, and its status is among those of a success."""
     return isinstance(answer, Answered) and matches(policy.statuses, answer.status_code)
 
 
 def unmet(policy: SuccessPolicy, answer: Answer) -> str | None:
     """What the policy asks of an answer whose status it admits, and this one lacks; None: nothing."""
-    if not isinstance(answer, Answered) or not admits(policy, answer):
+    if not isinstance(answer, Answered) or not status_accepted(policy, answer):
         return None
     if policy.body_contains is not None and policy.body_contains not in answer.body:
         part = "what was kept of the body" if answer.truncated else "the body"

@@ -8,14 +8,14 @@ from msgspec.structs import replace
 
 from domain import task as tasks
 from domain.errors import (
-    Inadmissible,
-    RevisionInadmissible,
+    RevisionInvalid,
     RevisionIsCurrent,
     RevisionRedacted,
     TaskAlreadyOver,
+    ValidationFailed,
 )
 from domain.task import FinishedTask
-from domain.validation import admit
+from domain.validation import validate
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,7 +31,7 @@ def roll_back(
     """Replace the definition by that of the revision `number`. An unchanged trigger keeps its place.
 
     Raises `TaskAlreadyOver`, `RevisionRedacted`, `VersionMismatch`, `RevisionIsCurrent` and
-    `RevisionInadmissible`.
+    `RevisionInvalid`.
     """
     tasks.check_version(task, expected_version)
     if task.redacted_at is not None:
@@ -39,9 +39,9 @@ def roll_back(
     if isinstance(task, FinishedTask):
         raise TaskAlreadyOver(task.id, task.status)
     try:
-        admitted = admit(earlier, now, current=task.definition.trigger)
-    except Inadmissible as error:
-        raise RevisionInadmissible(task.id, number, error.errors) from None
+        admitted = validate(earlier, now, current=task.definition.trigger)
+    except ValidationFailed as error:
+        raise RevisionInvalid(task.id, number, error.errors) from None
     fact = tasks.update(task, admitted, now, expected_version)
     if fact is None:
         raise RevisionIsCurrent(task.id, number)

@@ -34,7 +34,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class NothingAhead(ValueError):
-    """The trigger has no occurrence after an instant; admission refuses such a one."""
+    """The trigger has no occurrence after an instant; validation refuses such a one."""
 
 
 def next_after(trigger: Trigger, after: datetime) -> datetime | None:
@@ -54,7 +54,7 @@ def includes(trigger: Trigger, instant: datetime) -> bool:
 def first_due(trigger: Trigger, now: datetime) -> datetime:
     """Where a new task starts: a one-off at its instant, even if past; others at their first one after now.
 
-    Raises `NothingAhead`, which admission has excluded.
+    Raises `NothingAhead`, which validation has excluded.
     """
     if isinstance(trigger, OneOff):
         return instant_of(trigger)
@@ -119,7 +119,7 @@ def _bounded(
 
 
 def _next_multiple(trigger: Interval, after: datetime) -> datetime | None:
-    assert trigger.anchor is not None, "admission gives every interval an anchor"
+    assert trigger.anchor is not None, "validation gives every interval an anchor"
     every = timedelta(seconds=trigger.every_seconds)
     try:
         return trigger.anchor + every * ((after - trigger.anchor) // every + 1)
@@ -317,7 +317,7 @@ class Preview(Struct, frozen=True, kw_only=True):
 
 
 def preview(trigger: Trigger, after: datetime, limit: int) -> Preview:
-    """Up to `limit` occurrences of an admitted trigger after an instant, and no more than its `max_runs`."""
+    """Up to `limit` occurrences of an validated trigger after an instant, and no more than its `max_runs`."""
     found = list(islice(_following(trigger, after), min(limit + 1, trigger.max_runs or limit + 1)))
     zone = ZoneInfo(trigger.timezone)
     fires = tuple(Fire(due_at=each, local=each.astimezone(zone)) for each in found[:limit])

@@ -78,7 +78,7 @@ def _same(old: Any, new: Any) -> bool:
     return isinstance(old, bool) == isinstance(new, bool) and bool(old == new)
 
 
-class Known(Struct, frozen=True, gc=False, kw_only=True):
+class TaskBase(Struct, frozen=True, gc=False, kw_only=True):
     """What every state of a task tells. `version` counts its facts.
 
     `failures` is how many executions have failed in a row, if its retry policy has them counted; the last
@@ -104,7 +104,7 @@ class Pause(Struct, frozen=True, gc=False, kw_only=True):
     until: datetime
 
 
-class Placed(Known, frozen=True, kw_only=True):
+class Placed(TaskBase, frozen=True, kw_only=True):
     """Has a place: the last change of the trigger put the first occurrence at `placed_at`, in `placed_in`.
 
     `placed_runs` is how many runs counted there already.
@@ -128,7 +128,7 @@ class Paused(Placed, frozen=True, kw_only=True):
     note: str | None = None
 
 
-class FinishedTask(Known, frozen=True, kw_only=True):
+class FinishedTask(TaskBase, frozen=True, kw_only=True):
     """Fires no more: a schedule that is through, or a cancelled task."""
 
     status: Ending
@@ -139,7 +139,7 @@ type Task = Scheduled | Paused | FinishedTask
 
 
 def create(namespace: str, definition: Definition, now: datetime) -> TaskCreated:
-    """Accept an admitted definition; all but a one-off start with the first occurrence after now."""
+    """Accept an validated definition; all but a one-off start with the first occurrence after now."""
     return TaskCreated(
         at=now, namespace=namespace, definition=definition, next_run_at=first_due(definition.trigger, now)
     )
@@ -320,10 +320,10 @@ def _resumed(task: Task, fact: TaskResumed) -> Task:
 
 
 def _over(task: Task, ending: Ending) -> FinishedTask:
-    return FinishedTask(**_fields(task, Known), status=ending)
+    return FinishedTask(**_fields(task, TaskBase), status=ending)
 
 
-def _fields(task: Task, shape: type[Known]) -> dict[str, Any]:
+def _fields(task: Task, shape: type[TaskBase]) -> dict[str, Any]:
     return {name: getattr(task, name) for name in shape.__struct_fields__}
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 from psycopg.rows import dict_row
 from psycopg_pool import PoolClosed, PoolTimeout
 
-from application.ports import Beat, LogUnavailable, Pulse
+from application.ports import Beat, HeartbeatPayload, LogUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -73,7 +73,7 @@ ORDER BY role, started_at, node
 """
 LEAVE = "DELETE FROM nodes WHERE node = %(node)s AND role = %(role)s"
 
-NOTHING_SAID: Mapping[str, object] = dict.fromkeys(Pulse.__struct_fields__) | {
+NOTHING_SAID: Mapping[str, object] = dict.fromkeys(HeartbeatPayload.__struct_fields__) | {
     "claims": False,
     "clock_right": True,
 }
@@ -105,9 +105,9 @@ class PostgresNodes:
         self._pool = pool
         self._role = role
 
-    async def beat(self, node: str, pulse: Pulse | None = None) -> datetime:
+    async def beat(self, node: str, payload: HeartbeatPayload | None = None) -> datetime:
         """See `application.ports.Nodes`."""
-        said = NOTHING_SAID if pulse is None else asdict(pulse)
+        said = NOTHING_SAID if payload is None else asdict(payload)
         async with self._connection() as connection:
             cursor = await connection.execute(BEAT, {"node": node, "role": self._role, **said})
             row = await cursor.fetchone()

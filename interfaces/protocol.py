@@ -77,7 +77,7 @@ class BoundedHttp(HttpToolsProtocol):
             raise HeadTooLarge
 
     def _parse_without_upgrade(self, rest: bytes) -> None:
-        # The parser would take the body for the other protocol: it gets the same head, without the wish.
+        # The parser would take the body for the other protocol: it gets the same head, without the new_task.
         version, method = self.parser.get_http_version(), self.parser.get_method()
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)

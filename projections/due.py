@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from application.ports import DueTask, LogUnavailable, Open, Place, Unfinished
+from application.ports import DueTask, LogUnavailable, Open, SchedulePosition, Unfinished
 from domain.definition import Definition
 from domain.task import Pause
 from projections.projection import statement
@@ -27,7 +27,9 @@ class DueReader:
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
 
-    async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueTask]]:
+    async def page(
+        self, after: SchedulePosition | None, until: datetime, limit: int
+    ) -> tuple[int, Sequence[DueTask]]:
         """See `DueTasks`. Tasks and position are of one snapshot."""
         return await self._page(after, until, limit, None)
 
@@ -37,7 +39,7 @@ class DueReader:
         return position, tasks[0] if tasks else None
 
     async def _page(
-        self, after: Place | None, until: datetime, limit: int, task_id: UUID | None
+        self, after: SchedulePosition | None, until: datetime, limit: int, task_id: UUID | None
     ) -> tuple[int, Sequence[DueTask]]:
         after_at, after_id = after or (None, None)
         bounds = {

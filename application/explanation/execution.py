@@ -131,10 +131,10 @@ def why_cancelled(
 
 def why_failed(fact: ExecutionFailed, attempt: Attempt, definition: Definition, before: Before) -> Rule:
     """What let no further attempt follow the one that failed last."""
-    answer, admitted = attempt.answer, fact.unmet is not None
-    if retry.why_final(definition.retry, answer, admitted=admitted) is not None:
+    answer, accepted = attempt.answer, fact.unmet is not None
+    if retry.why_final(definition.retry, answer, accepted=accepted) is not None:
         gone = isinstance(answer, Answered) and retry.gone(definition.retry, answer.status_code)
-        return policies.on_gone(definition) if gone and not admitted else policies.retry(definition)
+        return policies.on_gone(definition) if gone and not accepted else policies.retry(definition)
     if failing.why_not_twice(definition.delivery, sent=before.sent or failing.may_have_been_sent(answer)):
         return policies.delivery(definition)
     return policies.retry(definition)

@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from application.ports import Call
-from application.scheduler.retries import GivenUp
-from application.scheduler.timing import NEAR, apart
+from application.scheduler.retries import AttemptsExhausted
+from application.scheduler.timing import NEAR, isolate_errors
 from domain import execution as executions
 from domain import outcome as ending
 from domain.overlap import bound
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
     from application.ports import Exchange
     from application.scheduler.context import Context, Job
-    from application.scheduler.dispatcher import Lineup, Site, Turn
-    from application.scheduler.retries import Reclaim
+    from application.scheduler.dispatcher import Dispatcher, ReadyAttempt, TargetHost
+    from application.scheduler.retries import LeaseRenewal
     from domain.facts import AttemptStarted, ExecutionFailed
 
 
-class Urgency:
+class FlushPriority:
     """Knows what waits for an outcome: another run of its task, somebody, or nothing."""
 
     def __init__(self, context: Context) -> None:
         self._clock = context.clock
         self._index = context.index
-        self._ongoing = context.ongoing
+        self._open_executions = context.open_executions
         # A run is in the way of the next one until its outcome is in the log.
-        self._soon = context.gather + NEAR
+        self._soon = context.linger + NEAR
 
     def of(self, job: Job) -> bool:
         """Whether a next run or somebody waits for its outcome, or a node that dies would leave it open."""
@@ -46,7 +46,7 @@ class Urgency:
         following = self._index.get(job.task_id)
         if following is not None and following.fire_at <= self._clock.now() + self._soon:
             return True
-        return bool(self._ongoing.going(job.task_id).queued)
+        return bool(self._open_executions.open_runs(job.task_id).queued)
 
 
 # Beyond this many outcomes that the log has yet to take, each keeps the room of another call.
@@ -60,166 +60,172 @@ log = logging.getLogger(__name__)
 
 
 class Attempts:
-    """Sends what the lineup has and passes what came back to `settle`."""
+    """Sends what the dispatcher has and passes what came back to `settle`."""
 
     def __init__(
         self,
         context: Context,
-        lineup: Lineup,
-        reclaim: Reclaim,
+        dispatcher: Dispatcher,
+        lease_renewal: LeaseRenewal,
         settle: Callable[[Sequence[tuple[Job, Exchange]], Callable[[], None]], Awaitable[None]],
         close: Callable[[Job, ExecutionFailed], Awaitable[None]],
     ) -> None:
         """`settle` says when the log is given outcomes; `close` takes a job whose attempt may not be made."""
         self._clock = context.clock
         self._node = context.node
-        self._work = context.work
+        self._jobs = context.jobs
         self._caller = context.caller
-        self._lineup = lineup
-        self._reclaim = reclaim
+        self._dispatcher = dispatcher
+        self._lease_renewal = lease_renewal
         self._settle = settle
         self._close = close
-        self._gather = context.gather
-        self._short_gather = context.short_gather
-        self._urgency = Urgency(context)
+        self._gather = context.linger
+        self._short_gather = context.short_linger
+        self._urgency = FlushPriority(context)
         self._gathered: list[tuple[Job, Exchange]] = []
         self._hurries = False
         self._unrecorded = 0
-        self._kept: list[Turn] = []
+        self._kept: list[ReadyAttempt] = []
         self._group = asyncio.TaskGroup()
         self._running = False
 
     def unfinished(self) -> int:
         """How many attempts are claimed, in flight or unrecorded."""
-        return self._lineup.unsent() + self._lineup.under_way() + self._unrecorded
+        return self._dispatcher.unsent() + self._dispatcher.under_way() + self._unrecorded
 
     async def run(self) -> None:
         """Send for ever."""
         try:
             async with self._group:
                 self._running = True
-                self._lineup.start(self._send)
+                self._dispatcher.start(self._send)
                 try:
                     await self._keep_leases()
                 finally:  # before the group ends, whose tasks leave their room to others
                     self._running = False
-                    self._lineup.close()
+                    self._dispatcher.close()
         finally:
-            for job in self._work.jobs():
+            for job in self._jobs.jobs():
                 if job.exchange is not None:
                     job.exchange.cancel()
 
-    def line_up(self, job: Job) -> None:
+    def dispatch(self, job: Job) -> None:
         """Have a claimed attempt sent at its instant, or as soon as there is room."""
         job.exchange = self._caller.exchange(call_of(job))
-        self._lineup.add(job)
+        self._dispatcher.add(job)
 
-    def review(self, overtaken: Sequence[Job]) -> None:
+    def review(self, superseded: Sequence[Job]) -> None:
         """Claim anew what waits and whose task has changed: it may go elsewhere, or first, or nowhere."""
-        if overtaken:
-            self._claim_anew(set(overtaken).__contains__)
+        if superseded:
+            self._claim_anew(set(superseded).__contains__)
 
     async def _keep_leases(self) -> None:
         """Claim anew what waits for long, before its lease lapses and another node takes it for abandoned.
 
-        And what was overtaken, or stopped, before it came to wait.
+        And what was superseded, or stopped, before it came to wait.
         """
         while True:
-            await self._lineup.congested()
+            await self._dispatcher.congested()
             await self._clock.pause(LOOK_AT_LEASES)
             self._claim_anew(self._is_outdated)
 
     def _claim_anew(self, which: Callable[[Job], bool]) -> None:
-        for site, job in self._lineup.withdraw(which):
-            self._group.create_task(self._renew(site, job))
+        for host, job in self._dispatcher.withdraw(which):
+            self._group.create_task(self._renew(host, job))
 
     def _is_outdated(self, job: Job) -> bool:
-        return job.overtaken or job.stopped or not self._node.covered(job, self._clock.now())
+        return job.superseded or job.stopped or not self._node.covered(job, self._clock.now())
 
-    async def _renew(self, site: Site, job: Job) -> None:
+    async def _renew(self, host: TargetHost, job: Job) -> None:
         try:
-            if not await apart("renewing the lease of execution", job.execution.id, self._line_up_anew(job)):
-                self._work.done(job)
+            if not await isolate_errors(
+                "renewing the lease of execution", job.execution.id, self._line_up_anew(job)
+            ):
+                self._jobs.done(job)
         finally:
-            self._lineup.let_go(site)
+            self._dispatcher.let_go(host)
 
     async def _line_up_anew(self, job: Job) -> None:
         try:
             ours = await self._still_ours(job)
-        except GivenUp as given_up:
+        except AttemptsExhausted as given_up:
             await self._close(job, given_up.end)
             return
         if ours:
-            self.line_up(job)
+            self.dispatch(job)
         else:
-            self._work.done(job)
+            self._jobs.done(job)
 
-    def _send(self, turn: Turn) -> None:
-        job = turn.job
+    def _send(self, ready: ReadyAttempt) -> None:
+        job = ready.job
         if not self._is_plain(job):
-            self._group.create_task(self._look_and_send(turn))
+            self._group.create_task(self._look_and_send(ready))
             return
         try:
-            self._begin(turn)
+            self._begin(ready)
         except Exception:  # whatever one of them holds, the others are sent
             log.exception("an attempt of execution %s", job.execution.id)
-            self._work.done(job)
-            asyncio.get_running_loop().call_soon(self._lineup.over, turn)  # not deeper and deeper in here
+            self._jobs.done(job)
+            asyncio.get_running_loop().call_soon(
+                self._dispatcher.finished, ready
+            )  # not deeper and deeper in here
 
     def _is_plain(self, job: Job) -> bool:
         """Whether nothing has to be looked into before it is sent as it was made ready."""
         return not (
-            job.overtaken
+            job.superseded
             or job.stopped
             or job.execution.attempts > 1
             or not self._node.covered(job, self._clock.now())
         )
 
-    async def _look_and_send(self, turn: Turn) -> None:
-        job = turn.job
-        sending: list[Turn] = []
+    async def _look_and_send(self, ready: ReadyAttempt) -> None:
+        job = ready.job
+        sending: list[ReadyAttempt] = []
         try:
-            if not await apart("an attempt of execution", job.execution.id, self._look(turn, sending)):
+            if not await isolate_errors(
+                "an attempt of execution", job.execution.id, self._look(ready, sending)
+            ):
                 # Its lease runs out, and then whoever looks goes on with it.
-                self._work.done(job)
+                self._jobs.done(job)
         finally:
             if not sending:
-                self._lineup.over(turn)
+                self._dispatcher.finished(ready)
 
-    async def _look(self, turn: Turn, sending: list[Turn]) -> None:
-        job, definition = turn.job, turn.job.definition
+    async def _look(self, ready: ReadyAttempt, sending: list[ReadyAttempt]) -> None:
+        job, definition = ready.job, ready.job.definition
         try:
             ours = await self._still_ours(job)
-        except GivenUp as given_up:
+        except AttemptsExhausted as given_up:
             await self._close(job, given_up.end)
             return
         if not ours:
-            self._work.done(job)
+            self._jobs.done(job)
         elif job.definition is not definition:  # it may call another host
-            self.line_up(job)
+            self.dispatch(job)
         else:
             job.exchange = self._caller.exchange(call_of(job))  # it may be the next attempt by now
-            self._begin(turn)
-            sending.append(turn)
+            self._begin(ready)
+            sending.append(ready)
 
-    def _begin(self, turn: Turn) -> None:
-        exchange = turn.job.exchange
+    def _begin(self, ready: ReadyAttempt) -> None:
+        exchange = ready.job.exchange
         assert exchange is not None, "who is lined up has been made ready"
-        exchange.begin(partial(self._over, turn, exchange))
+        exchange.begin(partial(self._finished, ready, exchange))
 
-    def _over(self, turn: Turn, exchange: Exchange) -> None:
-        job, job.exchange = turn.job, None
+    def _finished(self, ready: ReadyAttempt, exchange: Exchange) -> None:
+        job, job.exchange = ready.job, None
         if not self._running:
             return
         if job.stopped and exchange.attempt() is None:
-            self._work.done(job)
-            self._lineup.over(turn)
+            self._jobs.done(job)
+            self._dispatcher.finished(ready)
             return
         self._gather_up(job, exchange)
         if self._unrecorded > MAX_UNRECORDED:
-            self._kept.append(turn)
+            self._kept.append(ready)
         else:
-            self._lineup.over(turn)
+            self._dispatcher.finished(ready)
 
     def _gather_up(self, job: Job, exchange: Exchange) -> None:
         self._gathered.append((job, exchange))
@@ -256,12 +262,12 @@ class Attempts:
         finally:
             self._unrecorded -= len(gathered)
             while self._kept and self._unrecorded <= MAX_UNRECORDED:
-                self._lineup.over(self._kept.pop())
+                self._dispatcher.finished(self._kept.pop())
 
     async def _still_ours(self, job: Job) -> bool:
         """Whether to send now; a claim that its task or the clock overtook is renewed or dropped first."""
-        while job.overtaken or not self._node.covered(job, self._clock.now()):
-            if not await self._reclaim(job, self._renewal, unsent=True):
+        while job.superseded or not self._node.covered(job, self._clock.now()):
+            if not await self._lease_renewal(job, self._renewal, unsent=True):
                 return False
         if job.execution.attempts > 1:
             self._refuse_what_lapsed(job)
@@ -273,9 +279,9 @@ class Attempts:
         return executions.start_attempt(job.execution, self._node.lease(job, now), now)
 
     def _refuse_what_lapsed(self, job: Job) -> None:
-        """Raises `GivenUp`."""
+        """Raises `AttemptsExhausted`."""
         if end := ending.lapse(job.execution, job.definition, self._clock.now()):
-            raise GivenUp(end)
+            raise AttemptsExhausted(end)
 
 
 def call_of(job: Job) -> Call:

@@ -10,9 +10,16 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from application.ports import LogUnavailable
-from application.scheduler.claims import Bids, Contests, Refusals, bid_for
-from application.scheduler.dispatcher import site_of
-from application.scheduler.timing import NEAR, OUTAGE_PAUSE, UNABLE_PAUSE, apart, first_of, to_its_end
+from application.scheduler.claims import ClaimAppender, ClaimConflictResolver, OverlapCheck, claim_request
+from application.scheduler.dispatcher import target_host
+from application.scheduler.timing import (
+    NEAR,
+    OUTAGE_PAUSE,
+    UNABLE_PAUSE,
+    isolate_errors,
+    race,
+    shield_until_done,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,86 +27,89 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from application.scheduler.attempts import Attempts
-    from application.scheduler.claims import Bid
+    from application.scheduler.claims import ClaimRequest
     from application.scheduler.context import Context
-    from application.scheduler.dispatcher import Lineup
+    from application.scheduler.dispatcher import Dispatcher
     from application.scheduler.index import DueIndex, Entry
 
 
-class Parked:
-    """Entries of the index that are due and not bid for, by site and priority, in their order.
+class ThrottledTasks:
+    """Entries of the index that are due and not claimed, by host and priority, in their order.
 
-    Whatever happens to one of them makes it due again, or ends it, in the index, and so it is parked no more.
+    Whatever happens to one of them makes it due again, or ends it, in the index, and so it is throttled no
+    more.
     Other nodes claim them, as all that an owner leaves.
     """
 
-    def __init__(self, index: DueIndex, lineup: Lineup) -> None:
+    def __init__(self, index: DueIndex, dispatcher: Dispatcher) -> None:
         self._index = index
-        self._lineup = lineup
-        self._sites: dict[str, dict[int, dict[UUID, Entry]]] = {}
+        self._dispatcher = dispatcher
+        self._hosts: dict[str, dict[int, dict[UUID, Entry]]] = {}
         self._admitted: Counter[str] = Counter()
         self._admitted_early: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        by_priority = chain.from_iterable(each.values() for each in self._sites.values())
-        return sum(entry.parked for entries in by_priority for entry in entries.values())
+        by_priority = chain.from_iterable(each.values() for each in self._hosts.values())
+        return sum(entry.throttled for entries in by_priority for entry in entries.values())
 
     def can_put_back(self) -> bool:
-        """Whether some site has room again; if none has, the lineup tells of the first that has."""
-        for site in self._sites:
-            if self._lineup.has_drained(site):
+        """Whether some host has room again; if none has, the dispatcher tells of the first that has."""
+        for host in self._hosts:
+            if self._dispatcher.has_drained(host):
                 return True
-        for site in self._sites:
-            self._lineup.watch(site)
+        for host in self._hosts:
+            self._dispatcher.watch(host)
         return False
 
     def put_back(self) -> None:
-        """Have the index give what there is room for once more, and begin a new round of `admit`."""
+        """Have the index give what there is room for once more, and begin a new round of `validate`."""
         self._admitted.clear()
         self._admitted_early.clear()
-        for site in list(self._sites):
-            if self._lineup.has_drained(site):
-                self._put_back_at(site, self._lineup.room(site))
+        for host in list(self._hosts):
+            if self._dispatcher.has_drained(host):
+                self._put_back_at(host, self._dispatcher.room(host))
 
-    def admit(self, entry: Entry) -> bool:
-        """Whether there is room at an entry's site, for it and for all that were admitted in this round.
+    def validate(self, entry: Entry) -> bool:
+        """Whether there is room at an entry's host, for it and for all that were admitted in this round.
 
-        If there is none, or others are parked there that come before it, it is parked.
+        If there is none, or others are throttled there that come before it, it is throttled.
         """
-        site = site_of(entry.definition.action.url)
-        before = () if entry.put_back else self._sites.get(site, ())
+        host = target_host(entry.definition.action.url)
+        before = () if entry.put_back else self._hosts.get(host, ())
         its_turn = all(entry.definition.priority < priority for priority in before)
-        if its_turn and self._admitted[site] < self._lineup.room(site):
-            self._admitted[site] += 1
+        if its_turn and self._admitted[host] < self._dispatcher.room(host):
+            self._admitted[host] += 1
             return True
-        self._index.park(entry)
-        by_priority = self._sites.setdefault(site, {})
+        self._index.throttle(entry)
+        by_priority = self._hosts.setdefault(host, {})
         by_priority.setdefault(entry.definition.priority, {})[entry.task_id] = entry
         return False
 
     def admit_early(self, entry: Entry) -> bool:
-        """As `admit`, for what is not due soon: it goes before nothing that is parked, and is not parked."""
-        site = site_of(entry.definition.action.url)
-        if site in self._sites or self._admitted_early[site] >= self._lineup.early_room(site):
+        """As `validate`, for what is not due soon: it goes before nothing that is throttled, and is not
+        throttled.
+        """
+        host = target_host(entry.definition.action.url)
+        if host in self._hosts or self._admitted_early[host] >= self._dispatcher.early_room(host):
             return False
-        self._admitted_early[site] += 1
+        self._admitted_early[host] += 1
         return True
 
     def dismiss(self, entry: Entry) -> None:
         """Nothing is claimed for an entry that was admitted: another one may be."""
-        self._admitted[site_of(entry.definition.action.url)] -= 1
+        self._admitted[target_host(entry.definition.action.url)] -= 1
 
-    def _put_back_at(self, site: str, room: int) -> None:
-        by_priority = self._sites[site]
+    def _put_back_at(self, host: str, room: int) -> None:
+        by_priority = self._hosts[host]
         for priority in sorted(by_priority):
             entries = by_priority[priority]
             for task_id in list(islice(entries, room)):
-                self._index.unpark(entries.pop(task_id))
+                self._index.release(entries.pop(task_id))
                 room -= 1
             if not entries:
                 del by_priority[priority]
         if not by_priority:
-            del self._sites[site]
+            del self._hosts[host]
 
 
 # Of what is near, what is due within this is claimed in one append.
@@ -112,10 +122,10 @@ MAX_READY = 1_000
 # What is claimed earlier than that waits for nothing but its instant, and takes no room from what is sooner.
 MAX_EARLY = 2_000
 # Their reads take turns with all else that this node does: more at a time would end no sooner.
-MAX_CONTESTED = 10
+MAX_CHECKED_AT_ONCE = 10
 # After a long downtime each task may have hundreds of missed occurrences to record.
 MAX_FACTS = 5_000
-# Bids made, or answered, in one turn of the event loop: about half a millisecond of work.
+# Requests made, or answered, in one turn of the event loop: about half a millisecond of work.
 SLICE = 10
 WHAT = "claiming an occurrence of task"
 
@@ -123,43 +133,44 @@ log = logging.getLogger(__name__)
 
 
 class Claimer:
-    """Claims what falls due and hands what was won to the lineup.
+    """Claims what falls due and hands what was won to the dispatcher.
 
-    What nothing is in the way of is claimed by the `Lead` ahead; the rest 75 to 100 ms, at-most-once tasks 10
-    to 35. What is contested has to be looked into first: that happens beside, so that nothing else is late.
+    What nothing is in the way of is claimed by the `ClaimAheadWindow` ahead; the rest 75 to 100 ms,
+    at-most-once tasks 10
+    to 35. What needs an overlap check reads the log first, beside the rest, so that nothing else is late.
     """
 
-    def __init__(self, context: Context, lineup: Lineup, attempts: Attempts) -> None:
+    def __init__(self, context: Context, dispatcher: Dispatcher, attempts: Attempts) -> None:
         """`attempts` has outcomes appended along with claims, and renews claims whose task has changed."""
         self._clock = context.clock
         self._node = context.node
         self._index = context.index
-        self._work = context.work
+        self._jobs = context.jobs
         self._members = context.members
-        self._ongoing = context.ongoing
+        self._open_executions = context.open_executions
         self._observer = context.observer
-        self._lead = context.lead
+        self._claim_ahead = context.claim_ahead
         self._early_from: datetime | None = None
-        self._lineup = lineup
+        self._dispatcher = dispatcher
         self._attempts = attempts
-        self._bids = Bids(context, attempts.line_up)
-        self._contests = Contests(context)
-        self._refusals = Refusals(context, self._bids, self._contests)
+        self._appender = ClaimAppender(context, attempts.dispatch)
+        self._overlap_check = OverlapCheck(context)
+        self._conflicts = ClaimConflictResolver(context, self._appender, self._overlap_check)
         self._changed = asyncio.Event()
         self._beside: set[asyncio.Task[None]] = set()
-        self._turn = asyncio.Semaphore(MAX_CONTESTED)
-        self._parked = Parked(context.index, lineup)
+        self._turn = asyncio.Semaphore(MAX_CHECKED_AT_ONCE)
+        self._throttled = ThrottledTasks(context.index, dispatcher)
         context.members.tell(self._owners_changed)
-        context.lead.tell(self.index_changed)
-        lineup.tell(self.index_changed)
+        context.claim_ahead.tell(self.index_changed)
+        dispatcher.tell(self.index_changed)
 
     def index_changed(self) -> None:
         """Look at the index again: something may be due earlier than it seemed."""
         self._changed.set()
 
-    def parked(self) -> int:
+    def throttled(self) -> int:
         """How many tasks are due at a full host and not claimed for that."""
-        return len(self._parked)
+        return len(self._throttled)
 
     def _owners_changed(self) -> None:
         self._index.recall()
@@ -176,7 +187,7 @@ class Claimer:
     async def _run_once(self) -> None:
         try:
             await self._wait()
-            await self._bids.look()
+            await self._appender.look()
             await self._claim_what_is_due()
         except LogUnavailable:
             await self._clock.pause(OUTAGE_PAUSE)
@@ -193,25 +204,25 @@ class Claimer:
             if wake_at is None:
                 await self._changed.wait()
             elif wake_at > self._clock.now():
-                await first_of(self._clock.sleep_until(wake_at), self._changed.wait())
+                await race(self._clock.sleep_until(wake_at), self._changed.wait())
             else:
                 return
 
     def _wake_at(self) -> datetime | None:
-        if self._parked.can_put_back():
+        if self._throttled.can_put_back():
             return self._clock.now()
         due_at, early = self._index.next_due(), self._index.next_early()
         near = due_at and due_at - QUANTUM
-        early = early and max(self._lead.begins(early), self._early_from or self._clock.now())
-        return min((at for at in (near, early, self._bids.next_look) if at), default=None)
+        early = early and max(self._claim_ahead.begins(early), self._early_from or self._clock.now())
+        return min((at for at in (near, early, self._appender.next_look) if at), default=None)
 
     async def _claim_what_is_due(self) -> None:
         if not self._members.able():
             await self._clock.pause(UNABLE_PAUSE)
             return
         now = self._clock.now()
-        self._parked.put_back()
-        room = MAX_READY - self._lineup.waiting()
+        self._throttled.put_back()
+        room = MAX_READY - self._dispatcher.waiting()
         if room <= 0:
             await self._clock.pause(QUANTUM)
         else:
@@ -219,7 +230,7 @@ class Claimer:
 
     async def _claim(self, entries: list[Entry], now: datetime) -> None:
         try:
-            if made := await self._make_bids(entries, now):
+            if made := await self._make_requests(entries, now):
                 await self._claim_made(made)
             else:  # all of it was left to others: let them have their turn, here as well
                 await asyncio.sleep(0)
@@ -232,94 +243,98 @@ class Claimer:
 
     def _pop(self, now: datetime, room: int) -> list[Entry]:
         near = self._index.pop(now + NEAR, room)
-        early_room = MAX_EARLY - self._lineup.early()
-        self._early_from = None if early_room > 0 else now + self._lead.step
+        early_room = MAX_EARLY - self._dispatcher.early()
+        self._early_from = None if early_room > 0 else now + self._claim_ahead.step
         if len(near) < room:
-            early = self._index.pop_early(now + self._lead.ahead, min(early_room, MAX_READY))
-            self._lead.stepped(len(early))
+            early = self._index.pop_early(now + self._claim_ahead.ahead, min(early_room, MAX_READY))
+            self._claim_ahead.stepped(len(early))
             near += early
         return near
 
-    async def _claim_made(self, made: list[Bid]) -> None:
-        plain = [bid for bid in made if not bid.claim.contested]
-        for bid in made:
-            if bid.claim.contested:
-                task = asyncio.create_task(self._claim_in_turn(bid))
+    async def _claim_made(self, made: list[ClaimRequest]) -> None:
+        plain = [request for request in made if not request.claim.needs_overlap_check]
+        for request in made:
+            if request.claim.needs_overlap_check:
+                task = asyncio.create_task(self._claim_in_turn(request))
                 self._beside.add(task)
                 task.add_done_callback(self._beside.discard)
         if not plain:
             await asyncio.sleep(0)  # as when all of it was left to others
-        elif not await to_its_end(self._claim_all(plain)):
+        elif not await shield_until_done(self._claim_all(plain)):
             await self._clock.pause(OUTAGE_PAUSE)
 
-    async def _claim_in_turn(self, bid: Bid) -> None:
+    async def _claim_in_turn(self, request: ClaimRequest) -> None:
         try:
             async with self._turn:
                 if not self._members.able():  # any more
-                    self._index.settle(bid.entry, bid.due.due_at)
-                elif not await self._claim_contested(bid):
+                    self._index.settle(request.entry, request.due.due_at)
+                elif not await self._claim_after_check(request):
                     await self._clock.pause(OUTAGE_PAUSE)
         except Exception:
-            log.exception("%s %s", WHAT, bid.due.task_id)
-            self._try_later(bid)
+            log.exception("%s %s", WHAT, request.due.task_id)
+            self._try_later(request)
         self.index_changed()
 
-    async def _claim_contested(self, bid: Bid) -> bool:
+    async def _claim_after_check(self, request: ClaimRequest) -> bool:
         """Whether it was answered."""
-        confirmed: list[Bid] = []
+        confirmed: list[ClaimRequest] = []
         try:
-            if not await apart(WHAT, bid.due.task_id, self._confirm(bid, confirmed)):
-                self._try_later(bid)
+            if not await isolate_errors(WHAT, request.due.task_id, self._confirm(request, confirmed)):
+                self._try_later(request)
         except LogUnavailable:
-            self._index.settle(bid.entry, bid.due.due_at)
+            self._index.settle(request.entry, request.due.due_at)
             return False
         if not confirmed:
             self._observer.claimed(0, 1)
             return True
         return await self._claim_all(confirmed)
 
-    async def _confirm(self, bid: Bid, confirmed: list[Bid]) -> None:
-        if await self._contests.confirm(bid):
-            confirmed.append(bid)
+    async def _confirm(self, request: ClaimRequest, confirmed: list[ClaimRequest]) -> None:
+        if await self._overlap_check.confirm(request):
+            confirmed.append(request)
 
-    async def _claim_all(self, bids: list[Bid]) -> bool:
+    async def _claim_all(self, requests: list[ClaimRequest]) -> bool:
         """Whether all were answered."""
         await self._attempts.flush()
-        for bid in bids:
-            if bid.job is not None:  # in hand before the log has it: a change right after is not overlooked
-                self._work.add(bid.job)
+        for request in requests:
+            if (
+                request.job is not None
+            ):  # in hand before the log has it: a change right after is not overlooked
+                self._jobs.add(request.job)
         try:
-            answers = await self._bids.append_all(bids)
+            answers = await self._appender.append_all(requests)
         except BaseException as error:
-            for bid in bids:
-                self._let_go(bid)
-                self._index.settle(bid.entry, bid.due.due_at)
+            for request in requests:
+                self._let_go(request)
+                self._index.settle(request.entry, request.due.due_at)
             if not isinstance(error, LogUnavailable):
                 raise
             self._observer.claimed(0, 0)
             return False
-        return await self._go_on(bids, answers)
+        return await self._go_on(requests, answers)
 
-    async def _go_on(self, bids: list[Bid], answers: Sequence[bool | Exception]) -> bool:
+    async def _go_on(self, requests: list[ClaimRequest], answers: Sequence[bool | Exception]) -> bool:
         """Begin what was won, and find out about what was refused: whether that was answered as well."""
-        for place, (bid, answer) in enumerate(zip(bids, answers, strict=True)):
+        for place, (request, answer) in enumerate(zip(requests, answers, strict=True)):
             if place and place % SLICE == 0:
                 await asyncio.sleep(0)
             if answer is True:
-                self._begin(bid)
+                self._begin(request)
             elif answer is not False:
-                log.error("%s %s", WHAT, bid.due.task_id, exc_info=answer)
-                self._try_later(bid)
-        self._attempts.review([bid.job for bid in bids if bid.won and bid.job and bid.job.overtaken])
-        refused = [bid for bid, answer in zip(bids, answers, strict=True) if answer is False]
+                log.error("%s %s", WHAT, request.due.task_id, exc_info=answer)
+                self._try_later(request)
+        self._attempts.review(
+            [request.job for request in requests if request.won and request.job and request.job.superseded]
+        )
+        refused = [request for request, answer in zip(requests, answers, strict=True) if answer is False]
         answered = await asyncio.gather(*map(self._look_why, refused)) if refused else []
-        won = sum([bid.won for bid in bids])
-        self._observer.claimed(won, len(bids) - won - answered.count(False))
+        won = sum([request.won for request in requests])
+        self._observer.claimed(won, len(requests) - won - answered.count(False))
         return all(answered)
 
-    async def _make_bids(self, entries: list[Entry], now: datetime) -> list[Bid]:
+    async def _make_requests(self, entries: list[Entry], now: datetime) -> list[ClaimRequest]:
         """Gives way to calls whose instant comes; what moves meanwhile is left to where it moved."""
-        made: list[Bid] = []
+        made: list[ClaimRequest] = []
         facts = 0
         for place, entry in enumerate(entries):
             if place and place % SLICE == 0:
@@ -331,67 +346,69 @@ class Claimer:
                 self._index.leave(entry, until)
             elif facts >= MAX_FACTS:
                 self._index.put(entry)
-            elif early and not self._parked.admit_early(entry):
+            elif early and not self._throttled.admit_early(entry):
                 self._index.leave(entry, entry.fire_at)  # a quantum before which it is looked at, like all
-            elif early or self._parked.admit(entry):
-                if bid := self._make_bid(entry, now):
-                    facts += len(bid.claim.facts())
-                    made.append(bid)
+            elif early or self._throttled.validate(entry):
+                if request := self._make_request(entry, now):
+                    facts += len(request.claim.facts())
+                    made.append(request)
                 elif not early:
-                    self._parked.dismiss(entry)
+                    self._throttled.dismiss(entry)
         return made
 
     def _left_until(self, entry: Entry, now: datetime) -> datetime | None:
         """Until it is this node's turn, and what was begun before the task came to its place is known."""
-        turn = entry.fire_at + self._members.patience(entry.task_id)
+        turn = entry.fire_at + self._members.takeover_delay(entry.task_id)
         if entry.definition.delivery == "at_most_once":
             turn += QUANTUM - LATE_QUANTUM
-        if not self._ongoing.covers(entry):
+        if not self._open_executions.covers(entry):
             return turn if entry.fire_at > now + NEAR else max(turn, now + NEAR + QUANTUM)
         return turn if turn > max(entry.fire_at, now + NEAR) else None
 
-    def _make_bid(self, entry: Entry, now: datetime) -> Bid | None:
+    def _make_request(self, entry: Entry, now: datetime) -> ClaimRequest | None:
         try:
-            bid = bid_for(entry, self._node, now, self._ongoing.going(entry.task_id))
+            request = claim_request(entry, self._node, now, self._open_executions.open_runs(entry.task_id))
         except Exception:  # a zone that this machine does not know, say: the other tasks must go on
             log.exception("task %s cannot be claimed by this node", entry.task_id)
             self._observer.failed(WHAT)
             self._index.retry(entry, now)
             return None
-        if bid.claim.contested and entry.fire_at > now:  # what is in its way may end before its instant
+        if (
+            request.claim.needs_overlap_check and entry.fire_at > now
+        ):  # what is in its way may end before its instant
             again = QUANTUM if entry.fire_at <= now + NEAR else timedelta()
             self._index.leave(entry, entry.fire_at + again)
             return None
-        return bid
+        return request
 
-    async def _look_why(self, bid: Bid) -> bool:
-        """What the log says of a refused bid; False: nothing now."""
+    async def _look_why(self, request: ClaimRequest) -> bool:
+        """What the log says of a refused request; False: nothing now."""
         try:
-            if not await apart(WHAT, bid.due.task_id, self._resolve(bid)):
-                self._try_later(bid)
+            if not await isolate_errors(WHAT, request.due.task_id, self._resolve(request)):
+                self._try_later(request)
         except LogUnavailable:
-            self._index.settle(bid.entry, bid.due.due_at)
+            self._index.settle(request.entry, request.due.due_at)
             return False
         finally:
-            if not bid.won:
-                self._let_go(bid)
+            if not request.won:
+                self._let_go(request)
         return True
 
-    async def _resolve(self, bid: Bid) -> None:
-        if await self._refusals.resolve(bid):
-            self._begin(bid)
+    async def _resolve(self, request: ClaimRequest) -> None:
+        if await self._conflicts.resolve(request):
+            self._begin(request)
 
-    def _begin(self, bid: Bid) -> None:
-        bid.won = True
-        self._index.settle(bid.entry, bid.claim.next_run_at, bid.claim.runs)
-        if bid.job is not None:
-            self._attempts.line_up(bid.job)
+    def _begin(self, request: ClaimRequest) -> None:
+        request.won = True
+        self._index.settle(request.entry, request.claim.next_run_at, request.claim.runs)
+        if request.job is not None:
+            self._attempts.dispatch(request.job)
 
-    def _try_later(self, bid: Bid) -> None:
+    def _try_later(self, request: ClaimRequest) -> None:
         self._observer.failed(WHAT)
-        self._index.retry(bid.entry, self._clock.now())
-        self._let_go(bid)
+        self._index.retry(request.entry, self._clock.now())
+        self._let_go(request)
 
-    def _let_go(self, bid: Bid) -> None:
-        if bid.job is not None:
-            self._work.done(bid.job)
+    def _let_go(self, request: ClaimRequest) -> None:
+        if request.job is not None:
+            self._jobs.done(request.job)

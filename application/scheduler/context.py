@@ -11,9 +11,9 @@ from msgspec import Struct
 from uuid_utils.compat import uuid4
 
 from application.ports import Group, Guard, Meta, NewFact
-from application.scheduler.index import DueIndex, Ongoing
+from application.scheduler.index import DueIndex, OpenExecutions
 from application.scheduler.membership import Members
-from application.scheduler.timing import Lead
+from application.scheduler.timing import ClaimAheadWindow
 from domain.execution import Lease, Running, Waiting
 from domain.facts import ExecutionCancelled, ExecutionFact, TaskCancelled, TaskFact, TaskUpdated
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from domain.definition import Definition
     from domain.facts import ExecutionFailed, ExecutionSucceeded, Occurrence, TaskPaused
 
-OVERTAKING = frozenset({TaskUpdated, TaskCancelled, ExecutionCancelled})
-"""What `overtake` and `stop` look at: few of the facts that are followed."""
+SUPERSEDING = frozenset({TaskUpdated, TaskCancelled, ExecutionCancelled})
+"""What `supersede` and `stop` look at: few of the facts that are followed."""
 
 
 @dataclass(slots=True, eq=False)
 class Job:
     """An execution of this node's: running (or claimed and not yet sent), or waiting for its next attempt.
 
-    `overtaken`: its task has changed since the version that it was claimed from; `cancelled`: for good;
+    `superseded`: its task has changed since the version that it was claimed from; `cancelled`: for good;
     `task_over`: it was over by then.
     `stopped`: it was cancelled itself; `exchange` is its next call, or the one under way. `place` is that in
     the line of those that are sent as soon as there is room.
@@ -43,7 +43,7 @@ class Job:
     definition: Definition
     task_version: int
     send_at: datetime
-    overtaken: bool = False
+    superseded: bool = False
     cancelled: bool = False
     task_over: bool = False
     stopped: bool = False
@@ -62,7 +62,7 @@ class Job:
         return self.execution.occurrence.task_id
 
 
-class Work:
+class Jobs:
     """Every job of this node, findable by the numbers of execution and task, which are hashed the fastest."""
 
     def __init__(self) -> None:
@@ -108,21 +108,21 @@ class Work:
                 if isinstance(job.execution, Waiting):
                     self.done(job)
 
-    def overtake(self, event: Recorded) -> list[Job]:
+    def supersede(self, event: Recorded) -> list[Job]:
         """Mark the jobs whose task has changed since they were claimed, and name them."""
         if not isinstance(event.fact, TaskUpdated | TaskCancelled):
             return []
         jobs = [job for job in self._by_task.get(event.stream.int, ()) if job.task_version < event.version]
         for job in jobs:
-            job.overtaken = True
+            job.superseded = True
             job.cancelled = isinstance(event.fact, TaskCancelled)
         return jobs
 
 
 # Longer than lies between two claims: at a steady rate, outcomes go into the call of the next ones.
-GATHER = timedelta(milliseconds=100)
+LINGER = timedelta(milliseconds=100)
 # For outcomes that a next run or somebody waits for, or that a crash should leave open as rarely as can be.
-SHORT_GATHER = timedelta(milliseconds=40)
+SHORT_LINGER = timedelta(milliseconds=40)
 
 
 class SchedulerObserver(Protocol):
@@ -163,7 +163,7 @@ class SchedulerObserver(Protocol):
 class Context:
     """`chance` draws from 0…1: it spreads retries.
 
-    An outcome may wait for others for as long as `gather`, an urgent one for `short_gather`.
+    An outcome may wait for others for as long as `linger`, an urgent one for `short_linger`.
     """
 
     log: EventLog
@@ -172,17 +172,17 @@ class Context:
     observer: SchedulerObserver
     node: SchedulerNode
     chance: Callable[[], float]
-    gather: timedelta = GATHER
-    short_gather: timedelta = SHORT_GATHER
+    linger: timedelta = LINGER
+    short_linger: timedelta = SHORT_LINGER
     index: DueIndex = field(default_factory=DueIndex)
-    work: Work = field(default_factory=Work)
-    ongoing: Ongoing = field(default_factory=Ongoing)
+    jobs: Jobs = field(default_factory=Jobs)
+    open_executions: OpenExecutions = field(default_factory=OpenExecutions)
     members: Members = field(init=False)
-    lead: Lead = field(init=False)
+    claim_ahead: ClaimAheadWindow = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", Members(self.node, self.clock))
-        object.__setattr__(self, "lead", Lead(self.clock))
+        object.__setattr__(self, "claim_ahead", ClaimAheadWindow(self.clock))
 
 
 # A lease must outlive the attempt that it covers by this much, or it is renewed before the call is sent.

@@ -1,4 +1,4 @@
-"""Who is sent next: claimed attempts wait for their instant, and for room at their site and among all."""
+"""Who is sent next: claimed attempts wait for their instant, and for room at their host and among all."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from application.ports import Cancellable, Clock
     from application.scheduler.context import Job
 
-# A quick site is kept busy for a quarter of a second by these while the next ones are claimed.
+# A quick host is kept busy for a quarter of a second by these while the next ones are claimed.
 MOST_WAITING = 1_000
 PACE_IS_KNOWN_AFTER = timedelta(seconds=1)
 
 
-class Site:
+class TargetHost:
     """One server: `calls` under way to it, `due` ones that only need room in all, and those held back.
 
     `waiting` counts all that are claimed and not sent: also those whose instant has not come, of which the
@@ -77,57 +77,57 @@ class Site:
         return min(MOST_WAITING, int(self._pace))
 
 
-def site_of(url: str) -> str:
+def target_host(url: str) -> str:
     """What tells the server that a URL is about from others: scheme, host and port, in lower case.
 
-    Who writes one server in two ways has two sites; the caller's own limit holds for both together.
+    Who writes one server in two ways has two hosts; the caller's own limit holds for both together.
     """
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('/')[0].partition('?')[0]}".lower()
 
 
-# More that are held back take room from all: each is a job in memory. From half of it on no site gets more
+# More that are held back take room from all: each is a job in memory. From half of it on no host gets more
 # than it may call at a time.
 MAX_HELD = 10_000
 
 
-class Turn(NamedTuple):
+class ReadyAttempt(NamedTuple):
     """An attempt that only needs room among all calls, in the order in which they get it."""
 
     priority: int
     number: int
-    site: Site
+    host: TargetHost
     job: Job
 
 
-class Timed(NamedTuple):
+class ScheduledAttempt(NamedTuple):
     """An attempt that is sent at its instant, in the order of these; `early`: it came long before."""
 
     send_at: datetime
     number: int
-    site: Site
+    host: TargetHost
     job: Job
     early: bool
 
 
-class Lineup:
-    """Claimed attempts until they are sent, and the calls under way to each site.
+class Dispatcher:
+    """Claimed attempts until they are sent, and the calls under way to each host.
 
     Of those whose instant has come, the lowest priority number goes first, then the earliest instant. There
-    are `in_all` calls at a time, and `per_site` to one site: what comes beyond these is held back, takes no
+    are `in_all` calls at a time, and `per_host` to one host: what comes beyond these is held back, takes no
     room from others, and goes to the end of its priority when there is some.
     """
 
-    def __init__(self, clock: Clock, per_site: int, in_all: int) -> None:
+    def __init__(self, clock: Clock, per_host: int, in_all: int) -> None:
         self._clock = clock
-        self._per_site = per_site
+        self._per_site = per_host
         self._in_all = in_all
-        self._send: Callable[[Turn], None] | None = None
-        self._sites: dict[str, Site] = {}
-        self._timed: list[Timed] = []
+        self._send: Callable[[ReadyAttempt], None] | None = None
+        self._hosts: dict[str, TargetHost] = {}
+        self._timed: list[ScheduledAttempt] = []
         self._early = 0
         self._serial = count()
-        self._due: list[Turn] = []
+        self._due: list[ReadyAttempt] = []
         self._held = 0
         self._withdrawn = 0
         self._under_way = 0
@@ -138,16 +138,16 @@ class Lineup:
 
     def add(self, job: Job) -> None:
         """Have an attempt sent at its instant, or as soon as there is room."""
-        name = site_of(job.definition.action.url)
-        site = self._sites.get(name)
-        if site is None:
-            site = self._sites[name] = Site(name)
+        name = target_host(job.definition.action.url)
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = TargetHost(name)
         early = job.send_at > self._clock.now() + NEAR
-        site.waiting += 1
+        host.waiting += 1
         if early:
-            site.early += 1
+            host.early += 1
             self._early += 1
-        heapq.heappush(self._timed, Timed(job.send_at, next(self._serial), site, job, early))
+        heapq.heappush(self._timed, ScheduledAttempt(job.send_at, next(self._serial), host, job, early))
         if self._timed[0].job is job:
             self._set_alarm()
 
@@ -160,7 +160,7 @@ class Lineup:
         return self._early
 
     def held_back(self) -> int:
-        """How many wait for room at their site."""
+        """How many wait for room at their host."""
         return self._held
 
     def unsent(self) -> int:
@@ -172,40 +172,40 @@ class Lineup:
         return self._under_way
 
     def room(self, name: str) -> int:
-        """How many more attempts to a site are worth a claim."""
-        site = self._sites.get(name)
-        return max(0, self._enough(site) - (site.crowd if site else 0))
+        """How many more attempts to a host are worth a claim."""
+        host = self._hosts.get(name)
+        return max(0, self._enough(host) - (host.crowd if host else 0))
 
     def early_room(self, name: str) -> int:
-        """How many more early ones to a site are worth a claim."""
-        site = self._sites.get(name)
-        return 2 * self._enough(site) - (site.early if site else 0)
+        """How many more early ones to a host are worth a claim."""
+        host = self._hosts.get(name)
+        return 2 * self._enough(host) - (host.early if host else 0)
 
     def has_drained(self, name: str) -> bool:
-        """Whether half of what may wait for a site has gone."""
-        site = self._sites.get(name)
-        return site is None or site.crowd <= self._enough(site) // 2
+        """Whether half of what may wait for a host has gone."""
+        host = self._hosts.get(name)
+        return host is None or host.crowd <= self._enough(host) // 2
 
     def watch(self, name: str) -> None:
-        """Tell the listeners once a site has drained."""
+        """Tell the listeners once a host has drained."""
         self._watched.add(name)
 
     def tell(self, listener: Callable[[], None]) -> None:
-        """Have it called when a watched site has drained."""
+        """Have it called when a watched host has drained."""
         self._told.append(listener)
 
-    def start(self, send: Callable[[Turn], None]) -> None:
-        """Have those sent whose turn has come. Each leaves its room to another when it is `over`."""
+    def start(self, send: Callable[[ReadyAttempt], None]) -> None:
+        """Have those sent whose turn has come. Each leaves its room to another when it is `finished`."""
         self._send = send
         self._send_due()
 
-    def over(self, turn: Turn) -> None:
+    def finished(self, ready: ReadyAttempt) -> None:
         """The call of what was taken is over."""
-        site = turn.site
+        host = ready.host
         self._under_way -= 1
-        site.calls -= 1
-        self._fill(site)
-        self._forget(site)
+        host.calls -= 1
+        self._fill(host)
+        self._forget(host)
         self._send_due()
 
     async def congested(self) -> None:
@@ -214,10 +214,10 @@ class Lineup:
             self._congested.clear()
         await self._congested.wait()
 
-    def withdraw(self, which: Callable[[Job], bool]) -> list[tuple[Site, Job]]:
+    def withdraw(self, which: Callable[[Job], bool]) -> list[tuple[TargetHost, Job]]:
         """Take out those that wait, and of which it holds.
 
-        They count as waiting for their site until they are `let_go`. Those that are added again keep their
+        They count as waiting for their host until they are `let_go`. Those that are added again keep their
         places in the line of those that are due.
         """
         withdrawn = self._withdraw_timed(which)
@@ -226,11 +226,11 @@ class Lineup:
         self._withdrawn += len(withdrawn)
         return withdrawn
 
-    def let_go(self, site: Site) -> None:
-        """One that was withdrawn from a site has been added again, or is over."""
+    def let_go(self, host: TargetHost) -> None:
+        """One that was withdrawn from a host has been added again, or is over."""
         self._withdrawn -= 1
-        self._leave(site)
-        self._forget(site)
+        self._leave(host)
+        self._forget(host)
 
     def close(self) -> None:
         """Nothing is sent any more."""
@@ -238,7 +238,7 @@ class Lineup:
         if self._alarm is not None:
             self._alarm.cancel()
 
-    def _withdraw_timed(self, which: Callable[[Job], bool]) -> list[tuple[Site, Job]]:
+    def _withdraw_timed(self, which: Callable[[Job], bool]) -> list[tuple[TargetHost, Job]]:
         gone = [line for line in self._timed if which(line.job)]
         if gone:
             left = {line.number for line in gone}
@@ -246,46 +246,46 @@ class Lineup:
             heapq.heapify(self._timed)
         for line in gone:
             self._comes(line)
-        return [(line.site, line.job) for line in gone]
+        return [(line.host, line.job) for line in gone]
 
-    def _withdraw_due(self, which: Callable[[Job], bool]) -> list[tuple[Site, Job]]:
-        withdrawn = [(turn.site, turn.job) for turn in self._due if which(turn.job)]
+    def _withdraw_due(self, which: Callable[[Job], bool]) -> list[tuple[TargetHost, Job]]:
+        withdrawn = [(ready.host, ready.job) for ready in self._due if which(ready.job)]
         gone = {job for _, job in withdrawn}
-        self._due = [turn for turn in self._due if turn.job not in gone]
+        self._due = [ready for ready in self._due if ready.job not in gone]
         heapq.heapify(self._due)
-        for site, _ in withdrawn:
-            site.due -= 1
-        for site in self._sites.values():
-            held = site.withdraw(which)
+        for host, _ in withdrawn:
+            host.due -= 1
+        for host in self._hosts.values():
+            held = host.withdraw(which)
             self._held -= len(held)
-            withdrawn += [(site, job) for job in held]
-            self._fill(site)
+            withdrawn += [(host, job) for job in held]
+            self._fill(host)
         return withdrawn
 
-    def _comes(self, line: Timed) -> None:
+    def _comes(self, line: ScheduledAttempt) -> None:
         """It waits for its instant no more."""
         if line.early:
-            line.site.early -= 1
+            line.host.early -= 1
             self._early -= 1
 
     def _send_due(self) -> None:
         while self._due and self._send is not None and self._under_way < self._in_all:
             self._send(self._next())
 
-    def _next(self) -> Turn:
-        turn = heapq.heappop(self._due)
-        turn.job.place = None
-        site = turn.site
-        site.due -= 1
-        site.calls += 1
+    def _next(self) -> ReadyAttempt:
+        ready = heapq.heappop(self._due)
+        ready.job.place = None
+        host = ready.host
+        host.due -= 1
+        host.calls += 1
         self._under_way += 1
-        self._leave(site)
-        return turn
+        self._leave(host)
+        return ready
 
-    def _leave(self, site: Site) -> None:
-        site.waiting -= 1
-        if site.name in self._watched and self.has_drained(site.name):
-            self._watched.discard(site.name)
+    def _leave(self, host: TargetHost) -> None:
+        host.waiting -= 1
+        if host.name in self._watched and self.has_drained(host.name):
+            self._watched.discard(host.name)
             for listener in self._told:
                 listener()
 
@@ -299,11 +299,11 @@ class Lineup:
         while self._timed and self._timed[0].send_at <= now:
             line = heapq.heappop(self._timed)
             self._comes(line)
-            instant, serial, site, job, _ = line
-            if site.calls + site.due < self._per_site:
-                self._make_due(site, job)
+            instant, serial, host, job, _ = line
+            if host.calls + host.due < self._per_site:
+                self._make_due(host, job)
             else:
-                site.hold(job.definition.priority, instant, serial, job)
+                host.hold(job.definition.priority, instant, serial, job)
                 self._held += 1
         self._alarm = None
         self._set_alarm()
@@ -311,22 +311,22 @@ class Lineup:
         if self._due or self._held:
             self._congested.set()
 
-    def _fill(self, site: Site) -> None:
-        while site.held and site.calls + site.due < self._per_site:
+    def _fill(self, host: TargetHost) -> None:
+        while host.held and host.calls + host.due < self._per_site:
             self._held -= 1
-            self._make_due(site, site.release())
+            self._make_due(host, host.release())
 
-    def _make_due(self, site: Site, job: Job) -> None:
-        site.due += 1
+    def _make_due(self, host: TargetHost, job: Job) -> None:
+        host.due += 1
         if job.place is None:
             job.place = next(self._serial)
-        heapq.heappush(self._due, Turn(job.definition.priority, job.place, site, job))
+        heapq.heappush(self._due, ReadyAttempt(job.definition.priority, job.place, host, job))
 
-    def _enough(self, site: Site | None) -> int:
+    def _enough(self, host: TargetHost | None) -> int:
         if self._held > MAX_HELD // 2:
             return self._per_site
-        return max(self._per_site, site.enough(self._clock.steady()) if site else MOST_WAITING)
+        return max(self._per_site, host.enough(self._clock.steady()) if host else MOST_WAITING)
 
-    def _forget(self, site: Site) -> None:
-        if not (site.waiting or site.calls):
-            self._sites.pop(site.name, None)
+    def _forget(self, host: TargetHost) -> None:
+        if not (host.waiting or host.calls):
+            self._hosts.pop(host.name, None)

@@ -26,7 +26,7 @@ from domain.facts import (
     TaskPaused,
     TaskUpdated,
 )
-from domain.overlap import NOTHING, Going, bound
+from domain.overlap import NOTHING_OPEN, ConcurrencyState, bound
 from domain.schedule import fires_at
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from application.ports import DueTask, Open, Place, Recorded
+    from application.ports import DueTask, Open, Recorded, SchedulePosition
     from domain.definition import Definition
     from domain.execution import Execution
     from domain.facts import PlacingFact
@@ -70,7 +70,8 @@ class Entry:
     """A task, at an occurrence, after so many `runs`; while that one is being claimed, it is not due.
 
     `fire_at` is when the call of that occurrence is to be sent: the index keeps tasks in this order.
-    `parked`: it is not due until it is put back, or something happens to it; `put_back`: it was, and has its
+    `throttled`: it is not due until it is put back, or something happens to it; `put_back`: it was, and has
+    its
     turn now.
     `left_until`: it is left to somebody else, or to a later try, until then, however due it is. `learnt_at`:
     the log position that its place was learnt from, if that may be ahead of what has been followed.
@@ -84,7 +85,7 @@ class Entry:
     due_at: datetime
     runs: int = 0
     claiming: bool = False
-    parked: bool = False
+    throttled: bool = False
     put_back: bool = False
     left_until: datetime | None = None
     pause: Pause | None = None
@@ -129,18 +130,18 @@ class DueIndex:
         self._keeps_all = False
         self._aside: dict[int, tuple[int, Entry]] = {}
         self._refills = 0
-        self._horizon: Place | None = None
+        self._horizon: SchedulePosition | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
 
     @property
-    def horizon(self) -> Place | None:
+    def horizon(self) -> SchedulePosition | None:
         """Up to where tasks are kept; what was set aside comes back when that is moved past it."""
         return self._horizon
 
     @horizon.setter
-    def horizon(self, horizon: Place | None) -> None:
+    def horizon(self, horizon: SchedulePosition | None) -> None:
         self._horizon = horizon
         self._bring_back()
 
@@ -172,7 +173,7 @@ class DueIndex:
                 entry.claiming = False
                 self._aside[entry.task_id.int] = self._refills, entry
             return
-        entry.claiming = entry.parked = entry.put_back = False
+        entry.claiming = entry.throttled = entry.put_back = False
         entry.left_until = None
         number = entry.task_id.int
         self._left.discard(number)
@@ -221,13 +222,13 @@ class DueIndex:
         self._left.add(entry.task_id.int)
         self._push(entry)
 
-    def park(self, entry: Entry) -> None:
+    def throttle(self, entry: Entry) -> None:
         """Have a popped task surface only when it is put back, moves or is defined anew."""
-        entry.claiming, entry.parked = False, True
+        entry.claiming, entry.throttled = False, True
 
-    def unpark(self, entry: Entry) -> None:
-        """Put a task back, if it is still parked."""
-        if entry.parked and self._entries.get(entry.task_id.int) is entry:
+    def release(self, entry: Entry) -> None:
+        """Put a task back, if it is still throttled."""
+        if entry.throttled and self._entries.get(entry.task_id.int) is entry:
             self.put(entry)
             entry.put_back = True
 
@@ -383,7 +384,7 @@ class DueIndex:
     def _take(self, heap: list[Line]) -> Entry:
         number = heapq.heappop(heap)[2]
         entry = self._entries[number]
-        entry.claiming, entry.parked = True, False
+        entry.claiming, entry.throttled = True, False
         self._left.discard(number)
         return entry
 
@@ -401,7 +402,7 @@ class _Task:
         self.queued: dict[int, tuple[UUID, int]] = {}
 
 
-class Ongoing:
+class OpenExecutions:
     """The state at a position of the log, and besides what this node has appended or read since.
 
     So it misses nothing that was begun up to there; something may have ended since that it still holds.
@@ -423,13 +424,13 @@ class Ongoing:
         for run in open_runs:
             self._enter(run.task_id, run.execution_id, 0, queued=run.queued)
 
-    def going(self, task_id: UUID) -> Going:
+    def open_runs(self, task_id: UUID) -> ConcurrencyState:
         """What goes on of a task, in the order of the log."""
         known = self._tasks.get(task_id.int)
         if known is None:
-            return NOTHING
+            return NOTHING_OPEN
         running, queued = known.running.values(), known.queued.values()
-        return Going(tuple([each for each, _ in running]), tuple([each for each, _ in queued]))
+        return ConcurrencyState(tuple([each for each, _ in running]), tuple([each for each, _ in queued]))
 
     def covers(self, entry: Entry) -> bool:
         """Whether all that was begun before the task came to its place is known, if that matters to it."""

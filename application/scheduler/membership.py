@@ -32,7 +32,7 @@ class ClockCheck:
         self._clock = clock
         self._tolerance = tolerance
         self._agrees = True
-        self._apart: timedelta | None = None
+        self._isolated: timedelta | None = None
         self.offset = timedelta()
         """How far the wall clock was ahead of the database's when last compared."""
 
@@ -46,7 +46,7 @@ class ClockCheck:
         It was read at some moment of the round trip, so half of that is in doubt.
         """
         now = self._clock.now()
-        self._apart = self._distance()
+        self._isolated = self._distance()
         self.offset = now - round_trip / 2 - database
         self._say(abs(self.offset) - round_trip / 2 <= self._tolerance)
 
@@ -63,7 +63,7 @@ class ClockCheck:
         self._agrees = agrees
 
     def _stepped(self) -> bool:
-        return self._apart is not None and abs(self._distance() - self._apart) > MAX_STEP
+        return self._isolated is not None and abs(self._distance() - self._isolated) > MAX_STEP
 
     def _distance(self) -> timedelta:
         """From the steady clock to the wall's; only its changes mean something."""
@@ -136,7 +136,7 @@ def _weight(name: str, subject: UUID) -> tuple[bytes, str]:
 
 # What its owner has not begun after this long is for the next in order, and so on: a node that hangs while it
 # beats silences nothing. Less than the expiry of a node, so that a death delays nothing by more than this.
-PATIENCE = timedelta(seconds=5)
+TAKEOVER_DELAY = timedelta(seconds=5)
 NEXT_IN_ORDER = timedelta(seconds=1)
 
 
@@ -201,7 +201,7 @@ class Members:
         """Whether this node may claim now: it is not leaving, and its clock is right."""
         return not self._leaving and self.clock_check.right()
 
-    def patience(self, subject: UUID) -> timedelta:
+    def takeover_delay(self, subject: UUID) -> timedelta:
         """How long to leave a task or execution to others: nothing for its owner, longer for later ones.
 
         Who has not loaded yet comes after all others.
@@ -209,13 +209,13 @@ class Members:
         if not self._others:
             return timedelta()
         place = rank(self._name, self._others, subject) if self._loaded else len(self._others)
-        return PATIENCE + (place - 1) * NEXT_IN_ORDER if place else timedelta()
+        return TAKEOVER_DELAY + (place - 1) * NEXT_IN_ORDER if place else timedelta()
 
     def share(self, subjects: Iterable[UUID]) -> float:
         """The part of the subjects that this node owns, 0 to 1; of none at all: an equal part."""
         if not self.claims():
             return 0.0
-        owned = [not self.patience(subject) for subject in subjects]
+        owned = [not self.takeover_delay(subject) for subject in subjects]
         return sum(owned) / len(owned) if owned else 1 / (1 + len(self._others))
 
     def _changed(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from application.ports import Group, Unreadable
 from application.scheduler.context import Job
-from application.scheduler.timing import apart, patiently
+from application.scheduler.timing import isolate_errors, retry_on_outage
 from application.streams import claimed_version, load_task, task_states
 from domain import execution as executions
 from domain import task as tasks
@@ -46,8 +46,8 @@ class Outcomes:
         self._log = context.log
         self._clock = context.clock
         self._node = context.node
-        self._work = context.work
-        self._ongoing = context.ongoing
+        self._jobs = context.jobs
+        self._open_executions = context.open_executions
         self._observer = context.observer
         self._chance = context.chance
         self._retry = retry
@@ -66,7 +66,7 @@ class Outcomes:
         plain = [one for one in concluded if one.group is not None]
         others = [one for one in concluded if one.group is None]
         recording = self._record(plain, handed)
-        await (asyncio.gather(recording, *map(self._close_apart, others)) if others else recording)
+        await (asyncio.gather(recording, *map(self._close_isolated, others)) if others else recording)
 
     def _concluded(self, job: Job, exchange: Exchange) -> _Concluded | None:
         running = job.execution
@@ -94,17 +94,17 @@ class Outcomes:
             if place and place % SLICE == 0:
                 await asyncio.sleep(0)
             if isinstance(answer, int):
-                self._go_on_apart(one)
+                self._go_on_isolated(one)
             elif answer is not None:
                 self._lost(one.job, answer)
             elif isinstance(one.fact, AttemptFailed):
-                self._work.done(one.job)  # the log went on without us
+                self._jobs.done(one.job)  # the log went on without us
             else:
                 refused.append(one)
         if refused:
-            await asyncio.gather(*map(self._close_apart, refused))
+            await asyncio.gather(*map(self._close_isolated, refused))
 
-    def _go_on_apart(self, one: _Concluded) -> None:
+    def _go_on_isolated(self, one: _Concluded) -> None:
         try:
             self._go_on(one)
         except Exception:  # whatever follows from one of them, the others go on
@@ -120,16 +120,18 @@ class Outcomes:
         else:
             assert one.group is not None
             self._ended(job, fact, one.group)
-            self._work.done(job)
+            self._jobs.done(job)
 
     def _lost(self, job: Job, error: BaseException | None) -> None:
         """Its lease runs out, and then whoever looks goes on with it."""
         log.error("recording execution %s", job.execution.id, exc_info=error)
-        self._work.done(job)
+        self._jobs.done(job)
 
-    async def _close_apart(self, one: _Concluded) -> None:
+    async def _close_isolated(self, one: _Concluded) -> None:
         assert not isinstance(one.fact, AttemptFailed)
-        await apart("recording execution", one.job.execution.id, self._close(one.job, one.fact, one.group))
+        await isolate_errors(
+            "recording execution", one.job.execution.id, self._close(one.job, one.fact, one.group)
+        )
 
     async def close(self, job: Job, fact: Final) -> None:
         """Record the end of an execution and what follows from it for its task.
@@ -143,10 +145,10 @@ class Outcomes:
             if recorded := await self._closed(job, fact, refused):
                 self._ended(job, fact, recorded)
         finally:
-            self._work.done(job)
+            self._jobs.done(job)
 
     def _ended(self, job: Job, fact: Final, recorded: Group) -> None:
-        self._ongoing.ended(job.task_id, job.execution.id, job.execution.version + 1)
+        self._open_executions.ended(job.task_id, job.execution.id, job.execution.version + 1)
         self._observer.finished(job.execution.occurrence, fact)
         for new in recorded.facts:
             if isinstance(new.fact, TaskPaused | TaskCancelled):
@@ -160,7 +162,7 @@ class Outcomes:
             if await self._log.append(group, patience="patient") is not None:
                 return group
         while True:
-            events = await patiently(self._clock, lambda: self._log.read_stream(job.execution.id))
+            events = await retry_on_outage(self._clock, lambda: self._log.read_stream(job.execution.id))
             if len(events) != job.execution.version:
                 return None
             group = await self._end_now(job, fact)
@@ -179,7 +181,7 @@ class Outcomes:
         """With what follows for the task as it is now; the log refuses it when that changes again."""
         outcome = (job.execution.id, job.execution.version + 1, fact)
         try:
-            task = await patiently(self._clock, lambda: load_task(self._log, job.task_id))
+            task = await retry_on_outage(self._clock, lambda: load_task(self._log, job.task_id))
             called = await self._called(job, fact)
         except Unreadable:
             task = None  # what follows is for others to decide; what the call brought is known
@@ -195,9 +197,9 @@ class Outcomes:
         """What was executed. A job that ends without making a call has the task's present definition."""
         if fact.attempt is not None:
             return job.definition
-        events = await patiently(self._clock, lambda: self._log.read_stream(job.execution.id))
+        events = await retry_on_outage(self._clock, lambda: self._log.read_stream(job.execution.id))
         version = claimed_version(events)
-        history = await patiently(self._clock, lambda: self._log.read_stream(job.task_id))
+        history = await retry_on_outage(self._clock, lambda: self._log.read_stream(job.task_id))
         states = task_states(job.task_id, history)
         return next(task.definition for event, task in states if event.version == version)
 

@@ -11,7 +11,14 @@ from uuid import UUID
 from application.scheduler.claimer import MAX_EARLY
 from application.scheduler.claimer import MAX_READY as MAX_DUE
 from application.scheduler.context import Job
-from application.scheduler.timing import UNABLE_PAUSE, apart, first_of, patiently, retry_pause, to_its_end
+from application.scheduler.timing import (
+    UNABLE_PAUSE,
+    isolate_errors,
+    race,
+    retry_on_outage,
+    retry_pause,
+    shield_until_done,
+)
 from application.streams import load_execution, load_latest, load_task
 from domain import execution as executions
 from domain import requesting
@@ -26,18 +33,18 @@ if TYPE_CHECKING:
 
     from application.ports import Recorded
     from application.scheduler.context import Context
-    from domain.requesting import Turned
+    from domain.requesting import QueuedOutcome
     from domain.task import Task
 
 
-class Starts:
+class StartAppender:
     """Appends what such an execution comes to, guarded by its task, and begins it if it was started."""
 
     def __init__(self, context: Context, start: Callable[[Job], None]) -> None:
         self._log = context.log
         self._node = context.node
-        self._work = context.work
-        self._ongoing = context.ongoing
+        self._jobs = context.jobs
+        self._open_executions = context.open_executions
         self._start = start
 
     def lease(self, task: Task, send_at: datetime) -> Lease:
@@ -45,32 +52,32 @@ class Starts:
         until = send_at + task.definition.action.timeout + self._node.margin
         return Lease(node=self._node.name, task_version=task.version, until=until)
 
-    async def append(self, execution: Requested, fact: Turned, task: Task, send_at: datetime) -> bool:
+    async def append(self, execution: Requested, fact: QueuedOutcome, task: Task, send_at: datetime) -> bool:
         """Whether the log accepts it: not when task or execution have moved on. Waits through any outage."""
         if not isinstance(fact, ExecutionStarted):
             return await self._end(execution, fact, task)
         running = executions.start(execution.id, fact, execution.version + 1)
         job = Job(running, task.definition, task.version, send_at, task_over=isinstance(task, FinishedTask))
         # In hand before the log has it: a change that commits right after the claim is not overlooked.
-        self._work.add(job)
+        self._jobs.add(job)
         position = None
         try:
             position = await self._append(execution, fact, task)
         finally:
             if position is None:
-                self._work.done(job)
+                self._jobs.done(job)
         if position is not None:
-            self._ongoing.begun(position, running.id, running.version, fact)
+            self._open_executions.begun(position, running.id, running.version, fact)
             self._start(job)
         return position is not None
 
-    async def _end(self, execution: Requested, fact: Turned, task: Task) -> bool:
+    async def _end(self, execution: Requested, fact: QueuedOutcome, task: Task) -> bool:
         if await self._append(execution, fact, task) is None:
             return False
-        self._ongoing.ended(task.id, execution.id, execution.version + 1)
+        self._open_executions.ended(task.id, execution.id, execution.version + 1)
         return True
 
-    async def _append(self, execution: Requested, fact: Turned, task: Task) -> int | None:
+    async def _append(self, execution: Requested, fact: QueuedOutcome, task: Task) -> int | None:
         group = self._node.group((execution.id, execution.version + 1, fact), guard=(task.id, task.version))
         return await self._log.append(group, patience="patient")
 
@@ -81,7 +88,7 @@ TOGETHER = 100
 QUEUED, REQUESTED = "starting what is queued of task", "claiming requested execution"
 
 
-class Turns:
+class FailoverQueue:
     """Tasks or executions, each with the moment at which it was heard of, in the order of their turns.
 
     A turn follows from who the members are, so all are reckoned anew when these change, and only then.
@@ -94,7 +101,7 @@ class Turns:
         self._observer = context.observer
         self._waiting = waiting
         self._heard: dict[UUID, timedelta] = {}
-        self._turns: dict[UUID, timedelta] = {}
+        self._queue: dict[UUID, timedelta] = {}
         self._errors: dict[UUID, int] = {}
         self._heap: list[tuple[timedelta, UUID]] = []
         self._changed = asyncio.Event()
@@ -122,7 +129,7 @@ class Turns:
     def discard(self, subject: UUID) -> None:
         """Wait no longer."""
         self._heard.pop(subject, None)
-        self._turns.pop(subject, None)
+        self._queue.pop(subject, None)
         self._errors.pop(subject, None)
 
     async def take(self, claim: Callable[[UUID], Awaitable[bool | None]]) -> None:
@@ -132,7 +139,7 @@ class Turns:
             if not self._members.able() or self._waiting() >= MAX_READY:
                 await self._clock.pause(UNABLE_PAUSE)
                 continue
-            tried = await to_its_end(asyncio.gather(*map(claim, self._due())))
+            tried = await shield_until_done(asyncio.gather(*map(claim, self._due())))
             if any(each is not None for each in tried):
                 self._observer.claimed(tried.count(True), tried.count(False))
 
@@ -143,7 +150,7 @@ class Turns:
         if turn is None:
             await self._changed.wait()
         elif turn > self._clock.steady():
-            await first_of(self._clock.pause(turn - self._clock.steady()), self._changed.wait())
+            await race(self._clock.pause(turn - self._clock.steady()), self._changed.wait())
 
     def _due(self) -> list[UUID]:
         now = self._clock.steady()
@@ -151,20 +158,20 @@ class Turns:
         while len(due) < TOGETHER and (turn := self._next()) is not None and turn <= now:
             due.append(heapq.heappop(self._heap)[1])
             self._heard.pop(due[-1], None)
-            self._turns.pop(due[-1], None)
+            self._queue.pop(due[-1], None)
         return due
 
     def _next(self) -> timedelta | None:
         """The earliest turn; lines of what waits no longer, or since later, go as they surface."""
         while self._heap:
             turn, subject = self._heap[0]
-            if self._turns.get(subject) == turn:
+            if self._queue.get(subject) == turn:
                 return turn
             heapq.heappop(self._heap)
         return None
 
     def _push(self, subject: UUID) -> None:
-        self._turns[subject] = turn = self._heard[subject] + self._members.patience(subject)
+        self._queue[subject] = turn = self._heard[subject] + self._members.takeover_delay(subject)
         heapq.heappush(self._heap, (turn, subject))
 
     def _members_changed(self) -> None:
@@ -174,7 +181,7 @@ class Turns:
         self._changed.set()
 
 
-class Queues:
+class QueuedExecutions:
     """Tasks with a queue, each looked at when something has happened that may give its first one room.
 
     Only the first by what this node knows may start. What it knows lacks nothing that was begun before the
@@ -187,14 +194,14 @@ class Queues:
         self._log = context.log
         self._clock = context.clock
         self._observer = context.observer
-        self._ongoing = context.ongoing
-        self._starts = Starts(context, start)
-        self._turns = Turns(context, waiting)
-        context.ongoing.tell(self._turns.add)
+        self._open_executions = context.open_executions
+        self._starts = StartAppender(context, start)
+        self._queue = FailoverQueue(context, waiting)
+        context.open_executions.tell(self._queue.add)
 
     async def run(self) -> None:
         """Start what is queued for ever."""
-        await self._turns.take(self._look)
+        await self._queue.take(self._look)
 
     async def _look(self, task_id: UUID) -> bool | None:
         """Whether this node has started something; None: there was nothing to start.
@@ -202,19 +209,21 @@ class Queues:
         What happens to the task from now on has it looked at again.
         """
         moved: list[bool] = []
-        if await apart(QUEUED, task_id, self._move_up(task_id, moved), self._observer.failed):
-            self._turns.succeeded(task_id)
+        if await isolate_errors(QUEUED, task_id, self._move_up(task_id, moved), self._observer.failed):
+            self._queue.succeeded(task_id)
         else:
-            self._turns.retry(task_id)
+            self._queue.retry(task_id)
         return any(moved) if moved else None
 
     async def _move_up(self, task_id: UUID, moved: list[bool]) -> None:
-        while (first := self._ongoing.going(task_id).queued[:1]) and (task := await self._task(task_id)):
+        while (first := self._open_executions.open_runs(task_id).queued[:1]) and (
+            task := await self._task(task_id)
+        ):
             execution = await self._queued(*first)
-            going = self._ongoing.going(task_id)
-            if execution is None or going.queued[:1] != first:
+            open_runs = self._open_executions.open_runs(task_id)
+            if execution is None or open_runs.queued[:1] != first:
                 continue
-            if not queueing.moves(task, going):
+            if not queueing.moves(task, open_runs):
                 return
             moved.append(await self._moved(execution, task))
 
@@ -223,15 +232,15 @@ class Queues:
 
         Following that change has the task looked at again.
         """
-        latest = await patiently(self._clock, lambda: load_latest(self._log, task_id))
-        if latest is None or latest.position > self._ongoing.position:
+        latest = await retry_on_outage(self._clock, lambda: load_latest(self._log, task_id))
+        if latest is None or latest.position > self._open_executions.position:
             return None
-        return latest.task if queueing.moves(latest.task, self._ongoing.going(task_id)) else None
+        return latest.task if queueing.moves(latest.task, self._open_executions.open_runs(task_id)) else None
 
     async def _queued(self, execution_id: UUID) -> Requested | None:
-        execution = await patiently(self._clock, lambda: load_execution(self._log, execution_id))
+        execution = await retry_on_outage(self._clock, lambda: load_execution(self._log, execution_id))
         assert execution is not None, "what is queued is in the log"
-        self._ongoing.learn(execution)
+        self._open_executions.learn(execution)
         return execution if isinstance(execution, Requested) else None
 
     async def _moved(self, execution: Requested, task: Task) -> bool:
@@ -241,22 +250,22 @@ class Queues:
         return await self._starts.append(execution, fact, task, send_at)
 
 
-class Requests:
+class RequestedExecutions:
     """Requested executions that wait for a claim; shared like what is due, and the log decides."""
 
     def __init__(self, context: Context, start: Callable[[Job], None], waiting: Callable[[], int]) -> None:
         """`waiting` tells how many won claims wait to be sent, but for those of full hosts."""
         self._log = context.log
         self._clock = context.clock
-        self._work = context.work
+        self._jobs = context.jobs
         self._observer = context.observer
-        self._starts = Starts(context, start)
-        self._turns = Turns(context, waiting)
+        self._starts = StartAppender(context, start)
+        self._queue = FailoverQueue(context, waiting)
 
     def add(self, execution_id: UUID) -> None:
         """Claim a requested execution when it is this node's turn; what is known already changes nothing."""
-        if execution_id not in self._work:
-            self._turns.add(execution_id)
+        if execution_id not in self._jobs:
+            self._queue.add(execution_id)
 
     def follow(self, event: Recorded) -> None:
         """Follow one fact of the log."""
@@ -264,21 +273,21 @@ class Requests:
             case ExecutionRequested():
                 self.add(event.stream)
             case ExecutionStarted() | ExecutionCancelled():
-                self._turns.discard(event.stream)
+                self._queue.discard(event.stream)
             case _:
                 pass
 
     async def run(self) -> None:
         """Claim for ever."""
-        await self._turns.take(self._claim_apart)
+        await self._queue.take(self._claim_isolated)
 
-    async def _claim_apart(self, execution_id: UUID) -> bool:
+    async def _claim_isolated(self, execution_id: UUID) -> bool:
         """Whether this node has it now."""
-        if await apart(REQUESTED, execution_id, self._claim(execution_id), self._observer.failed):
-            self._turns.discard(execution_id)
+        if await isolate_errors(REQUESTED, execution_id, self._claim(execution_id), self._observer.failed):
+            self._queue.discard(execution_id)
         else:
-            self._turns.retry(execution_id)
-        return execution_id in self._work
+            self._queue.retry(execution_id)
+        return execution_id in self._jobs
 
     async def _claim(self, execution_id: UUID) -> None:
         """From the task as it is now, if the log still allows it; again when that changes meanwhile."""
@@ -288,10 +297,10 @@ class Requests:
                 return
 
     async def _task(self, task_id: UUID) -> Task | None:
-        return await patiently(self._clock, lambda: load_task(self._log, task_id))
+        return await retry_on_outage(self._clock, lambda: load_task(self._log, task_id))
 
     async def _requested(self, execution_id: UUID) -> Requested | None:
-        execution = await patiently(self._clock, lambda: load_execution(self._log, execution_id))
+        execution = await retry_on_outage(self._clock, lambda: load_execution(self._log, execution_id))
         return execution if isinstance(execution, Requested) else None
 
     async def _begun(self, execution: Requested, task: Task) -> bool:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from application.ports import LogUnavailable, Unfinished
 from application.scheduler.context import Job
-from application.scheduler.retries import GivenUp
-from application.scheduler.timing import apart, first_of, retry_pause, to_its_end
+from application.scheduler.retries import AttemptsExhausted
+from application.scheduler.timing import isolate_errors, race, retry_pause, shield_until_done
 from application.streams import load_execution, load_task
 from domain import execution as executions
 from domain import outcome as ending
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from application.ports import DueTasks, Nodes
     from application.scheduler.context import Context
     from application.scheduler.outcomes import Outcomes
-    from application.scheduler.retries import Reclaim
+    from application.scheduler.retries import LeaseRenewal
     from domain.facts import ExecutionTakenOver
 
 EVERY = timedelta(seconds=1)
@@ -36,7 +36,7 @@ AT_ONCE = 500
 TOGETHER = 20
 
 
-class Takeover:
+class Rescuer:
     """Looks every second, every five while nothing is under way, and at once when a node comes or goes.
 
     What is abandoned is shared like what is due; the log decides when several take the same.
@@ -47,7 +47,7 @@ class Takeover:
         context: Context,
         due_tasks: DueTasks,
         nodes: Nodes,
-        reclaim: Reclaim,
+        lease_renewal: LeaseRenewal,
         outcomes: Outcomes,
         start: Callable[[Job], None],
         wait_for_retry: Callable[[Job], None],
@@ -56,16 +56,16 @@ class Takeover:
         self._log = context.log
         self._clock = context.clock
         self._node = context.node
-        self._work = context.work
+        self._jobs = context.jobs
         self._due_tasks = due_tasks
         self._nodes = nodes
-        self._reclaim = reclaim
+        self._lease_renewal = lease_renewal
         self._outcomes = outcomes
         self._start = start
         self._wait_for_retry = wait_for_retry
         self._request = request
         self._members = context.members
-        self._ongoing = context.ongoing
+        self._open_executions = context.open_executions
         self._looked_at = -1
         self._peace = False
         self._observer = context.observer
@@ -85,11 +85,11 @@ class Takeover:
                 self._peace = False
                 self._members.liveness.lose_sight()
             pause = EVERY_IN_PEACE if self._peace else EVERY
-            await first_of(self._clock.pause(pause), self._changed.wait())
+            await race(self._clock.pause(pause), self._changed.wait())
 
     async def look(self) -> None:
         """Take over what is abandoned now. Raises `LogUnavailable`."""
-        position = self._ongoing.position
+        position = self._open_executions.position
         rows = await self._due_tasks.unfinished(AT_ONCE)
         # The read model may lag behind what has been followed: a second look tells.
         self._peace, self._looked_at = not rows and position == self._looked_at, position
@@ -107,8 +107,8 @@ class Takeover:
         self._waiting_since = {each: self._waiting_since.get(each, now) for each in abandoned}
         for some in batched(filter(self._is_for_us, abandoned), TOGETHER):
             # None is forgotten because of another's error.
-            for error in await to_its_end(
-                asyncio.gather(*map(self._adopt_apart, some), return_exceptions=True)
+            for error in await shield_until_done(
+                asyncio.gather(*map(self._adopt_isolated, some), return_exceptions=True)
             ):
                 if error is not None:
                     raise error
@@ -116,11 +116,11 @@ class Takeover:
     def _is_for_us(self, execution_id: UUID) -> bool:
         """The owner's turn is at once, the others' when it has done nothing for some seconds."""
         waited = self._clock.steady() - self._waiting_since[execution_id]
-        return self._members.able() and waited >= self._members.patience(execution_id)
+        return self._members.able() and waited >= self._members.takeover_delay(execution_id)
 
     def _abandoned(self, row: Unfinished) -> bool:
         now, liveness = self._clock.now(), self._members.liveness
-        if row.node is None or row.execution_id in self._work:
+        if row.node is None or row.execution_id in self._jobs:
             return False
         if self._clock.steady() < self._not_before.get(row.execution_id, timedelta()):
             return False
@@ -143,8 +143,8 @@ class Takeover:
             )
         )
 
-    async def _adopt_apart(self, execution_id: UUID) -> None:
-        if await apart(
+    async def _adopt_isolated(self, execution_id: UUID) -> None:
+        if await isolate_errors(
             "taking over execution", execution_id, self._adopt(execution_id), self._observer.failed
         ):
             return
@@ -167,14 +167,14 @@ class Takeover:
         if task is None:
             return
         # Nobody was watching: whether the task is still as it was when the last attempt was claimed is open.
-        job = Job(execution, task.definition, task.version, execution.occurrence.send_at, overtaken=True)
+        job = Job(execution, task.definition, task.version, execution.occurrence.send_at, superseded=True)
         job.task_over = isinstance(task, tasks.FinishedTask)
         job.cancelled = isinstance(task, tasks.FinishedTask) and task.status == "cancelled"
-        self._work.add(job)
+        self._jobs.add(job)
         try:
             await self._go_on(job, execution)
         except BaseException:
-            self._work.done(job)
+            self._jobs.done(job)
             raise
 
     async def _go_on(self, job: Job, execution: Running | Waiting) -> None:
@@ -182,19 +182,19 @@ class Takeover:
             self._wait_for_retry(job)
             return
         try:
-            claimed = await self._reclaim(job, self._further_attempt)
-        except GivenUp as given_up:
+            claimed = await self._lease_renewal(job, self._further_attempt)
+        except AttemptsExhausted as given_up:
             await self._outcomes.close(job, given_up.end)
             return
         if claimed:
             self._start(job)
         else:
-            self._work.done(job)
+            self._jobs.done(job)
 
     def _further_attempt(self, job: Job) -> ExecutionTakenOver:
         running, now = job.execution, self._clock.now()
         assert isinstance(running, Running)
         # Not before: the delivery may have become another one since the attempt was left.
         if end := ending.give_up(running, job.definition, now):
-            raise GivenUp(end)
+            raise AttemptsExhausted(end)
         return executions.take_over(running, self._node.lease(job, now), now)

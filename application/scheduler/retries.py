@@ -7,7 +7,13 @@ import heapq
 from itertools import count
 from typing import TYPE_CHECKING
 
-from application.scheduler.timing import UNABLE_PAUSE, apart, first_of, patiently, to_its_end
+from application.scheduler.timing import (
+    UNABLE_PAUSE,
+    isolate_errors,
+    race,
+    retry_on_outage,
+    shield_until_done,
+)
 from application.streams import load_task
 from domain import execution as executions
 from domain import outcome as ending
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
     from domain.task import Task
 
 
-class GivenUp(Exception):
+class AttemptsExhausted(Exception):
     """There may be no further attempt: the execution ends."""
 
     def __init__(self, end: ExecutionFailed) -> None:
@@ -30,14 +36,14 @@ class GivenUp(Exception):
         self.end = end
 
 
-class Reclaim:
+class LeaseRenewal:
     """Appends a claim guarded by the task's version; reads both streams again when the log refuses it."""
 
     def __init__(self, context: Context) -> None:
         self._log = context.log
         self._clock = context.clock
         self._node = context.node
-        self._ongoing = context.ongoing
+        self._open_executions = context.open_executions
 
     async def __call__(
         self, job: Job, decide: Callable[[Job], AttemptStarted | ExecutionTakenOver], *, unsent: bool = False
@@ -45,15 +51,15 @@ class Reclaim:
         """Whether the job is claimed again; False: somebody else has it, or it has been ended here.
 
         `unsent`: the claim that is being replaced was certainly not sent. Waits through any outage; raises
-        `Unreadable`, and `GivenUp` when `decide` does so for the task as it is now.
+        `Unreadable`, and `AttemptsExhausted` when `decide` does so for the task as it is now.
         """
-        outdated = job.overtaken
+        outdated = job.superseded
         while True:
             if outdated and not await self._review(job, unsent=unsent):
                 return False
             try:
                 fact = decide(job)
-            except GivenUp:
+            except AttemptsExhausted:
                 if outdated:
                     raise
                 outdated = True
@@ -70,8 +76,8 @@ class Reclaim:
 
     async def _review(self, job: Job, *, unsent: bool) -> bool:
         """Compare with the log; False when the execution went on without us or has to end."""
-        events = await patiently(self._clock, lambda: self._log.read_stream(job.execution.id))
-        task = await patiently(self._clock, lambda: load_task(self._log, job.task_id))
+        events = await retry_on_outage(self._clock, lambda: self._log.read_stream(job.execution.id))
+        task = await retry_on_outage(self._clock, lambda: load_task(self._log, job.task_id))
         if task is None or len(events) != job.execution.version:
             return False
         return await self._redefine(job, task, unsent=unsent)
@@ -79,13 +85,13 @@ class Reclaim:
     async def _redefine(self, job: Job, task: Task, *, unsent: bool) -> bool:
         end = ending.drop(job.execution, job.definition, task, self._clock.now(), unsent=unsent)
         if end is None:
-            job.definition, job.task_version, job.overtaken = task.definition, task.version, False
+            job.definition, job.task_version, job.superseded = task.definition, task.version, False
             return True
         # Refused only when somebody else has gone on with the execution, which ends our part just as well.
         version = job.execution.version + 1
         group = self._node.group((job.execution.id, version, end))
         if await self._log.append(group, patience="patient") is not None:
-            self._ongoing.ended(job.task_id, job.execution.id, version)
+            self._open_executions.ended(job.task_id, job.execution.id, version)
         return False
 
 
@@ -99,7 +105,7 @@ class Retries:
     def __init__(
         self,
         context: Context,
-        reclaim: Reclaim,
+        lease_renewal: LeaseRenewal,
         start: Callable[[Job], None],
         close: Callable[[Job, ExecutionFailed], Awaitable[None]],
     ) -> None:
@@ -107,9 +113,9 @@ class Retries:
         self._clock = context.clock
         self._node = context.node
         self._observer = context.observer
-        self._work = context.work
+        self._jobs = context.jobs
         self._members = context.members
-        self._reclaim = reclaim
+        self._lease_renewal = lease_renewal
         self._start = start
         self._close = close
         self._heap: list[tuple[datetime, int, Job]] = []
@@ -134,14 +140,14 @@ class Retries:
                 await self._clock.pause(UNABLE_PAUSE)
                 continue
             due = self._pop()
-            await to_its_end(asyncio.gather(*map(self._claim, due)))
+            await shield_until_done(asyncio.gather(*map(self._claim, due)))
 
     async def _wait(self) -> None:
         self._changed.clear()
         if not self._heap:
             await self._changed.wait()
         else:
-            await first_of(self._clock.sleep_until(self._heap[0][0]), self._changed.wait())
+            await race(self._clock.sleep_until(self._heap[0][0]), self._changed.wait())
 
     def _pop(self) -> list[Job]:
         now = self._clock.now()
@@ -149,30 +155,30 @@ class Retries:
         while self._heap and self._heap[0][0] <= now and len(due) < MAX_TOGETHER:
             job = heapq.heappop(self._heap)[2]
             # A job that was cancelled while it waited stands in the heap twice.
-            if isinstance(job.execution, Waiting) and self._work.holds(job):
+            if isinstance(job.execution, Waiting) and self._jobs.holds(job):
                 due[id(job)] = job
         return list(due.values())
 
     async def _claim(self, job: Job) -> None:
         what = "claiming a retry of execution"
-        if not await apart(what, job.execution.id, self._start_again(job), self._observer.failed):
-            self._work.done(job)
+        if not await isolate_errors(what, job.execution.id, self._start_again(job), self._observer.failed):
+            self._jobs.done(job)
 
     async def _start_again(self, job: Job) -> None:
         try:
-            claimed = await self._reclaim(job, self._next_attempt)
-        except GivenUp as given_up:
+            claimed = await self._lease_renewal(job, self._next_attempt)
+        except AttemptsExhausted as given_up:
             await self._close(job, given_up.end)
             return
         if claimed:
             job.send_at = self._clock.now()
             self._start(job)
         else:
-            self._work.done(job)
+            self._jobs.done(job)
 
     def _next_attempt(self, job: Job) -> AttemptStarted:
         assert isinstance(job.execution, Waiting)
         now = self._clock.now()
         if end := ending.lapse(job.execution, job.definition, now):
-            raise GivenUp(end)
+            raise AttemptsExhausted(end)
         return executions.start_attempt(job.execution, self._node.lease(job, now), now)

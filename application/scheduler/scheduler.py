@@ -9,17 +9,17 @@ from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from application.ports import LogUnavailable, Pulse
+from application.ports import HeartbeatPayload, LogUnavailable
 from application.scheduler.attempts import Attempts
 from application.scheduler.claimer import Claimer
-from application.scheduler.dispatcher import Lineup
-from application.scheduler.feed import Feed
+from application.scheduler.dispatcher import Dispatcher
+from application.scheduler.loader import Loader
 from application.scheduler.membership import ALONE_LOOK_EVERY, LOOK_EVERY
 from application.scheduler.outcomes import Outcomes
-from application.scheduler.requests import Queues, Requests
-from application.scheduler.rescuer import Takeover
-from application.scheduler.retries import Reclaim, Retries
-from application.scheduler.timing import ClockWatch, first_of
+from application.scheduler.requests import QueuedExecutions, RequestedExecutions
+from application.scheduler.rescuer import Rescuer
+from application.scheduler.retries import LeaseRenewal, Retries
+from application.scheduler.timing import ClockWatch, race
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,23 +32,25 @@ BEAT_EVERY = timedelta(seconds=1)
 log = logging.getLogger(__name__)
 
 
-class Heart:
+class Heartbeat:
     """Beats once a second, and at once when the members are told of a change.
 
     Each beat compares the clock with the database's, and notices when it has been set: what is due by the new
     time may lie beyond what has been loaded.
     """
 
-    def __init__(self, context: Context, nodes: Nodes, feed: Feed, pulse: Callable[[], Pulse]) -> None:
+    def __init__(
+        self, context: Context, nodes: Nodes, loader: Loader, payload: Callable[[], HeartbeatPayload]
+    ) -> None:
         self._clock = context.clock
         self._watch = ClockWatch(context.clock)
-        self._feed = feed
+        self._loader = loader
         self._name = context.node.name
         self._members = context.members
-        self._lead = context.lead
+        self._claim_ahead = context.claim_ahead
         self._observer = context.observer
         self._nodes = nodes
-        self._pulse = pulse
+        self._payload = payload
         self._hurry = asyncio.Event()
         self._said: bool | None = None
         context.members.tell(self._beat_if_news)
@@ -70,12 +72,12 @@ class Heart:
 
     async def _beat_regularly(self) -> None:
         while True:
-            await first_of(self._clock.pause(BEAT_EVERY), self._hurry.wait())
+            await race(self._clock.pause(BEAT_EVERY), self._hurry.wait())
             if jump := self._watch.jumped():
                 log.warning(
                     "the clock was set by %+.1f s: looking for what is due anew", jump.total_seconds()
                 )
-                self._feed.refill_now()
+                self._loader.refill_now()
             try:
                 await self._beat()
             except LogUnavailable:
@@ -91,13 +93,13 @@ class Heart:
 
     async def _beat(self) -> None:
         self._hurry.clear()
-        pulse, asked = self._pulse(), self._clock.steady()
-        self._observer.in_flight(pulse.in_flight)
+        payload, asked = self._payload(), self._clock.steady()
+        self._observer.in_flight(payload.in_flight)
         try:
-            database = await self._nodes.beat(self._name, pulse)
+            database = await self._nodes.beat(self._name, payload)
         finally:
-            self._lead.took(asked)
-        self._said = pulse.claims
+            self._claim_ahead.took(asked)
+        self._said = payload.claims
         check = self._members.clock_check
         check.compare(database, self._clock.steady() - asked)
         self._observer.clock_offset(check.offset.total_seconds())
@@ -124,28 +126,28 @@ class Scheduler:
         nodes: Nodes,
         *,
         concurrency: int,
-        per_site: int,
+        per_host: int,
         grace: timedelta,
     ) -> None:
-        """`concurrency` bounds the calls in flight, `per_site` those to one host and port."""
+        """`concurrency` bounds the calls in flight, `per_host` those to one host and port."""
         self._clock = context.clock
         self._node = context.node
         self._observer = context.observer
         self._nodes = nodes
         self._index = context.index
         self._members = context.members
-        self._lead = context.lead
+        self._claim_ahead = context.claim_ahead
         self._grace = grace
-        reclaim = Reclaim(context)
+        lease_renewal = LeaseRenewal(context)
         outcomes = Outcomes(context, self._wait_for_retry)
-        self._lineup = lineup = Lineup(context.clock, per_site, concurrency)
-        self._attempts = Attempts(context, lineup, reclaim, outcomes.settle, outcomes.close)
-        start = self._attempts.line_up
-        self._retries = Retries(context, reclaim, start, outcomes.close)
-        self._claimer = Claimer(context, lineup, self._attempts)
-        self._requests = Requests(context, start, lineup.waiting)
-        self._queues = Queues(context, start, lineup.waiting)
-        self._feed = Feed(
+        self._dispatcher = dispatcher = Dispatcher(context.clock, per_host, concurrency)
+        self._attempts = Attempts(context, dispatcher, lease_renewal, outcomes.settle, outcomes.close)
+        start = self._attempts.dispatch
+        self._retries = Retries(context, lease_renewal, start, outcomes.close)
+        self._claimer = Claimer(context, dispatcher, self._attempts)
+        self._requests = RequestedExecutions(context, start, dispatcher.waiting)
+        self._queued_executions = QueuedExecutions(context, start, dispatcher.waiting)
+        self._loader = Loader(
             context,
             due_tasks,
             follower,
@@ -154,19 +156,26 @@ class Scheduler:
             self._requests,
             self._attempts.review,
         )
-        self._takeover = Takeover(
-            context, due_tasks, nodes, reclaim, outcomes, start, self._retries.add, self._requests.add
+        self._rescuer = Rescuer(
+            context, due_tasks, nodes, lease_renewal, outcomes, start, self._retries.add, self._requests.add
         )
-        self._heart = Heart(context, nodes, self._feed, self._pulse)
+        self._heartbeat = Heartbeat(context, nodes, self._loader, self._payload)
 
     def _wait_for_retry(self, job: Job) -> None:
         self._retries.add(job)
 
     async def run(self) -> None:
         """Schedule until cancelled; an error of any part ends all of them and is raised."""
-        await self._heart.first_beat()
-        calls = [asyncio.create_task(part.run()) for part in (self._attempts, self._heart)]
-        claiming = (self._feed, self._claimer, self._retries, self._requests, self._queues, self._takeover)
+        await self._heartbeat.first_beat()
+        calls = [asyncio.create_task(part.run()) for part in (self._attempts, self._heartbeat)]
+        claiming = (
+            self._loader,
+            self._claimer,
+            self._retries,
+            self._requests,
+            self._queued_executions,
+            self._rescuer,
+        )
         claims = [asyncio.create_task(part.run()) for part in claiming]
         try:
             # Not gather, which would break off the calls as soon as this is cancelled.
@@ -181,25 +190,25 @@ class Scheduler:
             with contextlib.suppress(LogUnavailable):
                 await self._nodes.leave(self._node.name)
 
-    def _pulse(self) -> Pulse:
-        self._observer.held_back(self._lineup.held_back() + self._claimer.parked())
-        self._observer.claim_lead(self._lead.ahead.total_seconds())
+    def _payload(self) -> HeartbeatPayload:
+        self._observer.held_back(self._dispatcher.held_back() + self._claimer.throttled())
+        self._observer.claim_lead(self._claim_ahead.ahead.total_seconds())
         check = self._members.clock_check
-        return Pulse(
+        return HeartbeatPayload(
             claims=self._members.claims(),
             clock_right=check.right(),
             clock_offset_ms=check.offset // timedelta(milliseconds=1),
             share=self._members.share(islice(self._index.task_ids(), SHARE_SAMPLE)),
-            in_flight=self._lineup.under_way(),
+            in_flight=self._dispatcher.under_way(),
             entries=len(self._index),
-            position=self._feed.position(),
+            position=self._loader.position(),
         )
 
     async def _stop(self, parts: list[asyncio.Task[None]], deadline: timedelta) -> None:
         """Cancel; what is finishing an append may do so until the deadline."""
         for part in parts:
             part.cancel()
-        await first_of(asyncio.wait(parts), self._clock.pause(deadline - self._clock.steady()))
+        await race(asyncio.wait(parts), self._clock.pause(deadline - self._clock.steady()))
         for part in parts:
             part.cancel()
         await asyncio.gather(*parts, return_exceptions=True)

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _ZERO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-async def apart(
+async def isolate_errors(
     what: str, subject: UUID, work: Awaitable[object], failed: Callable[[str], None] | None = None
 ) -> bool:
     """Whether the work on one task or execution went well; what was unexpected is logged and counted.
@@ -85,7 +85,7 @@ MARGIN = 1.5
 REMEMBERED = timedelta(minutes=5)
 
 
-class Lead:
+class ClaimAheadWindow:
     """`ahead`: one and a half times the slowest answer of the last minutes, half a second to a second.
 
     `step`: what is due within this is claimed in one append.
@@ -132,7 +132,7 @@ OUTAGE_PAUSE = timedelta(milliseconds=500)
 UNABLE_PAUSE = timedelta(milliseconds=100)
 
 
-async def first_of(*waits: Awaitable[object]) -> None:
+async def race(*waits: Awaitable[object]) -> None:
     """Return once one of them returns, and cancel the others; an exception of the first goes through."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
@@ -144,7 +144,7 @@ async def first_of(*waits: Awaitable[object]) -> None:
         task.result()
 
 
-async def to_its_end[T](work: Awaitable[T]) -> T:
+async def shield_until_done[T](work: Awaitable[T]) -> T:
     """Await it; when cancelled meanwhile, let it end before that. A second cancellation reaches it too.
 
     A claim that is broken off on its way to the log may be stored all the same, and nobody would send it.
@@ -160,7 +160,7 @@ async def to_its_end[T](work: Awaitable[T]) -> T:
         raise
 
 
-async def patiently[T](clock: Clock, read: Callable[[], Awaitable[T]]) -> T:
+async def retry_on_outage[T](clock: Clock, read: Callable[[], Awaitable[T]]) -> T:
     """Read, and again twice a second through an outage. Raises `Unreadable`."""
     while True:
         try:

@@ -31,7 +31,7 @@ MOST_BODIES = 64 * 1024 * 1024
 USUAL_DURATION = timedelta(seconds=1)
 
 type Redefine = Callable[[Definition | None, datetime], Definition]
-"""What becomes of a definition (None: there is none yet) by an instant. Raises `Inadmissible`."""
+"""What becomes of a definition (None: there is none yet) by an instant. Raises `ValidationFailed`."""
 
 
 class TooMuchToSimulate(Exception):

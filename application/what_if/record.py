@@ -41,7 +41,7 @@ from domain.facts import (
     TaskCreated,
     TaskFact,
 )
-from domain.overlap import Course, Going, bound
+from domain.overlap import ConcurrencyState, Course, bound
 from domain.schedule import fires_at
 from domain.task import Scheduled
 
@@ -55,10 +55,10 @@ if TYPE_CHECKING:
 class Lag(Struct, frozen=True, gc=False):
     """What goes on of a task by the log where a claim is recorded, and what of it that had `heard` of."""
 
-    log: Going
-    heard: Going
+    log: ConcurrencyState
+    heard: ConcurrencyState
 
-    def of(self, going: Going) -> Going:
+    def of(self, going: ConcurrencyState) -> ConcurrencyState:
         """What a claim rests on: it lags where the same goes on, and nowhere else."""
         return self.heard if going == self.log else going
 
@@ -71,7 +71,7 @@ class Verdict(Struct, frozen=True):
     replaced: frozenset[UUID] = frozenset()
     reason: str | None = None
 
-    def follows_from(self, definition: Definition, going: Going) -> bool:
+    def follows_from(self, definition: Definition, going: ConcurrencyState) -> bool:
         """Whether that is what the policy says while this goes on."""
         if overlap.course(definition, going) != self.course:
             return False
@@ -79,7 +79,7 @@ class Verdict(Struct, frozen=True):
             return self.replaced == set(overlap.replaced(definition, going))
         return self.behind is None or going.oldest == self.behind
 
-    def is_worded_for(self, definition: Definition, going: Going) -> bool:
+    def is_worded_for(self, definition: Definition, going: ConcurrencyState) -> bool:
         """Whether its reason, if it has one, is told of this."""
         return self.reason is None or overlap.why_skipped(definition, going) == self.reason
 
@@ -99,7 +99,9 @@ def verdict_of(claim: Sequence[tuple[UUID, AnyFact]]) -> Verdict | None:
             return None
 
 
-def lag_of(verdict: Verdict, definition: Definition, log: Going, earlier: Iterable[Going]) -> Lag | None:
+def lag_of(
+    verdict: Verdict, definition: Definition, log: ConcurrencyState, earlier: Iterable[ConcurrencyState]
+) -> Lag | None:
     """The lag that a verdict is explained by; None: there is none, or nothing of what went on `earlier` does.
 
     Of what went on earlier, the latest that explains it.
@@ -114,10 +116,10 @@ def lag_of(verdict: Verdict, definition: Definition, log: Going, earlier: Iterab
     return None if heard is log else Lag(log, heard)
 
 
-def _heard(earlier: Going, log: Going) -> Going:
+def _heard(earlier: ConcurrencyState, log: ConcurrencyState) -> ConcurrencyState:
     """What went on earlier as if that still did, and what has begun since."""
     known = {*earlier.running, *earlier.queued}
-    return Going(
+    return ConcurrencyState(
         (*earlier.running, *(run for run in log.running if run not in known)),
         (*earlier.queued, *(run for run in log.queued if run not in known)),
     )
@@ -224,7 +226,7 @@ class _Reading:
         self.record = Record(start=self.state, until=until)
         self._start, self._begun, self._commanded = start, False, False
         self._place: datetime | None = None
-        self._gone_on: deque[Going] = deque([self.state.going], RECENT)
+        self._gone_on: deque[ConcurrencyState] = deque([self.state.open_runs], RECENT)
         for _, group in groupby(events[1:], lambda event: event.meta.command_id):
             self._follow(list(group))
         if not self._begun:
@@ -273,8 +275,8 @@ class _Reading:
                 self.state.tell(event.stream, fact, key)
             if key.at < self.record.until:
                 (self.record.facts if self._begun else self.record.before).append((key, event.stream, fact))
-        if bound(self.state.task.definition) is not None and self.state.going is not self._gone_on[0]:
-            self._gone_on.appendleft(self.state.going)
+        if bound(self.state.task.definition) is not None and self.state.open_runs is not self._gone_on[0]:
+            self._gone_on.appendleft(self.state.open_runs)
         self.state.look_at_queue(key.at)
         if ready is not None and ready != self.state.ready:  # unless it has just left the queue
             self._enter("queue", ready[0], ready, Step(Key(key.at), key.at))
@@ -285,7 +287,7 @@ class _Reading:
         verdict = None if wanted else verdict_of(facts)
         if verdict is None:
             return None
-        return lag_of(verdict, self.state.task.definition, self.state.going, self._gone_on)
+        return lag_of(verdict, self.state.task.definition, self.state.open_runs, self._gone_on)
 
     def _asked_for(self, event: Recorded, group: list[Recorded]) -> bool:
         """Not what followed from something else that was asked for along with it."""

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from application.what_if.question import Downtimes
 from application.what_if.record import Kind, Step, turn_of
-from application.what_if.state import OVERTAKING, SIMULATED, Key, State
+from application.what_if.state import SIMULATED, SUPERSEDING, Key, State
 from domain import claiming, requesting
 from domain import execution as executions
 from domain import outcome as ending
@@ -37,7 +37,7 @@ from domain.facts import (
     TaskUpdated,
 )
 from domain.outcome import Final, consequences, possible
-from domain.overlap import Going, give_way
+from domain.overlap import ConcurrencyState, give_way
 from domain.schedule import NothingAhead, includes
 from domain.task import FinishedTask as TaskOver
 from domain.task import Scheduled, Task
@@ -133,9 +133,9 @@ NOBODY = Claimant("simulation", timedelta())
 
 
 def claimed(
-    state: State, going: Going, now: datetime, at: datetime
+    state: State, going: ConcurrencyState, now: datetime, at: datetime
 ) -> list[tuple[UUID, ExecutionFact | TaskFact]]:
-    """The facts of a claim of the occurrence where a task stands while `going` goes on, in their order.
+    """The facts of a claim of the occurrence where a task stands while `open_runs` goes on, in their order.
 
     None, when it only moves on: all that was due has its entry in the ledger already.
     """
@@ -302,7 +302,7 @@ class Simulation:
             return
         self.state.tell_task(fact, self.key)
         self.facts.append((self.key, self.state.task.id, fact))
-        for run in list(self.state.open) if isinstance(fact, OVERTAKING) else ():
+        for run in list(self.state.open) if isinstance(fact, SUPERSEDING) else ():
             self._overtaken(self.state.executions[run])
 
     def tell(self, run: UUID, fact: ExecutionFact) -> None:
@@ -363,7 +363,7 @@ class Simulation:
         """Claim, as soon as the task stands where something is left to be claimed."""
         ahead: Turn | None = turn if self._looking == turn else None
         while ahead is not None and ahead[1] <= max(turn[1], self.now, self.key.at):
-            going = self.state.going if lag is None else lag.of(self.state.going)
+            going = self.state.open_runs if lag is None else lag.of(self.state.open_runs)
             facts = claimed(self.state, going, self.now, self.key.at)
             for stream, fact in facts:
                 if stream == self.state.task.id:

@@ -69,7 +69,7 @@ def _later(state: State, start: datetime, budget: Budget) -> State:
 def answer_past(
     question: Question, read: Sequence[Read], at: datetime, window: Window, budget: Budget
 ) -> Accounts:
-    """A window of the past, lived through from an instant on. Raises `Inadmissible`, `TooMuchToSimulate`."""
+    """A window of the past, simulated from an instant on. Raises `ValidationFailed`, `TooMuchToSimulate`."""
 
     def record_of(each: Read) -> Record:
         if (events := each.events) is None:
@@ -89,7 +89,7 @@ def answer_past(
 def answer_future(
     question: Question, read: Sequence[Read], now: datetime, window: Window, budget: Budget
 ) -> Accounts:
-    """A window of the future, from how things stand now. Raises `Inadmissible`, `TooMuchToSimulate`."""
+    """A window of the future, from how things stand now. Raises `ValidationFailed`, `TooMuchToSimulate`."""
     start, comparison = max(now, window.start - WARMING), Comparison(window, Downtimes(), budget)
 
     def record_of(each: Read) -> Record:
@@ -110,7 +110,8 @@ _HEAD = 2**63 - 1
 class Simulator:
     """Reads, and computes in a thread, so that other requests are served meanwhile; answers take turns.
 
-    Both raise `TaskNotFound`, `Inadmissible`, `TooMuchToSimulate`, `NotYet` and `LogUnavailable`; that of the
+    Both raise `TaskNotFound`, `ValidationFailed`, `TooMuchToSimulate`, `NotYet` and `LogUnavailable`; that of
+    the
     past `InvalidBody` for a redacted task.
     """
 

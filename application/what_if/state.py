@@ -30,13 +30,13 @@ from domain.facts import (
     TaskResumed,
     TaskUpdated,
 )
-from domain.overlap import Going, bound
+from domain.overlap import ConcurrencyState, bound
 from domain.task import Placed, Scheduled, Task
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-OVERTAKING = (TaskUpdated, TaskCancelled)
+SUPERSEDING = (TaskUpdated, TaskCancelled)
 """What makes claims outdated that were not sent."""
 SIMULATED = 2**62
 """The position of what the log does not hold: after all that it holds at the same instant."""
@@ -73,7 +73,7 @@ class State:
     running: dict[UUID, None] = field(default_factory=dict)
     queued: dict[UUID, None] = field(default_factory=dict)
     ready: tuple[UUID, datetime] | None = None
-    _going: Going | None = None
+    _open_runs: ConcurrencyState | None = None
 
     @classmethod
     def of(cls, task: Task, key: Key) -> State:
@@ -98,16 +98,16 @@ class State:
         return other
 
     @property
-    def going(self) -> Going:
+    def open_runs(self) -> ConcurrencyState:
         """What goes on of the scheduled executions, in the order in which it began.
 
         Where any number may go on, just the first of each: nobody asks for more, and they may be many.
         """
         if bound(self.task.definition) is None:
-            return Going(tuple(islice(self.running, 1)), tuple(islice(self.queued, 1)))
-        if self._going is None:
-            self._going = Going(tuple(self.running), tuple(self.queued))
-        return self._going
+            return ConcurrencyState(tuple(islice(self.running, 1)), tuple(islice(self.queued, 1)))
+        if self._open_runs is None:
+            self._open_runs = ConcurrencyState(tuple(self.running), tuple(self.queued))
+        return self._open_runs
 
     def move(self, place: datetime | None, at: datetime) -> None:
         """Stand at another occurrence from an instant on."""
@@ -117,7 +117,7 @@ class State:
     def tell_task(self, fact: TaskFact, key: Key) -> None:
         """A further fact about the task."""
         self.task = tasks.evolve(self.task, fact)
-        if isinstance(fact, OVERTAKING):
+        if isinstance(fact, SUPERSEDING):
             self.changed = key.at
         if not isinstance(self.task, Placed):
             self.move(None, key.at)
@@ -161,7 +161,7 @@ class State:
     def look_at_queue(self, at: datetime) -> None:
         """Whether the first in the queue has room by now."""
         first = next(iter(self.queued), None)
-        if first is None or not queueing.moves(self.task, self.going):
+        if first is None or not queueing.moves(self.task, self.open_runs):
             self.ready = None
         elif self.ready is None or self.ready[0] != first:
             self.ready = first, at
@@ -173,7 +173,7 @@ class State:
             self.begun[run] = at
 
     def _leave(self, run: UUID) -> None:
-        self._going = None
+        self._open_runs = None
         self.running.pop(run, None)
         self.queued.pop(run, None)
 

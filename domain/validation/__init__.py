@@ -1,4 +1,4 @@
-"""Which definitions are admitted: every rule is checked, and every broken one is named at once."""
+"""Which definitions are valid: every rule is checked, and every broken one is named at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from domain.definition import Definition, Trigger
-from domain.errors import Inadmissible, shown, unprintable
+from domain.errors import ValidationFailed, shown, unprintable
 from domain.validation.action import action_errors, normal_action
 from domain.validation.policies import (
     normal_overlap,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 LONGEST_NAME = 255
 
 
-def admit(definition: Definition, now: datetime, *, current: Trigger | None = None) -> Definition:
-    """The definition in normal form, or `Inadmissible` with all its errors.
+def validate(definition: Definition, now: datetime, *, current: Trigger | None = None) -> Definition:
+    """The definition in normal form, or `ValidationFailed` with all its errors.
 
     Normal form: instants in UTC, cut to milliseconds (without an offset they are read as local time of the
     zone, as `local_time.real_time` does); an interval's anchor explicit; single blanks in a cron; the method
@@ -49,7 +49,7 @@ def admit(definition: Definition, now: datetime, *, current: Trigger | None = No
         *policy_errors(definition),
     ]
     if errors:
-        raise Inadmissible(errors)
+        raise ValidationFailed(errors)
     return replace(
         definition,
         trigger=trigger,

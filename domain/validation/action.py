@@ -1,4 +1,4 @@
-"""Which calls are admitted: what is stored is sent as it stands, so nothing may need repair later."""
+"""Which calls are valid: what is stored is sent as it stands, so nothing may need repair later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which triggers are admitted, and how they are stored: every instant explicit, in UTC."""
+"""Which triggers are valid, and how they are stored: every instant explicit, in UTC."""
 
 from __future__ import annotations
 

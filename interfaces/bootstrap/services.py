@@ -353,7 +353,7 @@ async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
             PostgresFollower(with_liveness(settings.direct_dsn()), own),
             PostgresNodes(connections, "scheduler"),
             concurrency=settings.max_concurrency,
-            per_site=settings.max_concurrency_per_host,
+            per_host=settings.max_concurrency_per_host,
             grace=timedelta(seconds=settings.shutdown_grace_seconds),
         )
 

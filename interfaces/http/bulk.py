@@ -14,8 +14,8 @@ from litestar.params import JSONBody
 from litestar.typing import FieldDefinition
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from application.tasks import Wish
-from domain.errors import FieldError, Inadmissible, printed
+from application.tasks import NewTask
+from domain.errors import FieldError, ValidationFailed, printed
 from interfaces.http import documentation as doc
 from interfaces.http.api import Api, command_request
 from interfaces.http.bodies import TaskDefinition
@@ -100,16 +100,16 @@ class BulkBody(CommandBody[UnreadTasks]):
         )
 
 
-def read_wish(task: Raw, default_timezone: str) -> Wish:
+def read_new_task(task: Raw, default_timezone: str) -> NewTask:
     """A task that is to be created; what is wrong with it, where that shows at once, is in its place."""
     body, key = bytes(task), None
     try:
         if given := _given_key(body):
             key, body = _checked(given), _without_key(body)
         definition = read_task(body).to_domain(default_timezone)
-    except (Inadmissible, MalformedBody) as error:
-        return Wish(definition=error)
-    return Wish(definition=definition, key=key, digest="" if key is None else digest(body))
+    except (ValidationFailed, MalformedBody) as error:
+        return NewTask(definition=error)
+    return NewTask(definition=definition, key=key, digest="" if key is None else digest(body))
 
 
 class _Keyed(Struct):
@@ -139,7 +139,7 @@ def _checked(given: bytes) -> str:
     if isinstance(key, str) and _KEY.fullmatch(key):
         return key
     detail = f"{printed(given.decode(errors='replace'))} is not a key: {_WANTED_KEY}"
-    raise Inadmissible([FieldError(pointer="/idempotency_key", detail=detail)])
+    raise ValidationFailed([FieldError(pointer="/idempotency_key", detail=detail)])
 
 
 _BODY = (MALFORMED_JSON, BODY_TOO_LARGE, TOO_MANY_TASKS, UNSUPPORTED_MEDIA_TYPE, INVALID_BODY)
@@ -200,19 +200,19 @@ async def create_tasks(
     """Accept those that can be."""
     body = b"" if idempotency_key is None else await request.body()
     asked = command_request(request, x_change_reason, idempotency_key, digest(body) if body else None)
-    wishes = await _read(data, api.options.default_timezone)
-    accepted = await api.parts.bulk.create(wishes, asked)
+    new_tasks = await _read(data, api.options.default_timezone)
+    accepted = await api.parts.bulk.create(new_tasks, asked)
     headers = {} if accepted.position is None else await api.settled(accepted.position, prefer)
     answer = _answer(accepted, request)
     return Response(answer, status_code=207 if answer.refused else 201, headers=headers)
 
 
-async def _read(data: UnreadTasks, default_timezone: str) -> Sequence[Wish]:
-    wishes: list[Wish] = []
+async def _read(data: UnreadTasks, default_timezone: str) -> Sequence[NewTask]:
+    new_tasks: list[NewTask] = []
     for some in batched(data.tasks, READ_AT_ONCE):
-        wishes += (read_wish(task, default_timezone) for task in some)
+        new_tasks += (read_new_task(task, default_timezone) for task in some)
         await asyncio.sleep(0)
-    return wishes
+    return new_tasks
 
 
 def _answer(accepted: AcceptedBulk, request: Request[Any, Any, Any]) -> BulkAnswer:

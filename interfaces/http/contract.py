@@ -16,7 +16,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from application.past import TooMuchHistory
 from application.ports import ArchiveAway, LogFull
-from domain.errors import FieldError, Inadmissible, InvalidBody, Refused, pointer, shown
+from domain.errors import FieldError, InvalidBody, Refused, ValidationFailed, pointer, shown
 from interfaces.http.api import correlation_id
 from interfaces.http.documentation import PROBLEM_MEDIA_TYPE, Problem, ProblemError
 from interfaces.http.json_body import UNREADABLE
@@ -279,7 +279,7 @@ def _detail(kind: ProblemType, error: Exception, request: Request[Any, Any, Any]
 
 def _errors(error: Exception) -> list[ProblemError] | UnsetType:
     match error:
-        case Inadmissible():
+        case ValidationFailed():
             return [ProblemError(pointer=wrong.pointer, detail=wrong.detail) for wrong in error.errors]
         case InvalidParameters():
             return [ProblemError(parameter=name, detail=detail) for name, detail in error.wrong]

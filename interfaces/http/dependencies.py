@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from application.past import Moment
     from application.ports import EventFilter, EventPage, Origin
     from application.revisions import Compared, Revision
-    from application.tasks import Accepted, AcceptedBulk, Request, Wish
+    from application.tasks import Accepted, AcceptedBulk, NewTask, Request
     from application.what_if.comparison import Accounts
     from application.what_if.question import Question
     from application.what_if.question import Window as SimulatedWindow
@@ -65,7 +65,7 @@ class Commands(Protocol):
 class BulkCommands(Protocol):
     """Commands about many tasks. Raises as `Commands` does."""
 
-    async def create(self, wishes: Sequence[Wish], request: Request) -> AcceptedBulk:
+    async def create(self, new_tasks: Sequence[NewTask], request: Request) -> AcceptedBulk:
         """Accept many new tasks."""
         ...
 
@@ -305,7 +305,7 @@ class Past(Protocol):
 class Simulator(Protocol):
     """What would have happened, or will.
 
-    Raises `TaskNotFound`, `Inadmissible`, `application.past.NotYet`, `LogUnavailable` and
+    Raises `TaskNotFound`, `ValidationFailed`, `application.past.NotYet`, `LogUnavailable` and
     `application.what_if.question.TooMuchToSimulate`.
     """
 

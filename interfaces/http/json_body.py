@@ -11,7 +11,7 @@ import msgspec
 from litestar.dto import AbstractDTO
 from litestar.dto.config import DTOConfig
 
-from domain.errors import FieldError, Inadmissible
+from domain.errors import FieldError, ValidationFailed
 from interfaces.http import shape
 from interfaces.http.bodies import TaskDefinition
 from interfaces.http.problems import MalformedBody, UnsupportedMediaType
@@ -42,7 +42,7 @@ class TaskBody(AbstractDTO[TaskDefinition]):
     config = DTOConfig()
 
     def decode_bytes(self, value: bytes) -> TaskDefinition:
-        """The body. Raises `UnsupportedMediaType`, `MalformedBody` and `Inadmissible`."""
+        """The body. Raises `UnsupportedMediaType`, `MalformedBody` and `ValidationFailed`."""
         check_media_type(self.asgi_connection.headers)
         return read_task(value)
 
@@ -90,17 +90,17 @@ def check_media_type(headers: Headers) -> None:
 
 
 def read_task(body: bytes) -> TaskDefinition:
-    """A task's definition, of the right shape. Raises `MalformedBody` and `Inadmissible`."""
+    """A task's definition, of the right shape. Raises `MalformedBody` and `ValidationFailed`."""
     try:
         task = msgspec.json.decode(body, type=TaskDefinition)
     except msgspec.ValidationError as error:
-        raise Inadmissible(shape.explain(error, decoded(body))) from None
+        raise ValidationFailed(shape.explain(error, decoded(body))) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedBody(f"The body is not JSON: {_unreadable(body) or error}.") from None
     except RecursionError:
         raise MalformedBody("The body is nested too deeply: flatten it.") from None
     if too_deep := [FieldError(pointer=where, detail=_TOO_DEEP) for where in _too_deep(task)]:
-        raise Inadmissible(too_deep)
+        raise ValidationFailed(too_deep)
     return task
 
 

@@ -24,16 +24,16 @@ from domain.errors import (
     ExecutionsArchived,
     ExecutionsNotOver,
     IdempotencyKeyReused,
-    Inadmissible,
     InvalidBody,
     MonthArchived,
-    RevisionInadmissible,
+    RevisionInvalid,
     RevisionIsCurrent,
     RevisionNotFound,
     RevisionRedacted,
     TaskAlreadyOver,
     TaskNotFound,
     TaskNotOver,
+    ValidationFailed,
     VersionMismatch,
 )
 from projections.queries import BadCursor
@@ -348,7 +348,7 @@ RETRY_AFTER_SECONDS = {
 
 
 PROBLEMS: dict[type[Exception], ProblemType] = {
-    Inadmissible: INVALID_TASK,
+    ValidationFailed: INVALID_TASK,
     InvalidBody: INVALID_BODY,
     TaskNotFound: TASK_NOT_FOUND,
     ExecutionNotFound: EXECUTION_NOT_FOUND,
@@ -360,7 +360,7 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     TaskAlreadyOver: TASK_ALREADY_OVER,
     VersionMismatch: VERSION_MISMATCH,
     RevisionIsCurrent: REVISION_IS_CURRENT,
-    RevisionInadmissible: REVISION_INADMISSIBLE,
+    RevisionInvalid: REVISION_INADMISSIBLE,
     RevisionNotFound: REVISION_NOT_FOUND,
     IdempotencyKeyReused: IDEMPOTENCY_KEY_REUSED,
     MonthArchived: MONTH_ARCHIVED,

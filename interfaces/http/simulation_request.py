@@ -13,9 +13,9 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from application.what_if.comparison import Accounts
 from application.what_if.question import FARTHEST, LONGEST_WINDOW, MOST_TASKS, Question, Subject, Window
-from domain.errors import FieldError, Inadmissible, InvalidBody, instant, pointer, printed, shown
+from domain.errors import FieldError, InvalidBody, ValidationFailed, instant, pointer, printed, shown
 from domain.retry import looks_at_bodies
-from domain.validation import admit
+from domain.validation import validate
 from interfaces.http.bodies import TaskDefinition
 from interfaces.http.command_bodies import CommandBody
 from interfaces.http.json_body import check_media_type, decoded, read_task
@@ -375,7 +375,7 @@ def _replaced(task_id: UUID | None, body: bytes, default_timezone: str) -> Subje
 
     def redefine(old: Definition | None, at: datetime) -> Definition:
         current = None if old is None else old.trigger
-        return _within("/definition", lambda: admit(definition, at, current=current))
+        return _within("/definition", lambda: validate(definition, at, current=current))
 
     definition = _within("/definition", lambda: read_task(body).to_domain(default_timezone))
     return Subject(task_id, redefine, looks_at_bodies(definition.success))
@@ -393,8 +393,8 @@ def _patched(change: dict[str, Any]) -> Redefine:
             try:
                 body = msgspec.json.encode(merged(_kept(old, change), change))
             except RecursionError:
-                raise Inadmissible([FieldError(pointer="", detail=TOO_DEEP)]) from None
-            return admit(read_task(body).to_domain("UTC"), at, current=old.trigger)
+                raise ValidationFailed([FieldError(pointer="", detail=TOO_DEEP)]) from None
+            return validate(read_task(body).to_domain("UTC"), at, current=old.trigger)
 
         return _within("/change", patched, f" (Task {shown(old.name)}.)")
 
@@ -429,7 +429,7 @@ def _within(place: str, decide: Callable[[], Definition], besides: str = "") -> 
     """What is wrong with a definition is told at its place in the whole body."""
     try:
         return decide()
-    except Inadmissible as error:
+    except ValidationFailed as error:
         errors = [
             FieldError(pointer=place + each.pointer, detail=each.detail + besides) for each in error.errors
         ]

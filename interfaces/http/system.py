@@ -103,7 +103,7 @@ def _health_at(path: str, operation_id: str) -> Any:
         summary="Health",
         description="Whether the database answers, the projectors keep up and a scheduler is alive.",
         response_description="Everything works.",
-        responses=doc.UNHEALTHY | doc.problems(),
+        responses=doc.problems() | doc.UNHEALTHY,  # told when the service is too busy as well
         tags=["service"],
     )(_health)
 

@@ -13,7 +13,7 @@ from msgspec import NODEFAULT, UNSET, Struct
 
 from application.declared import Bad, Cancel, Change, Create, Declaration, Keep
 from domain.definition import DEFAULT_NAMESPACE
-from domain.errors import FieldError, Inadmissible, printed, shown
+from domain.errors import FieldError, ValidationFailed, printed, shown
 from domain.task import FinishedTask, Paused
 from domain.validation.policies import normal_overlap
 from interfaces.http.bodies import CatchingUp, HttpAction, Overlapping, Retry, Success, TaskDefinition
@@ -275,7 +275,7 @@ def declaration(number: int, place: str, entry: Any, timezone: str) -> Declarati
     try:
         own, rest = _own(entry)
         wanted: Any = read_task(json.dumps(rest, ensure_ascii=False).encode()).to_domain(timezone)
-    except (Inadmissible, MalformedBody, ValueError, RecursionError) as error:
+    except (ValidationFailed, MalformedBody, ValueError, RecursionError) as error:
         own, wanted = {}, error
     name = entry.get("name") if isinstance(entry, dict) else None
     return Declaration(
@@ -289,7 +289,7 @@ def declaration(number: int, place: str, entry: Any, timezone: str) -> Declarati
 
 
 def _own(entry: Any) -> tuple[dict[str, Any], Any]:
-    """The members that only files have, and what else there is. Raises `Inadmissible`."""
+    """The members that only files have, and what else there is. Raises `ValidationFailed`."""
     if not isinstance(entry, dict):
         return {}, entry
     own = {name: entry[name] for name in _OWN if name in entry}
@@ -302,7 +302,7 @@ def _own(entry: Any) -> tuple[dict[str, Any], Any]:
         if not isinstance(value, kinds[name])
     ]
     if wrong:
-        raise Inadmissible(wrong)
+        raise ValidationFailed(wrong)
     return own, {name: value for name, value in entry.items() if name not in _OWN}
 
 
@@ -362,7 +362,7 @@ def _counted(counts: dict[str, int]) -> str:
 
 def _bad(step: Bad, file: TaskFile) -> Iterator[str]:
     name = "" if step.declaration.name is None else f', "{printed(step.declaration.name)}"'
-    if isinstance(step.why, Inadmissible):
+    if isinstance(step.why, ValidationFailed):
         yield f"! {step.declaration.place}{name}:"
         for error in step.why.errors:
             yield f"    {file.where(step.declaration, error.pointer) or 'entry'}: {error.detail}"

@@ -10,13 +10,13 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from application.ports import LogUnavailable, Pulse
+from application.ports import HeartbeatPayload, LogUnavailable
 from infrastructure.nodes import NodeTable, PostgresNodes
 from infrastructure.postgres import pool
 from interfaces.bootstrap.services import ShownNodes
 from interfaces.http.system import Node
 
-PULSE = Pulse(
+PULSE = HeartbeatPayload(
     claims=True,
     clock_right=True,
     clock_offset_ms=-250,

@@ -107,7 +107,7 @@ class Forgetful(Folder):
     """Keeps files, and cannot find them right afterwards."""
 
     def open(self, name: str) -> Source:
-        """See `Place`."""
+        """See `SchedulePosition`."""
         raise ArchiveAway(name, "not found")
 
 

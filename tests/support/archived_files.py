@@ -32,6 +32,6 @@ class Shelved(Nowhere):
         self.opened: list[str] = []
 
     def open(self, name: str) -> Bytes:
-        """See `Place`."""
+        """See `SchedulePosition`."""
         self.opened.append(name)
         return Bytes(self.files[name])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
     from uuid import UUID
 
-    from application.ports import Place, Recorded
+    from application.ports import Recorded, SchedulePosition
     from domain.facts import AnyFact
     from projections.task_results import ResultRow
     from projections.tasks import TaskRow
@@ -120,7 +120,9 @@ class FakeDueTasks:
         self.pages = 0
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
-    async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueTask]]:
+    async def page(
+        self, after: SchedulePosition | None, until: datetime, limit: int
+    ) -> tuple[int, Sequence[DueTask]]:
         """See `application.ports.DueTasks`; what happens `meanwhile` comes after the snapshot."""
         self.pages += 1
         self._catch_up()

@@ -12,8 +12,8 @@ from domain.errors import Refused
 from domain.facts import AnyFact, AttemptStarted, ExecutionQueued, ExecutionStarted
 from tests.support.books import check_nothing_is_overdue
 from tests.support.mortal import MortalNode
+from tests.support.new_tasks import CATCH_UPS, OVERLAPS
 from tests.support.users import Users
-from tests.support.wishes import CATCH_UPS, OVERLAPS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -55,7 +55,7 @@ class Minutes(Users):
 
     async def pass_by(self) -> None:
         """Start, live through some steps, heal, and come to rest."""
-        self.world.caller.answers(*self.wishes.answers(self.world.clock.now()))
+        self.world.caller.answers(*self.new_tasks.answers(self.world.clock.now()))
         await self.start()
         for _ in range(self.random.randint(5, 40)):
             await self.step()

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
         Call,
         DueTask,
         Group,
+        HeartbeatPayload,
         Open,
         Patience,
-        Place,
-        Pulse,
         Recorded,
+        SchedulePosition,
         Snapshot,
         TaskHistory,
         Unfinished,
@@ -65,7 +65,7 @@ class MortalNode:
             node=context.node,
             chance=self.chance,
         )
-        engine = Scheduler(mine, self, self, self, concurrency=3, per_site=2, grace=GRACE)
+        engine = Scheduler(mine, self, self, self, concurrency=3, per_host=2, grace=GRACE)
         self.running = asyncio.create_task(engine.run())
 
     async def stop(self) -> None:
@@ -134,7 +134,9 @@ class MortalNode:
         await self._breathe()
         return attempt
 
-    async def page(self, after: Place | None, until: datetime, limit: int) -> tuple[int, Sequence[DueTask]]:
+    async def page(
+        self, after: SchedulePosition | None, until: datetime, limit: int
+    ) -> tuple[int, Sequence[DueTask]]:
         """See `application.ports.DueTasks`."""
         await self._breathe()
         return await self.world.due_tasks.page(after, until, limit)
@@ -154,7 +156,7 @@ class MortalNode:
         await self._breathe()
         return await self.world.due_tasks.unfinished(limit)
 
-    async def beat(self, node: str, pulse: Pulse | None = None) -> datetime:
+    async def beat(self, node: str, pulse: HeartbeatPayload | None = None) -> datetime:
         """See `application.ports.Nodes`."""
         await self._breathe(beating=True)
         return await self.world.nodes.beat(node, pulse)

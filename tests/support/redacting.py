@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from application.redaction import Redactions, Run
-from application.tasks import Accepted, BulkCommands, Request, Wish
+from application.tasks import Accepted, BulkCommands, NewTask, Request
 from domain.audit import Rewritings, RewrittenEvent, rewritten_event
 from domain.definition import Definition, JsonCondition, SuccessPolicy
 from domain.facts import EventsRedacted, ExecutionSucceeded
@@ -97,7 +97,7 @@ def secretive(name: str = "report", **words: Any) -> Definition:
 
 
 ALL = replace(ASKED, idempotency_key="all", digest="all")
-WISHES = [Wish(definition=secretive(), key=key, digest="d") for key in ("one", "two")]
+WISHES = [NewTask(definition=secretive(), key=key, digest="d") for key in ("one", "two")]
 
 
 async def created_together(world: Archive) -> tuple[BulkCommands, UUID, UUID]:

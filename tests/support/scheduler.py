@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from application.executions import ExecutionCommands
-from application.ports import Beat, Group, LogUnavailable, Meta, NewFact, Pulse
+from application.ports import Beat, Group, HeartbeatPayload, LogUnavailable, Meta, NewFact
 from application.scheduler.context import Context, SchedulerNode
 from application.scheduler.scheduler import Scheduler
 from application.tasks import Request, TaskCommands
@@ -54,12 +54,12 @@ class FakeNodes:
     def __init__(self, clock: Clock) -> None:
         self.now: Callable[[], datetime] = clock.now
         self.known: dict[str, datetime] = {}
-        self.pulses: dict[str, Pulse] = {}
+        self.pulses: dict[str, HeartbeatPayload] = {}
         self.alive: set[str] = set()
         self.away = False
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
-    async def beat(self, node: str, pulse: Pulse | None = None) -> datetime:
+    async def beat(self, node: str, pulse: HeartbeatPayload | None = None) -> datetime:
         """See `application.ports.Nodes`."""
         self._answering()
         assert pulse is not None
@@ -106,7 +106,7 @@ class World:
         self.nodes = FakeNodes(self.database)
         self.readings: dict[UUID, datetime] = {}
         self.observed = Observations()
-        self.gather = self.short_gather = timedelta()
+        self.linger = self.short_linger = timedelta()
         self.ids = count(1 << 100)
         self.commands = TaskCommands(self.log, self.clock, lambda: UUID(int=next(self.ids)))
         self.archived = ArchivedMonths()
@@ -128,8 +128,8 @@ class World:
             observer=self.observed,
             node=SchedulerNode(name=name, margin=LEASE),
             chance=lambda: 0.5,
-            gather=self.gather,
-            short_gather=self.short_gather,
+            linger=self.linger,
+            short_linger=self.short_linger,
         )
 
     @contextlib.asynccontextmanager
@@ -138,7 +138,7 @@ class World:
         name: str = "node-1",
         *,
         concurrency: int = 10,
-        per_site: int = 100,
+        per_host: int = 100,
         grace: timedelta = GRACE,
         follower: Follower | None = None,
         clock: Clock | None = None,
@@ -151,7 +151,7 @@ class World:
             follower or self.follower,
             self.nodes,
             concurrency=concurrency,
-            per_site=per_site,
+            per_host=per_host,
             grace=grace,
         )
         running = asyncio.create_task(engine.run())

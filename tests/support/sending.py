@@ -11,8 +11,8 @@ from uuid import UUID
 
 from application.scheduler.attempts import Attempts
 from application.scheduler.context import Job
-from application.scheduler.dispatcher import Lineup
-from application.scheduler.retries import Reclaim
+from application.scheduler.dispatcher import Dispatcher
+from application.scheduler.retries import LeaseRenewal
 from domain import execution as executions
 from tests.support.given import definition, started
 from tests.support.scheduler import World
@@ -40,11 +40,11 @@ async def attempts(
     *,
     concurrency: int = 2,
     recorded: Callable[[], Awaitable[object]] | None = None,
-    gather: timedelta = timedelta(),
-    short_gather: timedelta = timedelta(),
+    linger: timedelta = timedelta(),
+    short_linger: timedelta = timedelta(),
     settled: list[int] | None = None,
     given: asyncio.Event | None = None,
-) -> AsyncIterator[tuple[Attempts, Lineup]]:
+) -> AsyncIterator[tuple[Attempts, Dispatcher]]:
     """Attempts and their lineup; nobody records the outcomes, but each waits until it is `recorded`.
 
     `settled` gets how many would have been recorded together; the log gets nothing before `given`.
@@ -58,12 +58,12 @@ async def attempts(
         handed()
         await (asyncio.sleep(0) if recorded is None else recorded())
 
-    context = replace(world.context(), gather=gather, short_gather=short_gather)
-    lineup = Lineup(world.clock, concurrency, concurrency)
-    sending = Attempts(context, lineup, Reclaim(context), settle, no_end)
+    context = replace(world.context(), linger=linger, short_linger=short_linger)
+    dispatcher = Dispatcher(world.clock, concurrency, concurrency)
+    sending = Attempts(context, dispatcher, LeaseRenewal(context), settle, no_end)
     running = asyncio.create_task(sending.run())
     await world.clock.settle()
-    yield sending, lineup
+    yield sending, dispatcher
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running

@@ -18,8 +18,8 @@ from domain.facts import (
     TaskCreated,
     TaskUpdated,
 )
+from tests.support.new_tasks import EPOCHS, NewTasks
 from tests.support.scheduler import World
-from tests.support.wishes import EPOCHS, Wishes
 
 if TYPE_CHECKING:
     from random import Random
@@ -37,14 +37,14 @@ class Users:
 
     random: Random
     world: World = field(init=False)
-    wishes: Wishes = field(init=False)
+    new_tasks: NewTasks = field(init=False)
     serial: int = 0
 
     def __post_init__(self) -> None:
         """Somewhere, at some time."""
         now, zone, schedules = self.random.choice(EPOCHS)
         self.world = World(now)
-        self.wishes = Wishes(self.random, zone, schedules)
+        self.new_tasks = NewTasks(self.random, zone, schedules)
 
     @property
     def tasks(self) -> list[UUID]:
@@ -54,7 +54,7 @@ class Users:
     def words(self, trigger: Trigger | None = None) -> dict[str, Any]:
         """What a user may ask for: a task that comes again, by its policies, or a one-off."""
         self.serial += 1
-        return self.wishes.words(f"{self.serial}", self.world.clock.now(), trigger)
+        return self.new_tasks.words(f"{self.serial}", self.world.clock.now(), trigger)
 
     async def create(self) -> None:
         """A user makes a task."""

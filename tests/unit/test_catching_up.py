@@ -43,7 +43,7 @@ def skipped(plan: Claim) -> list[datetime]:
 def test_what_is_claimed_on_time_runs_whatever_the_mode(mode: Literal["latest", "skip", "all"]) -> None:
     plan = claimed(NOON, catch_up=CatchUp(mode=mode))
     assert (started(plan), skipped(plan), plan.next_run_at) == (NOON, [], after(60))
-    assert not plan.contested
+    assert not plan.needs_overlap_check
 
 
 def test_the_latest_runs_however_late_it_is() -> None:

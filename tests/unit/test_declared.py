@@ -21,7 +21,7 @@ from application.declared import (
 )
 from application.ports import LogUnavailable
 from domain.definition import OneOff
-from domain.errors import Inadmissible, VersionMismatch
+from domain.errors import ValidationFailed, VersionMismatch
 from domain.facts import TaskCancelled, TaskCompleted, TaskCreated, TaskPaused, TaskResumed, TaskUpdated
 from domain.task import FinishedTask, Paused, Scheduled
 from tests.support.declaring import MemoryTaskStreams, applied, declared, planned
@@ -122,7 +122,7 @@ async def test_a_task_that_has_ended_as_declared_is_not_created_anew() -> None:
     past = OneOff(datetime=after(1_200))
     [refused] = await planned(world, declared(name="once", trigger=past))
     assert isinstance(refused, Bad)
-    assert isinstance(refused.why, Inadmissible)
+    assert isinstance(refused.why, ValidationFailed)
 
 
 async def test_a_task_that_was_cancelled_is_created_anew() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.inspect import ListType, LiteralType, Metadata, StructType, Type, UnionType, type_info
 
-from domain.errors import Inadmissible
+from domain.errors import ValidationFailed
 from interfaces.http import shape, shape_tables
 from interfaces.http.bodies import TaskDefinition
 from interfaces.http.json_body import DEEPEST_NESTING, digest, read_task
@@ -59,19 +59,19 @@ nearly = st.recursive(
 def read(body: bytes) -> TaskDefinition | Exception:
     try:
         return read_task(body)
-    except (Inadmissible, MalformedBody) as refusal:
+    except (ValidationFailed, MalformedBody) as refusal:
         return refusal
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
-    assert isinstance(read(body), TaskDefinition | Inadmissible | MalformedBody)
+    assert isinstance(read(body), TaskDefinition | ValidationFailed | MalformedBody)
 
 
 @given(anything | nearly)
 def test_a_refusal_of_json_points_into_it(value: Any) -> None:
     outcome = read(json.dumps(value).encode())
-    if isinstance(outcome, Inadmissible):
+    if isinstance(outcome, ValidationFailed):
         assert outcome.errors
         for error in outcome.errors:
             assert error.detail
@@ -88,7 +88,7 @@ MEMBERS = st.sampled_from(
 @settings(max_examples=200)
 def test_a_refusal_of_a_spoilt_task_points_at_what_was_spoilt(changes: dict[str, Any]) -> None:
     outcome = read(json.dumps({**task_json(), **changes}).encode())
-    if isinstance(outcome, Inadmissible):
+    if isinstance(outcome, ValidationFailed):
         assert {error.pointer.split("/")[1] for error in outcome.errors} <= set(changes)
 
 
@@ -140,19 +140,19 @@ FAULTS: dict[str, tuple[Any, list[str]]] = {
 @pytest.mark.parametrize(("document", "pointers"), FAULTS.values(), ids=FAULTS)
 def test_all_missing_and_unknown_fields_are_told_at_once(document: Any, pointers: list[str]) -> None:
     outcome = read(json.dumps(document).encode())
-    assert isinstance(outcome, Inadmissible)
+    assert isinstance(outcome, ValidationFailed)
     assert [error.pointer for error in outcome.errors] == pointers
 
 
 def test_of_very_many_faults_some_are_told() -> None:
     outcome = read(json.dumps({f"field {number}": 0 for number in range(1_000)}).encode())
-    assert isinstance(outcome, Inadmissible)
+    assert isinstance(outcome, ValidationFailed)
     assert len(outcome.errors) == shape.MOST_TOLD
 
 
 def test_an_unknown_field_is_told_though_the_rest_cannot_be_read() -> None:
     outcome = read(json.dumps(task_json(nam="x"))[:-1].encode() + b', "z": 1e999}')
-    assert isinstance(outcome, Inadmissible)
+    assert isinstance(outcome, ValidationFailed)
     assert "unknown field `nam`" in str(outcome)
 
 
@@ -187,14 +187,14 @@ def test_json_that_is_passed_on_may_be_nested_so_deeply_and_no_deeper(levels: in
     if accepted:
         assert isinstance(outcome, TaskDefinition)
     else:
-        assert isinstance(outcome, Inadmissible)
+        assert isinstance(outcome, ValidationFailed)
         assert [error.pointer for error in outcome.errors] == ["/action/payload", "/success/json/equals"]
 
 
 def test_a_member_that_is_given_twice_is_told_of_as_far_as_it_can_be_found() -> None:
     for last in (b"[]", b'{"a": "b"}', b"7"):
         outcome = read(b'{"retry": {"statuses": [1, 2, true]}, "retry": {"statuses": ' + last + b"}}")
-        assert isinstance(outcome, Inadmissible)
+        assert isinstance(outcome, ValidationFailed)
         assert outcome.errors[0].pointer.startswith("/retry/statuses")
 
 

@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from domain import task as tasks
 from domain.definition import Definition, JsonCondition, OneOff, RetryPolicy, SuccessPolicy
-from domain.errors import Inadmissible
-from domain.validation import admit
+from domain.errors import ValidationFailed
+from domain.validation import validate
 from interfaces.http.answers import Task
 from interfaces.http.json_body import read_task
-from tests.unit.test_admission import DEFINITION, NOON
-from tests.unit.test_admission_properties import CATCH_UPS, JSON, OVERLAPS
 from tests.unit.test_schedule_properties import PATIENT
+from tests.unit.test_validation import DEFINITION, NOON
+from tests.unit.test_validation_properties import CATCH_UPS, JSON, OVERLAPS
 
 ONCE = OneOff(datetime=NOON + timedelta(hours=1))
 STATUSES = st.lists(st.sampled_from(["200", "404", "410", "501", "5xx", "4XX"]), max_size=3).map(tuple)
@@ -60,8 +60,8 @@ POLICIES = st.builds(
 def mended(definition: Definition) -> Definition:
     """As it is stored, with the usual policies in place of those that are refused."""
     try:
-        return admit(definition, NOON)
-    except Inadmissible as refusal:
+        return validate(definition, NOON)
+    except ValidationFailed as refusal:
         wrong = {error.pointer.split("/")[1] for error in refusal.errors}
         return mended(replace(definition, **{name: getattr(DEFINITION, name) for name in wrong}))
 
@@ -73,7 +73,7 @@ def test_a_task_that_is_sent_as_it_is_shown_is_the_same_task(stored: Definition)
     shown = msgspec.to_builtins(Task.of_state(state))
     sent = {name: shown[name] for name in Definition.__struct_fields__}
     again = read_task(msgspec.json.encode(sent)).to_domain("UTC")
-    kept = admit(again, datetime.now(UTC), current=stored.trigger)
+    kept = validate(again, datetime.now(UTC), current=stored.trigger)
     assert msgspec.json.encode(kept) == msgspec.json.encode(stored)
 
 

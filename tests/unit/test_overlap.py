@@ -15,7 +15,7 @@ from domain.definition import CatchUp, Definition, OneOff, Overlap
 from domain.execution import Execution
 from domain.facts import ExecutionFact, ExecutionQueued, ExecutionSkipped, ExecutionStarted, OccurrenceKind
 from domain.identity import execution_id
-from domain.overlap import Going
+from domain.overlap import ConcurrencyState
 from domain.task import Scheduled, ends_with
 from tests.support.given import (
     MINUTE,
@@ -39,16 +39,18 @@ A, B, C, D = (UUID(int=number) for number in range(10, 14))
 NEW = execution_id(TASK, NOON, "scheduled")
 
 
-def claimed(policy: Overlap, going: Going, *, late: float = 0, runs: int = 0, **words: Any) -> Claim:
+def claimed(
+    policy: Overlap, open_runs: ConcurrencyState, *, late: float = 0, runs: int = 0, **words: Any
+) -> Claim:
     """The claim of a task that stands at noon."""
     known = definition(overlap=policy, **words)
     due = Due(task_id=TASK, version=1, namespace="default", definition=known, due_at=NOON, runs=runs)
-    return claim(due, Claimant("node-1", timedelta(seconds=60)), after(late), going)
+    return claim(due, Claimant("node-1", timedelta(seconds=60)), after(late), open_runs)
 
 
-def course(policy: Overlap, going: Going) -> str:
+def course(policy: Overlap, open_runs: ConcurrencyState) -> str:
     """What the claim comes to."""
-    plan = claimed(policy, going)
+    plan = claimed(policy, open_runs)
     if plan.begun is None:
         return "skip"
     if isinstance(plan.begun[1], ExecutionQueued):
@@ -56,35 +58,35 @@ def course(policy: Overlap, going: Going) -> str:
     return "replace" if plan.replaced else "start"
 
 
-ONE, FULL = Going((A,)), Going((A, B))
-WAITING = Going((A,), (B,))
+ONE, FULL = ConcurrencyState((A,)), ConcurrencyState((A, B))
+WAITING = ConcurrencyState((A,), (B,))
 
 
 @pytest.mark.parametrize(
-    ("policy", "going", "expected"),
+    ("policy", "open_runs", "expected"),
     [
-        (Overlap(), Going((A, B, C), (D,)), "start"),
-        (Overlap(mode="skip"), Going(), "start"),
+        (Overlap(), ConcurrencyState((A, B, C), (D,)), "start"),
+        (Overlap(mode="skip"), ConcurrencyState(), "start"),
         (Overlap(mode="skip"), ONE, "skip"),
         (Overlap(mode="skip", max_running=2), ONE, "start"),
         (Overlap(mode="skip", max_running=2), FULL, "skip"),
-        (Overlap(mode="skip"), Going((), (A,)), "skip"),
+        (Overlap(mode="skip"), ConcurrencyState((), (A,)), "skip"),
         (Overlap(mode="queue_one"), ONE, "queue"),
         (Overlap(mode="queue_one"), WAITING, "skip"),
         (Overlap(mode="queue_one", max_running=2), ONE, "start"),
-        (Overlap(mode="queue_all"), Going((), (A,)), "queue"),
+        (Overlap(mode="queue_all"), ConcurrencyState((), (A,)), "queue"),
         (Overlap(mode="queue_all", max_queued=2), WAITING, "queue"),
         (Overlap(mode="queue_all", max_queued=1), WAITING, "skip"),
-        (Overlap(mode="queue_all"), Going((A,), (B,) * 99), "queue"),
-        (Overlap(mode="queue_all"), Going((A,), (B,) * 100), "skip"),
-        (Overlap(mode="cancel_running"), Going(), "start"),
+        (Overlap(mode="queue_all"), ConcurrencyState((A,), (B,) * 99), "queue"),
+        (Overlap(mode="queue_all"), ConcurrencyState((A,), (B,) * 100), "skip"),
+        (Overlap(mode="cancel_running"), ConcurrencyState(), "start"),
         (Overlap(mode="cancel_running"), ONE, "replace"),
         (Overlap(mode="cancel_running", max_running=2), ONE, "start"),
         (Overlap(mode="cancel_running", max_running=2), FULL, "replace"),
     ],
 )
-def test_each_mode_has_its_course(policy: Overlap, going: Going, expected: str) -> None:
-    assert course(policy, going) == expected
+def test_each_mode_has_its_course(policy: Overlap, open_runs: ConcurrencyState, expected: str) -> None:
+    assert course(policy, open_runs) == expected
 
 
 def test_a_one_off_overlaps_nothing() -> None:
@@ -92,9 +94,9 @@ def test_a_one_off_overlaps_nothing() -> None:
 
 
 def test_a_start_beside_others_is_no_contest_while_there_is_room() -> None:
-    assert not claimed(Overlap(mode="skip", max_running=2), ONE).contested
-    assert not claimed(Overlap(), FULL).contested
-    assert claimed(Overlap(mode="skip"), ONE).contested
+    assert not claimed(Overlap(mode="skip", max_running=2), ONE).needs_overlap_check
+    assert not claimed(Overlap(), FULL).needs_overlap_check
+    assert claimed(Overlap(mode="skip"), ONE).needs_overlap_check
 
 
 def test_a_skipped_one_names_the_oldest_run_and_counts_as_none() -> None:
@@ -112,15 +114,15 @@ def test_a_skipped_one_names_the_oldest_run_and_counts_as_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("going", "reason"),
+    ("open_runs", "reason"),
     [
         (ONE, "overlap: an earlier run was still going on"),
         (WAITING, "overlap: another occurrence was waiting already while an earlier run was still going on"),
-        (Going((), (A, B)), "overlap: 2 other occurrences were waiting already"),
+        (ConcurrencyState((), (A, B)), "overlap: 2 other occurrences were waiting already"),
     ],
 )
-def test_the_reason_says_what_was_in_the_way(going: Going, reason: str) -> None:
-    assert overlap.why_skipped(definition(), going) == reason
+def test_the_reason_says_what_was_in_the_way(open_runs: ConcurrencyState, reason: str) -> None:
+    assert overlap.why_skipped(definition(), open_runs) == reason
 
 
 def test_a_queued_one_stands_behind_the_oldest_run_and_counts() -> None:
@@ -140,11 +142,19 @@ def test_a_jittered_one_is_queued_with_the_instant_of_the_next_call() -> None:
 
 
 @pytest.mark.parametrize(
-    ("most", "going", "ended"),
-    [(1, ONE, (A,)), (1, FULL, (A, B)), (2, FULL, (A,)), (2, WAITING, (B,)), (1, Going((), (A,)), (A,))],
+    ("most", "open_runs", "ended"),
+    [
+        (1, ONE, (A,)),
+        (1, FULL, (A, B)),
+        (2, FULL, (A,)),
+        (2, WAITING, (B,)),
+        (1, ConcurrencyState((), (A,)), (A,)),
+    ],
 )
-def test_the_oldest_give_way_and_all_that_wait(most: int, going: Going, ended: tuple[UUID, ...]) -> None:
-    plan = claimed(Overlap(mode="cancel_running", max_running=most), going)
+def test_the_oldest_give_way_and_all_that_wait(
+    most: int, open_runs: ConcurrencyState, ended: tuple[UUID, ...]
+) -> None:
+    plan = claimed(Overlap(mode="cancel_running", max_running=most), open_runs)
     assert plan.replaced == ended
     assert plan.begun is not None
     assert isinstance(plan.begun[1], ExecutionStarted)
@@ -183,13 +193,13 @@ def test_what_finds_no_place_in_a_full_queue_is_skipped_in_portions() -> None:
 
 
 def test_a_task_whose_last_occurrence_overlaps_ends_by_it_and_has_succeeded() -> None:
-    plan = claimed(Overlap(mode="skip"), Going((RUN,)), trigger=every(60, end_at=NOON))
+    plan = claimed(Overlap(mode="skip"), ConcurrencyState((RUN,)), trigger=every(60, end_at=NOON))
     assert plan.end is not None
     assert (plan.end.outcome, plan.end.execution_id) == ("succeeded", NEW)
 
 
 def test_what_users_have_had_run_is_left_out_of_what_is_appended() -> None:
-    replacing = claimed(Overlap(mode="cancel_running"), Going((RUN,)))
+    replacing = claimed(Overlap(mode="cancel_running"), ConcurrencyState((RUN,)))
     rest = replacing.without({NEW: had("backfill")}, standing(definition()), placed(definition()))
     assert (rest.facts(), rest.replaced, rest.next_run_at, rest.end) == ([], (), NOON + MINUTE, None)
 
@@ -238,7 +248,7 @@ LAST = every(60, end_at=NOON)
 def test_a_schedule_ends_where_its_last_occurrence_was_run_before_its_turn(
     policy: Overlap, last: Execution, runs: int, outcome: str
 ) -> None:
-    ending = claimed(policy, Going((RUN,)), trigger=LAST, runs=runs)
+    ending = claimed(policy, ConcurrencyState((RUN,)), trigger=LAST, runs=runs)
     known = definition(trigger=LAST)
     rest = ending.without({NEW: last}, standing(known, runs), placed(known))
     assert (rest.facts(), rest.next_run_at) == ([], None)
@@ -250,7 +260,7 @@ def test_a_schedule_ends_where_its_last_occurrence_was_run_before_its_turn(
 def test_a_last_occurrence_that_was_claimed_in_turn_and_goes_on_ends_its_schedule_itself(
     policy: Overlap,
 ) -> None:
-    ending = claimed(policy, Going((RUN,)), trigger=LAST)
+    ending = claimed(policy, ConcurrencyState((RUN,)), trigger=LAST)
     known = definition(trigger=LAST)
     rest = ending.without({NEW: had("scheduled")}, standing(known), placed(known))
     assert (rest.facts(), rest.end, rest.next_run_at) == ([], None, None)
@@ -259,7 +269,7 @@ def test_a_last_occurrence_that_was_claimed_in_turn_and_goes_on_ends_its_schedul
 def test_a_backfill_that_goes_on_and_is_all_there_is_ends_its_task_itself() -> None:
     once = OneOff(datetime=NOON)
     known = definition(trigger=once)
-    rest = claimed(Overlap(), Going(), trigger=once).without(
+    rest = claimed(Overlap(), ConcurrencyState(), trigger=once).without(
         {NEW: had("backfill")}, standing(known), placed(known)
     )
     assert (rest.facts(), rest.end, rest.next_run_at) == ([], None, None)
@@ -267,7 +277,7 @@ def test_a_backfill_that_goes_on_and_is_all_there_is_ends_its_task_itself() -> N
 
 def test_the_end_of_a_schedule_stays_when_something_before_its_last_occurrence_was_run_out_of_turn() -> None:
     trigger = every(60, end_at=after(60))
-    ending = claimed(Overlap(mode="skip"), Going((RUN,)), late=61, trigger=trigger)
+    ending = claimed(Overlap(mode="skip"), ConcurrencyState((RUN,)), late=61, trigger=trigger)
     known = definition(trigger=trigger)
     rest = ending.without({NEW: had("backfill")}, standing(known), placed(known))
     assert [fact.occurrence.due_at for _, fact in rest.facts()] == [after(60)]
@@ -278,7 +288,7 @@ def test_a_run_of_an_earlier_schedule_does_not_end_one_that_it_is_the_last_insta
     known = definition(trigger=every(60, end_at=NOON))
     task = placed(known, NOON - MINUTE, version=2)  # the clock was set back before the update
     assert not ends_with(task, occurrence())
-    ending = claimed(Overlap(), Going(), trigger=known.trigger)
+    ending = claimed(Overlap(), ConcurrencyState(), trigger=known.trigger)
     rest = ending.without({NEW: had("scheduled")}, standing(known), task)
     assert (rest.facts(), rest.next_run_at) == ([], None)
     assert rest.end is not None

@@ -13,7 +13,7 @@ from domain import requesting as queueing
 from domain.definition import Overlap
 from domain.execution import Requested
 from domain.facts import ExecutionCancelled, ExecutionSkipped, ExecutionStarted, TaskPaused, TaskResumed
-from domain.overlap import Going
+from domain.overlap import ConcurrencyState
 from domain.task import Task
 from tests.support.given import (
     NOON,
@@ -31,8 +31,8 @@ from tests.support.given import (
     updated,
 )
 
-ONE = Going((UUID(int=7),), (RUN,))
-NONE = Going((), (RUN,))
+ONE = ConcurrencyState((UUID(int=7),), (RUN,))
+NONE = ConcurrencyState((), (RUN,))
 QUEUE = Overlap(mode="queue_all")
 
 
@@ -47,7 +47,7 @@ def after_facts(*later: Any, **words: Any) -> Task:
 
 
 @pytest.mark.parametrize(
-    ("task", "going", "moves"),
+    ("task", "open_runs", "moves"),
     [
         (after_facts(), NONE, True),
         (after_facts(), ONE, False),
@@ -61,8 +61,10 @@ def after_facts(*later: Any, **words: Any) -> Task:
         (after_facts(completed()), ONE, False),
     ],
 )
-def test_the_first_of_a_queue_moves_when_there_is_room(task: Task, going: Going, moves: bool) -> None:
-    assert queueing.moves(task, going) is moves
+def test_the_first_of_a_queue_moves_when_there_is_room(
+    task: Task, open_runs: ConcurrencyState, moves: bool
+) -> None:
+    assert queueing.moves(task, open_runs) is moves
 
 
 def test_a_queued_one_starts_as_the_task_is_now_and_moves_it_nowhere() -> None:

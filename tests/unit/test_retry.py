@@ -13,8 +13,8 @@ from domain.retry import SLIGHT, chance_of, delay, gone, next_at, why_final
 from tests.support.given import NOON, answered, no_answer
 
 
-def final(policy: RetryPolicy, status: int, *, admitted: bool = False) -> str | None:
-    return why_final(policy, answered(status), admitted=admitted)
+def final(policy: RetryPolicy, status: int, *, accepted: bool = False) -> str | None:
+    return why_final(policy, answered(status), accepted=accepted)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503, 599])
@@ -52,9 +52,9 @@ def test_a_final_status_is_an_exception_of_those_that_are_tried_again() -> None:
 
 
 def test_a_status_that_success_admits_is_tried_again_unless_it_is_final() -> None:
-    assert final(RetryPolicy(), 200, admitted=True) is None
+    assert final(RetryPolicy(), 200, accepted=True) is None
     policy = RetryPolicy(final_statuses=("204",))
-    assert final(policy, 204, admitted=True) == "status 204 is final: retry.final_statuses has 204"
+    assert final(policy, 204, accepted=True) == "status 204 is final: retry.final_statuses has 204"
 
 
 def test_a_410_is_never_tried_again_when_it_is_to_stop_the_task() -> None:
@@ -62,7 +62,7 @@ def test_a_410_is_never_tried_again_when_it_is_to_stop_the_task() -> None:
     assert (
         final(policy, 410) == 'status 410 is final: the target is gone for good, and retry.on_gone is "stop"'
     )
-    assert final(policy, 410, admitted=True) is None
+    assert final(policy, 410, accepted=True) is None
     assert final(RetryPolicy(statuses=("4xx",), on_gone="fail"), 410) is None
 
 
@@ -74,7 +74,7 @@ def test_only_a_410_says_that_the_target_is_gone() -> None:
 
 @pytest.mark.parametrize("retryable", [True, False])
 def test_a_missing_answer_says_itself_whether_to_repeat(retryable: bool) -> None:
-    reason = why_final(RetryPolicy(), no_answer(retryable=retryable), admitted=False)
+    reason = why_final(RetryPolicy(), no_answer(retryable=retryable), accepted=False)
     assert reason == (None if retryable else "this failure is final: trying again would not help")
 
 

@@ -13,7 +13,7 @@ from application.tasks import Request
 from domain.definition import Cron, Definition
 from domain.errors import (
     IdempotencyKeyReused,
-    RevisionInadmissible,
+    RevisionInvalid,
     RevisionIsCurrent,
     RevisionNotFound,
     TaskAlreadyOver,
@@ -68,8 +68,8 @@ def test_what_differs_in_json_alone_is_another_definition() -> None:
 
 def test_a_one_off_whose_instant_has_passed_is_not_admissible_any_more() -> None:
     past = definition(at=after(-61))
-    refusal = given(created()).when(to(past)).refused(RevisionInadmissible)
-    assert isinstance(refusal, RevisionInadmissible)
+    refusal = given(created()).when(to(past)).refused(RevisionInvalid)
+    assert isinstance(refusal, RevisionInvalid)
     assert [error.pointer for error in refusal.errors] == ["/trigger/datetime"]
     assert str(refusal).startswith(f"Revision 1 of task {TASK} is not admissible any more: /trigger/datetime")
     assert (refusal.task_id, refusal.number) == (TASK, 1)
@@ -77,7 +77,7 @@ def test_a_one_off_whose_instant_has_passed_is_not_admissible_any_more() -> None
 
 def test_a_schedule_that_has_come_to_its_end_is_not_admissible_any_more() -> None:
     ended = definition(trigger=Cron(cron="* * * * *", end_at=after(-3600)))
-    given(created()).when(to(ended)).refused(RevisionInadmissible)
+    given(created()).when(to(ended)).refused(RevisionInvalid)
 
 
 def test_a_task_that_is_over_stays_over_whatever_its_old_definition_is() -> None:

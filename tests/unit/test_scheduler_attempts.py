@@ -24,7 +24,7 @@ async def test_each_call_is_sent_at_its_instant_whatever_the_order_of_the_claims
     world = World()
     async with attempts(world) as (sending, _):
         for number in (3, 1, 2):
-            sending.line_up(job(number, after(number)))
+            sending.dispatch(job(number, after(number)))
         await world.clock.reach(after(10))
     assert [(call.url, call.at) for call in world.calls] == [
         ("http://target/1", after(1)),
@@ -36,7 +36,7 @@ async def test_each_call_is_sent_at_its_instant_whatever_the_order_of_the_claims
 async def test_what_is_late_is_sent_at_once() -> None:
     world = World()
     async with attempts(world) as (sending, _):
-        sending.line_up(job(1, after(-5)))
+        sending.dispatch(job(1, after(-5)))
         await world.clock.settle()
     assert [call.at for call in world.calls] == [NOON]
 
@@ -45,18 +45,18 @@ async def test_a_stop_is_heard_in_the_very_turn_in_which_an_earlier_claim_comes(
     world = World()
     async with asyncio.timeout(10):
         async with attempts(world) as (sending, _):
-            sending.line_up(job(1, after(20)))
+            sending.dispatch(job(1, after(20)))
             await world.clock.reach(after(1))
-            sending.line_up(job(2, after(10)))
+            sending.dispatch(job(2, after(10)))
     assert world.calls == []
 
 
 async def test_an_earlier_claim_does_not_wait_for_a_later_one() -> None:
     world = World()
     async with attempts(world) as (sending, _):
-        sending.line_up(job(1, after(9)))
+        sending.dispatch(job(1, after(9)))
         await world.clock.reach(after(1))
-        sending.line_up(job(2, after(2)))
+        sending.dispatch(job(2, after(2)))
         await world.clock.reach(after(3))
     assert [call.url for call in world.calls] == ["http://target/2"]
 
@@ -64,12 +64,12 @@ async def test_an_earlier_claim_does_not_wait_for_a_later_one() -> None:
 async def test_no_more_calls_are_in_flight_than_allowed() -> None:
     world = World()
     world.caller.takes = timedelta(seconds=1)
-    async with attempts(world, concurrency=2) as (sending, lineup):
+    async with attempts(world, concurrency=2) as (sending, dispatcher):
         for number in range(1, 6):
-            sending.line_up(job(number, after(1)))
-        assert lineup.unsent() == 5
+            sending.dispatch(job(number, after(1)))
+        assert dispatcher.unsent() == 5
         await world.clock.reach(after(1))
-        assert (lineup.unsent(), lineup.under_way(), sending.unfinished()) == (3, 2, 5)
+        assert (dispatcher.unsent(), dispatcher.under_way(), sending.unfinished()) == (3, 2, 5)
         await world.clock.reach(after(4))
         assert sending.unfinished() == 0
     assert [call.at for call in world.calls] == [after(1), after(1), after(2), after(2), after(3)]
@@ -78,12 +78,12 @@ async def test_no_more_calls_are_in_flight_than_allowed() -> None:
 async def test_the_next_call_is_made_while_an_outcome_is_on_its_way_to_the_log() -> None:
     world = World()
     log = asyncio.Event()
-    async with attempts(world, concurrency=1, recorded=log.wait) as (sending, lineup):
+    async with attempts(world, concurrency=1, recorded=log.wait) as (sending, dispatcher):
         for number in (1, 2, 3):
-            sending.line_up(job(number, after(1)))
+            sending.dispatch(job(number, after(1)))
         await world.clock.reach(after(1))
         assert len(world.calls) == 3
-        assert (lineup.under_way(), sending.unfinished()) == (0, 3)
+        assert (dispatcher.under_way(), sending.unfinished()) == (0, 3)
         log.set()
         await world.clock.settle()
         assert sending.unfinished() == 0
@@ -97,7 +97,7 @@ async def test_calls_wait_for_the_log_when_too_many_outcomes_are_on_their_way(
     log = asyncio.Event()
     async with attempts(world, concurrency=1, recorded=log.wait) as (sending, _):
         for number in range(1, 6):
-            sending.line_up(job(number, after(1)))
+            sending.dispatch(job(number, after(1)))
         await world.clock.reach(after(1))
         assert len(world.calls) == 3
         log.set()
@@ -209,7 +209,7 @@ async def test_calls_wait_for_the_log_until_few_enough_outcomes_are_on_their_way
 
     async with attempts(world, concurrency=3, recorded=recorded) as (sending, _):
         for number in range(20):
-            sending.line_up(job(number, after(min(number, 6))))
+            sending.dispatch(job(number, after(min(number, 6))))
         seen = []
         await world.clock.reach(after(10))
         for each in waiting[:4]:
@@ -224,11 +224,11 @@ async def test_of_those_whose_instant_has_come_the_first_priority_goes_first_the
     world = World()
     world.caller.takes = timedelta(seconds=1)
     async with attempts(world, concurrency=1) as (sending, _):
-        sending.line_up(job(1, NOON))
+        sending.dispatch(job(1, NOON))
         await world.clock.settle()
-        sending.line_up(job(2, after(0.2)))
-        sending.line_up(job(3, after(0.1)))
-        sending.line_up(job(4, after(0.3), priority=1))
-        sending.line_up(job(5, after(1.5), priority=1))
+        sending.dispatch(job(2, after(0.2)))
+        sending.dispatch(job(3, after(0.1)))
+        sending.dispatch(job(4, after(0.3), priority=1))
+        sending.dispatch(job(5, after(1.5), priority=1))
         await world.clock.reach(after(10))
     assert [int(call.url.rsplit("/")[-1]) for call in world.calls] == [1, 4, 5, 3, 2]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from application.scheduler import claimer
-from application.scheduler import claims as bids
+from application.scheduler import claims as appender
 from application.scheduler import timing as waiting
-from application.scheduler.claims import bid_for
+from application.scheduler.claims import claim_request
 from application.scheduler.context import SchedulerNode
 from application.scheduler.index import Entry
 from domain.facts import (
@@ -24,7 +24,7 @@ from tests.support.scheduler import World
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from domain.overlap import Going
+    from domain.overlap import ConcurrencyState
 
 
 async def test_very_many_missed_occurrences_are_recorded_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,12 +62,14 @@ async def test_what_is_cancelled_while_many_are_claimed_is_not_even_tried(
     tasks = [await world.create(at=after(5 + number / 5_000)) for number in range(30)]
     cancelling: list[asyncio.Task[object]] = []
 
-    def bid(entry: Entry, node: SchedulerNode, now: datetime, going: Going) -> bids.Bid:
+    def bid(
+        entry: Entry, node: SchedulerNode, now: datetime, going: ConcurrencyState
+    ) -> appender.ClaimRequest:
         if not cancelling:
             cancelling.append(asyncio.ensure_future(world.cancel(tasks[-1])))
-        return bid_for(entry, node, now, going)
+        return claim_request(entry, node, now, going)
 
-    monkeypatch.setattr(claimer, "bid_for", bid)
+    monkeypatch.setattr(claimer, "claim_request", bid)
     monkeypatch.setattr(claimer, "SLICE", 1)
     async with world.scheduler(concurrency=30):
         await world.clock.reach(after(10))
@@ -79,12 +81,14 @@ async def test_what_is_cancelled_while_many_are_claimed_is_not_even_tried(
 async def test_a_task_that_cannot_be_claimed_here_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def bid(entry: Entry, node: SchedulerNode, now: datetime, going: Going) -> bids.Bid:
+    def bid(
+        entry: Entry, node: SchedulerNode, now: datetime, going: ConcurrencyState
+    ) -> appender.ClaimRequest:
         if entry.definition.name == "odd":
             raise KeyError("No time zone found with key Mars/Olympus")
-        return bid_for(entry, node, now, going)
+        return claim_request(entry, node, now, going)
 
-    monkeypatch.setattr(claimer, "bid_for", bid)
+    monkeypatch.setattr(claimer, "claim_request", bid)
     world = World()
     odd = await world.create(at=after(5), name="odd")
     await world.create(at=after(5))

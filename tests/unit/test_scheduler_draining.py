@@ -66,7 +66,7 @@ def test_the_log_tells_how_many_calls_and_how_long_at_most(tmp_path: Path) -> No
 
 async def test_what_is_gathered_when_a_scheduler_stops_waits_for_no_other_outcome() -> None:
     world = World()
-    world.gather = timedelta(seconds=30)
+    world.linger = timedelta(seconds=30)
     world.caller.takes = timedelta(seconds=1.9)
     await world.create(at=after(10))
     async with world.scheduler(grace=timedelta(seconds=1)) as running:

@@ -11,7 +11,7 @@ import pytest
 
 from application.scheduler import claimer
 from application.scheduler.context import Job
-from application.scheduler.dispatcher import Lineup, site_of
+from application.scheduler.dispatcher import Dispatcher, target_host
 from domain import execution as executions
 from domain.definition import Overlap
 from domain.facts import AttemptStarted, ExecutionStarted
@@ -23,7 +23,7 @@ from tests.support.slow_log import claimed_ahead, slow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from application.scheduler.claims import Bid
+    from application.scheduler.claims import ClaimRequest
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ async def test_nor_at_its_own_host(monkeypatch: pytest.MonkeyPatch) -> None:
     few_may_wait_for_a_host(monkeypatch, 4)
     world = World()
     await world.create(at=after(29.7), delivery="at_most_once")
-    async with world.scheduler(per_site=2):
+    async with world.scheduler(per_host=2):
         await a_slow_log_and_a_crowd(world)
         await world.clock.reach(after(29.6))
         assert claimed_ahead(world)[1:] == [0.675] * 8, "twice as many as may wait there"
@@ -127,7 +127,7 @@ async def test_one_crowd_after_the_other_is_claimed_early(monkeypatch: pytest.Mo
     monkeypatch.setattr("application.scheduler.claimer.MAX_EARLY", 20)
     few_may_wait_for_a_host(monkeypatch, 10)
     world = World()
-    async with world.scheduler(concurrency=40, per_site=10):
+    async with world.scheduler(concurrency=40, per_host=10):
         await a_slow_log_and_a_crowd(world)
         await world.clock.reach(after(31))
         for second in (40, 50):
@@ -141,7 +141,7 @@ async def test_one_crowd_after_the_other_is_claimed_early(monkeypatch: pytest.Mo
 async def test_what_has_no_early_room_at_its_host_is_claimed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     few_may_wait_for_a_host(monkeypatch, 8)
     world = World()
-    async with world.scheduler(concurrency=30, per_site=8):
+    async with world.scheduler(concurrency=30, per_host=8):
         await a_slow_log_and_a_crowd(world)
         await world.clock.reach(after(31))
         for _ in range(20):
@@ -156,7 +156,7 @@ async def test_nothing_is_claimed_early_before_what_waits_unclaimed_at_its_host(
 ) -> None:
     few_may_wait_for_a_host(monkeypatch, 4)
     world = World()
-    async with world.scheduler(per_site=1):
+    async with world.scheduler(per_host=1):
         await a_slow_log_and_a_crowd(world)
         await world.clock.reach(after(28))
         world.caller.takes = timedelta(seconds=5)
@@ -201,26 +201,26 @@ async def test_a_crowd_whose_instant_has_come_keeps_nothing_that_is_run_by_hand_
 async def test_who_is_early_takes_room_once_its_instant_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
     few_may_wait_for_a_host(monkeypatch, 4)
     world = World()
-    lineup = Lineup(world.clock, per_site=1, in_all=1)
-    site = site_of(definition().action.url)
-    room, early_room = lineup.room(site), lineup.early_room(site)
+    dispatcher = Dispatcher(world.clock, per_host=1, in_all=1)
+    site = target_host(definition().action.url)
+    room, early_room = dispatcher.room(site), dispatcher.early_room(site)
 
     def taken() -> tuple[int, int, int, int]:
         return (
-            lineup.early(),
-            lineup.waiting() + lineup.held_back(),
-            room - lineup.room(site),
-            early_room - lineup.early_room(site),
+            dispatcher.early(),
+            dispatcher.waiting() + dispatcher.held_back(),
+            room - dispatcher.room(site),
+            early_room - dispatcher.early_room(site),
         )
 
     claimed = executions.start(RUN, started(after(1)))
     for _ in range(4):
-        lineup.add(Job(claimed, definition(), 1, after(1)))
+        dispatcher.add(Job(claimed, definition(), 1, after(1)))
     assert taken() == (4, 0, 0, 4)
-    assert lineup.has_drained(site)
+    assert dispatcher.has_drained(site)
     await world.clock.reach(after(2))
     assert taken() == (0, 4, 4, 0)
-    assert not lineup.has_drained(site)
+    assert not dispatcher.has_drained(site)
 
 
 @pytest.mark.parametrize("which", [min, max], ids=["the first", "the last"])
@@ -233,11 +233,11 @@ async def test_a_task_that_changes_while_claims_are_taken_in_is_claimed_anew_bef
     changing: list[asyncio.Task[object]] = []
     begin = claimer.Claimer._begin
 
-    def begin_and_change(self: claimer.Claimer, bid: Bid) -> None:
+    def begin_and_change(self: claimer.Claimer, request: ClaimRequest) -> None:
         if not changing:
             change = world.update(UUID(int=changed), at=after(10), url="http://new.test/")
             changing.append(asyncio.ensure_future(change))
-        begin(self, bid)
+        begin(self, request)
 
     monkeypatch.setattr(claimer.Claimer, "_begin", begin_and_change)
     async with world.scheduler(concurrency=50):

@@ -22,7 +22,7 @@ async def test_a_slow_host_holds_up_no_other() -> None:
         await world.create(at=after(10), url=SLOW)
     for number in range(8):
         await world.create(at=after(11 + number), url=QUICK)
-    async with world.scheduler(concurrency=4, per_site=2):
+    async with world.scheduler(concurrency=4, per_host=2):
         await world.clock.reach(after(25))
         assert calls(world, QUICK) == [11 + number for number in range(8)]
         assert calls(world, SLOW) == [10, 10]
@@ -38,7 +38,7 @@ async def test_a_host_gets_its_calls_by_priority_then_in_the_order_of_their_inst
         await world.create(at=after(10.5), url=SLOW),
         await world.create(at=after(12), url=SLOW),
     ]
-    async with world.scheduler(per_site=1):
+    async with world.scheduler(per_host=1):
         await world.clock.reach(after(200))
     dues = [after(10), after(11), after(10.5), after(12)]
     runs = [execution_id(task, due, "scheduled") for task, due in zip(order, dues, strict=True)]
@@ -54,7 +54,7 @@ async def test_what_is_due_at_a_crowded_host_is_claimed_only_when_it_can_soon_be
     world = a_world()
     for _ in range(20):
         await world.create(at=after(10), url=SLOW)
-    async with world.scheduler(per_site=2):
+    async with world.scheduler(per_host=2):
         await world.clock.reach(after(39))
         claimed = len(world.facts(ExecutionStarted))
         assert claimed <= 2 + 4 + early
@@ -74,7 +74,7 @@ async def test_a_crowded_host_holds_up_no_claim_of_another() -> None:
         await world.create(at=after(10), url=SLOW)
     await world.create(at=after(10), url=QUICK)
     await world.create(at=after(20), url=QUICK)
-    async with world.scheduler(concurrency=3, per_site=2):
+    async with world.scheduler(concurrency=3, per_host=2):
         await world.clock.reach(after(25))
     assert calls(world, QUICK) == [10, 20]
 
@@ -87,7 +87,7 @@ async def test_each_of_several_full_hosts_has_few_claims_that_wait() -> None:
         world.caller.takes_at[url] = timedelta(seconds=30)
         for _ in range(10):
             await world.create(at=after(10), url=url)
-    async with world.scheduler(concurrency=20, per_site=1):
+    async with world.scheduler(concurrency=20, per_host=1):
         await world.clock.reach(after(11))
         first = len(world.facts(ExecutionStarted))
         await world.clock.reach(after(200))
@@ -103,7 +103,7 @@ async def test_other_nodes_claim_what_one_has_no_room_for() -> None:
     world = a_world()
     for _ in range(20):
         await world.create(at=after(10), url=SLOW)
-    async with world.scheduler("node-1", per_site=2), world.scheduler("node-2", per_site=2):
+    async with world.scheduler("node-1", per_host=2), world.scheduler("node-2", per_host=2):
         await world.clock.reach(after(11))
         assert calls(world, SLOW) == [10] * 4
         await world.clock.reach(after(300))
@@ -119,7 +119,7 @@ async def test_two_slow_hosts_with_all_workers_let_others_have_the_next_one() ->
         for _ in range(20):
             await world.create(at=after(10 + number), url=url)
     await world.create(at=after(12), url=QUICK)
-    async with world.scheduler(concurrency=4, per_site=2):
+    async with world.scheduler(concurrency=4, per_host=2):
         await world.clock.reach(after(15))
     assert calls(world, QUICK) == [14]
 
@@ -129,7 +129,7 @@ async def test_a_first_priority_goes_first_at_a_full_host_however_much_waits_the
     world = a_world()
     for _ in range(30):
         await world.create(at=after(10), url=SLOW)
-    async with world.scheduler(per_site=2):
+    async with world.scheduler(per_host=2):
         await world.clock.reach(after(60))
         urgent = await world.create(at=after(61), url=SLOW, priority=1)
         await world.clock.reach(after(200))
@@ -144,7 +144,7 @@ async def test_what_waits_at_a_full_host_is_not_overtaken_by_what_comes_later() 
     early = {await world.create(at=after(10), url=SLOW) for _ in range(100)}
     for number in range(300):  # as many as the host can take
         await world.create(at=after(11 + number / 10), url=SLOW, priority=9)
-    async with world.scheduler(per_site=10):
+    async with world.scheduler(per_host=10):
         await world.clock.reach(after(60))
     first = {call.execution_id for call in world.calls[:100]}
     assert first == {execution_id(task, after(10), "scheduled") for task in early}
@@ -156,7 +156,7 @@ async def test_a_full_host_holds_up_no_run_by_hand_of_another(monkeypatch: pytes
     for _ in range(30):
         await world.create(at=after(10), url=SLOW)
     quick = await world.create(at=after(1_000), url=QUICK)
-    async with world.scheduler(per_site=2):
+    async with world.scheduler(per_host=2):
         await world.clock.reach(after(15))
         await world.trigger(quick)
         await world.clock.reach(after(16))
@@ -170,6 +170,6 @@ async def test_what_waits_for_its_own_last_run_keeps_no_place_at_a_full_host() -
     for _ in range(6):
         await world.create(cron="* * * * *", url=SLOW, overlap=Overlap(mode="skip", max_running=1))
     await world.create(at=after(59.99), url=QUICK, delivery="at_most_once")
-    async with world.scheduler(per_site=2):
+    async with world.scheduler(per_host=2):
         await world.clock.reach(after(200))
     assert calls(world, QUICK) == [59.99]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from application.ports import LogUnavailable
-from application.scheduler.claims import Bids, bid_for
+from application.scheduler.claims import ClaimAppender, claim_request
 from application.scheduler.index import Entry
 from domain.facts import (
     ExecutionSkipped,
@@ -72,10 +72,10 @@ async def test_a_claim_that_never_arrives_is_looked_for_until_its_lease_is_over(
     world = World()
     context = world.context()
     begun: list[object] = []
-    doubtful = Bids(context, begun.append)
+    doubtful = ClaimAppender(context, begun.append)
     entry = Entry(await world.create(at=NOON), 1, "default", definition(at=NOON), NOON)
     with world.log.away(), pytest.raises(LogUnavailable):
-        await doubtful.append(bid_for(entry, context.node, NOON))
+        await doubtful.append(claim_request(entry, context.node, NOON))
     while doubtful.next_look is not None:
         await world.clock.reach(doubtful.next_look)
         await doubtful.look()
@@ -87,11 +87,11 @@ async def test_a_claim_that_somebody_else_won_is_not_begun() -> None:
     world = World()
     context = world.context()
     begun: list[object] = []
-    doubtful = Bids(context, begun.append)
+    doubtful = ClaimAppender(context, begun.append)
     task = await world.create(at=NOON)
     entry = Entry(task, 1, "default", definition(at=NOON), NOON)
     with world.log.away(), pytest.raises(LogUnavailable):
-        await doubtful.append(bid_for(entry, context.node, NOON))
+        await doubtful.append(claim_request(entry, context.node, NOON))
     await world.claim(task, NOON)
     await doubtful.look()
     assert (begun, doubtful.next_look) == ([], None)
@@ -101,11 +101,11 @@ async def test_a_claim_that_cannot_be_read_is_given_up(caplog: pytest.LogCapture
     world = World()
     context = world.context()
     begun: list[object] = []
-    doubtful = Bids(context, begun.append)
+    doubtful = ClaimAppender(context, begun.append)
     task = await world.create(at=NOON)
     with world.log.losing_answers(), pytest.raises(LogUnavailable):
         await doubtful.append(
-            bid_for(Entry(task, 1, "default", definition(at=NOON), NOON), context.node, NOON)
+            claim_request(Entry(task, 1, "default", definition(at=NOON), NOON), context.node, NOON)
         )
     world.log.plant(execution_id(task, NOON, "scheduled"), 2, "execution.paused.v9", b"{}")
     await doubtful.look()

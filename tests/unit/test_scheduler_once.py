@@ -6,10 +6,10 @@ import contextlib
 from datetime import timedelta
 
 from application.ports import LogUnavailable
-from application.scheduler.claims import Bids, bid_for
+from application.scheduler.claims import ClaimAppender, claim_request
 from application.scheduler.context import Job
 from application.scheduler.index import Entry
-from application.scheduler.requests import Starts
+from application.scheduler.requests import StartAppender
 from application.streams import load_execution, load_task
 from domain import requesting as queueing
 from domain.definition import Overlap, RetryPolicy
@@ -83,10 +83,10 @@ async def test_a_claim_that_never_arrived_is_not_mistaken_for_a_later_start_from
     world = World()
     task, due = await world.create(overlap=ONE_WAITS, delivery="at_most_once"), after(60)
     context, begun = world.context("node-1"), list[Job]()
-    bids, starts = Bids(context, begun.append), Starts(context, begun.append)
+    appender, starts = ClaimAppender(context, begun.append), StartAppender(context, begun.append)
     entry = Entry(task, 1, "default", definition(overlap=ONE_WAITS, delivery="at_most_once"), due)
     with world.log.away(), contextlib.suppress(LogUnavailable):
-        await bids.append(bid_for(entry, context.node, NOON))
+        await appender.append(claim_request(entry, context.node, NOON))
     behind = await world.claim(task, NOON, next_run_at=due)
     run = await world.queue(task, due, behind.id, after(120))
     await world.append(behind.id, ExecutionSucceeded(at=NOON, task_id=task, attempt=attempt()))
@@ -95,5 +95,5 @@ async def test_a_claim_that_never_arrived_is_not_mistaken_for_a_later_start_from
     assert now is not None
     started = queueing.start_queued(queued, now, starts.lease(now, NOON), NOON)
     assert await starts.append(queued, started, now, NOON)
-    await bids.look()
+    await appender.look()
     assert len(begun) == 1

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.scheduler.context import GATHER, SHORT_GATHER
+from application.scheduler.context import LINGER, SHORT_LINGER
 from domain.definition import Overlap, OverlapMode, RetryPolicy
 from domain.facts import ExecutionCancelled, ExecutionSkipped, TaskCompleted
 from domain.identity import execution_id
@@ -43,7 +43,7 @@ async def test_a_run_that_ends_right_before_the_next_instant_is_in_nobodys_way()
 @pytest.mark.parametrize("mode", ["skip", "queue_one"])
 async def test_nor_is_one_that_is_recorded_a_little_later(mode: OverlapMode) -> None:
     world = slow(9.93)
-    world.gather, world.short_gather = GATHER, SHORT_GATHER
+    world.linger, world.short_linger = LINGER, SHORT_LINGER
     await world.create(trigger=every(10), overlap=Overlap(mode=mode))
     async with world.scheduler():
         await world.clock.reach(after(35))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from application.scheduler import retries
 from application.scheduler.context import Job
 from application.scheduler.outcomes import Outcomes
-from application.scheduler.retries import Reclaim, Retries
+from application.scheduler.retries import LeaseRenewal, Retries
 from domain import execution as executions
 from domain.definition import RetryPolicy
 from domain.facts import AttemptStarted, ExecutionCancelled
@@ -125,12 +125,12 @@ async def test_a_running_job_is_no_retry() -> None:
     world = World()
     context = world.context()
     outcomes = Outcomes(context, lambda _: None)
-    waiting = Retries(context, Reclaim(context), lambda _: None, outcomes.close)
+    waiting = Retries(context, LeaseRenewal(context), lambda _: None, outcomes.close)
     job = Job(executions.start(RUN, started()), definition(), 1, NOON)
-    context.work.add(job)
+    context.jobs.add(job)
     waiting.add(job)
     claiming = asyncio.create_task(waiting.run())
     await world.clock.reach(after(60))
     claiming.cancel()
     assert world.log.recorded == []
-    assert context.work.holds(job)
+    assert context.jobs.holds(job)

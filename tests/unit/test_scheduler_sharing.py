@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from application.scheduler.membership import PATIENCE, rank
+from application.scheduler.membership import TAKEOVER_DELAY, rank
 from domain.facts import ExecutionSkipped, ExecutionStarted, ExecutionTakenOver
 from tests.support.fake_log import FakeFollower
 from tests.support.given import NOON, after
@@ -118,7 +118,9 @@ async def test_a_node_that_beats_and_claims_nothing_silences_no_task() -> None:
         late = fact.at - fact.occurrence.due_at
         left = owner(task) == NAMES[0]
         assert fact.node == (owner(task, NAMES[1:]) if left else owner(task))
-        assert PATIENCE - timedelta(seconds=0.1) <= late <= PATIENCE if left else late <= timedelta()
+        assert (
+            TAKEOVER_DELAY - timedelta(seconds=0.1) <= late <= TAKEOVER_DELAY if left else late <= timedelta()
+        )
     assert refused(world) == 0
 
 

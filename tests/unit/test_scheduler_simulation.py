@@ -66,5 +66,5 @@ def test_the_books_balance_after_some_minutes_of_runs_that_overlap(seed: int) ->
 @given(seed=SEEDS)
 def test_the_books_balance_even_if_every_node_takes_every_task_for_its_own(seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Members, "patience", lambda _, __: timedelta())
+        patch.setattr(Members, "takeover_delay", lambda _, __: timedelta())
         check_books(lived_through(BusyMinutes, seed))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from application.scheduler import feed
+from application.scheduler import loader
 from domain.definition import Cron, Interval, RetryPolicy
 from domain.facts import ExecutionSkipped, ExecutionStarted, TaskCompleted
 from domain.identity import execution_id
@@ -148,7 +148,7 @@ async def test_a_jittered_task_beyond_the_window_is_called_when_its_time_comes()
     trigger = Cron(cron="5 12 * * *", jitter_seconds=3600)
     tasks = [await world.create(trigger=trigger) for _ in range(4)]
     expected = sorted(fires_at(trigger, task, after(300)) for task in tasks)
-    assert expected[-1] > NOON + 2 * feed.WINDOW
+    assert expected[-1] > NOON + 2 * loader.WINDOW
     async with world.scheduler():
         await world.clock.reach(expected[-1])
     assert [call.at for call in world.calls] == expected
@@ -158,7 +158,7 @@ async def test_a_jittered_task_beyond_the_window_is_called_when_its_time_comes()
 async def test_pages_of_the_read_model_are_in_the_order_of_the_calls(
     delay: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "PAGE", 2)
+    monkeypatch.setattr(loader, "PAGE", 2)
     world = World()
     trigger = Interval(every_seconds=60, anchor=NOON, jitter_seconds=delay)
     tasks = [await world.create(trigger=trigger) for _ in range(7)]

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from application.scheduler.context import Work
-from application.scheduler.retries import Reclaim
+from application.scheduler.context import Jobs
+from application.scheduler.retries import LeaseRenewal
 from domain.facts import ExecutionSucceeded
 from tests.support.exchanging import TaskExchange
 from tests.support.given import after
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 def line_up_two(sending: Attempts) -> None:
     """The first has to be looked into before it is sent, for its task has changed."""
     first = job(1, after(1))
-    first.overtaken = True
+    first.superseded = True
     for one in (first, job(2, after(1))):
-        sending.line_up(one)
+        sending.dispatch(one)
 
 
 async def test_a_caller_that_breaks_its_promise_costs_one_attempt(caplog: pytest.LogCaptureFixture) -> None:
@@ -49,7 +49,7 @@ async def test_nothing_is_sent_any_more_when_all_ends() -> None:
         patch.setattr("application.scheduler.attempts.MAX_UNRECORDED", 2)
         async with attempts(world, concurrency=1, recorded=log.wait) as (sending, _):
             for number in range(5):
-                sending.line_up(job(number, after(1)))
+                sending.dispatch(job(number, after(1)))
             await world.clock.reach(after(2))
     await world.clock.settle()
     assert len(world.calls) == 3
@@ -61,7 +61,7 @@ async def test_what_is_looked_into_when_all_ends_leaves_its_room_to_nobody(
     async def endless(*_: object, **__: object) -> bool:
         return await asyncio.Event().wait()
 
-    monkeypatch.setattr(Reclaim, "__call__", endless)
+    monkeypatch.setattr(LeaseRenewal, "__call__", endless)
     world = World()
     async with attempts(world, concurrency=1) as (sending, _):
         line_up_two(sending)
@@ -76,12 +76,12 @@ async def test_what_cannot_be_looked_into_is_let_go_and_holds_up_no_other(
     async def broken(*_: object, **__: object) -> bool:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(Reclaim, "__call__", broken)
+    monkeypatch.setattr(LeaseRenewal, "__call__", broken)
     world = World()
-    async with attempts(world, concurrency=1) as (sending, lineup):
+    async with attempts(world, concurrency=1) as (sending, dispatcher):
         line_up_two(sending)
         await world.clock.reach(after(2))
-        assert (lineup.under_way(), sending.unfinished()) == (0, 0)
+        assert (dispatcher.under_way(), sending.unfinished()) == (0, 0)
     assert [call.url for call in world.calls] == ["http://target/2"]
     assert f"an attempt of execution {UUID(int=1)}" in caplog.text
 
@@ -96,15 +96,15 @@ async def test_many_calls_that_cannot_begin_are_got_over(monkeypatch: pytest.Mon
         monkeypatch.setattr(made, "begin", lambda over: over.no_such_thing)
         return made
 
-    async with attempts(world, concurrency=1) as (sending, lineup):
-        sending.line_up(job(0, after(1)))
+    async with attempts(world, concurrency=1) as (sending, dispatcher):
+        sending.dispatch(job(0, after(1)))
         monkeypatch.setattr(world.caller, "exchange", broken)
         for number in range(1, 1001):
-            sending.line_up(job(number, after(1.1)))
+            sending.dispatch(job(number, after(1.1)))
         monkeypatch.setattr(world.caller, "exchange", exchange)
-        sending.line_up(job(1001, after(1.2)))
+        sending.dispatch(job(1001, after(1.2)))
         await world.clock.reach(after(5))
-        assert (lineup.under_way(), lineup.unsent(), len(world.calls)) == (0, 0, 2)
+        assert (dispatcher.under_way(), dispatcher.unsent(), len(world.calls)) == (0, 0, 2)
 
 
 async def test_a_caller_that_cannot_begin_a_call_keeps_no_room_and_holds_up_no_other(
@@ -120,13 +120,13 @@ async def test_a_caller_that_cannot_begin_a_call_keeps_no_room_and_holds_up_no_o
         return made
 
     done: list[str] = []
-    monkeypatch.setattr(Work, "done", lambda _, job: done.append(job.definition.action.url))
+    monkeypatch.setattr(Jobs, "done", lambda _, job: done.append(job.definition.action.url))
     monkeypatch.setattr(world.caller, "exchange", broken)
-    async with attempts(world, concurrency=1) as (sending, lineup):
+    async with attempts(world, concurrency=1) as (sending, dispatcher):
         for number in (1, 2):
-            sending.line_up(job(number, after(number)))
+            sending.dispatch(job(number, after(number)))
         await world.clock.reach(after(5))
-        assert (lineup.under_way(), sending.unfinished()) == (0, 0)
+        assert (dispatcher.under_way(), sending.unfinished()) == (0, 0)
     assert [call.url for call in world.calls] == ["http://target/2"]
     assert done == ["http://target/1"]
     assert "no_such_thing" in caplog.text
@@ -147,22 +147,22 @@ async def test_what_is_under_way_when_the_grace_is_over_is_broken_off() -> None:
 
 async def test_what_is_stopped_while_it_waits_for_its_instant_is_not_sent() -> None:
     world = World()
-    async with attempts(world) as (sending, lineup):
+    async with attempts(world) as (sending, dispatcher):
         waiting = job(1, after(5))
-        sending.line_up(waiting)
+        sending.dispatch(waiting)
         await world.clock.reach(after(1))
         waiting.stop()
         await world.clock.reach(after(5))
         await world.clock.settle()
-        assert (world.calls, lineup.under_way(), sending.unfinished()) == ([], 0, 0)
+        assert (world.calls, dispatcher.under_way(), sending.unfinished()) == ([], 0, 0)
 
 
 async def test_what_its_lease_does_not_cover_any_more_is_not_sent_unseen() -> None:
     world = World()
-    async with attempts(world) as (sending, lineup):
+    async with attempts(world) as (sending, dispatcher):
         lapsed = job(1, after(1))
         lapsed.send_at = after(1_000)
-        sending.line_up(lapsed)
+        sending.dispatch(lapsed)
         await world.clock.reach(after(1_000))
         await world.clock.settle()
-        assert (world.calls, lineup.under_way(), sending.unfinished()) == ([], 0, 0)
+        assert (world.calls, dispatcher.under_way(), sending.unfinished()) == ([], 0, 0)

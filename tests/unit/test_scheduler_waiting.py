@@ -8,7 +8,13 @@ import contextlib
 import pytest
 
 from application.ports import LogUnavailable, Unreadable
-from application.scheduler.timing import OUTAGE_PAUSE, apart, first_of, patiently, to_its_end
+from application.scheduler.timing import (
+    OUTAGE_PAUSE,
+    isolate_errors,
+    race,
+    retry_on_outage,
+    shield_until_done,
+)
 from tests.support.fake_clock import FakeClock
 from tests.support.given import NOON, TASK
 
@@ -16,7 +22,7 @@ from tests.support.given import NOON, TASK
 async def test_the_first_to_come_ends_the_waiting_for_the_others() -> None:
     clock = FakeClock()
     never = asyncio.Event()
-    waiting = asyncio.create_task(first_of(clock.sleep_until(NOON + OUTAGE_PAUSE), never.wait()))
+    waiting = asyncio.create_task(race(clock.sleep_until(NOON + OUTAGE_PAUSE), never.wait()))
     await clock.settle()
     assert not waiting.done()
     await clock.pass_by(OUTAGE_PAUSE.total_seconds())
@@ -29,7 +35,7 @@ async def test_an_error_of_the_first_goes_through() -> None:
         raise ValueError("first")
 
     with pytest.raises(ValueError, match="first"):
-        await first_of(fail(), asyncio.Event().wait())
+        await race(fail(), asyncio.Event().wait())
 
 
 async def test_who_stops_waiting_lets_the_work_end_first() -> None:
@@ -39,7 +45,7 @@ async def test_who_stops_waiting_lets_the_work_end_first() -> None:
         await gate.wait()
         done.set()
 
-    waiting = asyncio.create_task(to_its_end(work()))
+    waiting = asyncio.create_task(shield_until_done(work()))
     await clock.settle()
     waiting.cancel()
     await clock.settle()
@@ -60,7 +66,7 @@ async def test_who_is_told_twice_breaks_the_work_off() -> None:
         finally:
             broken_off.set()
 
-    waiting = asyncio.create_task(to_its_end(work()))
+    waiting = asyncio.create_task(shield_until_done(work()))
     await clock.settle()
     for _ in range(2):
         waiting.cancel()
@@ -79,7 +85,7 @@ async def test_work_that_fails_after_one_stopped_waiting_does_not_keep_one_from_
     async def loop() -> None:
         while True:
             with contextlib.suppress(LogUnavailable):
-                await to_its_end(work())
+                await shield_until_done(work())
 
     waiting = asyncio.create_task(loop())
     await clock.settle()
@@ -98,7 +104,7 @@ async def test_a_reading_is_repeated_through_an_outage() -> None:
             raise LogUnavailable("away")
         return 7
 
-    reading = asyncio.create_task(patiently(clock, read))
+    reading = asyncio.create_task(retry_on_outage(clock, read))
     await clock.until(reading.done)
     assert reading.result() == 7
     assert clock.now() == NOON + 2 * OUTAGE_PAUSE
@@ -109,7 +115,7 @@ async def test_what_cannot_be_read_is_not_read_again() -> None:
         raise Unreadable(5, "unknown topic")
 
     with pytest.raises(Unreadable, match="event 5 cannot be read: unknown topic"):
-        await patiently(FakeClock(), read)
+        await retry_on_outage(FakeClock(), read)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +127,7 @@ async def test_trouble_with_one_task_is_logged_and_kept_apart(
     async def work() -> None:
         raise error
 
-    assert not await apart("claiming task", TASK, work())
+    assert not await isolate_errors("claiming task", TASK, work())
     [record] = caplog.records
     assert record.message.startswith(f"claiming task {TASK}")
     assert (record.exc_info is not None) is with_traceback
@@ -132,8 +138,8 @@ async def test_an_outage_concerns_everybody() -> None:
         raise LogUnavailable("away")
 
     with pytest.raises(LogUnavailable):
-        await apart("claiming task", TASK, work())
+        await isolate_errors("claiming task", TASK, work())
 
 
 async def test_work_that_goes_well_is_said_to() -> None:
-    assert await apart("claiming task", TASK, asyncio.sleep(0))
+    assert await isolate_errors("claiming task", TASK, asyncio.sleep(0))

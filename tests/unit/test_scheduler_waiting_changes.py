@@ -18,7 +18,7 @@ __all__ = ["small"]
 async def test_what_waits_at_a_crowded_host_can_be_cancelled_and_called_elsewhere() -> None:
     world = a_world()
     tasks = [await world.create(at=after(10), url=SLOW) for _ in range(8)]
-    async with world.scheduler(per_site=2):
+    async with world.scheduler(per_host=2):
         await world.clock.reach(after(20))
         await world.cancel(tasks[-1])
         await world.update(tasks[-2], at=after(20.5), url=QUICK)
@@ -34,7 +34,7 @@ async def test_what_waits_is_called_where_its_task_says_now() -> None:
     for _ in range(3):
         await world.create(at=after(10), url=SLOW)
     moved = await world.create(at=after(10), url=SLOW, priority=9)
-    async with world.scheduler(per_site=1):
+    async with world.scheduler(per_host=1):
         await world.clock.reach(after(15))
         await world.update(moved, at=after(10), url=QUICK, priority=9)
         await world.clock.reach(after(16))
@@ -49,7 +49,7 @@ async def test_what_is_not_even_claimed_is_called_where_its_task_says_now() -> N
     for _ in range(20):
         await world.create(at=after(10), url=SLOW)
     moved = await world.create(at=after(10), url=SLOW, priority=9)
-    async with world.scheduler(per_site=2):
+    async with world.scheduler(per_host=2):
         await world.clock.reach(after(15))
         assert world.names(execution_id(moved, after(10), "scheduled")) == []
         await world.update(moved, at=after(10), url=QUICK, priority=9)
@@ -61,7 +61,7 @@ async def test_what_waits_and_moves_keeps_to_the_limit_of_its_new_host() -> None
     world = a_world()
     world.caller.takes_at[QUICK] = timedelta(seconds=2)
     tasks = [await world.create(at=after(10), url=SLOW) for _ in range(5)]
-    async with world.scheduler(per_site=1):
+    async with world.scheduler(per_host=1):
         await world.clock.reach(after(15))
         for task in tasks:
             await world.update(task, at=after(10), url=QUICK)
@@ -72,7 +72,7 @@ async def test_what_waits_and_moves_keeps_to_the_limit_of_its_new_host() -> None
 async def test_the_execution_of_a_cancelled_task_does_not_wait_for_its_turn_to_end() -> None:
     world = a_world()
     tasks = [await world.create(at=after(10), url=SLOW) for _ in range(2)]
-    async with world.scheduler(per_site=1):
+    async with world.scheduler(per_host=1):
         await world.clock.reach(after(15))
         [under_way] = [call.execution_id for call in world.calls]
         [(run, task)] = [
@@ -90,7 +90,7 @@ async def test_what_is_held_back_takes_the_places_of_those_that_are_cancelled_be
     world.caller.takes_at[QUICK] = timedelta(seconds=20)
     await world.create(at=after(9), url=QUICK)
     tasks = [await world.create(at=after(10 + number), url=SLOW) for number in range(4)]
-    async with world.scheduler(concurrency=1, per_site=2):
+    async with world.scheduler(concurrency=1, per_host=2):
         await world.clock.reach(after(15))
         for task in tasks[:2]:
             await world.cancel(task)
@@ -103,7 +103,7 @@ async def test_a_change_just_before_its_instant_does_not_wait_for_a_full_host_ei
     world = a_world()
     await world.create(at=after(10), url=SLOW)
     task = await world.create(at=after(20), url=SLOW)
-    async with world.scheduler(per_site=1):
+    async with world.scheduler(per_host=1):
         await world.clock.reach(after(19.95))  # claimed by now
         if change == "moved":
             await world.update(task, at=after(20), url=QUICK)
@@ -118,7 +118,7 @@ async def test_an_execution_that_is_cancelled_while_it_is_held_back_gives_up_its
     world = a_world()
     await world.create(at=after(10), url=SLOW)
     task = await world.create(at=after(11), url=SLOW)
-    async with world.scheduler(per_site=1):
+    async with world.scheduler(per_host=1):
         await world.clock.reach(after(15))
         run = execution_id(task, after(11), "scheduled")
         await world.append(run, ExecutionCancelled(at=after(15), task_id=task, reason="a user"))
@@ -131,7 +131,7 @@ async def test_the_room_of_executions_that_are_cancelled_while_they_wait_is_used
     world = a_world()
     tasks = [await world.create(at=after(10), url=SLOW) for _ in range(12)]
     runs = {task: execution_id(task, after(10), "scheduled") for task in tasks}
-    async with world.scheduler(per_site=2):
+    async with world.scheduler(per_host=2):
         await world.clock.reach(after(11))
         under_way = {call.execution_id for call in world.calls}
         held = {task: run for task, run in runs.items() if run not in under_way and world.names(run)}
@@ -147,7 +147,7 @@ async def test_the_room_of_executions_that_are_cancelled_while_they_wait_is_used
 async def test_what_is_held_back_can_be_cancelled() -> None:
     world = a_world()
     tasks = [await world.create(at=after(10), url=SLOW) for _ in range(2)]
-    async with world.scheduler(per_site=1):
+    async with world.scheduler(per_host=1):
         await world.clock.reach(after(20))
         [under_way] = [call.execution_id for call in world.calls]
         runs = {execution_id(task, after(10), "scheduled"): task for task in tasks}

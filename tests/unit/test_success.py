@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.definition import JsonCondition, SuccessPolicy
-from domain.retry import admits, equal, member, unmet
+from domain.retry import equal, member, status_accepted, unmet
 from tests.support.given import answered, no_answer
 
 # The example document of RFC 6901 §5.
@@ -30,16 +30,19 @@ DOCUMENT = {
 
 @pytest.mark.parametrize(("status", "success"), [(199, False), (200, True), (299, True), (300, False)])
 def test_usually_any_2xx_is_success(status: int, success: bool) -> None:
-    assert admits(SuccessPolicy(), answered(status)) is success
+    assert status_accepted(SuccessPolicy(), answered(status)) is success
 
 
 def test_the_policy_says_which_statuses_are_a_success() -> None:
     policy = SuccessPolicy(statuses=("204", "3xx"))
-    assert [status for status in (200, 204, 302, 404) if admits(policy, answered(status))] == [204, 302]
+    assert [status for status in (200, 204, 302, 404) if status_accepted(policy, answered(status))] == [
+        204,
+        302,
+    ]
 
 
 def test_no_answer_is_no_success() -> None:
-    assert not admits(SuccessPolicy(), no_answer())
+    assert not status_accepted(SuccessPolicy(), no_answer())
     assert unmet(SuccessPolicy(body_contains="x"), no_answer()) is None
 
 

@@ -13,7 +13,13 @@ from uuid_utils.compat import uuid7
 from application.ports import LogUnavailable, Unreadable
 from application.streams import fold_task
 from application.tasks import MAX_TRIES, Request, TaskCommands
-from domain.errors import IdempotencyKeyReused, Inadmissible, TaskAlreadyOver, TaskNotFound, VersionMismatch
+from domain.errors import (
+    IdempotencyKeyReused,
+    TaskAlreadyOver,
+    TaskNotFound,
+    ValidationFailed,
+    VersionMismatch,
+)
 from domain.facts import IdempotencyKeyUsed, TaskCreated, TaskUpdated
 from domain.identity import key_stream
 from domain.task import FinishedTask
@@ -56,7 +62,7 @@ async def test_the_log_says_who_asked_and_in_the_course_of_what() -> None:
 
 async def test_an_inadmissible_definition_is_refused_and_nothing_is_stored() -> None:
     world = World()
-    with pytest.raises(Inadmissible):
+    with pytest.raises(ValidationFailed):
         await create(world, name="", at=after(-61))
     assert world.log.recorded == []
 
@@ -173,7 +179,7 @@ async def test_an_overdue_one_off_may_keep_its_instant_in_an_update() -> None:
     await world.clock.pass_by(3600)
     changed = await world.commands.update(task, definition(at=after(5), name="other"), REQUEST, if_match=None)
     assert changed.version == 2
-    with pytest.raises(Inadmissible):
+    with pytest.raises(ValidationFailed):
         await world.commands.update(task, definition(at=after(6)), REQUEST, if_match=None)
 
 
@@ -220,10 +226,10 @@ async def test_a_change_is_decided_again_when_somebody_else_was_faster() -> None
     world = World()
     task = (await create(world)).task_id
 
-    async def overtake() -> None:
+    async def supersede() -> None:
         await world.update(task, name="faster")
 
-    world.log.after_reading[task] = overtake
+    world.log.after_reading[task] = supersede
     changed = await world.commands.update(task, definition(name="slower"), REQUEST, if_match=None)
     assert changed.version == 3
     assert [fact.definition.name for fact in world.facts(TaskUpdated)] == ["faster", "slower"]
@@ -233,10 +239,10 @@ async def test_a_change_that_expects_a_version_is_refused_when_somebody_else_was
     world = World()
     task = (await create(world)).task_id
 
-    async def overtake() -> None:
+    async def supersede() -> None:
         await world.update(task, name="faster")
 
-    world.log.after_reading[task] = overtake
+    world.log.after_reading[task] = supersede
     with pytest.raises(VersionMismatch):
         await world.commands.update(task, definition(name="slower"), REQUEST, if_match=1)
 
@@ -246,11 +252,11 @@ async def test_a_change_that_is_always_too_slow_is_told_so() -> None:
     task = (await create(world)).task_id
     names = iter(range(10 * MAX_TRIES))
 
-    async def overtake() -> None:
+    async def supersede() -> None:
         await world.update(task, name=f"faster-{next(names)}")
-        world.log.after_reading[task] = overtake
+        world.log.after_reading[task] = supersede
 
-    world.log.after_reading[task] = overtake
+    world.log.after_reading[task] = supersede
     with pytest.raises(LogUnavailable, match="is being changed by others all the time"):
         await world.commands.cancel(task, REQUEST, if_match=None)
     assert world.names(task) == ["TaskCreated"] + ["TaskUpdated"] * MAX_TRIES

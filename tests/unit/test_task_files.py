@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from domain import task as tasks
 from domain.definition import Definition
-from domain.errors import Inadmissible
+from domain.errors import ValidationFailed
 from domain.facts import TaskPaused
-from domain.validation import admit
+from domain.validation import validate
 from interfaces.task_files.files import (
     NotYaml,
     TaskFileUnreadable,
@@ -28,10 +28,10 @@ from interfaces.task_files.files import (
     read_yaml,
 )
 from tests.support.given import after, definition, every
-from tests.unit.test_admission import NOON
-from tests.unit.test_admission_properties import TEXT
 from tests.unit.test_http_round_trip import POLICIES, mended
 from tests.unit.test_schedule_properties import PATIENT
+from tests.unit.test_validation import NOON
+from tests.unit.test_validation_properties import TEXT
 
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 STRANGE = st.sampled_from(
@@ -94,19 +94,19 @@ def wanted(declaration: Any) -> Definition:
 @PATIENT
 def test_what_is_written_is_read_as_it_was(stored: Definition, payload: Any, zone: str) -> None:
     try:
-        stored = admit(replace(stored, action=replace(stored.action, payload=payload)), NOON)
-    except Inadmissible:
+        stored = validate(replace(stored, action=replace(stored.action, payload=payload)), NOON)
+    except ValidationFailed:
         return
     file = file_of([state_of(stored)], zone)
     for read in (read_yaml(dumped(file), "Asia/Tokyo"), read_json(json.dumps(file), "Asia/Tokyo")):
         [declaration] = read.declarations
-        again = admit(wanted(declaration), NOON, current=stored.trigger)
+        again = validate(wanted(declaration), NOON, current=stored.trigger)
         assert msgspec.json.encode(again) == msgspec.json.encode(stored)
 
 
 def test_what_the_api_would_fill_in_is_left_out() -> None:
     usual = read_yaml(TASKS, "UTC").declarations[0]
-    stored = admit(wanted(usual), NOON)
+    stored = validate(wanted(usual), NOON)
     assert file_of([state_of(stored)], "Europe/Berlin")["tasks"] == [
         {
             "name": "a",
@@ -117,14 +117,14 @@ def test_what_the_api_would_fill_in_is_left_out() -> None:
 
 
 def test_what_a_task_of_before_policies_meant_is_written_out() -> None:
-    [entry] = file_of([state_of(admit(definition(trigger=every(60)), NOON), "mine")], "UTC")["tasks"]
+    [entry] = file_of([state_of(validate(definition(trigger=every(60)), NOON), "mine")], "UTC")["tasks"]
     assert entry["namespace"] == "mine"
     assert entry["overlap"] == {"mode": "allow"}
     assert entry["retry"] == {"max_retry_after_seconds": 0.0, "on_gone": "fail"}
 
 
 def test_a_pause_is_written() -> None:
-    state = state_of(admit(definition(), NOON))
+    state = state_of(validate(definition(), NOON))
     paused = tasks.evolve(state, TaskPaused(at=after(1)))
     assert isinstance(paused, tasks.Paused)
     assert file_of([paused], "UTC")["tasks"][0]["paused"] is True
@@ -143,12 +143,12 @@ def test_what_is_wrong_is_told_with_its_line_in_yaml_and_its_pointer_in_both() -
     file = read_yaml(TASKS, "UTC")
     bad = file.declarations[1]
     assert (bad.place, bad.name) == ("tasks[1] (line 7)", "b")
-    assert isinstance(bad.wanted, Inadmissible)
+    assert isinstance(bad.wanted, ValidationFailed)
     [error] = bad.wanted.errors
     assert file.where(bad, error.pointer) == "line 16, /paused"
     file = read_yaml(TASKS.replace("perhaps", "true"), "UTC")
     bad = file.declarations[1]
-    assert isinstance(bad.wanted, Inadmissible)
+    assert isinstance(bad.wanted, ValidationFailed)
     assert [file.where(bad, error.pointer) for error in bad.wanted.errors] == [
         "line 15, /action/headers/X-Count"
     ]

@@ -143,5 +143,5 @@ async def test_where_any_number_may_go_on_nobody_counts_what_does() -> None:
     for defined, known in ((freely, 1), (one, 3)):
         state = State.of(tasks.begin(UNBORN, tasks.create("default", defined, NOON)), Key(NOON))
         state.running = dict.fromkeys(UUID(int=number) for number in range(3))
-        assert state.going.running == tuple(state.running)[:known]
-        assert state.going.queued == ()
+        assert state.open_runs.running == tuple(state.running)[:known]
+        assert state.open_runs.queued == ()

@@ -49,7 +49,7 @@ def ask_for(found: State, due_at: datetime) -> None:
 
 def look(found: State, now: datetime) -> list[str]:
     """The facts of a claim, told to the state."""
-    facts = claimed(found, found.going, now, now)
+    facts = claimed(found, found.open_runs, now, now)
     for stream, fact in facts:
         if stream == TASK:
             found.tell_task(fact, Key(now))  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ from domain.facts import (
     TaskUpdated,
 )
 from domain.identity import execution_id
-from domain.overlap import Going
+from domain.overlap import ConcurrencyState
 from tests.support.given import NOON, answered, definition
 from tests.support.what_if import SECOND, USUAL
 
@@ -44,7 +44,12 @@ IN_THE_WAY = ExecutionSkipped(
 )
 ENDED = TaskCompleted(at=NOON, outcome="failed", execution_id=C)
 PASSED_OVER = TaskUpdated(at=NOON, definition=definition(), next_run_at=NOON)
-NOTHING, A_RUNS, A_WAITS, BOTH_RUN = Going(), Going((A,)), Going((), (A,)), Going((A, B))
+NOTHING_OPEN, A_RUNS, A_WAITS, BOTH_RUN = (
+    ConcurrencyState(),
+    ConcurrencyState((A,)),
+    ConcurrencyState((), (A,)),
+    ConcurrencyState((A, B)),
+)
 
 skip, queue, replace, two = (
     definition(trigger=Interval(every_seconds=10, anchor=NOON), overlap=policy)
@@ -77,22 +82,22 @@ def test_the_facts_of_a_claim_tell_its_verdict(
 
 
 def test_what_follows_from_the_log_has_no_lag() -> None:
-    assert lag_of(Verdict("start"), skip, NOTHING, [A_RUNS]) is None
-    assert lag_of(Verdict("skip", A), skip, A_RUNS, [NOTHING]) is None
+    assert lag_of(Verdict("start"), skip, NOTHING_OPEN, [A_RUNS]) is None
+    assert lag_of(Verdict("skip", A), skip, A_RUNS, [NOTHING_OPEN]) is None
     assert lag_of(Verdict("queue", A), queue, A_RUNS, []) is None
     assert lag_of(Verdict("replace", replaced=frozenset({A})), replace, A_RUNS, []) is None
 
 
 def test_what_was_in_the_way_has_ended_meanwhile() -> None:
-    assert lag_of(Verdict("skip", A), skip, NOTHING, [NOTHING, A_RUNS]) == Lag(NOTHING, A_RUNS)
+    assert lag_of(Verdict("skip", A), skip, NOTHING_OPEN, [NOTHING_OPEN, A_RUNS]) == Lag(NOTHING_OPEN, A_RUNS)
 
 
 def test_what_was_in_the_way_need_not_be_told_by_facts_of_before_it_was() -> None:
-    assert lag_of(Verdict("skip"), skip, NOTHING, [A_RUNS]) == Lag(NOTHING, A_RUNS)
+    assert lag_of(Verdict("skip"), skip, NOTHING_OPEN, [A_RUNS]) == Lag(NOTHING_OPEN, A_RUNS)
 
 
 def test_what_waited_has_moved_up_meanwhile() -> None:
-    full, moved = Going((), (A, B)), Going((A,), (B,))
+    full, moved = ConcurrencyState((), (A, B)), ConcurrencyState((A,), (B,))
     assert lag_of(Verdict("skip", A), queue, moved, [moved, full]) == Lag(moved, full)
 
 
@@ -102,27 +107,27 @@ def test_what_would_have_had_room_was_to_be_replaced_when_another_one_still_ran(
 
 
 def test_what_has_begun_since_was_heard_of() -> None:
-    log, earlier = Going((B,), (C,)), Going((A, B))
+    log, earlier = ConcurrencyState((B,), (C,)), ConcurrencyState((A, B))
     lag = lag_of(Verdict("queue", A), queue, log, [log, earlier])
-    assert lag == Lag(log, Going((A, B), (C,)))
+    assert lag == Lag(log, ConcurrencyState((A, B), (C,)))
 
 
 def test_of_what_explains_a_claim_its_reason_decides() -> None:
-    once, twice = Going((), (A, B)), Going((D,), (A, B))
+    once, twice = ConcurrencyState((), (A, B)), ConcurrencyState((D,), (A, B))
     reason = overlap.why_skipped(queue, once)
-    log = Going((A,), (B,))
+    log = ConcurrencyState((A,), (B,))
     assert lag_of(Verdict("skip", reason=reason), queue, log, [twice, once]) == Lag(log, once)
     assert lag_of(Verdict("skip", reason="in other words"), queue, log, [twice, once]) == Lag(log, twice)
 
 
 def test_what_nothing_explains_is_taken_as_the_log_has_it() -> None:
-    assert lag_of(Verdict("skip", C), skip, NOTHING, [A_RUNS]) is None
+    assert lag_of(Verdict("skip", C), skip, NOTHING_OPEN, [A_RUNS]) is None
     assert lag_of(Verdict("skip", A, reason="in other words"), skip, A_RUNS, []) is None
 
 
 def test_a_claim_lags_where_the_same_goes_on_and_nowhere_else() -> None:
-    lag = Lag(NOTHING, A_RUNS)
-    assert lag.of(NOTHING) == A_RUNS
+    lag = Lag(NOTHING_OPEN, A_RUNS)
+    assert lag.of(NOTHING_OPEN) == A_RUNS
     assert lag.of(A_WAITS) == A_WAITS
 
 
@@ -138,7 +143,7 @@ def test_what_has_ended_right_before_a_claim_is_in_its_way_if_nobody_had_heard_o
     record, run = Record(start=start, until=second + SECOND), execution_id(TASK, first, "scheduled")
     attempt = Attempt(number=1, started_at=first, duration_ms=10_000, answer=answered())
     record.attempts[run, 1] = [Told(begun=first, end=Step(Key(second, 4), second), attempt=attempt)]
-    heard = Lag(NOTHING, Going((run,))) if lag else None
+    heard = Lag(NOTHING_OPEN, ConcurrencyState((run,))) if lag else None
     record.steps["look", second, second] = [Step(Key(second, 5), second, heard)]
     again = Simulation(record, lambda same: same, USUAL, Downtimes())
     for _ in again.steps(NOON):

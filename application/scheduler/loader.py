@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from application.ports import LogUnavailable
-from application.scheduler.context import OVERTAKING
+from application.scheduler.context import SUPERSEDING
 from application.scheduler.index import Entry
-from application.scheduler.timing import apart, first_of, patiently
+from application.scheduler.timing import isolate_errors, race, retry_on_outage
 from application.streams import load_latest
 from domain.facts import TaskResumed
 from domain.task import Scheduled
@@ -20,10 +20,10 @@ from domain.task import Scheduled
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from application.ports import DueTask, DueTasks, Follower, Place, Recorded
+    from application.ports import DueTask, DueTasks, Follower, Recorded, SchedulePosition
     from application.scheduler.claimer import Claimer
     from application.scheduler.context import Context, Job
-    from application.scheduler.requests import Requests
+    from application.scheduler.requests import RequestedExecutions
     from application.scheduler.retries import Retries
 
 WINDOW = timedelta(minutes=5)
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 _LAST = UUID(int=2**128 - 1)
 
 
-class Feed:
+class Loader:
     """Loads what goes on and what falls due within five minutes, and follows the log from the first of these.
 
     It does not trust itself: twice a minute it looks in the read model for tasks that are overdue and not in
@@ -62,18 +62,18 @@ class Feed:
         follower: Follower,
         claimer: Claimer,
         retries: Retries,
-        requests: Requests,
+        requests: RequestedExecutions,
         review: Callable[[Sequence[Job]], None],
     ) -> None:
         """`review` hears of jobs whose task has changed since they were claimed."""
         self._log = context.log
         self._clock = context.clock
         self._index = context.index
-        self._work = context.work
+        self._jobs = context.jobs
         self._observer = context.observer
         self._failed = context.observer.failed
         self._members = context.members
-        self._ongoing = context.ongoing
+        self._open_executions = context.open_executions
         self._due_tasks = due_tasks
         self._follower = follower
         self._claimer = claimer
@@ -81,7 +81,7 @@ class Feed:
         self._requests = requests
         self._review = review
         self._refill_now = asyncio.Event()
-        self._covered: Place | None = None
+        self._covered: SchedulePosition | None = None
         self._stale = False
         self._resumed: dict[UUID, int] = {}
         self._any_resumed = asyncio.Event()
@@ -89,7 +89,7 @@ class Feed:
 
     def position(self) -> int:
         """How far the log has been followed."""
-        return self._ongoing.position
+        return self._open_executions.position
 
     async def run(self) -> None:
         """Feed the index for ever."""
@@ -104,39 +104,41 @@ class Feed:
     async def _seed(self) -> None:
         while True:
             with contextlib.suppress(LogUnavailable):
-                return self._ongoing.seed(*await self._due_tasks.open_runs())
+                return self._open_executions.seed(*await self._due_tasks.open_runs())
             await self._clock.pause(PAUSE)
 
     async def _follow(self) -> None:
-        async for batch in self._follower.follow(self._ongoing.position):
+        async for batch in self._follower.follow(self._open_executions.position):
             for place, event in enumerate(batch):
                 if place and place % SLICE == 0:
                     await asyncio.sleep(0)
                 if not self._apply(event):
-                    await apart("following task", event.stream, self._load(event.stream), self._failed)
+                    await isolate_errors(
+                        "following task", event.stream, self._load(event.stream), self._failed
+                    )
             if batch:
                 self._index_changed()
 
     def _apply(self, event: Recorded) -> bool:
         """Follow one fact; False: its task has to be loaded."""
-        if type(event.fact) in OVERTAKING:
-            overtaken = self._work.overtake(event)
-            self._review(overtaken)
-            for job in overtaken:
+        if type(event.fact) in SUPERSEDING:
+            superseded = self._jobs.supersede(event)
+            self._review(superseded)
+            for job in superseded:
                 if job.cancelled:
                     self._retries.add(job)
-            self._work.stop(event)
+            self._jobs.stop(event)
         self._requests.follow(event)
         if isinstance(event.fact, TaskResumed):
             self._resumed[event.stream] = event.position
             self._any_resumed.set()
         # Both before anything is waited for: what a moved horizon lets pass, a page read later must show.
-        self._ongoing.follow(event)
+        self._open_executions.follow(event)
         return self._index.apply(event)
 
     async def _load(self, task_id: UUID) -> None:
         """A task of which nothing is known was given a place within the horizon: read the rest."""
-        latest = await patiently(self._clock, lambda: load_latest(self._log, task_id))
+        latest = await retry_on_outage(self._clock, lambda: load_latest(self._log, task_id))
         if latest and isinstance(task := latest.task, Scheduled):
             place = (task.placed_at, task.placed_runs)
             entry = Entry(task_id, task.version, task.namespace, task.definition, *place)
@@ -154,7 +156,7 @@ class Feed:
                 if row is not None:
                     self._index.load(row, known_at)
                 elif known_at < position:  # the log knows at least where the task was put last
-                    await apart("following task", task_id, self._load(task_id), self._failed)
+                    await isolate_errors("following task", task_id, self._load(task_id), self._failed)
                 self._index_changed()
 
     async def _place(self, task_id: UUID, at_least: int) -> tuple[int, DueTask | None]:
@@ -174,7 +176,7 @@ class Feed:
     async def _refill_regularly(self) -> None:
         while True:
             pause = PAUSE if self._cut_short else REFILL_AGAIN if self._stale else REFILL_EVERY
-            await first_of(self._clock.pause(pause), self._refill_now.wait())
+            await race(self._clock.pause(pause), self._refill_now.wait())
             asked = self._refill_now.is_set()
             self._refill_now.clear()
             if asked or not self._cut_short:
@@ -206,7 +208,7 @@ class Feed:
 
     async def _refill(self) -> None:
         """Extend the horizon page by page."""
-        at_least, self._stale = self._ongoing.position, False
+        at_least, self._stale = self._open_executions.position, False
         self._index.begin_refill()
         # Not from the horizon on, if the last pages were stale: they may have lacked something before it.
         after, until = self._covered, self._clock.now() + WINDOW
@@ -232,7 +234,7 @@ class Feed:
         self._observer.indexed(len(self._index))
 
     async def _page(
-        self, after: Place | None, until: datetime, at_least: int
+        self, after: SchedulePosition | None, until: datetime, at_least: int
     ) -> tuple[int, Sequence[DueTask]]:
         """A page that reflects all that has been followed; after `STALE_AFTER` an older one will do.
 

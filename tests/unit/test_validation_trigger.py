@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.definition import Cron, Interval, OneOff, Trigger
-from domain.errors import Inadmissible
+from domain.errors import ValidationFailed
 from domain.schedule import next_after
-from domain.validation import admit
-from tests.unit.test_admission import NOON, complaints, with_trigger
+from domain.validation import validate
+from tests.unit.test_validation import NOON, complaints, with_trigger
 
 local = datetime.fromisoformat
 BERLIN = "Europe/Berlin"
@@ -24,7 +24,7 @@ def after(seconds: float) -> datetime:
 
 
 def admitted(trigger: Trigger, now: datetime = NOON, current: Trigger | None = None) -> Trigger:
-    return admit(with_trigger(trigger), now, current=current).trigger
+    return validate(with_trigger(trigger), now, current=current).trigger
 
 
 def every(seconds: int = 60, **rest: Any) -> Interval:
@@ -195,7 +195,7 @@ TRIGGERS: st.SearchStrategy[Trigger] = st.one_of(
 def test_what_is_admitted_has_something_ahead_and_is_admitted_as_it_is(trigger: Trigger) -> None:
     try:
         stored = admitted(trigger)
-    except Inadmissible:
+    except ValidationFailed:
         return
     assert admitted(stored) == stored
     assert next_after(stored, NOON - timedelta(seconds=61)) is not None

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from application.scheduler.attempts import Urgency
+from application.scheduler.attempts import FlushPriority
 from application.scheduler.context import Job
 from application.scheduler.index import Entry
 from domain import execution as executions
@@ -30,15 +30,15 @@ def claimed(definition: Definition, kind: str = "scheduled") -> Job:
 
 
 def is_urgent(
-    job: Job, *, next_run_at: float | None = None, another_waits: bool = False, gather: float = 0.1
+    job: Job, *, next_run_at: float | None = None, another_waits: bool = False, linger: float = 0.1
 ) -> bool:
     world = World()
-    context = replace(world.context(), gather=timedelta(seconds=gather))
+    context = replace(world.context(), linger=timedelta(seconds=linger))
     if next_run_at is not None:
         context.index.put(Entry(TASK, 1, "default", job.definition, after(next_run_at)))
     if another_waits:
-        context.ongoing.begun(1, UUID(int=9), 1, queued(after(60)))
-    return Urgency(context).of(job)
+        context.open_executions.begun(1, UUID(int=9), 1, queued(after(60)))
+    return FlushPriority(context).of(job)
 
 
 def bound(mode: str) -> Definition:
@@ -52,7 +52,7 @@ def test_a_run_that_is_in_the_way_of_the_next_one_is_urgent_only_when_that_comes
     assert is_urgent(job, next_run_at=0.2)
     assert not is_urgent(job, next_run_at=0.201)
     assert not is_urgent(job)
-    assert is_urgent(job, next_run_at=1, gather=1)
+    assert is_urgent(job, next_run_at=1, linger=1)
 
 
 def test_a_run_that_another_one_waits_for_is_urgent() -> None:

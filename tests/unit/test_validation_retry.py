@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from domain.definition import RETRYABLE, Definition, JsonCondition, OneOff, RetryPolicy, SuccessPolicy
-from domain.validation import admit
-from tests.unit.test_admission import DEFINITION, NOON, complaints, with_retry, with_trigger
+from domain.validation import validate
+from tests.unit.test_validation import DEFINITION, NOON, complaints, with_retry, with_trigger
 
 ONCE = with_trigger(OneOff(datetime=NOON + timedelta(hours=1)))
 
@@ -219,6 +219,6 @@ def test_a_status_that_could_have_no_effect_is_refused(
 
 def test_statuses_are_stored_once_each_and_in_lower_case() -> None:
     given = with_retry(statuses=("503", "4XX", "503", "4xx"), final_statuses=("404", "404"), on_gone="fail")
-    stored = admit(given, NOON).retry
+    stored = validate(given, NOON).retry
     assert (stored.statuses, stored.final_statuses) == (("503", "4xx"), ("404",))
-    assert admit(DEFINITION, NOON).retry.statuses == RETRYABLE
+    assert validate(DEFINITION, NOON).retry.statuses == RETRYABLE

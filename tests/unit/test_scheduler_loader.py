@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from application.ports import Group, NewFact
-from application.scheduler import feed
+from application.scheduler import loader
 from domain.facts import TaskCompleted
 from tests.support.entries import META
 from tests.support.given import after, created, definition, every, updated
@@ -18,8 +18,8 @@ from tests.support.scheduler import REQUEST, World
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of 5, and an index of 20."""
-    monkeypatch.setattr(feed, "PAGE", 5)
-    monkeypatch.setattr(feed, "MAX_ENTRIES", 20)
+    monkeypatch.setattr(loader, "PAGE", 5)
+    monkeypatch.setattr(loader, "MAX_ENTRIES", 20)
 
 
 async def test_what_is_beyond_the_window_is_called_when_its_time_comes() -> None:

@@ -17,19 +17,19 @@ from tests.support.sending import attempts, job
 async def test_outcomes_are_recorded_together_once_they_are_gathered_or_many() -> None:
     world = World()
     settled: list[int] = []
-    gather = timedelta(seconds=5)
-    async with attempts(world, concurrency=MANY + 10, gather=gather, settled=settled) as (sending, _):
+    linger = timedelta(seconds=5)
+    async with attempts(world, concurrency=MANY + 10, linger=linger, settled=settled) as (sending, _):
         for number in range(2):
-            sending.line_up(job(number, after(1)))
+            sending.dispatch(job(number, after(1)))
         await world.clock.reach(after(5))
         assert settled == []
         await world.clock.reach(after(7))
         assert settled == [2]
         for number in range(MANY):
-            sending.line_up(job(number, after(10)))
+            sending.dispatch(job(number, after(10)))
         await world.clock.reach(after(11))
         assert settled == [2, MANY]
-        sending.line_up(job(1, after(12)))
+        sending.dispatch(job(1, after(12)))
         await world.clock.reach(after(13))
         await sending.flush()
         assert settled == [2, MANY, 1]
@@ -41,16 +41,16 @@ async def test_outcomes_are_recorded_together_once_they_are_gathered_or_many() -
 async def test_an_outcome_that_is_urgent_is_recorded_soon_and_others_with_it() -> None:
     world = World()
     settled: list[int] = []
-    gather, short = timedelta(seconds=5), timedelta(seconds=1)
-    async with attempts(world, concurrency=9, gather=gather, short_gather=short, settled=settled) as (
+    linger, short = timedelta(seconds=5), timedelta(seconds=1)
+    async with attempts(world, concurrency=9, linger=linger, short_linger=short, settled=settled) as (
         sending,
         _,
     ):
-        sending.line_up(job(1, after(1)))
+        sending.dispatch(job(1, after(1)))
         for number in (2, 3):
             run = executions.start(UUID(int=number), started(after(number)))
-            sending.line_up(Job(run, definition(delivery="at_most_once"), 1, after(number)))
-        sending.line_up(job(4, after(2.5)))
+            sending.dispatch(Job(run, definition(delivery="at_most_once"), 1, after(number)))
+        sending.dispatch(job(4, after(2.5)))
         await world.clock.reach(after(2.9))
         assert settled == []
         await world.clock.reach(after(3))
@@ -61,8 +61,8 @@ async def test_an_outcome_that_is_urgent_is_recorded_soon_and_others_with_it() -
 
 async def test_nobody_waits_for_a_recording_that_was_cancelled_before_it_began() -> None:
     world = World()
-    async with attempts(world, gather=timedelta(seconds=5)) as (sending, _):
-        sending.line_up(job(1, after(1)))
+    async with attempts(world, linger=timedelta(seconds=5)) as (sending, _):
+        sending.dispatch(job(1, after(1)))
         await world.clock.reach(after(2))
         flushing = asyncio.create_task(sending.flush())  # in the very turn in which all ends
     async with asyncio.timeout(10):
@@ -71,8 +71,8 @@ async def test_nobody_waits_for_a_recording_that_was_cancelled_before_it_began()
 
 async def test_nothing_is_recorded_any_more_once_all_has_ended() -> None:
     world = World()
-    async with attempts(world, gather=timedelta(seconds=5)) as (sending, _):
-        sending.line_up(job(1, after(1)))
+    async with attempts(world, linger=timedelta(seconds=5)) as (sending, _):
+        sending.dispatch(job(1, after(1)))
         await world.clock.reach(after(2))
     await sending.flush()
     assert sending.unfinished() == 1
@@ -81,8 +81,8 @@ async def test_nothing_is_recorded_any_more_once_all_has_ended() -> None:
 async def test_who_flushes_waits_until_the_log_is_given_what_was_gathered() -> None:
     world = World()
     given = asyncio.Event()
-    async with attempts(world, gather=timedelta(seconds=5), given=given) as (sending, _):
-        sending.line_up(job(1, after(1)))
+    async with attempts(world, linger=timedelta(seconds=5), given=given) as (sending, _):
+        sending.dispatch(job(1, after(1)))
         await world.clock.reach(after(2))
         flushing = asyncio.create_task(sending.flush())
         await world.clock.settle()

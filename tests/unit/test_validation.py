@@ -19,8 +19,8 @@ from domain.definition import (
     SuccessPolicy,
     Trigger,
 )
-from domain.errors import Inadmissible
-from domain.validation import admit
+from domain.errors import ValidationFailed
+from domain.validation import validate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,8 +48,8 @@ def with_retry(**changes: Any) -> Definition:
 def complaints(definition: Definition, current: Trigger | None = None) -> Mapping[str, str]:
     """The sentence for each pointer; empty if the definition is admitted."""
     try:
-        admit(definition, NOON, current=current)
-    except Inadmissible as refusal:
+        validate(definition, NOON, current=current)
+    except ValidationFailed as refusal:
         said = {error.pointer: error.detail for error in refusal.errors}
         assert len(said) == len(refusal.errors) > 0, "a field has two complaints, or none has one"  # noqa: PT017
         return said
@@ -57,18 +57,18 @@ def complaints(definition: Definition, current: Trigger | None = None) -> Mappin
 
 
 def admitted_instant(trigger: OneOff) -> datetime:
-    admitted = admit(with_trigger(trigger), NOON).trigger
+    admitted = validate(with_trigger(trigger), NOON).trigger
     assert isinstance(admitted, OneOff)
     assert admitted.datetime.tzinfo is UTC
     return admitted.datetime
 
 
 def test_a_definition_in_normal_form_is_admitted_as_it_is() -> None:
-    assert admit(DEFINITION, NOON) == DEFINITION
+    assert validate(DEFINITION, NOON) == DEFINITION
 
 
 def test_blanks_in_a_cron_are_collapsed() -> None:
-    admitted = admit(with_trigger(Cron(cron=" 0\t9  * * * ")), NOON)
+    admitted = validate(with_trigger(Cron(cron=" 0\t9  * * * ")), NOON)
     assert admitted.trigger == Cron(cron="0 9 * * *")
 
 
@@ -233,8 +233,8 @@ def test_all_errors_are_told_at_once() -> None:
         overlap=Overlap(max_running=1),
         priority=0,
     )
-    with pytest.raises(Inadmissible) as refusal:
-        admit(wrong, NOON)
+    with pytest.raises(ValidationFailed) as refusal:
+        validate(wrong, NOON)
     assert [error.pointer for error in refusal.value.errors] == [
         "/name",
         "/trigger/timezone",

@@ -16,7 +16,7 @@ from tests.support.slow_log import claimed_ahead, slow
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from application.ports import Pulse
+    from application.ports import HeartbeatPayload
 
 
 async def test_a_quick_log_is_asked_half_a_second_before_the_instant() -> None:
@@ -51,7 +51,7 @@ async def test_a_slow_heartbeat_tells_of_the_log_before_anything_is_claimed(
     await world.create(at=after(10))
     beat = world.nodes.beat
 
-    async def beat_slowly(node: str, pulse: Pulse | None = None) -> datetime:
+    async def beat_slowly(node: str, pulse: HeartbeatPayload | None = None) -> datetime:
         await world.clock.pause(timedelta(seconds=0.5))
         return await beat(node, pulse)
 
@@ -118,7 +118,7 @@ async def test_of_a_crowd_less_is_claimed_at_a_time_and_of_few_more(monkeypatch:
 
 
 def test_a_step_stays_between_its_bounds() -> None:
-    pace = lead.Lead(World().clock)
+    pace = lead.ClaimAheadWindow(World().clock)
     steps: list[float] = []
     for claims in (lead.FEW - 1, lead.MANY, lead.MANY + 1, lead.FEW, lead.MANY, 0, lead.MANY + 1):
         pace.stepped(claims)

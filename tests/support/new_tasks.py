@@ -1,4 +1,4 @@
-"""What users may wish for, as chance has it: triggers and policies, and what their targets answer."""
+"""What users may new_task for, as chance has it: triggers and policies, and what their targets answer."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from domain.definition import (
     RetryPolicy,
     SuccessPolicy,
 )
-from domain.errors import Inadmissible
+from domain.errors import ValidationFailed
 from domain.facts import Answered
-from domain.validation import admit
+from domain.validation import validate
 from tests.support.given import NOON, definition, no_answer
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ ANSWERS: list[Answer] = [
 
 
 @dataclass
-class Wishes:
+class NewTasks:
     """Of the users of one world, which has a zone and its usual schedules."""
 
     random: Random
@@ -92,8 +92,8 @@ class Wishes:
         while True:
             words = self._words(name, now, trigger)
             try:
-                admit(definition(**words), now, current=trigger)
-            except Inadmissible:
+                validate(definition(**words), now, current=trigger)
+            except ValidationFailed:
                 continue
             else:
                 return words

@@ -20,9 +20,9 @@ from domain.definition import (
     SuccessPolicy,
 )
 from domain.timezones import known_zones
-from domain.validation import admit
-from tests.unit.test_admission import NOON, complaints
+from domain.validation import validate
 from tests.unit.test_schedule_properties import EXPRESSIONS, PATIENT
+from tests.unit.test_validation import NOON, complaints
 
 local = datetime.fromisoformat
 
@@ -127,5 +127,5 @@ ADMISSIBLE = st.builds(
 @given(ADMISSIBLE)
 @PATIENT
 def test_admitting_twice_is_admitting_once(definition: Definition) -> None:
-    once = admit(definition, NOON)
-    assert admit(once, NOON) == once
+    once = validate(definition, NOON)
+    assert validate(once, NOON) == once

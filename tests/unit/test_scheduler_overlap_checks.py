@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 
 from application.ports import LogUnavailable
-from application.scheduler.claimer import MAX_CONTESTED
-from application.scheduler.claims import Bid, Bids, bid_for
+from application.scheduler.claimer import MAX_CHECKED_AT_ONCE
+from application.scheduler.claims import ClaimAppender, ClaimRequest, claim_request
 from application.scheduler.index import Entry
 from domain.definition import Overlap
 from domain.facts import ExecutionStarted
@@ -65,13 +65,13 @@ async def test_what_takes_the_place_of_a_run_starts_at_its_instant() -> None:
 
 async def test_who_stops_finishes_what_it_looks_into_and_begins_no_more_of_it() -> None:
     world = World()
-    runs = await overlapping(world, tasks=MAX_CONTESTED + 3)
+    runs = await overlapping(world, tasks=MAX_CHECKED_AT_ONCE + 3)
     async with world.scheduler() as running:
         read_slowly(world, runs, until=24)
         await world.clock.reach(after(21))
         running.cancel()
         await world.clock.until(running.done)
-    assert world.skips("overlap") == [20] * MAX_CONTESTED
+    assert world.skips("overlap") == [20] * MAX_CHECKED_AT_ONCE
 
 
 async def test_what_is_looked_into_keeps_no_scheduler_beyond_its_grace() -> None:
@@ -126,54 +126,54 @@ class Bidding:
     def __init__(self, world: World, context: Context, task: UUID) -> None:
         self.world, self.context, self.task = world, context, task
         self.started: list[Job] = []
-        self.bids = Bids(context, self.started.append)
+        self.appender = ClaimAppender(context, self.started.append)
         self.run = execution_id(task, after(60), "scheduled")
 
-    def bid(self) -> Bid:
+    def request(self) -> ClaimRequest:
         entry = Entry(self.task, 1, "default", definition(), after(60))
-        return bid_for(entry, self.context.node, self.world.clock.now())
+        return claim_request(entry, self.context.node, self.world.clock.now())
 
     async def look(self) -> None:
         """When it is time again."""
         await self.world.clock.pass_by(1)
-        await self.bids.look()
+        await self.appender.look()
 
 
 @pytest.fixture
-async def bidding() -> Bidding:
+async def claiming() -> Bidding:
     world = World()
     return Bidding(world, world.context(), await world.create())
 
 
 async def test_a_claim_that_is_looked_for_while_it_is_made_anew_begins_once(
-    bidding: Bidding, caplog: pytest.LogCaptureFixture
+    claiming: Bidding, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with bidding.world.log.away(), pytest.raises(LogUnavailable):
-        await bidding.bids.append(bidding.bid())
-    bidding.world.log.after_reading[bidding.run] = lambda: bidding.bids.append(bidding.bid())
-    await bidding.look()
-    await bidding.look()
-    assert (bidding.started, caplog.text) == ([], "")  # who has made it anew begins it
-    assert bidding.world.names(bidding.run) == ["ExecutionStarted"]
+    with claiming.world.log.away(), pytest.raises(LogUnavailable):
+        await claiming.appender.append(claiming.request())
+    claiming.world.log.after_reading[claiming.run] = lambda: claiming.appender.append(claiming.request())
+    await claiming.look()
+    await claiming.look()
+    assert (claiming.started, caplog.text) == ([], "")  # who has made it anew begins it
+    assert claiming.world.names(claiming.run) == ["ExecutionStarted"]
 
 
-async def test_a_bid_that_the_database_refuses_says_why(bidding: Bidding) -> None:
-    bidding.world.log.poison = ExecutionStarted
+async def test_a_bid_that_the_database_refuses_says_why(claiming: Bidding) -> None:
+    claiming.world.log.poison = ExecutionStarted
     with pytest.raises(ValueError, match="refuses the statement"):
-        await bidding.bids.append(bidding.bid())
-    assert bidding.world.names(bidding.run) == []
+        await claiming.appender.append(claiming.request())
+    assert claiming.world.names(claiming.run) == []
 
 
-async def test_a_claim_that_is_bid_for_again_is_left_to_that_until_it_is_refused(bidding: Bidding) -> None:
-    with bidding.world.log.losing_answers(), pytest.raises(LogUnavailable):
-        await bidding.bids.append(bidding.bid())
-    again = bidding.bid()
+async def test_a_claim_that_is_bid_for_again_is_left_to_that_until_it_is_refused(claiming: Bidding) -> None:
+    with claiming.world.log.losing_answers(), pytest.raises(LogUnavailable):
+        await claiming.appender.append(claiming.request())
+    again = claiming.request()
     assert again.job is not None
-    bidding.context.work.add(again.job)
-    await bidding.look()
-    assert bidding.started == []
-    assert not await bidding.bids.append(again)
-    bidding.context.work.done(again.job)
-    await bidding.look()
-    assert [job.execution.id for job in bidding.started] == [bidding.run]
-    assert len(bidding.world.facts(ExecutionStarted)) == 1
+    claiming.context.jobs.add(again.job)
+    await claiming.look()
+    assert claiming.started == []
+    assert not await claiming.appender.append(again)
+    claiming.context.jobs.done(again.job)
+    await claiming.look()
+    assert [job.execution.id for job in claiming.started] == [claiming.run]
+    assert len(claiming.world.facts(ExecutionStarted)) == 1

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from application.ports import Meta, Recorded
-from application.scheduler.context import Job, Work
+from application.scheduler.context import Job, Jobs
 from application.scheduler.outcomes import Outcomes
-from application.scheduler.retries import Reclaim, Retries
+from application.scheduler.retries import LeaseRenewal, Retries
 from domain import execution as executions
 from domain.facts import AnyFact
 from tests.support.given import (
@@ -37,7 +37,7 @@ def told(fact: AnyFact, version: int = 2) -> Recorded:
 
 
 def test_a_job_in_hand_is_known_by_its_execution() -> None:
-    work, mine = Work(), job()
+    work, mine = Jobs(), job()
     work.add(mine)
     assert RUN in work
     assert work.holds(mine)
@@ -45,16 +45,16 @@ def test_a_job_in_hand_is_known_by_its_execution() -> None:
 
 
 def test_a_job_that_is_done_is_known_no_longer_and_may_be_done_twice() -> None:
-    work, mine = Work(), job()
+    work, mine = Jobs(), job()
     work.add(mine)
     for _ in range(2):
         work.done(mine)
     assert RUN not in work
-    assert work.overtake(told(cancelled())) == []
+    assert work.supersede(told(cancelled())) == []
 
 
 def test_a_second_job_for_an_execution_does_not_replace_the_first() -> None:
-    work, first, second = Work(), job(), job()
+    work, first, second = Jobs(), job(), job()
     work.add(first)
     work.add(second)
     work.done(second)
@@ -63,23 +63,23 @@ def test_a_second_job_for_an_execution_does_not_replace_the_first() -> None:
 
 @pytest.mark.parametrize(("fact", "for_good"), [(updated(name="other"), False), (cancelled(), True)])
 def test_a_change_of_its_task_overtakes_a_job(fact: AnyFact, for_good: bool) -> None:
-    work, mine = Work(), job()
+    work, mine = Jobs(), job()
     work.add(mine)
-    assert work.overtake(told(fact)) == [mine]
-    assert (mine.overtaken, mine.cancelled) == (True, for_good)
+    assert work.supersede(told(fact)) == [mine]
+    assert (mine.superseded, mine.cancelled) == (True, for_good)
 
 
 def test_the_change_that_a_job_was_claimed_from_does_not_overtake_it() -> None:
-    work, mine = Work(), job(task_version=2)
+    work, mine = Jobs(), job(task_version=2)
     work.add(mine)
-    assert work.overtake(told(updated(name="other"), version=2)) == []
-    assert not mine.overtaken
+    assert work.supersede(told(updated(name="other"), version=2)) == []
+    assert not mine.superseded
 
 
 def test_the_end_of_a_one_off_overtakes_nothing() -> None:
-    work, mine = Work(), job()
+    work, mine = Jobs(), job()
     work.add(mine)
-    assert work.overtake(told(completed())) == []
+    assert work.supersede(told(completed())) == []
 
 
 async def test_a_retry_that_was_given_up_is_not_claimed_when_its_time_comes(
@@ -89,19 +89,19 @@ async def test_a_retry_that_was_given_up_is_not_claimed_when_its_time_comes(
     context = world.context()
     claims: list[Job] = []
 
-    async def refuse(_: Reclaim, claimed: Job, *__: object) -> bool:
+    async def refuse(_: LeaseRenewal, claimed: Job, *__: object) -> bool:
         claims.append(claimed)
         await asyncio.sleep(0)
         return False
 
-    monkeypatch.setattr(Reclaim, "__call__", refuse)
+    monkeypatch.setattr(LeaseRenewal, "__call__", refuse)
     outcomes = Outcomes(context, lambda _: None)
-    waiting = Retries(context, Reclaim(context), lambda _: None, outcomes.close)
+    waiting = Retries(context, LeaseRenewal(context), lambda _: None, outcomes.close)
     mine = job()
     failed = executions.evolve(mine.execution, failed_attempt())
     assert isinstance(failed, executions.Waiting)
     mine.execution = failed
-    context.work.add(mine)
+    context.jobs.add(mine)
     waiting.add(mine)
     mine.cancelled = True
     waiting.add(mine)

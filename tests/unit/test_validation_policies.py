@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from domain.definition import CatchUp, Definition, JsonCondition, OneOff, Overlap, SuccessPolicy
-from domain.validation import admit
-from tests.unit.test_admission import DEFINITION, NOON, complaints
+from domain.validation import validate
+from tests.unit.test_validation import DEFINITION, NOON, complaints
 
 ONCE = replace(DEFINITION, trigger=OneOff(datetime=NOON + timedelta(hours=1)))
 
@@ -215,8 +215,8 @@ NORMAL = [
 
 @pytest.mark.parametrize(("given", "stored"), NORMAL)
 def test_an_overlap_is_stored_with_the_bounds_of_its_mode(given: Overlap, stored: Overlap) -> None:
-    assert admit(replace(DEFINITION, overlap=given), NOON).overlap == stored
+    assert validate(replace(DEFINITION, overlap=given), NOON).overlap == stored
 
 
 def test_statuses_of_a_success_are_stored_once_each_and_in_lower_case() -> None:
-    assert admit(succeeding(statuses=("2XX", "404", "2xx")), NOON).success.statuses == ("2xx", "404")
+    assert validate(succeeding(statuses=("2XX", "404", "2xx")), NOON).success.statuses == ("2xx", "404")
