@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import AsyncIterator, Iterator
+from typing import NamedTuple
 from uuid import UUID
 
 import pytest
 
-from application.audit import Audit, EventNotFound, HeadNotFound, NotYetSealed
+from application.audit import Audit, EventNotFound, HeadNotFound, NotYetSealed, SealedLog
 from application.ports import LogUnavailable
 from domain.audit import told_by
 from domain.errors import ExecutionNotFound
 from domain.facts import EventsRedacted
 from domain.merkle import consistent, includes
-from infrastructure.event_store.log import READ_AFTER
+from infrastructure.event_store.log import READ_AFTER, Row
 from infrastructure.postgres import pool
 from infrastructure.sealed_log.keys import KeyRing
 from infrastructure.sealed_log.store import PostgresSealedLog
+from tests.support.databases import Databases
 from tests.support.projecting import connect
 from tests.support.random_log import RandomLog
 from tests.support.sealed_log import MemorySealedLog, leaf_of
 from tests.support.sealing import KEY, seal
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
-    from application.audit import SealedLog
-    from infrastructure.event_store.log import Row
-    from tests.support.databases import Databases
 
 # Not a multiple of anything: Postgres seals in blocks, of which each has a head.
 EVENTS = (5_000, 3_500)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg import AsyncConnection
 
 from infrastructure.postgres import pool
 from infrastructure.projector.batch import Batch, CheckpointMoved, apply_batch
@@ -20,9 +20,6 @@ from tests.support.projecting import connect, contents, least_position, reached,
 from tests.support.proxy import Proxy
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
 
 PLANT = (
     "INSERT INTO events (originator_id, originator_version, topic, state) "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg import AsyncConnection
 
 from infrastructure.event_store.log import LogRewound
 from infrastructure.postgres import pool
@@ -26,9 +26,6 @@ from tests.support.entries import created, updated
 from tests.support.projecting import connect, contents, project, reached, running
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
 
 TOO_LONG = "n" * 256
 

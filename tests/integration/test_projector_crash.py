@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import UUID
+
+from psycopg import AsyncConnection
 
 from infrastructure.event_store.mapper import FACT_TYPES
 from infrastructure.migrator import migrate
 from infrastructure.projector.batch import ROUTINE, Batch, apply_batch
 from infrastructure.projector.reading import Entry
 from infrastructure.projector.workplace import prepare
+from projections.projection import Entry as AnyEntry
 from projections.task_results import TaskResults
 from tests.support.entries import answered, attempt, created, started, succeeded, updated
 from tests.support.own_postgres import OwnPostgres
@@ -19,13 +22,6 @@ from tests.support.projecting import connect, contents, least_position, project
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
 from tests.support.supervisor import open_folder
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
-
-    from psycopg import AsyncConnection
-
-    from projections.projection import Entry as AnyEntry
 
 
 async def test_what_a_crash_takes_back_is_applied_again() -> None:

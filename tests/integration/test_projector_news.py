@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 import pytest
+from psycopg import AsyncConnection
 
+from application.ports import NewFact
 from infrastructure.projector import runner as ownership
 from infrastructure.projector.runner import ENOUGH_HEARD, owned
 from tests.support.entries import (
@@ -22,13 +24,6 @@ from tests.support.entries import (
 )
 from tests.support.projecting import connect
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from psycopg import AsyncConnection
-
-    from application.ports import NewFact
 
 LONG_AGO = -3_600.0
 HOUR_SECONDS = 3_600.0

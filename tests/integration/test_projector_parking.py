@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg import AsyncConnection
 
 from infrastructure.postgres import pool
 from infrastructure.projector.batch import CheckpointMoved, is_poison, replay_quarantined
@@ -19,9 +19,6 @@ from tests.support.entries import TASK, created, started, updated
 from tests.support.projecting import connect, contents, parked_in, project, reached, running
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
 
 TOO_LONG = "n" * 256
 PLANT = (

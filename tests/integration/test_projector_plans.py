@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import TYPE_CHECKING
 
 import pytest
+from psycopg import AsyncConnection
 
 from infrastructure.projector.batch import lock_checkpoints
 from infrastructure.projector.workplace import prepare
@@ -15,9 +15,6 @@ from tests.support.plans import plan_nodes
 from tests.support.projecting import connect, project
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
 
 BY_IDS = sorted(
     path.name.removesuffix(".sql")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Sequence
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -20,10 +21,6 @@ from tests.support.projecting import connect, contents, parked_in, project
 from tests.support.random_log import RandomLog
 from tests.support.sharing import Heard, Together, spoiled
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
-
 
 EVENTS = 3_000
 

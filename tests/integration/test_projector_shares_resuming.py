@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
@@ -10,10 +10,6 @@ from infrastructure.projector.rebuild import rebuild
 from projections import PROJECTIONS
 from tests.support.projecting import connect, contents
 from tests.support.sharing import Heard, Together, spoiled
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
 
 EVENTS = 3_000
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from functools import partial, partialmethod
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from psycopg import AsyncConnection
 
 from application.ports import NewFact
 from domain.facts import EventsRedacted, Rewritten
@@ -33,11 +34,6 @@ from tests.support.entries import NOON, created
 from tests.support.projecting import connect, contents, project, reached, running
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from psycopg import AsyncConnection
 
 FEW_BYTES = 2_000
 

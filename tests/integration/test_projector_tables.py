@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import pytest
+from psycopg import AsyncConnection
 from structlog.testing import capture_logs
 
 from infrastructure.event_store.log import LogRewound
@@ -31,11 +33,6 @@ from tests.support.projecting import (
 from tests.support.proxy import Proxy
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from psycopg import AsyncConnection
 
 
 async def expected(connection: AsyncConnection, dsn: str) -> None:

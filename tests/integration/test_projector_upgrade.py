@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from psycopg import AsyncConnection
 
 from infrastructure.postgres import pool
 from infrastructure.projector.runner import Projector
@@ -10,9 +10,6 @@ from projections import PROJECTIONS
 from tests.support.projecting import connect, contents, project, running, until
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
 
 # As version 2 of `tasks` and version 3 of `task_results` had them, as far as a rebuild looks at them.
 EARLIER = """

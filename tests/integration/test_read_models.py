@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import msgspec
 import pytest
+from psycopg import AsyncConnection
 
 from application.ports import NewFact
 from domain.facts import TaskCreated
@@ -36,9 +36,6 @@ from tests.support.entries import (
 from tests.support.projecting import connect, project
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from datetime import datetime
 from uuid import UUID, uuid4
 
 import pytest
 from msgspec.structs import replace
+from psycopg import AsyncConnection
 
 from application.ports import NewFact, Open
 from domain.definition import Interval
@@ -38,11 +39,6 @@ from tests.support.plans import plan_nodes
 from tests.support.projecting import connect, project
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from psycopg import AsyncConnection
 
 
 @pytest.fixture

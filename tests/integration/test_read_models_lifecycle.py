@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
+from psycopg import AsyncConnection
 
 from application.ports import NewFact
 from domain.facts import ExecutionRequested, TaskPaused, TaskResumed
@@ -18,9 +18,6 @@ from projections.views import Paging, ResultQuery, TaskQuery
 from tests.support.entries import RUN, TASK, after, created, occurrence, started, updated
 from tests.support.projecting import connect, project
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
 
 PAUSED = NewFact(TASK, 2, TaskPaused(at=after(1), note="NUL \0 and ✓"))
 RESUMED = NewFact(TASK, 3, TaskResumed(at=after(2)))

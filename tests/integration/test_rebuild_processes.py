@@ -9,8 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -26,9 +26,6 @@ from tests.support.projecting import connect, contents, project, until
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
 from tests.support.supervisor import is_gone
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 EVENTS = 1_000
 ROOT = Path(__file__).resolve().parents[2]

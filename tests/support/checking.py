@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from infrastructure.projector.check import check
+from psycopg import AsyncConnection
+
+from infrastructure.projector.batch import QuarantinedEvent
+from infrastructure.projector.check import Checked, Difference, check
 from projections import PROJECTIONS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from psycopg import AsyncConnection
-
-    from infrastructure.projector.batch import QuarantinedEvent
-    from infrastructure.projector.check import Checked, Difference
-    from projections.projection import Projection
+from projections.projection import Projection
 
 
 class Told:

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from psycopg import AsyncConnection, sql
 
-from infrastructure.projector.batch import Batch, apply_batch
+from infrastructure.projector.batch import Batch, QuarantinedEvent, apply_batch
 from infrastructure.projector.reading import read_entries
+from infrastructure.projector.runner import Projector
 from infrastructure.projector.workplace import prepare
 from projections import PROJECTIONS
+from projections.projection import Projection
+from tests.support.databases import Databases
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-
-    from infrastructure.projector.batch import QuarantinedEvent
-    from infrastructure.projector.runner import Projector
-    from projections.projection import Projection
-    from tests.support.databases import Databases
 
 DEADLINE_SECONDS = 60.0
 

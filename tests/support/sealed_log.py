@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from uuid import UUID
 
 from application.audit import StoredEvent
 from application.ports import LogUnavailable
-from domain.audit import NODE_LEVEL, SealedEvent, TreeHead, state_digest
+from domain.audit import NODE_LEVEL, SealedEvent, SignedHead, TreeHead, state_digest
 from domain.merkle import Subtree, Tree
 from domain.redaction import original_digest
+from infrastructure.event_store.log import Row
 from tests.support.sealing import KEY
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from uuid import UUID
-
-    from domain.audit import SignedHead
-    from infrastructure.event_store.log import Row
 
 
 class MemorySealedLog:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from projections.queries import MOST_AT_ONCE, CoalescedReads
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 
 class Source:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from datetime import datetime
+from uuid import UUID
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from application.ports import Recorded
 from domain.facts import EventsRedacted, ExecutionSkipped
 from infrastructure.event_store.mapper import FACT_TYPES
 from projections import statistics, task_results, tasks
+from projections.task_results import ResultRow
+from projections.tasks import TaskRow
 from tests.support.entries import log as recorded
 from tests.support.random_log import RandomLog
-
-if TYPE_CHECKING:
-    from datetime import datetime
-    from uuid import UUID
-
-    from application.ports import Recorded
-    from projections.task_results import ResultRow
-    from projections.tasks import TaskRow
 
 SEEDS = st.integers(0, 2**32)
 CUTS = st.lists(st.integers(1, 40), min_size=1, max_size=10)

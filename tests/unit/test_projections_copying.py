@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from struct import unpack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -21,9 +22,6 @@ from projections.task_results import ResultRow
 from projections.tasks import TaskRow
 from projections.views import AttemptView
 from tests.support.entries import definition
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 WIDEST = 8

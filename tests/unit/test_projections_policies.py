@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from application.ports import NewFact
-from domain.facts import AttemptFailed, ExecutionFailed
+from domain.facts import Attempt, AttemptFailed, ExecutionFailed
 from projections import statistics
-from projections.task_results import fold
+from projections.task_results import ResultRow, fold
 from tests.support.entries import (
     RUN,
     TASK,
@@ -20,10 +18,6 @@ from tests.support.entries import (
     succeeded,
     unanswered,
 )
-
-if TYPE_CHECKING:
-    from domain.facts import Attempt
-    from projections.task_results import ResultRow
 
 LACKING = 'the body does not contain "done"'
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,9 +18,6 @@ from projections import statistics, task_results, tasks
 from projections.projection import PoisonEvent
 from tests.support.entries import NOON, RUN, TASK, after, answered, attempt, created, log, started
 from tests.support.random_log import RandomLog
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def redaction(*streams: UUID, task_id: UUID = TASK) -> NewFact:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
@@ -31,9 +30,6 @@ from tests.support.entries import (
     taken_over,
     unanswered,
 )
-
-if TYPE_CHECKING:
-    from application.ports import NewFact
 
 
 def tally(*facts: NewFact) -> Tally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 import pytest
 from msgspec.structs import replace
@@ -31,9 +31,6 @@ from tests.support.entries import (
     succeeded,
     updated,
 )
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 def row_after(*facts: NewFact) -> TaskRow:
