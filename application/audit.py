@@ -29,7 +29,7 @@ class StoredEvent(Struct, frozen=True, kw_only=True):
     state: bytes
 
 
-class SealedLog(Protocol):
+class AuditLog(Protocol):
     """What is sealed. Every method raises `application.ports.LogUnavailable`."""
 
     async def heads(self, before: int, limit: int) -> Sequence[SignedHead]:
@@ -124,7 +124,7 @@ class Consistency(Struct, frozen=True, kw_only=True):
 class Audit:
     """Reads proofs together: a bounded number of rows each. Raises `application.ports.LogUnavailable`."""
 
-    def __init__(self, log: SealedLog) -> None:
+    def __init__(self, log: AuditLog) -> None:
         self._log = log
 
     async def heads(self, before: int, limit: int) -> Sequence[SignedHead]:
@@ -244,7 +244,7 @@ def _tells_of(event: StoredEvent, execution_id: UUID) -> bool:
 class _Subtrees:
     """The hashes of perfect subtrees: the large ones as they are stored, others from their runs of leaves."""
 
-    def __init__(self, log: SealedLog) -> None:
+    def __init__(self, log: AuditLog) -> None:
         self._log = log
         self._known: dict[Subtree, bytes] = {}
         self._runs: set[int] = set()

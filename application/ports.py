@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -340,6 +341,15 @@ class Call(Struct, frozen=True, gc=False, kw_only=True):
     once: bool = False
 
 
+class ResourcesExhausted(Exception):
+    """This machine has no descriptor, port or memory left for another connection; nothing was sent."""
+
+    def __init__(self, number: int) -> None:
+        """`number` is the system's `errno`."""
+        super().__init__(os.strerror(number).lower())
+        self.errno = number
+
+
 class Exchange(Protocol):
     """One attempt: ready to be sent, then under way, then over."""
 
@@ -353,6 +363,14 @@ class Exchange(Protocol):
 
     def attempt(self) -> Attempt | None:
         """What happened, once it is over; None: it was cancelled. Raises nothing."""
+        ...
+
+    @property
+    def exhausted(self) -> ResourcesExhausted | None:
+        """Once it is over: what this machine lacked, if that alone kept the request from being sent.
+
+        It may then begin again. `attempt` tells of a failure that was not sent.
+        """
         ...
 
 

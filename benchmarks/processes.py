@@ -17,8 +17,8 @@ from psycopg.conninfo import make_conninfo
 
 from benchmarks import usage
 from benchmarks.sink import Told
+from infrastructure.audit_log.keys import ensure_key
 from infrastructure.migrator import migrate
-from infrastructure.sealed_log.keys import ensure_key
 from tests.support import postgres
 from tests.support.service import Service, until
 

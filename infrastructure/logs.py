@@ -11,18 +11,16 @@ from datetime import date, datetime, time, timedelta
 from enum import Enum
 from math import isfinite
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import structlog
 from msgspec import Struct
 from msgspec.structs import asdict
 from structlog.stdlib import ProcessorFormatter
+from structlog.typing import EventDict, Processor, WrappedLogger
 
-if TYPE_CHECKING:
-    from structlog.typing import EventDict, Processor, WrappedLogger
-
-    from infrastructure.settings import Settings
+from infrastructure.settings import Settings
 
 MASK = "***"
 

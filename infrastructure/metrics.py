@@ -10,7 +10,6 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 from msgspec import Struct
@@ -31,11 +30,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from domain.facts import Answered, ExecutionSucceeded, TaskPaused
-
-if TYPE_CHECKING:
-    from domain.facts import ExecutionFailed, Occurrence, TaskCancelled
-    from infrastructure.task_log import TaskLog
+from domain.facts import Answered, ExecutionFailed, ExecutionSucceeded, Occurrence, TaskCancelled, TaskPaused
+from infrastructure.task_log import TaskLog
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable, Iterator
 from importlib import resources
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import Any, LiteralString
 from urllib.parse import urlencode
 
 import psycopg
 import structlog
+from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from psycopg import Connection
 
 log = structlog.get_logger(__name__)
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import psycopg
 from msgspec import Struct
 from msgspec.structs import asdict
+from psycopg import AsyncConnection
 from psycopg.rows import dict_row
-from psycopg_pool import PoolClosed, PoolTimeout
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from application.ports import Beat, HeartbeatPayload, LogUnavailable
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
-
-    from psycopg import AsyncConnection
-    from psycopg_pool import AsyncConnectionPool
 
 BEAT = """
 INSERT INTO nodes (

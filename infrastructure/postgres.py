@@ -8,15 +8,13 @@ import os
 import re
 import select
 import socket
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
-
-if TYPE_CHECKING:
-    from psycopg.abc import PQGen
 
 POOL_WAIT_SECONDS = 3.0
 # A server that hangs keeps its connections open and acknowledges what it is sent: only time tells.

@@ -6,11 +6,14 @@ loop from the interpreter's lock for a millisecond, and whatever is due then wou
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -20,8 +23,6 @@ import msgspec
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
-
-from infrastructure.rotated_file import RotatedFile
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +69,7 @@ class TaskLog:
         self._closing = threading.Event()
         self._dropped = 0
         self._counting = threading.Lock()
-        self._trouble = _Trouble(self._path)
+        self._complained_at: float | None = None
         self._writer = threading.Thread(target=self._write_until_closed, name="task-log", daemon=True)
         self._writer.start()
 
@@ -143,11 +144,24 @@ class TaskLog:
                 self._file.append(b"".join(batch))
             except OSError as error:
                 self._batch = batch
-                self._trouble.arose(error, self._dropped)
+                self._complain(error)
                 return False
             self._batch = []
-        self._trouble.is_over(self._dropped)
+        if self._complained_at is not None:
+            self._complained_at = None
+            log.warning("the task log is written again", path=str(self._path), dropped=self._dropped)
         return True
+
+    def _complain(self, error: OSError) -> None:
+        if self._complained_at is not None and time.monotonic() < self._complained_at + _COMPLAINT_SECONDS:
+            return
+        self._complained_at = time.monotonic()
+        log.error(
+            "the task log cannot be written; check the disk and the permissions",
+            path=str(self._path),
+            error=error.strerror or str(error),
+            dropped=self._dropped,
+        )
 
     def _next_batch(self) -> list[bytes]:
         return [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
@@ -170,26 +184,61 @@ def encoded(line: Line) -> bytes:
     return _ENCODER.encode(line) + b"\n"
 
 
-class _Trouble:
-    """Says on the console that the file cannot be written, at most once a minute, and when it can again."""
+class RotatedFile:
+    """Appends under a lock on the file itself, so that chunks of several processes never mix.
 
-    def __init__(self, path: Path) -> None:
-        self._path = str(path)
-        self._told_at = float("-inf")
-        self._told = False
+    Over `max_bytes` it becomes `<name>.1`, the older ones move on, and the one past `backups` is removed.
+    """
 
-    def arose(self, error: OSError, dropped: int) -> None:
-        if time.monotonic() < self._told_at + _COMPLAINT_SECONDS:
-            return
-        self._told, self._told_at = True, time.monotonic()
-        log.error(
-            "the task log cannot be written; check the disk and the permissions",
-            path=self._path,
-            error=error.strerror or str(error),
-            dropped=dropped,
-        )
+    def __init__(self, path: Path, *, max_bytes: int, backups: int) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        # Only its renaming is used: with `delay` it opens nothing, and its buffered stream would keep what a
+        # full disk refused.
+        self._names = RotatingFileHandler(path, maxBytes=max_bytes, backupCount=backups, delay=True)
 
-    def is_over(self, dropped: int) -> None:
-        if self._told:
-            self._told = False
-            log.warning("the task log is written again", path=self._path, dropped=dropped)
+    def append(self, chunk: bytes) -> None:
+        """Append all of the chunk or nothing of it; the directory is made if need be. Raises OSError."""
+        descriptor = self._open_locked()
+        try:
+            size = os.fstat(descriptor).st_size
+            if size == 0 or size + len(chunk) <= self._max_bytes:
+                _write_whole(descriptor, chunk, size)
+                return
+            self._names.doRollover()
+        finally:
+            os.close(descriptor)
+        self.append(chunk)
+
+    def _open_locked(self) -> int:
+        """Open and lock the file that has the name: another process may rotate it while this one waits."""
+        while True:
+            descriptor = self._open()
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if os.path.samestat(os.fstat(descriptor), os.stat(self._path)):
+                    return descriptor
+            except FileNotFoundError:
+                pass
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags, 0o644)
+        except FileNotFoundError:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self._path, flags, 0o644)
+
+
+def _write_whole(descriptor: int, chunk: bytes, size: int) -> None:
+    rest = memoryview(chunk)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError:
+        os.ftruncate(descriptor, size)  # no half lines, whatever a full disk let through
+        raise

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
 import psycopg
 import structlog
+from psycopg import AsyncConnection
 
 from infrastructure.event_store.follower import ListeningConnection
 from infrastructure.postgres import first_line
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from psycopg import AsyncConnection
 
 LISTEN = "LISTEN projected"
 POLL_SECONDS = 0.25

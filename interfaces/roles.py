@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -29,6 +30,8 @@ type Role = Literal["api", "projector", "scheduler"]
 
 # Its batches wait for nobody to the millisecond; calls do, and so do claims, outcomes and requests.
 PROJECTOR_NICE = 10
+# The weight of a session among others, where Linux weighs them.
+OWN_SESSION = Path("/proc/self/autogroup")
 # After the parent is gone the database may be too: waiting for it any longer would keep a ghost around.
 ORPHAN_SECONDS = 5.0
 # One signal may arrive as several: make and timeout pass theirs on, and a process group gets them all.
@@ -48,12 +51,27 @@ def run_role(settings: Settings, role: Role, *, child: bool) -> int:
 
     Raises `AddressUnusable`.
     """
+    bootstrap.raise_descriptor_limit()
     if role == "api":
         return run(_api(settings, listen(settings.host, settings.port)))
     if role == "projector":
-        bootstrap.give_way(PROJECTOR_NICE)
+        give_way(PROJECTOR_NICE)
     listening = None if child else listen(settings.host, settings.port)
     return run(_worker(settings, role, listening))
+
+
+def give_way(nice: int) -> None:
+    """Have others go first where cores are short: a nice value from 1 to 19, unless this process is nicer.
+
+    Where Linux weighs sessions (`sched_autogroup`), that of its session counts instead, if that is its own.
+    Where the system refuses it, nothing changes.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            present = int(OWN_SESSION.read_text(encoding="ascii").split()[-1])
+            OWN_SESSION.write_text(str(max(nice, present)), encoding="ascii")
 
 
 async def _api(settings: Settings, listening: socket.socket) -> int:
@@ -97,7 +115,7 @@ async def _work_until(work: Awaitable[None], stop: asyncio.Event) -> bool:
         await working
     except asyncio.CancelledError:
         return False
-    except bootstrap.StandsStill as refusal:
+    except bootstrap.Fenced as refusal:
         log.error(str(refusal))  # noqa: TRY400
     except Exception:
         log.exception("the work ended with an error")
@@ -183,14 +201,15 @@ def serve(settings: Settings) -> int:
     """Serve until stopped; without a configured database on an embedded Postgres.
 
     Raises `AddressUnusable`, `EmbeddedPostgresError`, `LogDirectoryUnusable`, `DatabaseUnusable`,
-    `MigrationRefused` and `StandsStill`.
+    `MigrationRefused` and `Fenced`.
     """
+    bootstrap.raise_descriptor_limit()
     with listen(settings.host, settings.port) as listening, contextlib.ExitStack() as stack:
         postgres: EmbeddedPostgres | None = None
         if not settings.database_configured:
             postgres, settings = stack.enter_context(bootstrap.embedded(settings))
         bootstrap.prepare_database(settings)
-        bootstrap.check_standstill(settings.direct_dsn())
+        bootstrap.check_fence(settings.direct_dsn())
         stack.enter_context(bootstrap.shared_metrics(settings, listening.getsockname()[1]))
         return run(_serve(settings, listening, postgres))
 

@@ -9,19 +9,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from application.ports import Call
-from application.scheduler.retries import AttemptsExhausted
-from application.scheduler.timing import NEAR, isolate_errors
+from application.scheduler.timing import NEAR, UNABLE_PAUSE, isolate_errors, shield_until_done
 from domain import execution as executions
 from domain import outcome as ending
 from domain.overlap import bound
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from application.ports import Exchange
-    from application.scheduler.context import Context, Job
+    from application.scheduler.context import Context
     from application.scheduler.dispatcher import Dispatcher, ReadyAttempt, TargetHost
-    from application.scheduler.retries import LeaseRenewal
+    from application.scheduler.jobs import Job, LeaseRenewal
+    from application.scheduler.outcomes import Outcomes
     from domain.facts import AttemptStarted, ExecutionFailed
 
 
@@ -55,30 +55,25 @@ MAX_UNRECORDED = 2_000
 LOOK_AT_LEASES = timedelta(seconds=1)
 # More outcomes than these hardly make an append any cheaper for each.
 MANY = 250
+NO_ROOM = "sending a call: this machine had no room for it"
 
 log = logging.getLogger(__name__)
 
 
 class Attempts:
-    """Sends what the dispatcher has and passes what came back to `settle`."""
+    """Sends what the dispatcher has, and has what came back recorded."""
 
     def __init__(
-        self,
-        context: Context,
-        dispatcher: Dispatcher,
-        lease_renewal: LeaseRenewal,
-        settle: Callable[[Sequence[tuple[Job, Exchange]], Callable[[], None]], Awaitable[None]],
-        close: Callable[[Job, ExecutionFailed], Awaitable[None]],
+        self, context: Context, dispatcher: Dispatcher, lease_renewal: LeaseRenewal, outcomes: Outcomes
     ) -> None:
-        """`settle` says when the log is given outcomes; `close` takes a job whose attempt may not be made."""
         self._clock = context.clock
         self._node = context.node
         self._jobs = context.jobs
         self._caller = context.caller
+        self._observer = context.observer
         self._dispatcher = dispatcher
         self._lease_renewal = lease_renewal
-        self._settle = settle
-        self._close = close
+        self._outcomes = outcomes
         self._gather = context.linger
         self._short_gather = context.short_linger
         self._urgency = FlushPriority(context)
@@ -111,7 +106,7 @@ class Attempts:
 
     def dispatch(self, job: Job) -> None:
         """Have a claimed attempt sent at its instant, or as soon as there is room."""
-        job.exchange = self._caller.exchange(call_of(job))
+        job.make_ready(self._caller, call_of(job))
         self._dispatcher.add(job)
 
     def review(self, superseded: Sequence[Job]) -> None:
@@ -146,15 +141,8 @@ class Attempts:
             self._dispatcher.let_go(host)
 
     async def _line_up_anew(self, job: Job) -> None:
-        try:
-            ours = await self._still_ours(job)
-        except AttemptsExhausted as given_up:
-            await self._close(job, given_up.end)
-            return
-        if ours:
+        if await self._still_ours(job):
             self.dispatch(job)
-        else:
-            self._jobs.done(job)
 
     def _send(self, ready: ReadyAttempt) -> None:
         job = ready.job
@@ -162,7 +150,7 @@ class Attempts:
             self._group.create_task(self._look_and_send(ready))
             return
         try:
-            self._begin(ready)
+            job.send(partial(self._finished, ready))
         except Exception:  # whatever one of them holds, the others are sent
             log.exception("an attempt of execution %s", job.execution.id)
             self._jobs.done(job)
@@ -194,32 +182,29 @@ class Attempts:
 
     async def _look(self, ready: ReadyAttempt, sending: list[ReadyAttempt]) -> None:
         job, definition = ready.job, ready.job.definition
-        try:
-            ours = await self._still_ours(job)
-        except AttemptsExhausted as given_up:
-            await self._close(job, given_up.end)
+        if not await self._still_ours(job):
             return
-        if not ours:
-            self._jobs.done(job)
-        elif job.definition is not definition:  # it may call another host
+        if job.definition is not definition:  # it may call another host
             self.dispatch(job)
         else:
-            job.exchange = self._caller.exchange(call_of(job))  # it may be the next attempt by now
-            self._begin(ready)
+            job.make_ready(self._caller, call_of(job))  # it may be the next attempt by now
+            job.send(partial(self._finished, ready))
             sending.append(ready)
 
-    def _begin(self, ready: ReadyAttempt) -> None:
-        exchange = ready.job.exchange
-        assert exchange is not None, "who is lined up has been made ready"
-        exchange.begin(partial(self._finished, ready, exchange))
-
     def _finished(self, ready: ReadyAttempt, exchange: Exchange) -> None:
-        job, job.exchange = ready.job, None
+        job = ready.job
+        job.answered()
         if not self._running:
             return
-        if job.stopped and exchange.attempt() is None:
+        error = exchange.exhausted
+        if job.stopped and (error is not None or exchange.attempt() is None):
             self._jobs.done(job)
             self._dispatcher.finished(ready)
+            return
+        if error is not None:
+            job.make_ready(self._caller, call_of(job))
+            self._observer.failed(NO_ROOM)
+            self._dispatcher.send_again(ready, error)
             return
         self._gather_up(job, exchange)
         if self._unrecorded > MAX_UNRECORDED:
@@ -258,30 +243,74 @@ class Attempts:
 
     async def _record(self, gathered: list[tuple[Job, Exchange]], handed: Callable[[], None]) -> None:
         try:
-            await self._settle(gathered, handed)
+            await self._outcomes.settle(gathered, handed)
         finally:
             self._unrecorded -= len(gathered)
             while self._kept and self._unrecorded <= MAX_UNRECORDED:
                 self._dispatcher.finished(self._kept.pop())
 
     async def _still_ours(self, job: Job) -> bool:
-        """Whether to send now; a claim that its task or the clock overtook is renewed or dropped first."""
+        """Whether to send now; a claim that its task or the clock overtook is renewed, or the job let go."""
         while job.superseded or not self._node.covered(job, self._clock.now()):
             if not await self._lease_renewal(job, self._renewal, unsent=True):
                 return False
-        if job.execution.attempts > 1:
-            self._refuse_what_lapsed(job)
+        if job.execution.attempts > 1 and (end := self._lapse(job)):
+            await self._outcomes.close(job, end)
+            return False
+        if job.stopped:
+            self._jobs.done(job)
         return not job.stopped
 
-    def _renewal(self, job: Job) -> AttemptStarted:
-        self._refuse_what_lapsed(job)
+    def _renewal(self, job: Job) -> AttemptStarted | ExecutionFailed:
         now = self._clock.now()
-        return executions.start_attempt(job.execution, self._node.lease(job, now), now)
+        return self._lapse(job) or executions.start_attempt(job.execution, self._node.lease(job, now), now)
 
-    def _refuse_what_lapsed(self, job: Job) -> None:
-        """Raises `AttemptsExhausted`."""
-        if end := ending.lapse(job.execution, job.definition, self._clock.now()):
-            raise AttemptsExhausted(end)
+    def _lapse(self, job: Job) -> ExecutionFailed | None:
+        return ending.lapse(job.execution, job.definition, self._clock.now())
+
+
+# Retries that fall due together are claimed together, up to this many at a time.
+MAX_TOGETHER = 500
+
+
+class Retries:
+    """Claims the next attempt of each job that waits for one, at its `retry_at`."""
+
+    def __init__(self, context: Context, lease_renewal: LeaseRenewal, attempts: Attempts) -> None:
+        self._clock = context.clock
+        self._node = context.node
+        self._observer = context.observer
+        self._jobs = context.jobs
+        self._members = context.members
+        self._queue = context.retries
+        self._lease_renewal = lease_renewal
+        self._attempts = attempts
+
+    async def run(self) -> None:
+        """Claim retries for ever."""
+        while True:
+            await self._queue.wait(self._clock)
+            if not self._members.able():
+                await self._clock.pause(UNABLE_PAUSE)
+                continue
+            due = self._queue.pop(self._clock.now(), MAX_TOGETHER, self._jobs)
+            await shield_until_done(asyncio.gather(*map(self._claim, due)))
+
+    async def _claim(self, job: Job) -> None:
+        what = "claiming a retry of execution"
+        if not await isolate_errors(what, job.execution.id, self._start_again(job), self._observer.failed):
+            self._jobs.done(job)
+
+    async def _start_again(self, job: Job) -> None:
+        if await self._lease_renewal(job, self._next_attempt):
+            job.send_at = self._clock.now()
+            self._attempts.dispatch(job)
+
+    def _next_attempt(self, job: Job) -> AttemptStarted | ExecutionFailed:
+        now = self._clock.now()
+        if end := ending.lapse(job.execution, job.definition, now):
+            return end
+        return executions.start_attempt(job.execution, self._node.lease(job, now), now)
 
 
 def call_of(job: Job) -> Call:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from application.ports import LogUnavailable
-from application.scheduler.context import Job
+from application.scheduler.jobs import Job
 from application.scheduler.timing import OUTAGE_PAUSE, isolate_errors
 from application.streams import fold_execution, last_claim, load_execution, load_latest
 from domain import execution as executions
@@ -174,7 +174,8 @@ class ClaimAppender:
             self._index.advance(fact)
             job = _begun(execution_id, fact, due, execution.version)
             # Its task may have changed while nobody was watching for this job.
-            job.task_version, job.superseded = fact.occurrence.task_version, True
+            job.task_version = fact.occurrence.task_version
+            job.supersede(for_good=False)
             self._jobs.add(job)
             self._start(job)
 

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from application.ports import LogUnavailable
-from application.scheduler.context import SUPERSEDING
 from application.scheduler.index import Entry
+from application.scheduler.jobs import SUPERSEDING
 from application.scheduler.timing import isolate_errors, race, retry_on_outage
 from application.streams import load_latest
 from domain.facts import TaskResumed
 from domain.task import Scheduled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from application.ports import DueTask, DueTasks, Follower, Recorded, SchedulePosition
+    from application.scheduler.attempts import Attempts
     from application.scheduler.claimer import Claimer
-    from application.scheduler.context import Context, Job
+    from application.scheduler.context import Context
     from application.scheduler.requests import RequestedExecutions
-    from application.scheduler.retries import Retries
 
 WINDOW = timedelta(minutes=5)
 # Taking in a page, or a slice of what is followed, keeps calls waiting: 1 ms, or half of it, at 10 µs each.
@@ -61,11 +61,9 @@ class Loader:
         due_tasks: DueTasks,
         follower: Follower,
         claimer: Claimer,
-        retries: Retries,
         requests: RequestedExecutions,
-        review: Callable[[Sequence[Job]], None],
+        attempts: Attempts,
     ) -> None:
-        """`review` hears of jobs whose task has changed since they were claimed."""
         self._log = context.log
         self._clock = context.clock
         self._index = context.index
@@ -77,9 +75,9 @@ class Loader:
         self._due_tasks = due_tasks
         self._follower = follower
         self._claimer = claimer
-        self._retries = retries
+        self._retries = context.retries
         self._requests = requests
-        self._review = review
+        self._attempts = attempts
         self._refill_now = asyncio.Event()
         self._covered: SchedulePosition | None = None
         self._stale = False
@@ -123,7 +121,7 @@ class Loader:
         """Follow one fact; False: its task has to be loaded."""
         if type(event.fact) in SUPERSEDING:
             superseded = self._jobs.supersede(event)
-            self._review(superseded)
+            self._attempts.review(superseded)
             for job in superseded:
                 if job.cancelled:
                     self._retries.add(job)

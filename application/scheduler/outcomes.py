@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from application.ports import Group, Unreadable
-from application.scheduler.context import Job
 from application.scheduler.timing import isolate_errors, retry_on_outage
 from application.streams import claimed_version, load_task, task_states
 from domain import execution as executions
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from application.ports import Exchange
     from application.scheduler.context import Context
+    from application.scheduler.jobs import Job
     from domain.definition import Definition
 
 # Outcomes taken in one turn of the event loop, so that calls are not late: half a millisecond of work.
@@ -41,8 +41,7 @@ class _Concluded(NamedTuple):
 class Outcomes:
     """Appends outcomes, waiting through any outage: a call that was made is never forgotten."""
 
-    def __init__(self, context: Context, retry: Callable[[Job], None]) -> None:
-        """`retry` takes a job whose next attempt has to wait."""
+    def __init__(self, context: Context) -> None:
         self._log = context.log
         self._clock = context.clock
         self._node = context.node
@@ -50,7 +49,7 @@ class Outcomes:
         self._open_executions = context.open_executions
         self._observer = context.observer
         self._chance = context.chance
-        self._retry = retry
+        self._retries = context.retries
 
     async def settle(self, brought: Sequence[tuple[Job, Exchange]], handed: Callable[[], None]) -> None:
         """Record attempts, each apart from the others; its job then waits for a retry or is done.
@@ -115,8 +114,8 @@ class Outcomes:
         if isinstance(fact, AttemptFailed):
             waiting = executions.evolve(job.execution, fact)
             assert isinstance(waiting, Waiting)
-            job.execution = waiting
-            self._retry(job)
+            job.wait_for_retry(waiting)
+            self._retries.add(job)
         else:
             assert one.group is not None
             self._ended(job, fact, one.group)

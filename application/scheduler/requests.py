@@ -10,7 +10,7 @@ from uuid import UUID
 
 from application.scheduler.claimer import MAX_EARLY
 from application.scheduler.claimer import MAX_READY as MAX_DUE
-from application.scheduler.context import Job
+from application.scheduler.jobs import Job
 from application.scheduler.timing import (
     UNABLE_PAUSE,
     isolate_errors,

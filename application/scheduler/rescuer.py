@@ -8,24 +8,23 @@ from itertools import batched
 from typing import TYPE_CHECKING
 
 from application.ports import LogUnavailable, Unfinished
-from application.scheduler.context import Job
-from application.scheduler.retries import AttemptsExhausted
+from application.scheduler.jobs import Job
 from application.scheduler.timing import isolate_errors, race, retry_pause, shield_until_done
 from application.streams import load_execution, load_task
 from domain import execution as executions
 from domain import outcome as ending
-from domain import task as tasks
 from domain.execution import Running, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from uuid import UUID
 
     from application.ports import DueTasks, Nodes
+    from application.scheduler.attempts import Attempts
     from application.scheduler.context import Context
-    from application.scheduler.outcomes import Outcomes
-    from application.scheduler.retries import LeaseRenewal
-    from domain.facts import ExecutionTakenOver
+    from application.scheduler.jobs import LeaseRenewal
+    from application.scheduler.requests import RequestedExecutions
+    from domain.facts import ExecutionFailed, ExecutionTakenOver
 
 EVERY = timedelta(seconds=1)
 # What nobody looks after begins with a fact that was followed, or with the end of a node, which is told.
@@ -48,10 +47,8 @@ class Rescuer:
         due_tasks: DueTasks,
         nodes: Nodes,
         lease_renewal: LeaseRenewal,
-        outcomes: Outcomes,
-        start: Callable[[Job], None],
-        wait_for_retry: Callable[[Job], None],
-        request: Callable[[UUID], None],
+        attempts: Attempts,
+        requests: RequestedExecutions,
     ) -> None:
         self._log = context.log
         self._clock = context.clock
@@ -60,10 +57,9 @@ class Rescuer:
         self._due_tasks = due_tasks
         self._nodes = nodes
         self._lease_renewal = lease_renewal
-        self._outcomes = outcomes
-        self._start = start
-        self._wait_for_retry = wait_for_retry
-        self._request = request
+        self._attempts = attempts
+        self._requests = requests
+        self._retries = context.retries
         self._members = context.members
         self._open_executions = context.open_executions
         self._looked_at = -1
@@ -100,7 +96,7 @@ class Rescuer:
         await self._members.look(self._nodes)
         for row in rows:
             if row.node is None:
-                self._request(row.execution_id)
+                self._requests.add(row.execution_id)
         abandoned = [row.execution_id for row in rows if self._abandoned(row)]
         now = self._clock.steady()
         self._forget_errors(rows)
@@ -166,10 +162,7 @@ class Rescuer:
         task = await load_task(self._log, execution.occurrence.task_id)
         if task is None:
             return
-        # Nobody was watching: whether the task is still as it was when the last attempt was claimed is open.
-        job = Job(execution, task.definition, task.version, execution.occurrence.send_at, superseded=True)
-        job.task_over = isinstance(task, tasks.FinishedTask)
-        job.cancelled = isinstance(task, tasks.FinishedTask) and task.status == "cancelled"
+        job = Job.abandoned_by_another(execution, task)
         self._jobs.add(job)
         try:
             await self._go_on(job, execution)
@@ -179,22 +172,14 @@ class Rescuer:
 
     async def _go_on(self, job: Job, execution: Running | Waiting) -> None:
         if isinstance(execution, Waiting):
-            self._wait_for_retry(job)
-            return
-        try:
-            claimed = await self._lease_renewal(job, self._further_attempt)
-        except AttemptsExhausted as given_up:
-            await self._outcomes.close(job, given_up.end)
-            return
-        if claimed:
-            self._start(job)
-        else:
-            self._jobs.done(job)
+            self._retries.add(job)
+        elif await self._lease_renewal(job, self._further_attempt):
+            self._attempts.dispatch(job)
 
-    def _further_attempt(self, job: Job) -> ExecutionTakenOver:
+    def _further_attempt(self, job: Job) -> ExecutionTakenOver | ExecutionFailed:
         running, now = job.execution, self._clock.now()
         assert isinstance(running, Running)
         # Not before: the delivery may have become another one since the attempt was left.
         if end := ending.give_up(running, job.definition, now):
-            raise AttemptsExhausted(end)
+            return end
         return executions.take_over(running, self._node.lease(job, now), now)

@@ -10,22 +10,22 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from application.ports import HeartbeatPayload, LogUnavailable
-from application.scheduler.attempts import Attempts
+from application.scheduler.attempts import Attempts, Retries
 from application.scheduler.claimer import Claimer
 from application.scheduler.dispatcher import Dispatcher
+from application.scheduler.jobs import LeaseRenewal
 from application.scheduler.loader import Loader
 from application.scheduler.membership import ALONE_LOOK_EVERY, LOOK_EVERY
 from application.scheduler.outcomes import Outcomes
 from application.scheduler.requests import QueuedExecutions, RequestedExecutions
 from application.scheduler.rescuer import Rescuer
-from application.scheduler.retries import LeaseRenewal, Retries
 from application.scheduler.timing import ClockWatch, race
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from application.ports import DueTasks, Follower, Nodes
-    from application.scheduler.context import Context, Job
+    from application.scheduler.context import Context
 
 BEAT_EVERY = timedelta(seconds=1)
 
@@ -138,13 +138,13 @@ class Scheduler:
         self._members = context.members
         self._claim_ahead = context.claim_ahead
         self._grace = grace
-        lease_renewal = LeaseRenewal(context)
-        outcomes = Outcomes(context, self._wait_for_retry)
+        outcomes = Outcomes(context)
+        lease_renewal = LeaseRenewal(context, outcomes)
         self._dispatcher = dispatcher = Dispatcher(context.clock, per_host, concurrency)
-        self._attempts = Attempts(context, dispatcher, lease_renewal, outcomes.settle, outcomes.close)
-        start = self._attempts.dispatch
-        self._retries = Retries(context, lease_renewal, start, outcomes.close)
-        self._claimer = Claimer(context, dispatcher, self._attempts)
+        self._attempts = attempts = Attempts(context, dispatcher, lease_renewal, outcomes)
+        start = attempts.dispatch
+        self._retries = Retries(context, lease_renewal, attempts)
+        self._claimer = Claimer(context, dispatcher, attempts)
         self._requests = RequestedExecutions(context, start, dispatcher.waiting)
         self._queued_executions = QueuedExecutions(context, start, dispatcher.waiting)
         self._loader = Loader(
@@ -152,17 +152,11 @@ class Scheduler:
             due_tasks,
             follower,
             self._claimer,
-            self._retries,
             self._requests,
-            self._attempts.review,
+            attempts,
         )
-        self._rescuer = Rescuer(
-            context, due_tasks, nodes, lease_renewal, outcomes, start, self._retries.add, self._requests.add
-        )
+        self._rescuer = Rescuer(context, due_tasks, nodes, lease_renewal, attempts, self._requests)
         self._heartbeat = Heartbeat(context, nodes, self._loader, self._payload)
-
-    def _wait_for_retry(self, job: Job) -> None:
-        self._retries.add(job)
 
     async def run(self) -> None:
         """Schedule until cancelled; an error of any part ends all of them and is raised."""

@@ -5,30 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple
 
 import psycopg
 import structlog
-from psycopg import IsolationLevel
+from psycopg import Connection, IsolationLevel
 
 from application.ports import ArchiveAway
 from domain.identity import Month, due_at_of, first_execution_due_at
+from infrastructure.archive.catalog import Archive, Catalog, archives_in, first_day
 from infrastructure.archive.files import ArchiveFile, Damaged, Entry, Event, Writer
-from infrastructure.archive.library import archives_in, first_day
-from infrastructure.archive.storage import PlaceUnset, PlaceUnusable
+from infrastructure.archive.storage import Storage, StorageUnset, StorageUnusable
 from infrastructure.postgres import first_line, with_liveness
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import date
-    from typing import Any
-
-    from psycopg import Connection
-
-    from infrastructure.archive.library import Archive, Library
-    from infrastructure.archive.storage import Place
 
 statement = statements("infrastructure.archive")
 
@@ -98,18 +89,18 @@ def alone(dsn: str) -> Connection:
 
 def months_before(connection: Connection, end: datetime) -> Iterator[Month]:
     """Months of which the log holds executions and that end at an instant or earlier, the oldest first."""
-    place = first_execution_due_at(Month(1970, 1).start)
-    while found := connection.execute(statement("next_execution"), {"from": place}).fetchone():
+    start = first_execution_due_at(Month(1970, 1).start)
+    while found := connection.execute(statement("next_execution"), {"from": start}).fetchone():
         month = Month.of(due_at_of(found[0]))
         if month.next.start > end:
             return
         yield month
-        place = month.end_of_executions
+        start = month.end_of_executions
 
 
 def archive_month(
     connection: Connection,
-    place: Place,
+    storage: Storage,
     month: Month,
     projections: Sequence[str],
     stopped: Callable[[], bool] = lambda: False,
@@ -118,10 +109,10 @@ def archive_month(
 
     Killed anywhere, nothing is lost: until the file is whole the log is as it was, and the rows and the line
     of the catalogue change in one commit. `projections` are the read models that must have seen them;
-    `stopped` is asked every some thousand rows. Raises `NotArchivable`, `Stopped`, `PlaceUnusable`, `Damaged`
-    and `psycopg.Error`.
+    `stopped` is asked every some thousand rows. Raises `NotArchivable`, `Stopped`, `StorageUnusable`,
+    `Damaged` and `psycopg.Error`.
     """
-    written, head = _write(connection, place, month, projections, stopped)
+    written, head = _write(connection, storage, month, projections, stopped)
     with connection.transaction():
         if connection.execute(statement("put_archive"), written).rowcount != 1:
             raise ArchivedAlready(month)
@@ -142,7 +133,7 @@ def make_room(connection: Connection) -> None:
 
 def _write(
     connection: Connection,
-    place: Place,
+    storage: Storage,
     month: Month,
     projections: Sequence[str],
     stopped: Callable[[], bool],
@@ -150,7 +141,7 @@ def _write(
     """What the catalogue is to say of the file that is kept now, and where the log ended by then."""
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
     try:
-        with connection.transaction(), place.writing() as (sink, keep):
+        with connection.transaction(), storage.writing() as (sink, keep):
             ended, head = _checked(connection, month, projections)
             writer = Writer(sink, month)
             for event in _streamed(connection, "month_events", month, stopped):
@@ -162,7 +153,7 @@ def _write(
             keep(name)
     finally:
         connection.isolation_level = None
-    file = ArchiveFile(name, place.open(name))
+    file = ArchiveFile(name, storage.open(name))
     file.verify(writer.sha256)
     return {
         "month": first_day(month),
@@ -277,7 +268,7 @@ class NoSuchArchive(Exception):
         super().__init__(f"{month} was never archived; `chronoledger archive list` shows what was")
 
 
-def restore_month(connection: Connection, library: Library, month: Month) -> Archive:
+def restore_month(connection: Connection, catalog: Catalog, month: Month) -> Archive:
     """Put a month's events back; the file stays, as a copy. Nothing happens when they are there already.
 
     All of it in one commit, so that who reads meanwhile finds each event either there or in the file.
@@ -286,11 +277,11 @@ def restore_month(connection: Connection, library: Library, month: Month) -> Arc
     archive = archive_of(connection, month)
     if not archive.away:
         return archive
-    library.ask(archive, lambda file: file.verify(archive.sha256))
+    catalog.ask(archive, lambda file: file.verify(archive.sha256))
     with connection.transaction():
         with connection.cursor() as cursor, cursor.copy(statement("restore_events")) as copy:
             copy.set_types(_TYPES)
-            for event in library.ask(archive, lambda file: file.events()):
+            for event in catalog.ask(archive, lambda file: file.events()):
                 copy.write_row(event)
         connection.execute(statement("mark_restored"), {"month": first_day(month)})
     return archive_of(connection, month)
@@ -307,7 +298,7 @@ def archive_of(connection: Connection, month: Month) -> Archive:
 LOOK_SECONDS = 3_600.0
 _FAILURES = (
     *(psycopg.Error, OSError),
-    *(ArchiveAway, ArchivingRunning, Damaged, PlaceUnset, PlaceUnusable),
+    *(ArchiveAway, ArchivingRunning, Damaged, StorageUnset, StorageUnusable),
 )
 
 log = structlog.get_logger(__name__)
@@ -321,10 +312,10 @@ class Retention:
     """
 
     def __init__(
-        self, dsn: str, place: Place, days: int, projections: Sequence[str], owns: Callable[[], bool]
+        self, dsn: str, storage: Storage, days: int, projections: Sequence[str], owns: Callable[[], bool]
     ) -> None:
         self._dsn = dsn
-        self._place = place
+        self._storage = storage
         self._age = timedelta(days=days)
         self._projections = projections
         self._owns = owns
@@ -369,7 +360,7 @@ class Retention:
 
     def _moved(self, connection: Connection, month: Month, stopped: Callable[[], bool]) -> bool:
         try:
-            done = archive_month(connection, self._place, month, self._projections, stopped)
+            done = archive_month(connection, self._storage, month, self._projections, stopped)
         except NotArchivable as error:
             log.warning("a month is not archived", error=str(error))
             return False

@@ -1,4 +1,4 @@
-"""The form of an archive file: what it holds and where, so that little of it has to be read.
+"""The format of an archive file: what it holds and where, so that little of it has to be read.
 
 A file is a run of zstd frames. Those with events, in the order of their positions, hold a JSON line an event,
 and `zstdcat` shows them. The others are skippable frames (RFC 8878), which it passes over: the index, which
@@ -10,26 +10,29 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import sys
 import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from struct import Struct as Layout
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from application.ports import ArchiveAway
-from infrastructure.machine import ZstdError, compress, decompress
+from domain.identity import Month
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+if sys.version_info >= (3, 14):
+    from compression import zstd as zstd  # noqa: PLC0414 - others import it from here
+else:
+    from backports import zstd as zstd  # noqa: PLC0414
 
-    from domain.identity import Month
 
-FORM = 1
+FORMAT = 1
 FRAME_EVENTS = 4_000
 FRAME_BYTES = 4 * 1024 * 1024
 INDEX_ENTRIES = 50_000
@@ -89,7 +92,7 @@ class IndexPart(Part, frozen=True, kw_only=True):
 class Manifest(Struct, frozen=True, kw_only=True):
     """What a file holds. `outcomes` counts executions by the topic of their last event."""
 
-    form: int
+    format: int = field(name="form")
     month: str
     events: int
     executions: int
@@ -142,17 +145,17 @@ def line(event: Event) -> bytes:
 
 def frame_of(lines: Iterable[bytes]) -> bytes:
     """A frame of lines."""
-    return compress(b"".join(one + b"\n" for one in lines))
+    return zstd.compress(b"".join(one + b"\n" for one in lines))
 
 
 def index_of(entries: Iterable[Entry]) -> bytes:
     """A piece of the index."""
-    return _skippable(compress(b"".join(_ENTRY.pack(stream.bytes, place) for stream, place in entries)))
+    return _skippable(zstd.compress(b"".join(_ENTRY.pack(stream.bytes, place) for stream, place in entries)))
 
 
 def end_of(manifest: Manifest) -> bytes:
     """The last frame: the manifest, and how long it is."""
-    packed = compress(_encoder.encode(manifest))
+    packed = zstd.compress(_encoder.encode(manifest))
     return _skippable(packed + _END.pack(len(packed), _END_MARK))
 
 
@@ -172,18 +175,18 @@ def manifest_length(name: str, end: bytes) -> int:
 def read_manifest(name: str, packed: bytes) -> Manifest:
     """The manifest of these bytes. Raises `Damaged`."""
     try:
-        found = _manifest.decode(decompress(packed))
-    except (ZstdError, msgspec.DecodeError) as error:
+        found = _manifest.decode(zstd.decompress(packed))
+    except (zstd.ZstdError, msgspec.DecodeError) as error:
         raise Damaged(name, f"its manifest cannot be read ({error})") from error
-    if found.form != FORM:
-        raise Damaged(name, f"its form is {found.form}, and this release reads form {FORM}")
+    if found.format != FORMAT:
+        raise Damaged(name, f"its format is {found.format}, and this release reads format {FORMAT}")
     return found
 
 
 def read_frame(name: str, frame: Frame, content: bytes) -> Sequence[Event]:
     """The events of a frame. Raises `Damaged`."""
     _check(name, frame, content)
-    return [_event(one) for one in _lines.decode_lines(decompress(content))]
+    return [_event(one) for one in _lines.decode_lines(zstd.decompress(content))]
 
 
 class Index:
@@ -211,7 +214,7 @@ class Index:
 def read_index(name: str, part: IndexPart, content: bytes) -> Index:
     """A piece of the index. Raises `Damaged`."""
     _check(name, part, content)
-    return Index(decompress(content[_SKIPPABLE.size :]))
+    return Index(zstd.decompress(content[_SKIPPABLE.size :]))
 
 
 def _check(name: str, part: Part, content: bytes) -> None:
@@ -445,7 +448,7 @@ class Writer:
         """Write the rest; answers what the file holds. There must have been an event, and its entry."""
         self._end_index()
         manifest = Manifest(
-            form=FORM,
+            format=FORMAT,
             month=str(self._month),
             events=sum(frame.events for frame in self._frames),
             executions=executions,

@@ -1,4 +1,4 @@
-"""Archive files in a bucket of an S3-compatible store, by obstore, which is an extra."""
+"""Where archive files are kept: a folder, or a bucket of an S3-compatible store by obstore, an extra."""
 
 from __future__ import annotations
 
@@ -6,37 +6,34 @@ import contextlib
 import fcntl
 import os
 import tempfile
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 from uuid import uuid4
 
 from application.ports import ArchiveAway
-from infrastructure.machine import private
+from infrastructure.archive.files import Source
 from infrastructure.postgres import first_line
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
+if TYPE_CHECKING:  # an extra
     from obstore.store import S3Store
-
-    from infrastructure.archive.files import Source
 
 _UNFINISHED = ".unfinished-"
 
 
-class PlaceUnusable(Exception):
+class StorageUnusable(Exception):
     """Nothing can be written to ARCHIVE_DIR."""
 
-    def __init__(self, place: str, complaint: str) -> None:
+    def __init__(self, storage: str, complaint: str) -> None:
         super().__init__(
-            f"ARCHIVE_DIR={place} cannot be used ({complaint}); permit to write to it, make room in it, or "
+            f"ARCHIVE_DIR={storage} cannot be used ({complaint}); permit to write to it, make room in it, or "
             "choose another one"
         )
 
 
-class PlaceUnset(Exception):
+class StorageUnset(Exception):
     """Nothing is archived without ARCHIVE_DIR; set it."""
 
     def __init__(self) -> None:
@@ -46,13 +43,13 @@ class PlaceUnset(Exception):
         )
 
 
-class Place(Protocol):
+class Storage(Protocol):
     """Keeps files by name. What is kept survives a crash of the machine."""
 
     def writing(self) -> contextlib.AbstractContextManager[tuple[BinaryIO, Callable[[str], None]]]:
         """A file to write to, and what gives it its name and keeps it; without that it is gone afterwards.
 
-        Raises `PlaceUnusable`.
+        Raises `StorageUnusable`.
         """
         ...
 
@@ -61,16 +58,21 @@ class Place(Protocol):
         ...
 
 
-class Nowhere:
+class NoStorage:
     """For whoever has no archives: what lies in one is away."""
 
     def writing(self) -> contextlib.AbstractContextManager[tuple[BinaryIO, Callable[[str], None]]]:
-        """See `Place`."""
-        raise PlaceUnset
+        """See `Storage`."""
+        raise StorageUnset
 
     def open(self, name: str) -> Source:
-        """See `Place`."""
+        """See `Storage`."""
         raise ArchiveAway(name, "no ARCHIVE_DIR is set")
+
+
+def private(path: str, flags: int) -> int:
+    """An `opener` of `open`: a file that it makes can be read and written by its owner only."""
+    return os.open(path, flags, 0o600)
 
 
 class Folder:
@@ -81,7 +83,7 @@ class Folder:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[tuple[BinaryIO, Callable[[str], None]]]:
-        """See `Place`."""
+        """See `Storage`."""
         unfinished = self._path / f"{_UNFINISHED}{uuid4().hex}"
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,13 +92,13 @@ class Folder:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 yield file, lambda name: self._keep(file, unfinished, name)
         except OSError as error:
-            raise PlaceUnusable(str(self._path), error.strerror or str(error)) from error
+            raise StorageUnusable(str(self._path), error.strerror or str(error)) from error
         finally:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)
 
     def open(self, name: str) -> Source:
-        """See `Place`."""
+        """See `Storage`."""
         return _Opened(self._path / name)
 
     def _tidy(self) -> None:
@@ -149,7 +151,7 @@ class Bucket:
     """The objects below `s3://bucket/prefix`; who may, and where the store is, say the AWS_… variables."""
 
     def __init__(self, url: str) -> None:
-        """Raises `PlaceUnusable` without obstore, or with wrong variables."""
+        """Raises `StorageUnusable` without obstore, or with wrong variables."""
         self._url = url
         try:
             from obstore.exceptions import BaseError  # noqa: PLC0415 - an extra
@@ -165,21 +167,21 @@ class Bucket:
                 retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=TRIES_SECONDS)},
             )
         except ImportError as error:
-            raise PlaceUnusable(url, "obstore is missing: pip install 'chronoledger[s3]'") from error
+            raise StorageUnusable(url, "obstore is missing: pip install 'chronoledger[s3]'") from error
         except BaseError as error:
-            raise PlaceUnusable(url, first_line(error)) from error
+            raise StorageUnusable(url, first_line(error)) from error
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[tuple[BinaryIO, Callable[[str], None]]]:
-        """See `Place`: written to a temporary file first, then sent; the store shows whole objects only."""
+        """See `Storage`: written to a temporary file first, then sent; the store shows whole objects only."""
         try:
             with tempfile.TemporaryFile() as file:
                 yield file, partial(self._keep, file)
         except self._errors as error:
-            raise PlaceUnusable(self._url, first_line(error)) from error
+            raise StorageUnusable(self._url, first_line(error)) from error
 
     def open(self, name: str) -> Source:
-        """See `Place`."""
+        """See `Storage`."""
         return _Object(self._store, name, self._errors)
 
     def _keep(self, file: BinaryIO, name: str) -> None:

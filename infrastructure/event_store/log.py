@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from psycopg import AsyncConnection, AsyncCursor
-from psycopg_pool import AsyncConnectionPool
 
 from application.ports import (
     Answer,
@@ -26,12 +23,20 @@ from application.ports import (
     Undecodable,
 )
 from domain.identity import is_execution, redaction_stream
-from domain.task import FinishedTask, Paused, Scheduled, Task
-from infrastructure.archive.library import Shelf
-from infrastructure.event_store.appender import Appender
+from domain.task import FinishedTask, Paused, Scheduled
 from infrastructure.event_store.mapper import decode
 from infrastructure.postgres import AWAY, first_line
 from infrastructure.sql import statements
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Sequence
+
+    from psycopg import AsyncConnection, AsyncCursor
+    from psycopg_pool import AsyncConnectionPool
+
+    from domain.task import Task
+    from infrastructure.archive.catalog import ArchiveReader
+    from infrastructure.event_store.appender import Appender
 
 # By which rules a state was folded. To be raised with every change of what `domain.task` makes of facts, or
 # of the shape of a task's states: snapshots of before are left alone then.
@@ -136,11 +141,13 @@ class _TaskRow(NamedTuple):
 class PostgresEventLog:
     """The log of one database; reads through the pool, appends through the process's one appender."""
 
-    def __init__(self, pool: AsyncConnectionPool, appender: Appender, shelf: Shelf | None = None) -> None:
-        """`shelf` has the streams that have left the log; who never asks for any of them needs none."""
+    def __init__(
+        self, pool: AsyncConnectionPool, appender: Appender, archive_reader: ArchiveReader | None = None
+    ) -> None:
+        """`archive_reader` has the streams that have left the log; None: nobody asks for any of them."""
         self._pool = pool
         self._appender = appender
-        self._shelf = shelf
+        self._archive_reader = archive_reader
 
     def append(self, group: Group, *, patience: Patience = "prompt") -> Awaitable[int | None]:
         """See `application.ports.EventLog`."""
@@ -155,9 +162,9 @@ class PostgresEventLog:
     async def read_stream(self, stream: UUID) -> Sequence[Recorded]:
         """See `application.ports.EventLog`."""
         found = await self._read(READ_STREAM, (stream,))
-        if found or self._shelf is None or not is_execution(stream):
+        if found or self._archive_reader is None or not is_execution(stream):
             return found
-        if (events := await self._shelf.of_stream(stream)) is not None:
+        if (events := await self._archive_reader.of_stream(stream)) is not None:
             return [recorded(event) for event in events]
         return await self._read(READ_STREAM, (stream,))
 

@@ -5,25 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import asdict
-from psycopg import AsyncConnection, AsyncCursor
-from psycopg_pool import AsyncConnectionPool
 
 from application.ports import EventFilter, EventPage, LoggedEvent, LogUnavailable, Meta, Origin
 from domain.identity import is_execution
 from domain.redaction import original_digest
-from infrastructure.archive.files import Event
-from infrastructure.archive.library import Shelf
-from infrastructure.event_store.log import HEAD, READ_SECONDS, Row
+from infrastructure.event_store.log import HEAD, READ_SECONDS
 from infrastructure.postgres import AWAY, first_line
 from infrastructure.sql import statements
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
+
+    from psycopg import AsyncConnection, AsyncCursor
+    from psycopg_pool import AsyncConnectionPool
+
+    from infrastructure.archive.catalog import ArchiveReader
+    from infrastructure.archive.files import Event
+    from infrastructure.event_store.log import Row
 
 BEGINNING_BYTES = 4_096
 """Of each stored event: its meta, and the namespace and the task that it names before anything long."""
@@ -123,13 +129,18 @@ LOOKED_AT_BYTES = 16 * 1024 * 1024
 
 
 async def whole_page(
-    shelf: Shelf, connection: AsyncConnection, wanted: EventFilter, after: int, until: int, limit: int
+    archive_reader: ArchiveReader,
+    connection: AsyncConnection,
+    wanted: EventFilter,
+    after: int,
+    until: int,
+    limit: int,
 ) -> EventPage:
     """As `PostgresEventReader.page`; it looks at fewer events. Raises `ArchiveAway` and `psycopg.Error`."""
-    stretch = await shelf.stretch(connection, after, LOOKED_AT_ARCHIVED, LOOKED_AT_BYTES)
+    stretch = await archive_reader.stretch(connection, after, LOOKED_AT_ARCHIVED, LOOKED_AT_BYTES)
     looked_at = [event for event in stretch.events if event.position <= until]
     more = stretch.full and len(looked_at) == len(stretch.events)
-    shown = await _shown(shelf, connection, looked_at)
+    shown = await _shown(archive_reader, connection, looked_at)
     found = [event for event in shown if matches(event, wanted)]
     if len(found) > limit:
         return EventPage(items=found[:limit], next_after=found[limit - 1].position, more=True)
@@ -148,10 +159,12 @@ def matches(event: LoggedEvent, wanted: EventFilter) -> bool:
     )
 
 
-async def _shown(shelf: Shelf, connection: AsyncConnection, events: Sequence[Event]) -> list[LoggedEvent]:
+async def _shown(
+    archive_reader: ArchiveReader, connection: AsyncConnection, events: Sequence[Event]
+) -> list[LoggedEvent]:
     later = {event.stream for event in events if event.version > 1}
     beginnings = await _beginnings(connection, later)
-    archived = await shelf.first_of(connection, later.difference(beginnings))
+    archived = await archive_reader.first_of(connection, later.difference(beginnings))
     beginnings |= {stream: first.state[:BEGINNING_BYTES] for stream, first in archived.items()}
     return [logged(event, beginnings.get(event.stream) if event.version > 1 else None) for event in events]
 
@@ -180,11 +193,14 @@ class PostgresEventReader:
     """
 
     def __init__(
-        self, pool: AsyncConnectionPool, looked_at: int = LOOKED_AT, shelf: Shelf | None = None
+        self,
+        pool: AsyncConnectionPool,
+        looked_at: int = LOOKED_AT,
+        archive_reader: ArchiveReader | None = None,
     ) -> None:
-        """`shelf` has what has left the log; None: nothing has."""
+        """`archive_reader` has what has left the log; None: nothing has."""
         self._pool = pool
-        self._shelf = shelf
+        self._archive_reader = archive_reader
         self._looked_at = looked_at
 
     async def head(self) -> int:
@@ -202,8 +218,10 @@ class PostgresEventReader:
         """
         async with self._reading() as cursor:
             after, until = await self._within(cursor, wanted, after, until)
-            if self._shelf is not None and await self._shelf.between(cursor.connection, after, until):
-                return await whole_page(self._shelf, cursor.connection, wanted, after, until, limit)
+            if self._archive_reader is not None and await self._archive_reader.between(
+                cursor.connection, after, until
+            ):
+                return await whole_page(self._archive_reader, cursor.connection, wanted, after, until, limit)
             most = limit if wanted == _ALL else self._looked_at
             await cursor.execute(statement("looked_at"), {"after": after, "until": until, "most": most})
             looked_to, more = await _row(cursor)
@@ -243,9 +261,9 @@ class PostgresEventReader:
         return None if row is None else origin(*row[1:])
 
     async def _archived(self, stream: UUID) -> Sequence[Event]:
-        if self._shelf is None or not is_execution(stream):
+        if self._archive_reader is None or not is_execution(stream):
             return []
-        return await self._shelf.of_stream(stream) or []
+        return await self._archive_reader.of_stream(stream) or []
 
     async def _within(
         self, cursor: AsyncCursor, wanted: EventFilter, after: int, until: int
@@ -261,7 +279,7 @@ class PostgresEventReader:
 
     async def _last_before(self, cursor: AsyncCursor, instant: datetime) -> int:
         position = await _before(cursor, instant, CLOCK_TURNS)
-        if self._shelf is None:
+        if self._archive_reader is None:
             return position
         # What is archived may lie between what was recorded before and what was recorded next.
         await cursor.execute(statement("next_position"), {"position": position})

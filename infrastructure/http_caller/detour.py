@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from application.ports import ResourcesExhausted
 from domain.facts import Unanswered
 from infrastructure.http_caller.answer import captured
 from infrastructure.http_caller.failures import improper, internal_error, timed_out, unanswered
@@ -45,8 +46,8 @@ class Detour:
 
     async def answer(
         self, call: Call, request: Outgoing, until: float, begun: tuple[Progress, Connection] | None
-    ) -> Answer:
-        """What a request brings by some moment of the event loop's time.
+    ) -> Answer | ResourcesExhausted:
+        """What a request brings by some moment of the event loop's time, or why this machine cannot send it.
 
         `begun`: it has been made on this connection already. Raises nothing but cancellation, which closes
         the connection.
@@ -62,6 +63,8 @@ class Detour:
         try:
             with deadline:
                 return await self._exchange(request, action.max_redirects, state, connection)
+        except ResourcesExhausted as error:
+            return error.with_traceback(None)  # which would keep what it refers to
         except Astray as error:
             return Unanswered(error=str(error), retryable=False)
         except Exception as error:

@@ -9,10 +9,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from application.ports import ResourcesExhausted
 from domain.facts import Attempt, Unanswered
 from infrastructure.http_caller.answer import answered
 from infrastructure.http_caller.detour import LEAST_STATUS
-from infrastructure.http_caller.failures import internal_error, timed_out
+from infrastructure.http_caller.failures import internal_error, no_room, timed_out
 from infrastructure.http_caller.progress import Progress, Stage
 from infrastructure.http_caller.request import LARGE_BYTES, Unsendable
 
@@ -75,9 +76,9 @@ class HttpExchange:
     def __init__(self, tools: Tools, call: Call) -> None:
         self._tools = tools
         self._call = call
-        self._result: Answer | Whole | None = None
+        self._result: Answer | Whole | ResourcesExhausted | None = None
         self._connection: Connection | None = None
-        self._task: asyncio.Task[Answer] | None = None
+        self._task: asyncio.Task[Answer | ResourcesExhausted] | None = None
         request = self._made()
         # What is large is made when it is sent: thousands may wait.
         small = isinstance(request, Unanswered) or len(request.head) + len(request.content) <= LARGE_BYTES
@@ -115,13 +116,21 @@ class HttpExchange:
         result = self._result
         if result is None:
             return None
-        answer = self._answer(result) if isinstance(result, Whole) else result
+        if isinstance(result, ResourcesExhausted):
+            answer: Answer = no_room(result)
+        else:
+            answer = self._answer(result) if isinstance(result, Whole) else result
         return Attempt(
             number=self._call.number,
             started_at=self._started_at,
             duration_ms=self._duration_ms,
             answer=answer,
         )
+
+    @property
+    def exhausted(self) -> ResourcesExhausted | None:
+        """See `application.ports.Exchange.exhausted`."""
+        return self._result if isinstance(self._result, ResourcesExhausted) else None
 
     def expire(self) -> None:
         """Its time is over."""
@@ -193,14 +202,14 @@ class HttpExchange:
         self._task = asyncio.Task(way, loop=asyncio.get_running_loop(), eager_start=True)
         self._task.add_done_callback(self._arrived)
 
-    def _arrived(self, task: asyncio.Task[Answer]) -> None:
+    def _arrived(self, task: asyncio.Task[Answer | ResourcesExhausted]) -> None:
         self._task = None
         if task.cancelled():
             self._tell()
         else:
             self._end(task.result())
 
-    def _end(self, result: Answer | Whole) -> None:
+    def _end(self, result: Answer | Whole | ResourcesExhausted) -> None:
         self._duration_ms = round((time.monotonic() - self._begun) * 1000)
         self._result = result
         self._request = None

@@ -10,6 +10,7 @@ import aiohttp
 import httpx
 import structlog
 
+from application.ports import ResourcesExhausted
 from domain.facts import Unanswered
 from infrastructure.http_caller.progress import CutShort, Improper, NotConnected, Progress, Severed, Stage
 
@@ -21,6 +22,11 @@ def failed(sentence: str, progress: Progress, *, retryable: bool = True) -> Unan
     hops = progress.redirects
     after = f" (after {hops} redirect{'s' if hops > 1 else ''})" if hops else ""
     return Unanswered(error=sentence + after, retryable=retryable, sent=progress.sent)
+
+
+def no_room(error: ResourcesExhausted) -> Unanswered:
+    """It is this machine that lacks something."""
+    return Unanswered(error=f"this machine cannot open another connection: {error}", sent=False)
 
 
 def timed_out(timeout_seconds: float, progress: Progress) -> Unanswered:

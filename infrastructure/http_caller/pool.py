@@ -10,7 +10,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
+import aiohttp
+
+from application.ports import ResourcesExhausted
 from infrastructure.http_caller.progress import NotConnected, Progress, Stage
+from infrastructure.http_caller.shortage import FREED_BY_CLOSING, shortage
 
 if TYPE_CHECKING:
     from infrastructure.http_caller.connection import Connection
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 
 # Below the 5 s after which uvicorn, Node and Apache close an idle connection: reuse seldom meets a dying one.
 KEEPALIVE_SECONDS = 4.0
+# Until what was closed is closed, and until a call that has been sent in part is tried again.
+ROOM_PAUSE_SECONDS = 0.05
 
 
 class Dialler(Protocol):
@@ -67,7 +73,8 @@ class Pool:
     async def take(self, site: str, state: Progress) -> Connection:
         """A connection for one call, to be given back; waits for room, and notes in `state` how far it came.
 
-        Raises `NotConnected`, `aiohttp.ClientError` and `OSError`; this one as well when the pool is closed.
+        Raises `ResourcesExhausted`, `NotConnected`, `aiohttp.ClientError` and `OSError`; this one as well
+        when the pool is closed.
         """
         state.stage, state.reused = Stage.SLOT, True
         self._check_open()
@@ -139,7 +146,7 @@ class Pool:
         deadline = asyncio.timeout(state.connect_timeout_seconds)
         try:
             async with deadline:
-                connection = await self._dialler.dial(site)
+                connection = await self._dial(site, state)
         except TimeoutError:
             if state.connect_timeout_seconds is None or not deadline.expired():
                 raise
@@ -149,6 +156,33 @@ class Pool:
             connection.close()
             self._check_open()
         return connection
+
+    async def _dial(self, site: str, state: Progress) -> Connection:
+        """Dial, if need be once idle connections have made room.
+
+        Raises `ResourcesExhausted`, unless something of the call was sent, as where it was redirected: it
+        then waits for room within its timeout.
+        """
+        while True:
+            try:
+                return await self._dialler.dial(site)
+            except (aiohttp.ClientError, OSError) as error:
+                lacking = await shortage(error, site)
+                if lacking is None:
+                    raise
+                made_room = lacking in FREED_BY_CLOSING and self._close_idle()
+                if not (made_room or state.sent):
+                    raise ResourcesExhausted(lacking) from error
+            await asyncio.sleep(ROOM_PAUSE_SECONDS)
+
+    def _close_idle(self) -> bool:
+        """Close all idle connections; whether there were any."""
+        idle = [connection for host in self._hosts.values() for connection in host.idle]
+        for host in self._hosts.values():
+            host.idle.clear()
+        for connection in idle:
+            connection.close()
+        return bool(idle)
 
     def _check_open(self) -> None:
         if self._closed:

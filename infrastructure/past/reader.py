@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from application.explanation.history import Streams
 from application.past import Moment, NotYet, TooMuchHistory
-from application.ports import LogUnavailable, Undecodable, Unreadable
+from application.ports import LogUnavailable, Recorded, Undecodable, Unreadable
 from domain import errors as wording
 from domain.facts import ExecutionFailed, ExecutionSucceeded
 from domain.identity import milliseconds
+from infrastructure.archive.catalog import ArchiveReader
 from infrastructure.event_store.log import READ_SECONDS, recorded
 from infrastructure.postgres import AWAY, first_line
 from infrastructure.projector.reading import Entry, decoded
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from psycopg import AsyncConnection
-    from psycopg_pool import AsyncConnectionPool
-
-    from application.explanation.history import Streams
-    from application.ports import Recorded
-    from infrastructure.archive.library import Shelf
 
 statement = statements("infrastructure.past")
 
@@ -49,10 +45,10 @@ _OUTCOMES = [ExecutionSucceeded.topic, ExecutionFailed.topic]
 class PostgresPast:
     """Moments of the log of one database. Every method raises `LogUnavailable`."""
 
-    def __init__(self, pool: AsyncConnectionPool, shelf: Shelf) -> None:
-        """`shelf` has what has left the log."""
+    def __init__(self, pool: AsyncConnectionPool, archive_reader: ArchiveReader) -> None:
+        """`archive_reader` has what has left the log."""
         self._pool = pool
-        self._shelf = shelf
+        self._archive_reader = archive_reader
 
     async def at(self, instant: datetime) -> Moment:
         """The moment of an instant: after the last event recorded by then. Raises `NotYet`.
@@ -67,7 +63,7 @@ class PostgresPast:
             if now - instant < SETTLED:
                 await connection.execute(statement("await_appends"))
             [(position,)] = await _rows(connection, "position_at", {"instant": instant})
-        archived = await self._shelf.last(lambda file: file.last_by(instant))
+        archived = await self._archive_reader.last(lambda file: file.last_by(instant))
         return Moment(max(position, archived.position if archived else 0), instant)
 
     async def after(self, position: int) -> Moment:
@@ -76,7 +72,7 @@ class PostgresPast:
             [(recorded_at, at, ends_at)] = await _rows(connection, "recorded_before", {"position": position})
         if position > ends_at:
             raise NotYet(f"the log ends at position {ends_at}")
-        archived = await self._shelf.last(lambda file: file.last_up_to(position))
+        archived = await self._archive_reader.last(lambda file: file.last_up_to(position))
         if archived is not None and (at is None or archived.position > at):
             recorded_at = archived.recorded_at
         return Moment(position, recorded_at)
@@ -121,7 +117,7 @@ async def task_entries(
 
 
 async def outcome_entries(
-    connection: AsyncConnection, moment: Moment, shelf: Shelf
+    connection: AsyncConnection, moment: Moment, archive_reader: ArchiveReader
 ) -> AsyncIterator[Sequence[Entry]]:
     """How executions ended, in the order of the log. Raises `ArchiveAway`, and as `task_entries` does."""
     if moment.position > MOST_EVENTS:
@@ -129,8 +125,8 @@ async def outcome_entries(
             f"The log has {moment.position:,} events until then, and figures are made of {MOST_EVENTS:,} at "
             "most; ask for an earlier instant, or count the results of a period with `from` and `to`."
         )
-    if await shelf.between(connection, 0, moment.position):
-        async for entries in _archived_outcomes(connection, moment, shelf):
+    if await archive_reader.between(connection, 0, moment.position):
+        async for entries in _archived_outcomes(connection, moment, archive_reader):
             yield entries
         return
     place = {"after": 0, "until": moment.position, "topics": _OUTCOMES, "limit": BATCH_EVENTS}
@@ -140,11 +136,11 @@ async def outcome_entries(
 
 
 async def _archived_outcomes(
-    connection: AsyncConnection, moment: Moment, shelf: Shelf
+    connection: AsyncConnection, moment: Moment, archive_reader: ArchiveReader
 ) -> AsyncIterator[Sequence[Entry]]:
     position, full = 0, True
     while full and position < moment.position:
-        events, full = await shelf.stretch(connection, position, BATCH_EVENTS, BATCH_BYTES)
+        events, full = await archive_reader.stretch(connection, position, BATCH_EVENTS, BATCH_BYTES)
         position = events[-1].position if events else moment.position
         yield _readable(
             [

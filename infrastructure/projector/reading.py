@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 
 from application.ports import Undecodable
 from domain.facts import AnyFact, EventsRedacted
-from infrastructure.archive.library import NO_ARCHIVES, Library, Wanted, events_after
+from infrastructure.archive.catalog import NO_ARCHIVES, Catalog, Wanted, events_after
 from infrastructure.event_store.mapper import FACT_TYPES, UnknownTopic
 from infrastructure.sql import statements
 
@@ -114,16 +114,16 @@ SECOND = 2
 class WholeLog:
     """Facts in the order of their positions, those in archives among them."""
 
-    def __init__(self, library: Library, at_once: int = EVENTS_AT_ONCE, wanted: Wanted | None = None) -> None:
+    def __init__(self, catalog: Catalog, at_once: int = EVENTS_AT_ONCE, wanted: Wanted | None = None) -> None:
         """`at_once`: so many of them, where they are small. `wanted`: these alone."""
-        self._library = library
+        self._catalog = catalog
         self._at_once = at_once
         self._next = at_once
         self._wanted = wanted
 
     def some(self, wanted: Wanted) -> WholeLog:
         """What is wanted of it, as if there were nothing else."""
-        return WholeLog(self._library, self._at_once, wanted)
+        return WholeLog(self._catalog, self._at_once, wanted)
 
     async def entries(
         self,
@@ -138,7 +138,7 @@ class WholeLog:
         """
         asked = limit or self._next
         events, full = await events_after(
-            connection, self._library, position, asked, most_bytes, self._wanted
+            connection, self._catalog, position, asked, most_bytes, self._wanted
         )
         # The sizes of all that is asked for are added up: where few are taken, few are asked for.
         self._next = min(self._at_once, BATCH_EVENTS) if full and len(events) < asked else self._at_once

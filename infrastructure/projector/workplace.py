@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from psycopg import AsyncConnection, sql
 
 from domain.facts import EventsRedacted
-from infrastructure.archive.library import Wanted, archives
+from infrastructure.archive.catalog import Wanted, archives
 from infrastructure.event_store.log import LogRewound, head
 from infrastructure.event_store.mapper import FACT_TYPES
 from infrastructure.projector.batch import (

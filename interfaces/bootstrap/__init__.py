@@ -7,18 +7,16 @@ from application.what_if.question import TooMuchToSimulate
 from domain.audit import Finding
 from domain.errors import ExecutionNotFound, InvalidBody, TaskNotFound
 from infrastructure.archive.archiving import ArchivingRunning, NoSuchArchive
+from infrastructure.archive.catalog import Archive
 from infrastructure.archive.files import Damaged
-from infrastructure.archive.library import Archive
-from infrastructure.archive.storage import PlaceUnset, PlaceUnusable
-from infrastructure.carry.database import StandsStill, check_standstill, end_standstill
-from infrastructure.carry.errors import CarryRefused
-from infrastructure.carry.format import Manifest
-from infrastructure.carry.imports import import_events
+from infrastructure.archive.storage import StorageUnset, StorageUnusable
+from infrastructure.audit_log.keys import KeyUnusable
+from infrastructure.audit_log.publishing import HeadsUnreadable
+from infrastructure.audit_log.verifying import Verified
 from infrastructure.embedded_postgres.errors import EmbeddedPostgresError
 from infrastructure.embedded_postgres.supervisor import EmbeddedPostgres
 from infrastructure.event_store.log import LogRewound
 from infrastructure.logs import configure
-from infrastructure.machine import give_way
 from infrastructure.metrics import forget_process
 from infrastructure.migrator import (
     TablesLocked,
@@ -31,25 +29,11 @@ from infrastructure.projector.batch import QuarantinedEvent, QuarantinedEventMis
 from infrastructure.projector.check import Checked, CheckRunning, Difference, NotCheckable, ReplayedMeanwhile
 from infrastructure.projector.rebuild import RebuildRunning, Rebuilt, TablesInUse
 from infrastructure.projector.workplace import NewTablesLost
-from infrastructure.sealed_log.keys import KeyUnusable
-from infrastructure.sealed_log.publishing import HeadsUnreadable
-from infrastructure.sealed_log.verifying import Verified
 from infrastructure.settings import Settings, WrongSetting, in_force, load
-from interfaces.bootstrap.carry import (
-    Kept,
-    LogPlace,
-    NoConnectionString,
-    NotRecordedYet,
-    archive_before,
-    elsewhere,
-    export_events,
-    list_archives,
-    position_of,
-    replay_events,
-    restore_archive,
-    selection,
-    verify_archive,
-)
+from infrastructure.transfer.database import Fenced, check_fence, remove_fence
+from infrastructure.transfer.errors import TransferRefused
+from infrastructure.transfer.format import Manifest
+from infrastructure.transfer.imports import import_events
 from interfaces.bootstrap.database import (
     DatabaseUnusable,
     LogDirectoryUnusable,
@@ -82,8 +66,30 @@ from interfaces.bootstrap.jobs import (
     verify_bundle,
 )
 from interfaces.bootstrap.pages import shared_metrics
-from interfaces.bootstrap.services import api, background, projector, scheduler, simulated
-from interfaces.bootstrap.shares import ShareFailed
+from interfaces.bootstrap.rebuild_processes import ShareFailed
+from interfaces.bootstrap.services import (
+    api,
+    background,
+    projector,
+    raise_descriptor_limit,
+    scheduler,
+    simulated,
+)
+from interfaces.bootstrap.transfer import (
+    Kept,
+    LogPlace,
+    NoConnectionString,
+    NotRecordedYet,
+    archive_before,
+    elsewhere,
+    export_events,
+    list_archives,
+    position_of,
+    replay_events,
+    restore_archive,
+    selection,
+    verify_archive,
+)
 from interfaces.http.problems import MalformedBody
 from projections import UnknownProjection
 
@@ -112,17 +118,17 @@ USER_ERRORS = (
     ReplayedMeanwhile,
     LogRewound,
     KeyUnusable,
-    CarryRefused,
+    TransferRefused,
     NotRecordedYet,
     NoConnectionString,
-    StandsStill,
+    Fenced,
     NamesNotUnique,
     ArchiveAway,
     ArchivingRunning,
     Damaged,
     NoSuchArchive,
-    PlaceUnset,
-    PlaceUnusable,
+    StorageUnset,
+    StorageUnusable,
     BundleUnreadable,
     HeadsUnreadable,
     InvalidBody,
@@ -143,6 +149,7 @@ __all__ = [
     "Done",
     "EmbeddedPostgres",
     "EmbeddedPostgresError",
+    "Fenced",
     "Finding",
     "Kept",
     "KeyUnusable",
@@ -153,7 +160,6 @@ __all__ = [
     "QuarantinedEvent",
     "Rebuilt",
     "Settings",
-    "StandsStill",
     "Step",
     "Verified",
     "VerifiedBundle",
@@ -165,18 +171,16 @@ __all__ = [
     "beside_embedded",
     "check",
     "check_database",
-    "check_standstill",
+    "check_fence",
     "configure",
     "database",
     "elsewhere",
     "embedded",
-    "end_standstill",
     "events_stored",
     "explain_execution",
     "explain_task",
     "export_events",
     "forget_process",
-    "give_way",
     "has_embedded",
     "import_events",
     "in_force",
@@ -190,7 +194,9 @@ __all__ = [
     "position_of",
     "prepare_database",
     "projector",
+    "raise_descriptor_limit",
     "rebuild",
+    "remove_fence",
     "replay",
     "replay_events",
     "restore_archive",

@@ -6,25 +6,21 @@ import contextlib
 import os
 import tempfile
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import structlog
 from psycopg.conninfo import conninfo_to_dict
 
 from application.ports import ArchiveAway, LogUnavailable
+from infrastructure.audit_log.keys import FILE_NAME, ensure_key
 from infrastructure.embedded_postgres.errors import DataDirectoryInUse
 from infrastructure.embedded_postgres.supervisor import EmbeddedPostgres
 from infrastructure.migrator import migrate, missing_migrations
 from infrastructure.postgres import first_line, refusal, with_liveness
-from infrastructure.sealed_log.keys import FILE_NAME, ensure_key
-from infrastructure.settings import masked_conninfo, with_archives, with_audit_key, with_database
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from infrastructure.settings import Settings, Source
+from infrastructure.settings import Settings, Source, masked_conninfo, with_database, with_unset
 
 _ANY_VARIABLE = "DATABASE_URL or DB_HOST, DB_PORT, DB_USER, DB_PASSWORD and DB_NAME"
 _TO: Source = "--to"
@@ -218,9 +214,8 @@ def _at(settings: Settings, dsn: str) -> Settings:
 
 def beside_embedded(settings: Settings) -> Settings:
     """The same settings with the archives and the key that belong to the embedded Postgres."""
-    return with_audit_key(
-        with_archives(settings, settings.data_dir / ARCHIVES), settings.data_dir / FILE_NAME
-    )
+    archives, key = settings.data_dir / ARCHIVES, settings.data_dir / FILE_NAME
+    return with_unset(settings, archive_dir=str(archives), audit_key_file=key)
 
 
 def prepare_database(settings: Settings, *, patience_seconds: float = STARTUP_SECONDS) -> list[str]:

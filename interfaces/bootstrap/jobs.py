@@ -4,53 +4,46 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
-from uuid import uuid4
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID, uuid4
 
 import msgspec
 from uuid_utils.compat import uuid7
 
-from application.declared import Applier, plan, standing
+from application.declared import Applier, Declaration, Done, Step, plan, standing
 from application.explanation.explainer import Explainer
+from application.explanation.wording import Explanation
 from application.tasks import Request, TaskCommands
-from domain.definition import DEFAULT_NAMESPACE
-from infrastructure.archive.library import Shelf
+from domain.audit import Evidence, Finding
+from domain.definition import DEFAULT_NAMESPACE, Definition
+from domain.task import Paused, Scheduled
+from infrastructure.archive.catalog import ArchiveReader
+from infrastructure.audit_log.keys import KeyRing, PublicKey, read_public_key
+from infrastructure.audit_log.publishing import read_published
+from infrastructure.audit_log.verifying import Verified, VerifyObserver
+from infrastructure.audit_log.verifying import verify as verify_log
 from infrastructure.clock import SystemClock
 from infrastructure.event_store.appender import Appender
 from infrastructure.event_store.log import PostgresEventLog, PostgresTaskStreams
 from infrastructure.postgres import pool, with_liveness
 from infrastructure.projector.batch import replay_quarantined
+from infrastructure.projector.check import Checked, CheckObserver
 from infrastructure.projector.check import check as check_tables
 from infrastructure.projector.reading import WholeLog
+from infrastructure.projector.rebuild import RebuildObserver, Rebuilt
 from infrastructure.projector.rebuild import rebuild as rebuild_tables
-from infrastructure.sealed_log.keys import KeyRing, PublicKey, read_public_key
-from infrastructure.sealed_log.publishing import read_published
-from infrastructure.sealed_log.verifying import verify as verify_log
+from infrastructure.settings import Settings
 from infrastructure.visibility import Visibility
-from interfaces.bootstrap.carry import library
+from interfaces.bootstrap.rebuild_processes import Processes
 from interfaces.bootstrap.services import background
-from interfaces.bootstrap.shares import Processes
+from interfaces.bootstrap.transfer import catalog
 from interfaces.http.audit import Evidence as Bundle
 from interfaces.http.bodies import CronTrigger, HttpAction, OneOffTrigger, TaskDefinition
 from projections import named
 from projections.queries import ReadModels
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-    from datetime import datetime
-    from pathlib import Path
-    from uuid import UUID
-
-    from application.declared import Declaration, Done, Step
-    from application.explanation.wording import Explanation
-    from domain.audit import Evidence, Finding
-    from domain.definition import Definition
-    from domain.task import Paused, Scheduled
-    from infrastructure.projector.check import Checked, CheckObserver
-    from infrastructure.projector.rebuild import RebuildObserver, Rebuilt
-    from infrastructure.sealed_log.verifying import Verified, VerifyObserver
-    from infrastructure.settings import Settings
 
 
 async def live_tasks(settings: Settings, namespace: str | None) -> Sequence[Scheduled | Paused]:
@@ -111,7 +104,7 @@ async def rebuild(
         with_liveness(settings.direct_dsn()),
         projections,
         observer,
-        whole_log=WholeLog(library(settings)),
+        whole_log=WholeLog(catalog(settings)),
         workers=Processes(settings, processes),
         anew=anew,
     )
@@ -125,7 +118,7 @@ async def check(settings: Settings, names: Iterable[str], observer: CheckObserve
     `ArchiveAway`.
     """
     return await check_tables(
-        with_liveness(settings.direct_dsn()), named(names), observer, WholeLog(library(settings))
+        with_liveness(settings.direct_dsn()), named(names), observer, WholeLog(catalog(settings))
     )
 
 
@@ -136,7 +129,7 @@ async def replay(settings: Settings, name: str) -> str:
     """
     [projection] = named([name])
     async with pool(with_liveness(settings.dsn()), 2) as connections:
-        done = await replay_quarantined(connections, projection, WholeLog(library(settings)))
+        done = await replay_quarantined(connections, projection, WholeLog(catalog(settings)))
     return f"{done.applied} parked events of {name} applied, {done.parked} still parked"
 
 
@@ -156,8 +149,8 @@ async def explain_execution(settings: Settings, execution_id: UUID) -> Explanati
 async def _explainer(settings: Settings) -> AsyncIterator[Explainer]:
     dsn = with_liveness(settings.dsn())
     async with pool(dsn, 2) as connections, Appender(dsn) as appender:
-        shelf = Shelf(connections, library(settings))
-        yield Explainer(PostgresEventLog(connections, appender, shelf), SystemClock())
+        archive_reader = ArchiveReader(connections, catalog(settings))
+        yield Explainer(PostgresEventLog(connections, appender, archive_reader), SystemClock())
 
 
 class PortUnknown(Exception):
@@ -247,7 +240,7 @@ async def verify(
     """
     pinned = [read_public_key(path) for path in key_files]
     witnessed = [signed for path in head_files for signed in read_published(path)]
-    return await verify_log(settings.direct_dsn(), observer, pinned, witnessed, library(settings))
+    return await verify_log(settings.direct_dsn(), observer, pinned, witnessed, catalog(settings))
 
 
 def verify_bundle(path: Path, key_files: Sequence[Path]) -> VerifiedBundle:

@@ -5,34 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Literal, Protocol
 
 import psycopg
-from psycopg_pool import PoolTimeout
+from litestar import Litestar
+from prometheus_client.core import Metric
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from application.ports import LogUnavailable
 from infrastructure import metrics
+from infrastructure.audit_log.store import PostgresAuditLog
 from infrastructure.embedded_postgres.errors import DataDirectoryUnusable
-from infrastructure.metrics import StoredFigures, stored_figures
+from infrastructure.health import DatabaseAway, Readiness, ReadinessReader
+from infrastructure.metrics import Instruments, StoredFigures, stored_figures
 from infrastructure.nodes import PostgresNodes
 from infrastructure.postgres import first_line
-from infrastructure.sealed_log.store import PostgresSealedLog
-from infrastructure.vitals import DatabaseAway, Vitals
+from infrastructure.settings import Settings
 from interfaces.http.answers import HealthCheck, HealthReport
 from interfaces.http.dependencies import HttpOptions, OpsDependencies
 from projections import NAMES, RELATIONS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from litestar import Litestar
-    from prometheus_client.core import Metric
-    from psycopg_pool import AsyncConnectionPool
-
-    from infrastructure.metrics import Instruments
-    from infrastructure.settings import Settings
-    from infrastructure.vitals import VitalSigns
-    from projections.queries import ReadModels
+from projections.queries import ReadModels
 
 # Beats come every second, projections every few milliseconds: ten seconds are no hiccup.
 MAX_BEAT_SECONDS = 10.0
@@ -43,15 +36,15 @@ ALL_PARTS: tuple[Part, ...] = ("projectors", "scheduler")
 
 
 class Source(Protocol):
-    """Where the vital signs come from."""
+    """Reads how ready the service is."""
 
-    async def read(self) -> VitalSigns:
-        """See `infrastructure.vitals.Vitals`."""
+    async def read(self) -> Readiness:
+        """See `infrastructure.health.ReadinessReader`."""
         ...
 
 
 class HealthChecks:
-    """`interfaces.http.dependencies.Health` over the vital signs."""
+    """`interfaces.http.dependencies.Health` over what the database tells."""
 
     def __init__(self, source: Source, parts: Sequence[Part] = ALL_PARTS) -> None:
         """`parts` are judged besides the database."""
@@ -73,7 +66,7 @@ class HealthChecks:
         return HealthReport.of_checks(checks | {part: judges[part](signs) for part in self._parts})
 
 
-def _projectors(signs: VitalSigns) -> HealthCheck:
+def _projectors(signs: Readiness) -> HealthCheck:
     lag = f"{_count(max(0, signs.head - signs.projected), 'event')} behind"
     if signs.head < signs.furthest:
         return _bad(
@@ -106,9 +99,9 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _scheduler(signs: VitalSigns) -> HealthCheck:
+def _scheduler(signs: Readiness) -> HealthCheck:
     beat = signs.scheduler_beat_seconds
-    if not _beats(beat) and signs.stands_still:
+    if not _beats(beat) and signs.fenced:
         return _bad(
             "No scheduler begins on this database: it holds an earlier moment, or a copy or a part of a log. "
             "To look at it none is needed; `chronoledger replay --release` on it lets them begin, or says "
@@ -156,7 +149,7 @@ class StoredExposition:
         self._instruments = instruments
         self._queries = queries
         self._nodes = PostgresNodes(connections, "scheduler")
-        self._sealed = PostgresSealedLog(connections)
+        self._sealed = PostgresAuditLog(connections)
 
     async def render(self) -> tuple[bytes, str]:
         """See `interfaces.http.dependencies.Exposition`. Without the database: what processes measured."""
@@ -223,7 +216,7 @@ def ops_app(
     from interfaces.http.app import create_ops_app  # noqa: PLC0415 - the children of `serve` have no pages
 
     dependencies = OpsDependencies(
-        health=HealthChecks(Vitals(connections, NAMES, RELATIONS), parts),
+        health=HealthChecks(ReadinessReader(connections, NAMES, RELATIONS), parts),
         exposition=ProcessExposition(instruments),
         observer=instruments,
     )

@@ -6,21 +6,26 @@ import asyncio
 import contextlib
 import gc
 import random
-from datetime import timedelta
+import resource
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from secrets import token_hex
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
+from uuid import UUID
 
 import structlog
+from litestar import Litestar
 from msgspec.structs import replace
-from psycopg import DataError, IntegrityError
+from psycopg import AsyncConnection, DataError, IntegrityError
+from psycopg_pool import AsyncConnectionPool
 from uuid_utils.compat import uuid7
 
 from application.audit import Audit
 from application.executions import ExecutionCommands
-from application.explanation.explainer import Accounted, Explainer, Occurrences
-from application.explanation.history import history_of
-from application.past import Cut, Stopped, TooMuchHistory, placing_events
+from application.explanation.explainer import Accounted, Explainer, Ledger, Occurrences, Window
+from application.explanation.history import Now, Streams, history_of
+from application.past import Cut, Moment, Stopped, TooMuchHistory, placing_events
 from application.ports import LogUnavailable, Unreadable
 from application.redaction import Redactions, Run
 from application.revisions import Revisions
@@ -28,57 +33,39 @@ from application.scheduler.context import Context, SchedulerNode
 from application.scheduler.scheduler import Scheduler
 from application.tasks import BulkCommands, TaskCommands
 from application.what_if.simulator import Simulator
-from infrastructure.archive.library import Shelf
-from infrastructure.carry.database import check_once_connected
+from infrastructure.archive.catalog import ArchiveReader
+from infrastructure.audit_log.publishing import Publisher, target_of
+from infrastructure.audit_log.sealer import Sealer
+from infrastructure.audit_log.store import PostgresAuditLog
 from infrastructure.clock import SystemClock
 from infrastructure.event_store.appender import API_ROOM, Appender, OwnEvents
 from infrastructure.event_store.follower import PostgresFollower
 from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.event_store.reader import PostgresEventReader
 from infrastructure.event_store.redactor import PostgresRedactor
+from infrastructure.health import ReadinessReader
 from infrastructure.metrics import Instruments, ObservedScheduler
-from infrastructure.nodes import NodeTable, PostgresNodes
+from infrastructure.nodes import NodeRow, NodeTable, PostgresNodes
 from infrastructure.past.reader import PostgresPast, PostgresRuns, outcome_entries, task_entries
 from infrastructure.postgres import pool, with_liveness
 from infrastructure.projector.reading import BATCH_EVENTS, WholeLog
 from infrastructure.projector.runner import Projector
-from infrastructure.sealed_log.publishing import Publisher, target_of
-from infrastructure.sealed_log.sealer import Sealer
-from infrastructure.sealed_log.store import PostgresSealedLog
+from infrastructure.settings import Settings
 from infrastructure.task_log import TaskLog
+from infrastructure.transfer.database import check_fence_once_connected
 from infrastructure.visibility import Visibility
-from infrastructure.vitals import Vitals
-from interfaces.bootstrap.carry import library, retention
 from interfaces.bootstrap.pages import HealthChecks, StoredExposition, ops_app, options
-from interfaces.http.dependencies import Dependencies
+from interfaces.bootstrap.transfer import catalog, retention
+from interfaces.http.dependencies import Dependencies, VisibilityPort
 from interfaces.http.problems import NotYetVisible
+from interfaces.http.simulation_request import Simulated, UnreadSimulation
 from interfaces.http.system import Node
 from projections import NAMES, PROJECTIONS, RELATIONS, task_results
 from projections.due import DueReader
 from projections.projection import PoisonEvent
 from projections.queries import ReadModels, past_figures, past_task, past_tasks
-from projections.views import Paging, ResultQuery
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-    from datetime import datetime
-    from typing import Any
-    from uuid import UUID
-
-    from litestar import Litestar
-    from psycopg import AsyncConnection
-    from psycopg_pool import AsyncConnectionPool
-
-    from application.explanation.explainer import Ledger, Window
-    from application.explanation.history import Now, Streams
-    from application.past import Moment
-    from infrastructure.nodes import NodeRow
-    from infrastructure.settings import Settings
-    from interfaces.http.dependencies import VisibilityPort
-    from interfaces.http.simulation_request import Simulated, UnreadSimulation
-    from projections.task_results import ResultRow
-    from projections.views import Figures, Listing, ResultView, TaskQuery, TaskView
-
+from projections.task_results import ResultRow
+from projections.views import Figures, Listing, Paging, ResultQuery, ResultView, TaskQuery, TaskView
 
 AT_ONCE = 200
 # Of the past each row is a stream to read: some seconds in all.
@@ -128,11 +115,13 @@ class LedgerOfReadModels:
 class PastOfLog:
     """`interfaces.http.dependencies.Past`."""
 
-    def __init__(self, connections: AsyncConnectionPool, log: Streams, ledger: Ledger, shelf: Shelf) -> None:
+    def __init__(
+        self, connections: AsyncConnectionPool, log: Streams, ledger: Ledger, archive_reader: ArchiveReader
+    ) -> None:
         """`ledger` is that of today, and bounded: of what it has, each row is read anew."""
-        self._shelf = shelf
+        self._archive_reader = archive_reader
         self._connections = connections
-        self._moments = PostgresPast(connections, shelf)
+        self._moments = PostgresPast(connections, archive_reader)
         self._log = log
         self._ledger = ledger
         # Folding is work for a processor that also serves the other requests.
@@ -166,7 +155,7 @@ class PastOfLog:
     async def figures(self, moment: Moment) -> Figures:
         """See `Past`."""
         async with self._folding(moment) as connection:
-            outcomes = outcome_entries(connection, moment, self._shelf)
+            outcomes = outcome_entries(connection, moment, self._archive_reader)
             streams = task_entries(connection, moment)
             return await past_figures(outcomes, streams, moment.at)
 
@@ -237,9 +226,11 @@ class RunsOfReadModels:
         return [Run(run, over) for run, over in await self._ledger.runs(task_id)]
 
 
-def simulator(connections: AsyncConnectionPool, log: Streams, shelf: Shelf, clock: Now) -> Simulator:
+def simulator(
+    connections: AsyncConnectionPool, log: Streams, archive_reader: ArchiveReader, clock: Now
+) -> Simulator:
     """The simulator over a database; `log` reads what is archived, too."""
-    return Simulator(log, PostgresRuns(connections, log), PostgresPast(connections, shelf), clock)
+    return Simulator(log, PostgresRuns(connections, log), PostgresPast(connections, archive_reader), clock)
 
 
 async def simulated(settings: Settings, asked: UnreadSimulation) -> Simulated:
@@ -248,8 +239,10 @@ async def simulated(settings: Settings, asked: UnreadSimulation) -> Simulated:
 
     dsn, clock = with_liveness(settings.dsn()), SystemClock()
     async with pool(dsn, 2) as connections, Appender(dsn) as appender:
-        shelf = Shelf(connections, library(settings))
-        engine = simulator(connections, PostgresEventLog(connections, appender, shelf), shelf, clock)
+        archive_reader = ArchiveReader(connections, catalog(settings))
+        engine = simulator(
+            connections, PostgresEventLog(connections, appender, archive_reader), archive_reader, clock
+        )
         return await simulate(asked, ReadModels(connections), engine, clock.now(), settings.default_timezone)
 
 
@@ -260,6 +253,8 @@ type Pages = Callable[[], Litestar]
 log = structlog.get_logger(__name__)
 
 BEAT_SECONDS = 1.0
+# For all but calls and the pool of the database: its other connections, pages, logs, what is being looked up.
+SPARE_DESCRIPTORS = 100
 # As long as a write waits until lists show it.
 REDACTION_WAIT_SECONDS = 2.0
 
@@ -277,8 +272,8 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
         Appender(with_liveness(settings.dsn()), instruments, room=API_ROOM) as appender,
     ):
         queries = ReadModels(connections)
-        shelf = Shelf(connections, library(settings))
-        log = PostgresEventLog(connections, appender, shelf)
+        archive_reader = ArchiveReader(connections, catalog(settings))
+        log = PostgresEventLog(connections, appender, archive_reader)
         explainer = Explainer(log, clock)
         visibility = Visibility(with_liveness(settings.direct_dsn()), queries.checkpoint)
         async with background(visibility.run()):
@@ -286,7 +281,7 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                 Dependencies(
                     commands=TaskCommands(log, clock, uuid7),
                     bulk=BulkCommands(log, clock, uuid7),
-                    executions=ExecutionCommands(log, clock, uuid7, shelf),
+                    executions=ExecutionCommands(log, clock, uuid7, archive_reader),
                     redactions=Redactions(
                         log,
                         PostgresRedactor(connections),
@@ -297,12 +292,14 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
                     explainer=explainer,
                     occurrences=Occurrences(explainer, LedgerOfReadModels(queries), clock),
                     revisions=Revisions(log),
-                    events=PostgresEventReader(connections, shelf=shelf),
-                    past=PastOfLog(connections, log, LedgerOfReadModels(queries, MOST_OF_THE_PAST), shelf),
-                    audit=Audit(PostgresSealedLog(connections, shelf)),
-                    simulator=simulator(connections, log, shelf, clock),
+                    events=PostgresEventReader(connections, archive_reader=archive_reader),
+                    past=PastOfLog(
+                        connections, log, LedgerOfReadModels(queries, MOST_OF_THE_PAST), archive_reader
+                    ),
+                    audit=Audit(PostgresAuditLog(connections, archive_reader)),
+                    simulator=simulator(connections, log, archive_reader, clock),
                     visibility=visibility,
-                    health=HealthChecks(Vitals(connections, NAMES, RELATIONS)),
+                    health=HealthChecks(ReadinessReader(connections, NAMES, RELATIONS)),
                     exposition=StoredExposition(instruments, queries, connections),
                     observer=instruments,
                     nodes=ShownNodes(NodeTable(connections, NAMES), settings.node_expiry_seconds),
@@ -313,9 +310,40 @@ async def api(settings: Settings) -> AsyncIterator[Litestar]:
             yield app
 
 
+def raise_descriptor_limit() -> int | None:
+    """Have this process, and those that it starts, open as many files as they may; None: there is no bound.
+
+    That is the hard limit, unless the system sets another one, as macOS does.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def possible_concurrency(settings: Settings, descriptors: int | None) -> int:
+    """`MAX_CONCURRENCY`, or as many calls as there are descriptors for; a warning says so."""
+    if descriptors is None:
+        return settings.max_concurrency
+    left = max(1, descriptors - SPARE_DESCRIPTORS - settings.db_max_connections)
+    if left < settings.max_concurrency:
+        log.warning(
+            "MAX_CONCURRENCY is lowered: each call needs a descriptor, and this process may open too few; "
+            "raise its hard limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of Docker), or set "
+            "MAX_CONCURRENCY to what is possible",
+            max_concurrency=settings.max_concurrency,
+            possible=left,
+            descriptors=descriptors,
+            kept_for_the_rest=descriptors - left,
+        )
+    return min(settings.max_concurrency, left)
+
+
 @contextlib.asynccontextmanager
 async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
-    """The scheduler's `run`, which raises `StandsStill`, and what makes the pages of its process."""
+    """The scheduler's `run`, which raises `Fenced`, and what makes the pages of its process."""
     from infrastructure.http_caller.caller import AiohttpCaller  # noqa: PLC0415 - only this role pays for it
 
     instruments = Instruments()
@@ -323,12 +351,13 @@ async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
     task_log = TaskLog(settings.log_dir, on_dropped=instruments.log_dropped)
     dsn = with_liveness(settings.dsn())
     own = OwnEvents()
+    concurrency = possible_concurrency(settings, raise_descriptor_limit())
     async with (
         pool(dsn, settings.db_max_connections) as connections,
         Appender(dsn, instruments, own) as appender,
         AiohttpCaller(
             clock=clock,
-            max_concurrency=settings.max_concurrency,
+            max_concurrency=concurrency,
             max_per_host=settings.max_concurrency_per_host,
             max_body_bytes=settings.max_response_body_bytes,
         ) as caller,
@@ -352,13 +381,13 @@ async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
             DueReader(connections),
             PostgresFollower(with_liveness(settings.direct_dsn()), own),
             PostgresNodes(connections, "scheduler"),
-            concurrency=settings.max_concurrency,
+            concurrency=concurrency,
             per_host=settings.max_concurrency_per_host,
             grace=timedelta(seconds=settings.shutdown_grace_seconds),
         )
 
         async def work() -> None:
-            await check_once_connected(connections)
+            await check_fence_once_connected(connections)
             await engine.run()
 
         _settle_memory()
@@ -379,7 +408,7 @@ async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
             PROJECTIONS,
             instruments,
             # What it rebuilds is folded between the batches of what goes on.
-            WholeLog(library(settings), at_once=BATCH_EVENTS),
+            WholeLog(catalog(settings), at_once=BATCH_EVENTS),
         )
         nodes = PostgresNodes(connections, "projector")
         name = f"{settings.node_name}.{token_hex(4)}"

@@ -6,19 +6,15 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import structlog
 
+from infrastructure.settings import Settings
 from interfaces import bootstrap
 from interfaces.roles import run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from infrastructure.settings import Settings
 
 DOTENV = Path(".env")
 NO_SCHEDULER_BEGINS = (
@@ -76,7 +72,7 @@ SECTIONS = {
     "Run": ("serve", "api", "projector", "scheduler"),
     "Ask and change": ("explain", "tasks", "simulate", "seed"),
     "Check and mend": ("check", "rebuild", "replay", "verify"),
-    "Keep and carry": ("archive", "export", "import"),
+    "Keep and move": ("archive", "export", "import"),
     "Set up": ("migrate", "config", "openapi"),
 }
 OTHERS = "Others"

@@ -6,24 +6,21 @@ import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from uuid import UUID
 
 import click
 
 from domain.identity import Month
+from infrastructure.archive.catalog import Archive
+from infrastructure.settings import Settings
+from infrastructure.transfer.format import Manifest
 from interfaces import bootstrap
+from interfaces.bootstrap.transfer import LogPlace
 from interfaces.cli import common
 from interfaces.cli.common import settings
 from interfaces.cli.render import shown_progress
 from interfaces.roles import run
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from infrastructure.archive.library import Archive
-    from infrastructure.carry.format import Manifest
-    from infrastructure.settings import Settings
-    from interfaces.bootstrap.carry import LogPlace
 
 
 class _MonthType(click.ParamType[Month]):
@@ -180,7 +177,7 @@ def export_command(
         click.echo(f"went on with an export begun at event {head}")
     click.echo(f"{_events(manifest)} in {path}")
     if not manifest.whole:
-        click.echo(f"This is a part of a log ({manifest.selection.told()}): import it with --partial.")
+        click.echo(f"This is a part of a log ({manifest.selection.described()}): import it with --partial.")
 
 
 @click.command("import")
@@ -195,14 +192,14 @@ def import_command(path: Path, *, partial: bool) -> None:
         bootstrap.prepare_database(settings)
         with shown_progress() as progress:
             done = bootstrap.import_events(
-                settings.direct_dsn(), path, partial=partial, told=progress.at_stage
+                settings.direct_dsn(), path, partial=partial, report=progress.at_stage
             )
         earlier = done.manifest.events - done.stored
         click.echo(
             f"{_events(done.manifest)} as in {path}" + (f"; {earlier:,} were there" if earlier else "")
         )
         click.echo(common.rebuilt(settings))
-        if done.stands_still:
+        if done.fenced:
             click.echo(common.NO_SCHEDULER_BEGINS)
 
 
@@ -343,5 +340,5 @@ def _prepared(settings: Settings, dsn: str) -> Settings:
 def _release() -> None:
     with bootstrap.database(common.settings("replay")) as settings:
         bootstrap.prepare_database(settings)
-        released = bootstrap.end_standstill(settings.direct_dsn())
+        released = bootstrap.remove_fence(settings.direct_dsn())
     click.echo("Schedulers begin here from now on." if released else "Nothing kept schedulers away.")

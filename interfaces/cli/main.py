@@ -6,7 +6,7 @@ import contextlib
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from uuid import UUID
 
 import click
 
@@ -17,9 +17,6 @@ from interfaces.cli.log import verify_command
 from interfaces.cli.tasks import simulate_command
 from interfaces.listening import AddressUnusable
 from interfaces.roles import run, run_role, serve
-
-if TYPE_CHECKING:
-    from uuid import UUID
 
 
 @click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,7 +46,7 @@ def _role_command(role: str, summary: str) -> None:
             if not child:
                 bootstrap.prepare_database(settings)
                 if role == "scheduler":
-                    bootstrap.check_standstill(settings.direct_dsn())
+                    bootstrap.check_fence(settings.direct_dsn())
             sys.exit(run_role(settings, role, child=child))  # type: ignore[arg-type]
 
 

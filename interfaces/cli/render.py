@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import Protocol, TextIO
 from uuid import UUID
 
 import click
@@ -14,30 +15,24 @@ import msgspec
 from msgspec import Struct
 
 from application.explanation import wording
-from application.explanation.wording import EARLIEST, LATEST
+from application.explanation.wording import EARLIEST, LATEST, Event, Explanation, Rule, Statement
+from domain.audit import Finding
 from domain.errors import shown
-from interfaces.http.simulation import SimulationAnswer
-from interfaces.http.simulation_request import UnreadSimulation, read_simulation
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from application.explanation.wording import Event, Explanation, Rule, Statement
-    from domain.audit import Finding
-    from infrastructure.projector.batch import QuarantinedEvent
-    from infrastructure.projector.check import Checked, Difference
-    from infrastructure.projector.rebuild import Rebuilt
-    from infrastructure.sealed_log.verifying import Verified
-    from interfaces.bootstrap.jobs import VerifiedBundle
-    from interfaces.http.schedule import ClockChange
-    from interfaces.http.simulation import (
-        OccurrenceCounts,
-        OccurrenceDifference,
-        SimulatedOccurrence,
-        SimulatedTask,
-        SimulatedWindow,
-    )
-    from interfaces.http.simulation_request import Simulated
+from infrastructure.audit_log.verifying import Verified
+from infrastructure.projector.batch import QuarantinedEvent
+from infrastructure.projector.check import Checked, Difference
+from infrastructure.projector.rebuild import Rebuilt
+from interfaces.bootstrap.jobs import VerifiedBundle
+from interfaces.http.schedule import ClockChange
+from interfaces.http.simulation import (
+    OccurrenceCounts,
+    OccurrenceDifference,
+    SimulatedOccurrence,
+    SimulatedTask,
+    SimulatedWindow,
+    SimulationAnswer,
+)
+from interfaces.http.simulation_request import Simulated, UnreadSimulation, read_simulation
 
 TERMINAL_SECONDS, PLAIN_SECONDS = 0.1, 5.0
 _CLEAR_LINE = "\r\033[K"

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import click
 import msgspec
 
+from application.declared import Done, Step
+from infrastructure.settings import Settings
 from interfaces import bootstrap
 from interfaces.cli import common
 from interfaces.cli.common import settings
 from interfaces.roles import run
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from application.declared import Done, Step
-    from infrastructure.settings import Settings
-    from interfaces.task_files.files import TaskFile
+from interfaces.task_files.files import TaskFile
 
 
 @click.command("simulate")

@@ -9,21 +9,17 @@ import re
 import shlex
 from base64 import b64encode
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote_plus, urlsplit
 
 import msgspec
 from msgspec import Struct, field
 
-from domain.definition import Cron
+from domain.definition import Cron, Definition
 from interfaces.task_files.files import Document, TaskFile, declaration
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from domain.definition import Definition
 
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"

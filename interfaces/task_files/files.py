@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, assert_never
 from urllib.parse import urlsplit
 
 import msgspec
 import yaml
 from msgspec import NODEFAULT, UNSET, Struct
 
-from application.declared import Bad, Cancel, Change, Create, Declaration, Keep
-from domain.definition import DEFAULT_NAMESPACE
+from application.declared import Bad, Cancel, Change, Create, Declaration, Keep, Step, Turn
+from domain.definition import DEFAULT_NAMESPACE, Definition
 from domain.errors import FieldError, ValidationFailed, printed, shown
-from domain.task import FinishedTask, Paused
+from domain.task import Difference, FinishedTask, Paused, Scheduled
 from domain.validation.policies import normal_overlap
 from interfaces.http.bodies import CatchingUp, HttpAction, Overlapping, Retry, Success, TaskDefinition
 from interfaces.http.json_body import read_task
 from interfaces.http.problems import MalformedBody
 from interfaces.http.shape_tables import TRIGGERS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from application.declared import Step, Turn
-    from domain.definition import Definition
-    from domain.task import Difference, Scheduled
 
 
 def file_of(tasks: Iterable[Scheduled | Paused], timezone: str) -> dict[str, Any]:

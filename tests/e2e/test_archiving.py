@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import pytest
 
 from domain.identity import Month
+from tests.e2e.callee import Callee
 from tests.e2e.client import Client, cron
 from tests.support.service import Service, until
 from tests.support.supervisor import open_folder
-
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Iterator
-
-    from tests.e2e.callee import Callee
 
 HOURS = 40
 

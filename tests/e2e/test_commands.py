@@ -26,7 +26,7 @@ def test_config_shows_what_is_in_force_from_where_and_no_secret(shared_service: 
     assert (shown.returncode, shown.stderr) == (0, "")
     lines = {line.partition("=")[0]: line for line in shown.stdout.splitlines()}
     assert lines["LOG_LEVEL"].split() == ["LOG_LEVEL=WARN", "#", "environment"]
-    assert lines["MAX_CONCURRENCY"].split() == ["MAX_CONCURRENCY=200", "#", "default"]
+    assert lines["MAX_CONCURRENCY"].split() == ["MAX_CONCURRENCY=4000", "#", "default"]
     assert "host=db.test" in lines["DATABASE_URL"]
     assert "opensesame" not in shown.stdout
 

@@ -5,19 +5,16 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
 from application.ports import ArchiveAway
 from domain.identity import Month
 from infrastructure.archive.files import ArchiveFile, Entry, Event, Writer
-from infrastructure.archive.storage import Bucket, PlaceUnusable
+from infrastructure.archive.storage import Bucket, StorageUnusable
 from tests.support.archived_events import events
 from tests.support.object_store import ObjectStore, object_store
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 URL = "s3://ledger/archives"
 LARGE = 12 * 1024 * 1024
@@ -34,9 +31,9 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
         yield running
 
 
-def written(place: Bucket, name: str, log: list[Event]) -> str:
+def written(storage: Bucket, name: str, log: list[Event]) -> str:
     """An archive that is kept under a name; answers its SHA-256."""
-    with place.writing() as (file, keep):
+    with storage.writing() as (file, keep):
         writer = Writer(file, Month(2026, 1))
         for event in log:
             writer.add(event)
@@ -48,22 +45,22 @@ def written(place: Bucket, name: str, log: list[Event]) -> str:
 
 
 def test_what_is_kept_is_read_again_piece_by_piece(store: ObjectStore) -> None:
-    place, log = Bucket(URL), events([b"{}"] * 9_000, streams=100)
-    sha256 = written(place, "january", log)
+    storage, log = Bucket(URL), events([b"{}"] * 9_000, streams=100)
+    sha256 = written(storage, "january", log)
     assert list(store.objects) == ["/ledger/archives/january"]
-    file = ArchiveFile("january", place.open("january"))
+    file = ArchiveFile("january", storage.open("january"))
     file.verify(sha256)
     assert list(file.events()) == log
     assert file.of_stream(log[3].stream) == [event for event in log if event.stream == log[3].stream]
 
 
 def test_what_is_large_goes_in_parts_and_comes_back_whole(store: ObjectStore) -> None:
-    place, content = Bucket(URL), os.urandom(LARGE)
-    with place.writing() as (file, keep):
+    storage, content = Bucket(URL), os.urandom(LARGE)
+    with storage.writing() as (file, keep):
         file.write(content)
         keep("large")
     assert store.multiparts == 1
-    source = place.open("large")
+    source = storage.open("large")
     assert source.size == LARGE
     assert source.read(LARGE - 10, 10) == content[-10:]
     assert io.BytesIO(source.read(0, LARGE)).getvalue() == content
@@ -76,19 +73,19 @@ def test_what_is_not_finished_is_not_there(store: ObjectStore) -> None:
 
 
 def test_what_is_not_there_or_may_not_be_read_is_away(store: ObjectStore) -> None:
-    place = Bucket(URL)
+    storage = Bucket(URL)
     with pytest.raises(ArchiveAway, match="the archive january is needed and cannot be read"):
-        place.open("january")
-    written(place, "january", events([b"{}"]))
-    source = place.open("january")
+        storage.open("january")
+    written(storage, "january", events([b"{}"]))
+    source = storage.open("january")
     store.away = True
     with pytest.raises(ArchiveAway, match="the archive january"):
         source.read(0, 10)
-    with pytest.raises(PlaceUnusable, match=f"ARCHIVE_DIR={URL} cannot be used"):
-        written(place, "february", events([b"{}"]))
+    with pytest.raises(StorageUnusable, match=f"ARCHIVE_DIR={URL} cannot be used"):
+        written(storage, "february", events([b"{}"]))
 
 
 def test_without_the_extra_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "obstore.exceptions", None)
-    with pytest.raises(PlaceUnusable, match=r"pip install 'chronoledger\[s3\]'"):
+    with pytest.raises(StorageUnusable, match=r"pip install 'chronoledger\[s3\]'"):
         Bucket(URL)

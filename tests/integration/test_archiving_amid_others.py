@@ -7,7 +7,9 @@ import random
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,9 +18,9 @@ from psycopg.conninfo import make_conninfo
 from application.ports import Group, NewFact
 from application.streams import readable
 from domain.facts import EventsRedacted
-from domain.identity import redaction_stream
+from domain.identity import Month, redaction_stream
 from infrastructure.archive.archiving import RecordedMeanwhile, alone, archive_month
-from infrastructure.archive.library import archives
+from infrastructure.archive.catalog import archives
 from infrastructure.event_store.redactor import PostgresRedactor
 from infrastructure.postgres import pool
 from projections import NAMES
@@ -26,12 +28,6 @@ from tests.support.archives import Archivist, filled, rows, whole
 from tests.support.months import APRIL, JANUARY, TASKS, run_of, started, succeeded
 from tests.support.projecting import connect
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-    from pathlib import Path
-
-    from domain.identity import Month
 
 KILLS = 12
 # While events are written, while the index is, and then for each ten thousand rows that are removed.
@@ -55,6 +51,11 @@ async def archivist(database: str, tmp_path: Path) -> Archivist:
     return Archivist(database, tmp_path / "archives")
 
 
+def archive_january(archivist: Archivist, stopped: Callable[[], bool]) -> None:
+    with alone(archivist.dsn) as connection:
+        archive_month(connection, archivist.storage, JANUARY, NAMES, stopped)
+
+
 @pytest.mark.parametrize("asked", [1, 2, 3])
 async def test_what_is_recorded_meanwhile_is_not_lost(archivist: Archivist, asked: int) -> None:
     """While events are written, while the index is, and while rows are removed."""
@@ -67,12 +68,8 @@ async def test_what_is_recorded_meanwhile_is_not_lost(archivist: Archivist, aske
             asyncio.run(_append(archivist.dsn))
         return False
 
-    def archived() -> None:
-        with alone(archivist.dsn) as connection:
-            archive_month(connection, archivist.place, JANUARY, NAMES, interfere)
-
     with pytest.raises(RecordedMeanwhile, match="archive it again"):
-        await asyncio.to_thread(archived)
+        await asyncio.to_thread(archive_january, archivist, interfere)
     async with await connect(archivist.dsn) as connection:
         assert await archives(connection) == []
         run = [row for row in await rows(connection) if row[1] == started(TASKS[0], JANUARY, 30).stream]
@@ -90,12 +87,8 @@ async def test_what_is_redacted_meanwhile_does_not_go_with_what_it_was(archivist
             connection.execute(redacted, (TASKS[0],))
         return False
 
-    def archived() -> None:
-        with alone(archivist.dsn) as connection:
-            archive_month(connection, archivist.place, JANUARY, NAMES, redact)
-
     with pytest.raises(RecordedMeanwhile):
-        await asyncio.to_thread(archived)
+        await asyncio.to_thread(archive_january, archivist, redact)
     async with await connect(archivist.dsn) as connection:
         assert await archives(connection) == []
 
@@ -117,11 +110,7 @@ async def test_a_redaction_that_waits_for_rows_being_removed_keeps_nobody_from_a
             asyncio.run(_append(impatient, APRIL))
         return False
 
-    def archived() -> None:
-        with alone(archivist.dsn) as connection:
-            archive_month(connection, archivist.place, JANUARY, NAMES, interfere)
-
-    await asyncio.to_thread(archived)
+    await asyncio.to_thread(archive_january, archivist, interfere)
     assert [await asyncio.wrap_future(each) for each in refused] == [None]
     async with await connect(archivist.dsn) as connection:
         assert [archive.month for archive in await archives(connection)] == [JANUARY]
@@ -156,9 +145,9 @@ async def test_who_reads_the_whole_log_meanwhile_reads_each_event_once(archivist
         before = await rows(connection)
         moving = asyncio.create_task(asyncio.to_thread(_move_to_and_fro, archivist, 6))
         reads = 0
-        library = archivist.library
+        catalog = archivist.catalog
         while not moving.done():
-            assert await whole(connection, library, limit=37) == before
+            assert await whole(connection, catalog, limit=37) == before
             reads += 1
         await moving
         assert reads >= 2
@@ -186,14 +175,14 @@ async def test_a_kill_at_any_moment_loses_nothing_and_the_next_one_goes_on(archi
                 )  # when it hits is chance; that it may hit anywhere is the point
                 process.kill()
             await _gone(connection)
-            assert await whole(connection, archivist.library, limit=1_000) == before
+            assert await whole(connection, archivist.catalog, limit=1_000) == before
             found = await archives(connection)
             seen |= {archive.state for archive in found}
             if found and found[0].away:
                 archivist.restore(JANUARY)
                 assert await rows(connection) == before
         assert archivist.archive(JANUARY).away
-        assert await whole(connection, archivist.library) == before
+        assert await whole(connection, archivist.catalog) == before
 
 
 async def _gone(connection: psycopg.AsyncConnection) -> None:

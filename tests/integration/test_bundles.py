@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 from uuid import UUID
 
 import msgspec
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from application.audit import Audit
 from interfaces.cli.log import verify_command
 from interfaces.http.audit import Evidence
-from tests.support.sealed_log import MemorySealedLog
+from tests.support.audit_log import MemoryAuditLog
 from tests.support.sealing import KEY
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from click.testing import Result
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 RUN = UUID(int=1 << 127)
@@ -30,7 +25,7 @@ async def evidence(path: Path, events: int) -> Path:
         (number, RUN, number, "execution.started.v1", '{"ä":"\\u0000"}'.encode(), NOON)
         for number in range(1, events + 1)
     ]
-    sealed = MemorySealedLog(rows)
+    sealed = MemoryAuditLog(rows)
     sealed.seal()
     path.write_bytes(msgspec.json.encode(Evidence.of(await Audit(sealed).evidence(RUN))))
     return path

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from structlog.testing import capture_logs
 
-from infrastructure.settings import load
+from infrastructure.settings import Settings, load
 from interfaces.bootstrap.database import (
     DatabaseUnusable,
     MigrationsMissing,
@@ -19,11 +19,6 @@ from interfaces.bootstrap.database import (
 )
 from tests.support.fake_postgres import answering, refusal
 from tests.support.proxy import Proxy
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from infrastructure.settings import Settings
 
 DEADLINE_SECONDS = 60
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,16 +14,13 @@ from infrastructure.event_store import log as task_streams
 from infrastructure.event_store.log import PostgresTaskStreams, recorded
 from infrastructure.event_store.mapper import encode
 from infrastructure.postgres import pool
-from tests.support.carrying import events, fill
 from tests.support.entries import META
 from tests.support.given import created
 from tests.support.service import PROGRAM
+from tests.support.transfers import events, fill
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+type Run = Callable[..., subprocess.CompletedProcess[str]]
 
-    type Run = Callable[..., subprocess.CompletedProcess[str]]
 
 FILE = """
 tasks:

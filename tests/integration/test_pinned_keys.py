@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from infrastructure.sealed_log.keys import SigningKey
-from infrastructure.sealed_log.store import latest_heads
+from infrastructure.audit_log.keys import SigningKey
+from infrastructure.audit_log.store import latest_heads
 from tests.support.projecting import connect
 from tests.support.random_log import RandomLog
-from tests.support.sealing import KEY, as_superuser, seal, sealed_log, verified
+from tests.support.sealing import KEY, as_superuser, audit_log, seal, verified
 from tests.support.stored import append
 
 
 async def test_keys_that_have_signed_no_head_are_told_once(database: str) -> None:
     others = [SigningKey(Ed25519PrivateKey.generate()).public for _ in range(2)]
     async with await connect(database) as connection:
-        await sealed_log(connection, 10, 20, 30)
+        await audit_log(connection, 10, 20, 30)
         kept = await latest_heads(connection)
     found, heard = await verified(database, others, kept)
     assert heard.places() == [("head_changed", 10, 60)]
@@ -25,7 +25,7 @@ async def test_keys_that_have_signed_no_head_are_told_once(database: str) -> Non
 async def test_what_was_changed_is_named_under_a_key_that_has_signed_no_head(database: str) -> None:
     other = SigningKey(Ed25519PrivateKey.generate())
     async with await connect(database) as connection:
-        await sealed_log(connection, 10, 20)
+        await audit_log(connection, 10, 20)
         await as_superuser(
             connection,
             "UPDATE events SET topic = 'x' WHERE notification_id = 7",
@@ -38,7 +38,7 @@ async def test_what_was_changed_is_named_under_a_key_that_has_signed_no_head(dat
 async def test_a_pinned_key_that_has_signed_some_heads_tells_the_others(database: str) -> None:
     other = SigningKey(Ed25519PrivateKey.generate())
     async with await connect(database) as connection:
-        await sealed_log(connection, 10)
+        await audit_log(connection, 10)
         for seed in (8, 9):
             await append(connection, RandomLog(seed).grow(10))
             await seal(connection, other)
@@ -51,7 +51,7 @@ async def test_a_pinned_key_that_has_signed_some_heads_tells_the_others(database
 async def test_who_seals_everything_anew_with_another_key_is_found_by_the_pinned_one(database: str) -> None:
     other = SigningKey(Ed25519PrivateKey.generate())
     async with await connect(database) as connection:
-        await sealed_log(connection, 30, 30)
+        await audit_log(connection, 30, 30)
         kept = await latest_heads(connection)
         await as_superuser(
             connection,
@@ -68,7 +68,7 @@ async def test_who_seals_everything_anew_with_another_key_is_found_by_the_pinned
 async def test_a_new_key_goes_on_where_the_old_one_ended(database: str) -> None:
     other = SigningKey(Ed25519PrivateKey.generate())
     async with await connect(database) as connection:
-        await sealed_log(connection, 10)
+        await audit_log(connection, 10)
         await append(connection, RandomLog(9).grow(10))
         await seal(connection, other)
     _, heard = await verified(database)

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from psycopg import sql
 
-from infrastructure.archive.library import NO_ARCHIVES
+from infrastructure.archive.catalog import NO_ARCHIVES
 from infrastructure.projector.reading import NOTHING_ARCHIVED, WholeLog
 from infrastructure.projector.rebuild import EventRefused, fold_share, rebuild
 from infrastructure.projector.workplace import NewTablesLost, Share

@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from application.ports import NewFact
 from domain.facts import EventsRedacted, Rewritten
 from domain.identity import redaction_stream
-from infrastructure.archive.library import NO_ARCHIVES, Stretch, events_after
+from infrastructure.archive.catalog import NO_ARCHIVES, Stretch, events_after
 from infrastructure.postgres import pool
 from infrastructure.projector import reading as whole_log
 from infrastructure.projector import runner

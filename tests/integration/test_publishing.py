@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator, Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from domain.audit import SignedHead, TreeHead
-from infrastructure.sealed_log import publishing
-from infrastructure.sealed_log.keys import ensure_key
-from infrastructure.sealed_log.publishing import (
+from infrastructure.audit_log import publishing
+from infrastructure.audit_log.keys import ensure_key
+from infrastructure.audit_log.publishing import (
     HeadFile,
     HeadsUnreadable,
     HeadUrl,
@@ -23,16 +25,11 @@ from infrastructure.sealed_log.publishing import (
     read_published,
     target_of,
 )
-from infrastructure.sealed_log.sealer import Sealer
+from infrastructure.audit_log.sealer import Sealer
 from tests.support.projecting import connect, until
 from tests.support.random_log import RandomLog
 from tests.support.sealing import KEY, as_superuser, verified
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
-    from pathlib import Path
-    from typing import Any
 
 NOON = datetime(2030, 1, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 SOON = 0.01

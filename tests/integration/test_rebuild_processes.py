@@ -9,8 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -18,14 +18,17 @@ import pytest
 from infrastructure.projector.rebuild import rebuild
 from infrastructure.projector.workplace import NewTablesLost
 from infrastructure.settings import Settings
-from interfaces.bootstrap import shares
-from interfaces.bootstrap.shares import Processes, ShareFailed
+from interfaces.bootstrap import rebuild_processes
+from interfaces.bootstrap.rebuild_processes import Processes, ShareFailed
 from projections import NAMES, PROJECTIONS
 from tests.support.entries import created, updated
 from tests.support.projecting import connect, contents, project, until
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
 from tests.support.supervisor import is_gone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 EVENTS = 1_000
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,7 +194,7 @@ async def test_they_end_with_the_process_that_started_them(database: str) -> Non
     program = (
         "import asyncio, sys\n"
         "from infrastructure.settings import Settings\n"
-        "from interfaces.bootstrap.shares import Processes\n"
+        "from interfaces.bootstrap.rebuild_processes import Processes\n"
         "if __name__ == '__main__':\n"
         "    workers = Processes(Settings(database_url=sys.argv[1]), 2)\n"
         f"    asyncio.run(workers.fold({NAMES!r}, 2, {EVENTS}))\n"
@@ -216,7 +219,7 @@ async def _nothing(self: Processes, projections: Sequence[str], shares: int, unt
 @pytest.mark.parametrize(
     ("cores", "memory", "fitting"),
     [
-        (16, None, shares.MOST_PROCESSES),
+        (16, None, rebuild_processes.MOST_PROCESSES),
         (2, None, 2),
         (1, None, 1),
         (4, 8 * 2**30, 4),
@@ -228,8 +231,8 @@ async def _nothing(self: Processes, projections: Sequence[str], shares: int, unt
 def test_there_are_as_many_as_there_are_cores_and_memory_for(
     monkeypatch: pytest.MonkeyPatch, cores: int, memory: int | None, fitting: int
 ) -> None:
-    monkeypatch.setattr(shares, "usable_cores", lambda: cores)
-    monkeypatch.setattr(shares, "memory_limit", lambda: memory)
-    assert processes("", None).number(shares.WORTH_SHARING) == fitting
-    assert processes("", None).number(shares.WORTH_SHARING - 1) == 1, "a small log is for one"
+    monkeypatch.setattr(rebuild_processes, "usable_cores", lambda: cores)
+    monkeypatch.setattr(rebuild_processes, "memory_limit", lambda: memory)
+    assert processes("", None).number(rebuild_processes.WORTH_SHARING) == fitting
+    assert processes("", None).number(rebuild_processes.WORTH_SHARING - 1) == 1, "a small log is for one"
     assert processes("", 3).number(1) == 3

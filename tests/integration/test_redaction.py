@@ -26,6 +26,8 @@ from domain.facts import (
 )
 from domain.identity import redaction_stream
 from domain.redaction import original_digest
+from infrastructure.audit_log.keys import KeyRing
+from infrastructure.audit_log.store import PostgresAuditLog
 from infrastructure.clock import SystemClock
 from infrastructure.event_store.appender import Appender
 from infrastructure.event_store.log import PostgresEventLog
@@ -33,8 +35,6 @@ from infrastructure.event_store.mapper import encode, encode_redacted
 from infrastructure.event_store.redactor import PostgresRedactor
 from infrastructure.postgres import pool
 from infrastructure.projector.rebuild import rebuild
-from infrastructure.sealed_log.keys import KeyRing
-from infrastructure.sealed_log.store import PostgresSealedLog
 from interfaces.bootstrap.services import RunsOfReadModels
 from interfaces.http.audit import Evidence as Bundle
 from projections import PROJECTIONS
@@ -224,7 +224,7 @@ async def test_who_redacts_by_hand_and_tells_of_it_is_found(database: str, strea
 async def test_evidence_of_a_redacted_execution_proves_what_is_left(database: str) -> None:
     async with await connect(database) as connection, pool(database, 2) as connections:
         run = await sealed_and_redacted(database, connection)
-        audit = Audit(PostgresSealedLog(connections))
+        audit = Audit(PostgresAuditLog(connections))
         with pytest.raises(NotYetSealed):
             await audit.evidence(run)
         await seal(connection)

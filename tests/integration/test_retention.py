@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from application.ports import ArchiveAway
 from infrastructure.archive.archiving import Retention, Stopped, alone, archive_month
-from infrastructure.archive.library import archives
+from infrastructure.archive.catalog import archives
+from infrastructure.archive.files import Source
 from infrastructure.archive.storage import Folder
 from projections import NAMES
 from tests.support.archives import Archivist, filled
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH
 from tests.support.projecting import connect, until
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from infrastructure.archive.files import Source
 
 DAYS = 30
 
@@ -34,7 +30,7 @@ async def archivist(database: str, tmp_path: Path) -> Archivist:
 
 
 def retention(archivist: Archivist, owns: Callable[[], bool] = lambda: True) -> Retention:
-    return Retention(archivist.dsn, archivist.place, DAYS, NAMES, owns)
+    return Retention(archivist.dsn, archivist.storage, DAYS, NAMES, owns)
 
 
 async def states(archivist: Archivist) -> list[tuple[object, str]]:
@@ -107,7 +103,7 @@ class Forgetful(Folder):
     """Keeps files, and cannot find them right afterwards."""
 
     def open(self, name: str) -> Source:
-        """See `SchedulePosition`."""
+        """See `Storage`."""
         raise ArchiveAway(name, "not found")
 
 
@@ -122,7 +118,7 @@ async def test_a_file_that_cannot_be_read_back_is_told_and_the_month_stays(archi
 async def test_one_that_is_told_to_stop_leaves_the_month_as_it_was(archivist: Archivist, asked: int) -> None:
     questions = iter([False] * (asked - 1) + [True])
     with alone(archivist.dsn) as connection, pytest.raises(Stopped):
-        archive_month(connection, archivist.place, JANUARY, NAMES, lambda: next(questions))
+        archive_month(connection, archivist.storage, JANUARY, NAMES, lambda: next(questions))
     assert await states(archivist) == []
     archivist.archive(JANUARY)
     assert await states(archivist) == [(JANUARY, "archived")]

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from psycopg import AsyncConnection
 from structlog.testing import capture_logs
 
-from infrastructure.sealed_log.keys import KeyUnusable, ensure_key, read_public_key, read_signing_key
-from infrastructure.sealed_log.sealer import Sealer, seal_block
+from domain.audit import SignedHead
+from infrastructure.audit_log.keys import KeyUnusable, ensure_key, read_public_key, read_signing_key
+from infrastructure.audit_log.sealer import Sealer, seal_block
 from tests.support.projecting import connect, until
 from tests.support.random_log import RandomLog
 from tests.support.sealers import REST_SECONDS, of_level, running, sealed_up_to, sealing, told
-from tests.support.sealing import KEY, as_superuser, seal, sealed_log, verified
+from tests.support.sealing import KEY, as_superuser, audit_log, seal, verified
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from psycopg import AsyncConnection
-
-    from domain.audit import SignedHead
 
 SEALERS = (
     "SELECT pid, state, state_change FROM pg_stat_activity "
@@ -110,7 +105,7 @@ async def seal_block_with_key(connection: AsyncConnection) -> None:
 
 async def test_who_seals_beside_another_is_refused(database: str) -> None:
     async with await connect(database) as connection, await connect(database) as other:
-        await sealed_log(connection, 10)
+        await audit_log(connection, 10)
         await append(connection, RandomLog(2).grow(10))
 
         async def waiting() -> bool:
@@ -135,7 +130,7 @@ async def test_a_log_that_lost_what_was_sealed_is_told_and_sealing_goes_on(
 ) -> None:
     source = RandomLog(2)
     async with await connect(database) as connection:
-        await sealed_log(connection, 100)
+        await audit_log(connection, 100)
         await as_superuser(connection, "DELETE FROM events WHERE notification_id > 90")
         with capture_logs() as logs:
             async with sealing(database, key_file):

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
+from psycopg import AsyncConnection
 from structlog.testing import capture_logs
 
-from domain.audit import TreeHead
-from infrastructure.sealed_log.keys import ensure_key, read_signing_key
-from infrastructure.sealed_log.sealer import LastHead, Sealer, SealsDiffer, seal_block
-from infrastructure.sealed_log.store import latest_heads
+from domain.audit import SignedHead, TreeHead
+from infrastructure.audit_log.keys import ensure_key, read_signing_key
+from infrastructure.audit_log.sealer import LastHead, Sealer, SealsDiffer, seal_block
+from infrastructure.audit_log.store import latest_heads
 from tests.support.projecting import connect, until
 from tests.support.random_log import RandomLog
 from tests.support.sealers import sealed_up_to, sealing, told
-from tests.support.sealing import KEY, as_superuser, sealed_log, verified
+from tests.support.sealing import KEY, as_superuser, audit_log, verified
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from psycopg import AsyncConnection
-
-    from domain.audit import SignedHead
 
 ALL_SEALS = ("DELETE FROM tree_heads", "DELETE FROM sealed_blocks", "DELETE FROM tree_nodes")
 CHANGED_EVENT = "UPDATE events SET state = state || ' ' WHERE notification_id = 7"
@@ -121,7 +116,7 @@ async def test_seals_that_do_not_fit_each_other_are_not_gone_on_from(
     database: str, change: str, expected: str
 ) -> None:
     async with await connect(database) as connection:
-        await sealed_log(connection, 10)
+        await audit_log(connection, 10)
         await append(connection, RandomLog(2).grow(10))
         without_checks = "ALTER TABLE sealed_blocks DROP CONSTRAINT sealed_blocks_check, "
         await as_superuser(connection, f"{without_checks} DROP CONSTRAINT sealed_blocks_check1", change)
@@ -133,7 +128,7 @@ async def test_seals_that_do_not_fit_each_other_are_not_gone_on_from(
 
 async def test_a_log_that_was_sealed_anew_is_not_gone_on_from(database: str) -> None:
     async with await connect(database) as connection:
-        await sealed_log(connection, 10)
+        await audit_log(connection, 10)
         [known] = await latest_heads(connection)
         await append(connection, RandomLog(2).grow(10))
         await as_superuser(connection, *ALL_SEALS, CHANGED_EVENT)

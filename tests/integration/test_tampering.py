@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
-from infrastructure.sealed_log.store import latest_heads
+from infrastructure.audit_log.store import latest_heads
+from tests.support.databases import Databases
 from tests.support.projecting import connect
 from tests.support.random_log import RandomLog
-from tests.support.sealing import KEY, as_superuser, seal, sealed_log, verified
+from tests.support.sealing import KEY, as_superuser, audit_log, seal, verified
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.support.databases import Databases
 
 # Blocks end at leaf 3,000, 4,096 and 6,000; without gaps a leaf's position is its number from 1.
 SIZES = (3_000, 3_000)
@@ -29,7 +25,7 @@ def sealed_template(databases: Databases, template_database: str) -> Iterator[st
 
     async def fill(dsn: str) -> None:
         async with await connect(dsn) as connection:
-            await sealed_log(connection, *SIZES)
+            await audit_log(connection, *SIZES)
 
     with databases.copy(template_database) as dsn:
         asyncio.run(fill(dsn))
@@ -96,10 +92,10 @@ async def test_two_events_that_changed_places_are_named(sealed: str) -> None:
 @pytest.mark.parametrize("position", [-5, 0, 1_000])
 async def test_an_event_that_was_put_in_between_is_named(database: str, position: int) -> None:
     async with await connect(database) as connection:
-        await sealed_log(connection, 600)
+        await audit_log(connection, 600)
         # A gap, as appends that were rolled back leave one.
         await connection.execute("SELECT setval(pg_get_serial_sequence('events', 'notification_id'), 2000)")
-        await sealed_log(connection, 600, seed=2)
+        await audit_log(connection, 600, seed=2)
         await as_superuser(
             connection,
             f"INSERT INTO events ({COLUMNS}, notification_id) SELECT gen_random_uuid(), 1, topic, state, "

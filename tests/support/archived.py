@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Set
-
-    from domain.identity import Month
+from domain.identity import Month
 
 
 @dataclass

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from infrastructure.archive.files import Event
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-from infrastructure.archive.storage import Nowhere
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from infrastructure.archive.storage import NoStorage
 
 
 class Bytes:
@@ -24,7 +21,7 @@ class Bytes:
         return self.content[offset : offset + length]
 
 
-class Shelved(Nowhere):
+class MemoryStorage(NoStorage):
     """Files by name; nothing more is kept. It tells which were opened, in their order."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
@@ -32,6 +29,6 @@ class Shelved(Nowhere):
         self.opened: list[str] = []
 
     def open(self, name: str) -> Bytes:
-        """See `SchedulePosition`."""
+        """See `Storage`."""
         self.opened.append(name)
         return Bytes(self.files[name])

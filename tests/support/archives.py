@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from psycopg import AsyncConnection
+
+from domain.identity import Month
 from infrastructure.archive.archiving import alone, archive_month, restore_month
-from infrastructure.archive.library import Library, events_after
+from infrastructure.archive.catalog import Archive, Catalog, events_after
+from infrastructure.archive.files import Event
 from infrastructure.archive.storage import Folder
 from infrastructure.projector.reading import WholeLog
 from projections import NAMES
@@ -14,16 +18,6 @@ from tests.support.months import year_of
 from tests.support.projecting import connect, project
 from tests.support.sealing import seal
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from psycopg import AsyncConnection
-
-    from domain.identity import Month
-    from infrastructure.archive.files import Event
-    from infrastructure.archive.library import Archive
-
 
 MUCH = 1 << 30
 ROWS = (
@@ -38,27 +32,27 @@ class Archivist:
     def __init__(self, dsn: str, folder: Path) -> None:
         self.dsn = dsn
         self.folder = folder
-        self.place = Folder(folder)
+        self.storage = Folder(folder)
 
     @property
-    def library(self) -> Library:
+    def catalog(self) -> Catalog:
         """One that has nothing open yet."""
-        return Library(self.place)
+        return Catalog(self.storage)
 
     @property
     def whole_log(self) -> WholeLog:
         """What rebuilds and checks read."""
-        return WholeLog(self.library)
+        return WholeLog(self.catalog)
 
     def archive(self, month: Month) -> Archive:
         """Move a month to a file."""
         with alone(self.dsn) as connection:
-            return archive_month(connection, self.place, month, NAMES)
+            return archive_month(connection, self.storage, month, NAMES)
 
     def restore(self, month: Month) -> Archive:
         """Put a month back."""
         with alone(self.dsn) as connection:
-            return restore_month(connection, self.library, month)
+            return restore_month(connection, self.catalog, month)
 
 
 async def settle(connection: AsyncConnection) -> None:
@@ -80,12 +74,12 @@ async def rows(connection: AsyncConnection) -> list[tuple[object, ...]]:
     return await (await connection.execute(ROWS)).fetchall()
 
 
-async def whole(connection: AsyncConnection, library: Library, limit: int = 100) -> list[Event]:
+async def whole(connection: AsyncConnection, catalog: Catalog, limit: int = 100) -> list[Event]:
     """The whole log, read a stretch at a time."""
     found: list[Event] = []
     full = True
     while full:
         position = found[-1].position if found else 0
-        events, full = await events_after(connection, library, position, limit, MUCH)
+        events, full = await events_after(connection, catalog, position, limit, MUCH)
         found += events
     return found

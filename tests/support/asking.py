@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from application.audit import Audit
 from application.explanation.explainer import Explainer
 from domain.identity import execution_id
-from infrastructure.archive.library import Shelf
+from infrastructure.archive.catalog import ArchiveReader
+from infrastructure.audit_log.store import LAST_SIZE, PostgresAuditLog
 from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.event_store.reader import PostgresEventReader
-from infrastructure.sealed_log.store import LAST_SIZE, PostgresSealedLog
 from interfaces.bootstrap.services import LedgerOfReadModels, PastOfLog
 from projections.queries import ReadModels
 from projections.views import Paging, ResultQuery, TaskQuery
@@ -43,13 +43,13 @@ class Asker:
     """Everything that reads the log for users, over one database and its archives."""
 
     def __init__(self, connections: Any, appender: Appender, archivist: Archivist) -> None:
-        shelf = Shelf(connections, archivist.library)
-        self.log = PostgresEventLog(connections, appender, shelf)
-        self.reader = PostgresEventReader(connections, shelf=shelf)
+        archive_reader = ArchiveReader(connections, archivist.catalog)
+        self.log = PostgresEventLog(connections, appender, archive_reader)
+        self.reader = PostgresEventReader(connections, archive_reader=archive_reader)
         self.explainer = Explainer(self.log, Spring())
         self.models = ReadModels(connections)
-        self.past = PastOfLog(connections, self.log, LedgerOfReadModels(self.models), shelf)
-        self.audit = Audit(PostgresSealedLog(connections, shelf))
+        self.past = PastOfLog(connections, self.log, LedgerOfReadModels(self.models), archive_reader)
+        self.audit = Audit(PostgresAuditLog(connections, archive_reader))
 
     async def streams(self) -> list[Sequence[Recorded]]:
         return [await self.log.read_stream(run) for run in [*EVERY_RUN, NOTHING_RAN, TASKS[0]]]

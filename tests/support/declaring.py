@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from application.declared import Applier, Declaration, plan, standing
+from application.declared import Applier, Declaration, Done, Step, plan, standing
+from application.ports import Recorded
 from tests.support.given import definition
-from tests.support.scheduler import REQUEST
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from application.declared import Done, Step
-    from application.ports import Recorded
-    from tests.support.log import MemoryLog
-    from tests.support.scheduler import World
+from tests.support.log import MemoryLog
+from tests.support.scheduler import REQUEST, World
 
 
 class MemoryTaskStreams:

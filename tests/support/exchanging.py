@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from application.ports import ResourcesExhausted
 from tests.support import given
 
 if TYPE_CHECKING:
@@ -37,9 +38,18 @@ class TaskExchange:
         assert self._task is not None
         return None if self._task.cancelled() else self._task.result()
 
+    @property
+    def exhausted(self) -> ResourcesExhausted | None:
+        """See `application.ports.Exchange`; the coroutine raises it."""
+        assert self._task is not None
+        error = None if self._task.cancelled() else self._task.exception()
+        return error if isinstance(error, ResourcesExhausted) else None
+
 
 class Over:
     """`Exchange` that is over."""
+
+    exhausted = None
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt

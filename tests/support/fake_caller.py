@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from application.ports import ResourcesExhausted
 from domain.facts import Answered, Attempt
 from tests.support.exchanging import TaskExchange
 
@@ -37,7 +39,10 @@ class Seen:
 
 
 class FakeCaller:
-    """`HttpCaller` that answers from a script, then with 200; each call `takes` its time, or its URL's."""
+    """`HttpCaller` that answers from a script, then with 200; each call `takes` its time, or its URL's.
+
+    With `room` calls under way its machine has none for another one: it is `without` what that number means.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -46,6 +51,9 @@ class FakeCaller:
         self.takes = timedelta()
         self.takes_at: dict[str, timedelta] = {}
         self.error: Exception | None = None
+        self.room: int | None = None
+        self.without = errno.EMFILE
+        self.refused = 0
 
     def answers(self, *script: Answer | int) -> None:
         """What the next calls bring; a number stands for the status of an answer."""
@@ -57,6 +65,9 @@ class FakeCaller:
 
     async def call(self, call: Call, clock: ClockAhead | None = None, told: int = 0) -> Attempt:
         """Make one; `clock` is that of the caller's machine."""
+        if self.room is not None and sum(not seen.over for seen in self.calls) >= self.room:
+            self.refused += 1
+            raise ResourcesExhausted(self.without)
         started_at, began = (clock or self._clock).now(), self._clock.steady()
         come_to = clock.look() if clock else started_at
         seen = Seen(started_at, call.action.url, call.execution_id, call.number, come_to, told)

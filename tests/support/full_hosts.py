@@ -19,7 +19,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four attempts are enough to wait for a host of which nothing is known yet; nothing is claimed early."""
     monkeypatch.setattr("application.scheduler.timing.LEAST", NEAR)
     monkeypatch.setattr("application.scheduler.dispatcher.MOST_WAITING", 4)
-    monkeypatch.setattr("application.scheduler.dispatcher.MOST_WAITING", 4)
 
 
 def a_world() -> World:

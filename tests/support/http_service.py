@@ -24,6 +24,7 @@ from interfaces.http.answers import HealthCheck, HealthReport
 from interfaces.http.dependencies import Dependencies, HttpOptions
 from interfaces.http.system import Node
 from tests.support.archived import ArchivedMonths
+from tests.support.audit_log import MemoryAuditLog
 from tests.support.event_reader import MemoryEventReader
 from tests.support.http_apps import lent
 from tests.support.log import MemoryLog
@@ -31,7 +32,6 @@ from tests.support.memory_read_models import MemoryReadModels
 from tests.support.past import MemoryPast
 from tests.support.redactable import MemoryLedger, MemoryRedactor
 from tests.support.runs import MemoryRuns
-from tests.support.sealed_log import MemorySealedLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -149,7 +149,7 @@ class HttpService:
     observer: RequestLog
     clock: SettableClock
     archived: ArchivedMonths
-    sealed: MemorySealedLog
+    sealed: MemoryAuditLog
     app: Litestar
     client: httpx.AsyncClient
 
@@ -186,7 +186,7 @@ def assert_a_problem(answer: httpx.Response) -> None:
 async def http_service(**options: Any) -> AsyncIterator[HttpService]:
     """A new service, with `HttpOptions` of a test's own."""
     log, clock, archived = MemoryLog(), SettableClock(), ArchivedMonths()
-    sealed = MemorySealedLog(log.rows)
+    sealed = MemoryAuditLog(log.rows)
     queries, visibility, health, nodes, observer = (
         MemoryReadModels(log),
         SettableVisibility(),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from application.ports import NewFact
 from domain.definition import Action, Cron, Definition
 from domain.facts import (
     Answered,
+    AnyFact,
     Attempt,
     AttemptFailed,
     AttemptStarted,
@@ -23,11 +24,6 @@ from domain.facts import (
     Unanswered,
 )
 from domain.identity import Month, execution_id
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from domain.facts import AnyFact
 
 JANUARY, FEBRUARY, MARCH, APRIL = (Month(2026, number) for number in (1, 2, 3, 4))
 TASKS = tuple(UUID(int=(1_767_000_000_000 + number) << 80 | 7 << 76 | 2 << 62) for number in (1, 2, 3))

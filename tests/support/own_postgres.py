@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import Self
 
 from tests.support.supervisor import embedded, eventually, postmaster_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class OwnPostgres:

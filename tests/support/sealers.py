@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
-from infrastructure.sealed_log.sealer import Sealer
+from psycopg import AsyncConnection
+
+from infrastructure.audit_log.sealer import Sealer
 from tests.support.projecting import until
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from psycopg import AsyncConnection
 
 REST_SECONDS = 0.02
 

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from psycopg import AsyncConnection
 
-from infrastructure.sealed_log.keys import SigningKey
-from infrastructure.sealed_log.sealer import seal_block
-from infrastructure.sealed_log.store import latest_heads
-from infrastructure.sealed_log.verifying import verify
+from domain.audit import Finding, SignedHead
+from infrastructure.audit_log.keys import PublicKey, SigningKey
+from infrastructure.audit_log.sealer import seal_block
+from infrastructure.audit_log.store import latest_heads
+from infrastructure.audit_log.verifying import Verified, verify
 from infrastructure.sql import statements
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from psycopg import AsyncConnection
-
-    from domain.audit import Finding, SignedHead
-    from infrastructure.sealed_log.keys import PublicKey
-    from infrastructure.sealed_log.verifying import Verified
-
-statement = statements("infrastructure.sealed_log")
+statement = statements("infrastructure.audit_log")
 
 KEY = SigningKey(Ed25519PrivateKey.generate())
 
@@ -56,7 +49,7 @@ async def seal(connection: AsyncConnection, key: SigningKey = KEY) -> int:
     return signed.head.last_position
 
 
-async def sealed_log(connection: AsyncConnection, *sizes: int, seed: int = 1) -> int:
+async def audit_log(connection: AsyncConnection, *sizes: int, seed: int = 1) -> int:
     """A random log that grew by so many events between its seals; answers its last position."""
     facts = RandomLog(seed).grow(sum(sizes))
     for start, end in pairwise(accumulate(sizes, initial=0)):

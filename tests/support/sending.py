@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from application.scheduler.attempts import Attempts
-from application.scheduler.context import Job
 from application.scheduler.dispatcher import Dispatcher
-from application.scheduler.retries import LeaseRenewal
+from application.scheduler.jobs import Job, LeaseRenewal
+from application.scheduler.outcomes import Outcomes
 from domain import execution as executions
 from tests.support.given import definition, started
 from tests.support.scheduler import World
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from application.ports import Exchange
-    from domain.facts import ExecutionFailed
+    from application.scheduler.context import Context
+    from domain.outcome import Final
 
 
 def job(number: int, send_at: datetime, priority: int = 5) -> Job:
@@ -30,8 +31,32 @@ def job(number: int, send_at: datetime, priority: int = 5) -> Job:
     return Job(claimed, definition(url=f"http://target/{number}", priority=priority), 1, send_at)
 
 
-async def no_end(job: Job, end: ExecutionFailed) -> None:
-    raise AssertionError("nothing is given up here")
+class Settled(Outcomes):
+    """Records nothing, but waits with what was brought until it is `recorded`.
+
+    `settled` gets how many would have been recorded together; the log gets nothing before `given`.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        recorded: Callable[[], Awaitable[object]] | None = None,
+        settled: list[int] | None = None,
+        given: asyncio.Event | None = None,
+    ) -> None:
+        super().__init__(context)
+        self._recorded, self._settled, self._given = recorded, settled, given
+
+    async def settle(self, brought: Sequence[tuple[Job, Exchange]], handed: Callable[[], None]) -> None:
+        if self._settled is not None:
+            self._settled.append(len(brought))
+        if self._given is not None:
+            await self._given.wait()
+        handed()
+        await (asyncio.sleep(0) if self._recorded is None else self._recorded())
+
+    async def close(self, job: Job, fact: Final) -> None:
+        raise AssertionError("nothing is given up here")
 
 
 @contextlib.asynccontextmanager
@@ -45,22 +70,11 @@ async def attempts(
     settled: list[int] | None = None,
     given: asyncio.Event | None = None,
 ) -> AsyncIterator[tuple[Attempts, Dispatcher]]:
-    """Attempts and their lineup; nobody records the outcomes, but each waits until it is `recorded`.
-
-    `settled` gets how many would have been recorded together; the log gets nothing before `given`.
-    """
-
-    async def settle(brought: Sequence[tuple[Job, Exchange]], handed: Callable[[], None]) -> None:
-        if settled is not None:
-            settled.append(len(brought))
-        if given is not None:
-            await given.wait()
-        handed()
-        await (asyncio.sleep(0) if recorded is None else recorded())
-
+    """Attempts and their dispatcher; what came back is as `Settled` has it."""
     context = replace(world.context(), linger=linger, short_linger=short_linger)
     dispatcher = Dispatcher(world.clock, concurrency, concurrency)
-    sending = Attempts(context, dispatcher, LeaseRenewal(context), settle, no_end)
+    outcomes = Settled(context, recorded, settled, given)
+    sending = Attempts(context, dispatcher, LeaseRenewal(context, outcomes), outcomes)
     running = asyncio.create_task(sending.run())
     await world.clock.settle()
     yield sending, dispatcher

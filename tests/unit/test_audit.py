@@ -10,8 +10,8 @@ import pytest
 from application.audit import Audit, EventNotFound, HeadNotFound, NotYetSealed, SealsDamaged
 from domain.errors import ExecutionNotFound
 from domain.merkle import consistent, includes
-from infrastructure.sealed_log.keys import KeyRing
-from tests.support.sealed_log import MemorySealedLog, leaf_of
+from infrastructure.audit_log.keys import KeyRing
+from tests.support.audit_log import MemoryAuditLog, leaf_of
 from tests.support.sealing import KEY
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -35,7 +35,7 @@ def rows() -> list[Row]:
 @pytest.fixture(scope="module")
 def audit(rows: list[Row]) -> Audit:
     known: list[Row] = []
-    sealed = MemorySealedLog(known)
+    sealed = MemoryAuditLog(known)
     for size in HEADS:
         known += rows[len(known) : size]
         sealed.seal()
@@ -93,7 +93,7 @@ async def test_what_is_not_there_cannot_be_proved(audit: Audit) -> None:
 
 
 async def test_what_is_missing_of_the_seals_is_told(rows: list[Row]) -> None:
-    sealed = MemorySealedLog(rows)
+    sealed = MemoryAuditLog(rows)
     sealed.seal()
     sealed.lose_nodes()
     with pytest.raises(SealsDamaged, match="leaves 4,096 to 8,191 is missing"):
@@ -102,7 +102,7 @@ async def test_what_is_missing_of_the_seals_is_told(rows: list[Row]) -> None:
 
 async def test_nothing_is_proved_before_anything_is_sealed() -> None:
     with pytest.raises(HeadNotFound, match="There is no head yet"):
-        await Audit(MemorySealedLog([row(1)])).inclusion(10, None)
+        await Audit(MemoryAuditLog([row(1)])).inclusion(10, None)
 
 
 async def test_heads_are_listed_from_the_latest(audit: Audit) -> None:

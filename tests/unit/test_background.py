@@ -1,4 +1,4 @@
-"""What runs in the background ends with the foreground, or is told to have ended before."""
+"""Roles: what runs in the background of one, and how many calls it makes at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import contextlib
 import pytest
 from structlog.testing import capture_logs
 
-from interfaces.bootstrap.services import background
+from infrastructure.settings import Settings
+from interfaces.bootstrap.services import background, possible_concurrency
 
 
 async def test_what_fails_in_the_background_is_told_when_it_does() -> None:
@@ -41,3 +42,15 @@ async def test_what_ends_in_time_is_not_told(*, forever: bool) -> None:
         async with background(work()):
             await begun.wait()
     assert logs == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "descriptors", "possible"),
+    [(4_000, None, 4_000), (4_000, 20_000, 4_000), (4_000, 1_024, 904), (500, 1_024, 500), (4_000, 64, 1)],
+)
+def test_no_more_calls_are_made_at_a_time_than_there_are_descriptors_for(
+    wanted: int, descriptors: int | None, possible: int
+) -> None:
+    with capture_logs() as logs:
+        assert possible_concurrency(Settings(max_concurrency=wanted), descriptors) == possible
+    assert [each["possible"] for each in logs] == ([possible] if possible < wanted else [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
@@ -13,10 +13,12 @@ from application.declared import (
     Cancel,
     Change,
     Create,
+    Declaration,
     DeclaredTwice,
     Keep,
     NamesNotUnique,
     NoSuchNamespace,
+    Step,
     standing,
 )
 from application.ports import LogUnavailable
@@ -27,11 +29,6 @@ from domain.task import FinishedTask, Paused, Scheduled
 from tests.support.declaring import MemoryTaskStreams, applied, declared, planned
 from tests.support.given import NOON, RUN, after, created, definition, every
 from tests.support.scheduler import REQUEST, World
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from application.declared import Declaration, Step
 
 ONCE = OneOff(datetime=after(600))
 

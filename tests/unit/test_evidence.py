@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from application.audit import Audit
-from infrastructure.sealed_log.keys import KeyRing
-from tests.support.sealed_log import MemorySealedLog
+from infrastructure.audit_log.keys import KeyRing
+from tests.support.audit_log import MemoryAuditLog
 from tests.support.sealing import KEY
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ STREAM = UUID(int=7)
 @pytest.fixture
 async def evidence() -> Evidence:
     rows = [(number, STREAM, number, "execution.started.v1", b"{}", NOON) for number in range(1, 4)]
-    sealed = MemorySealedLog([*rows, (4, UUID(int=8), 1, "execution.started.v1", b"{}", NOON)])
+    sealed = MemoryAuditLog([*rows, (4, UUID(int=8), 1, "execution.started.v1", b"{}", NOON)])
     sealed.seal()
     return await Audit(sealed).evidence(STREAM)
 

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from application.scheduler.attempts import FlushPriority
-from application.scheduler.context import Job
 from application.scheduler.index import Entry
+from application.scheduler.jobs import Job
 from domain import execution as executions
 from domain.definition import OneOff, Overlap
 from tests.support.given import NOON, RUN, after, definition, every, occurrence, queued, started

@@ -9,13 +9,13 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from infrastructure.vitals import DatabaseAway, VitalSigns
+from infrastructure.health import DatabaseAway, Readiness
 from interfaces.bootstrap.pages import HealthChecks
 
 if TYPE_CHECKING:
     from interfaces.http.answers import HealthReport
 
-WELL = VitalSigns(
+WELL = Readiness(
     head=100,
     projected=100,
     furthest=100,
@@ -26,23 +26,23 @@ WELL = VitalSigns(
     wrong_clock_seconds=None,
     parked=0,
     missing=[],
-    stands_still=False,
+    fenced=False,
 )
 
 
 class Read:
-    """Vital signs as a test wants them."""
+    """A state of the service as a test wants it."""
 
-    def __init__(self, found: VitalSigns | Exception) -> None:
+    def __init__(self, found: Readiness | Exception) -> None:
         self._found = found
 
-    async def read(self) -> VitalSigns:
+    async def read(self) -> Readiness:
         if isinstance(self._found, Exception):
             raise self._found
         return self._found
 
 
-def judged(found: VitalSigns | Exception) -> HealthReport:
+def judged(found: Readiness | Exception) -> HealthReport:
     return asyncio.run(HealthChecks(Read(found)).report())
 
 
@@ -99,7 +99,7 @@ def test_a_scheduler_that_fell_silent_is_unhealthy() -> None:
 
 
 def test_where_no_scheduler_may_begin_none_is_asked_for() -> None:
-    scheduler = judged(replace(WELL, scheduler_beat_seconds=None, stands_still=True)).checks["scheduler"]
+    scheduler = judged(replace(WELL, scheduler_beat_seconds=None, fenced=True)).checks["scheduler"]
     assert scheduler.status == "unhealthy"
     assert scheduler.detail.startswith("No scheduler begins on this database")
     assert "start `chronoledger scheduler`" not in scheduler.detail

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from application.audit import Audit
 from application.ports import Unreadable
 from domain.merkle import consistent, includes
-from infrastructure.sealed_log.keys import KeyRing
+from infrastructure.audit_log.keys import KeyRing
 from interfaces.http.audit import ConsistencyProof, Evidence, HeadPage, InclusionProof
 from tests.support.groups import claim
 from tests.support.http_service import HttpService, assert_a_problem, http_service

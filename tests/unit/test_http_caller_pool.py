@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
+from application.ports import ResourcesExhausted
 from infrastructure.http_caller import pool as pools
 from infrastructure.http_caller.bounds import Bounds
 from infrastructure.http_caller.connection import Connection
 from infrastructure.http_caller.pool import Pool
 from infrastructure.http_caller.progress import NotConnected, Progress, Stage
+from infrastructure.http_caller.shortage import shortage
 from tests.support.attempts import until
 from tests.support.sockets import WHOLE, Socket
 
@@ -282,3 +286,57 @@ async def test_after_closing_nothing_is_open_and_no_connection_is_handed_out(
         await dialling
     assert dialler.opened[0].lost
     assert pool.hosts == 0
+
+
+class NoRoom(Dialler):
+    """Fails with these before it opens connections."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__()
+        self.errors = list(errors)
+
+    async def dial(self, site: str) -> Connection:
+        if self.errors:
+            raise self.errors.pop(0)
+        return await super().dial(site)
+
+
+def no_room(number: int = errno.EMFILE) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+async def test_a_machine_without_room_is_told_from_a_target_that_cannot_be_reached(number: int) -> None:
+    pool = Pool(NoRoom(no_room(number), no_room(errno.ECONNREFUSED)), max_calls=10, max_per_host=10)
+    with pytest.raises(ResourcesExhausted) as lacking:
+        await pool.take(SITE, of(SITE))
+    assert lacking.value.errno == number
+    with pytest.raises(ConnectionRefusedError):
+        await pool.take(SITE, of(SITE))
+    assert pool.hosts == 0
+
+
+async def test_idle_connections_make_room_for_a_new_one() -> None:
+    dialler = NoRoom()
+    pool = Pool(dialler, max_calls=10, max_per_host=10)
+    await given_back(pool, await taken(pool, 1, OTHER), OTHER)
+    dialler.errors.append(no_room())
+    await pool.take(SITE, of(SITE))
+    assert not dialler.opened[0].reusable
+
+
+async def test_a_call_that_was_sent_in_part_waits_for_room() -> None:
+    dialler = NoRoom(no_room(), no_room())
+    redirected = of(SITE)
+    redirected.sent = True
+    await Pool(dialler, max_calls=10, max_per_host=10).take(SITE, redirected)
+    assert len(dialler.opened) == 1
+
+
+@pytest.mark.parametrize(
+    ("site", "is_lacking"),
+    [("http://127.0.0.1:9", True), ("http://[fe80::1]:9", False), ("http://no.such.host.invalid:9", False)],
+)
+async def test_no_ports_are_left_only_for_an_address_that_others_reach(site: str, is_lacking: bool) -> None:
+    found = await shortage(no_room(errno.EADDRNOTAVAIL), site)
+    assert found == (errno.EADDRNOTAVAIL if is_lacking else None)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from infrastructure.vitals import VitalSigns
+from infrastructure.health import Readiness
 from interfaces.bootstrap.pages import HealthChecks
 from interfaces.http.answers import HealthCheck
 from interfaces.http.system import Node
@@ -29,7 +29,7 @@ SCHEDULER = Node(
     due_index_entries=1840,
     lag_events=3,
 )
-SIGNS = VitalSigns(
+SIGNS = Readiness(
     head=10,
     projected=10,
     furthest=10,
@@ -40,7 +40,7 @@ SIGNS = VitalSigns(
     wrong_clock_seconds=None,
     parked=0,
     missing=[],
-    stands_still=False,
+    fenced=False,
 )
 
 
@@ -80,7 +80,7 @@ class Signs:
     def __init__(self, **changes: Any) -> None:
         self._signs = replace(SIGNS, **changes)
 
-    async def read(self) -> VitalSigns:
+    async def read(self) -> Readiness:
         return self._signs
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from infrastructure.postgres import Refusal, refusal
 from infrastructure.settings import load
-from interfaces.bootstrap.carry import elsewhere
 from interfaces.bootstrap.database import DatabaseUnusable
+from interfaces.bootstrap.transfer import elsewhere
 
 PREFIX = 'connection failed: connection to server at "127.0.0.1", port 5432 failed: '
 PASSWORD = 'FATAL:  password authentication failed for user "me"'

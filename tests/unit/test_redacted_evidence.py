@@ -15,10 +15,10 @@ from domain.audit import Evidence, told_by
 from domain.facts import EventsRedacted, ExecutionRequested, ExecutionSucceeded, Rewritten
 from domain.identity import redaction_stream
 from domain.redaction import erased
+from infrastructure.audit_log.keys import KeyRing
 from infrastructure.event_store.mapper import encode, encode_redacted
-from infrastructure.sealed_log.keys import KeyRing
+from tests.support.audit_log import MemoryAuditLog
 from tests.support.given import RUN, TASK, answered, attempt, occurrence
-from tests.support.sealed_log import MemorySealedLog
 from tests.support.sealing import KEY
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -46,7 +46,7 @@ async def evidence_of(*states: bytes, told: bytes = telling(*STATES), version: i
         (place, RUN, place, topic, state, NOON)
         for place, (topic, state) in enumerate(zip(topics, states, strict=True), 1)
     ]
-    sealed = MemorySealedLog([*rows, (3, TELLS, version, EventsRedacted.topic, told, NOON)])
+    sealed = MemoryAuditLog([*rows, (3, TELLS, version, EventsRedacted.topic, told, NOON)])
     sealed.seal()
     return await Audit(sealed).evidence(RUN)
 

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from application.scheduler.context import Job, SchedulerNode
+from application.ports import ResourcesExhausted
+from application.scheduler.attempts import NO_ROOM
+from application.scheduler.context import SchedulerNode
+from application.scheduler.jobs import Job
 from domain import execution as executions
-from domain.facts import AttemptStarted, ExecutionStarted, ExecutionSucceeded, ExecutionTakenOver
+from domain.facts import (
+    AttemptFailed,
+    AttemptStarted,
+    ExecutionFailed,
+    ExecutionStarted,
+    ExecutionSucceeded,
+    ExecutionTakenOver,
+)
 from domain.identity import execution_id
 from tests.support.given import NOON, RUN, after, definition, occurrence
 from tests.support.scheduler import LEASE, World
 from tests.support.sending import attempts, job
 
 if TYPE_CHECKING:
-    pass
+    from application.ports import Call
+    from domain.facts import Attempt
 
 
 async def test_each_call_is_sent_at_its_instant_whatever_the_order_of_the_claims() -> None:
@@ -232,3 +244,57 @@ async def test_of_those_whose_instant_has_come_the_first_priority_goes_first_the
         sending.dispatch(job(5, after(1.5), priority=1))
         await world.clock.reach(after(10))
     assert [int(call.url.rsplit("/")[-1]) for call in world.calls] == [1, 4, 5, 3, 2]
+
+
+@pytest.mark.parametrize("without", [errno.EMFILE, errno.EADDRNOTAVAIL])
+@pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
+async def test_no_attempt_is_used_up_by_a_machine_without_room(
+    without: int, delivery: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    world.caller.takes, world.caller.room, world.caller.without = timedelta(seconds=2), 30, without
+    for _ in range(100):
+        await world.create(at=after(10), url="http://target/", delivery=delivery)
+    async with world.scheduler(concurrency=200, per_host=100):
+        await world.clock.reach(after(25))
+        world.caller.room = None
+        await world.clock.reach(after(80))
+    assert len(world.facts(ExecutionSucceeded)) == len(world.calls) == 100
+    assert (world.facts(ExecutionFailed), world.facts(AttemptFailed)) == ([], [])
+    assert world.calls[-1].at < after(20), "30 at a time are made, as there is room for them"
+    assert world.caller.refused < 200, "few tries are in vain"
+    assert world.observed.errors == [NO_ROOM] * world.caller.refused
+    assert [each.levelname for each in caplog.records] == ["WARNING"]
+
+
+async def test_what_is_cancelled_while_it_waits_for_room_on_the_machine_is_not_sent() -> None:
+    world = World()
+    world.caller.room = 0
+    task = await world.create(at=after(10))
+    async with world.scheduler():
+        await world.clock.reach(after(12))
+        await world.cancel(task)
+        await world.clock.reach(after(14))
+        world.caller.room = None
+        await world.clock.reach(after(30))
+    assert world.calls == []
+    assert 2 < world.caller.refused < 20
+
+
+async def test_what_is_stopped_in_the_moment_in_which_there_is_no_room_leaves_its_slot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    stopped = job(1, after(1))
+    tries: list[Call] = []
+
+    async def call(made: Call) -> Attempt:
+        tries.append(made)
+        stopped.stop()
+        raise ResourcesExhausted(errno.EMFILE)
+
+    monkeypatch.setattr(world.caller, "call", call)
+    async with attempts(world, concurrency=1) as (sending, dispatcher):
+        sending.dispatch(stopped)
+        await world.clock.reach(after(3))
+        assert (dispatcher.under_way(), sending.unfinished(), len(tries)) == (0, 0, 1)

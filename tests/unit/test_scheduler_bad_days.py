@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from application.scheduler import claimer, retries
+from application.scheduler import claimer
+from application.scheduler.jobs import RetryQueue
 from domain.facts import (
     AttemptStarted,
     ExecutionStarted,
@@ -103,7 +104,7 @@ async def test_an_error_of_any_other_part_ends_the_scheduler_and_is_raised(
     async def broken(*_: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(retries.Retries, "_wait", broken)
+    monkeypatch.setattr(RetryQueue, "wait", broken)
     with pytest.raises(RuntimeError, match="broken"):
         async with world.scheduler() as running:
             await world.clock.until(running.done)

@@ -42,13 +42,13 @@ async def test_very_many_missed_occurrences_are_recorded_in_portions(monkeypatch
 
 
 async def test_no_more_is_claimed_than_can_start_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claimer, "MAX_READY", 5)
+    monkeypatch.setattr("application.scheduler.dispatcher.MOST_WAITING", 5)
     monkeypatch.setattr(claimer, "MAX_EARLY", 3)
     world = World()
     world.caller.takes = timedelta(seconds=1)
     for _ in range(20):
         await world.create(at=after(1))
-    async with world.scheduler(concurrency=2):
+    async with world.scheduler(concurrency=2, per_host=2):
         await world.clock.reach(after(1.5))
         assert len(world.facts(ExecutionStarted)) <= 2 + 5 + 3
         await world.clock.reach(after(20))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from application.scheduler.context import Job
+from application.scheduler.jobs import Job
 from application.scheduler.outcomes import Outcomes
 from domain.definition import Cron, RetryPolicy, SuccessPolicy
 from domain.facts import (
@@ -195,7 +195,7 @@ async def test_two_nodes_whose_executions_fail_at_once_count_both() -> None:
         Job(await world.claim(task, after(60 * minute)), definition(retry=watched(9)), 1, NOON)
         for minute in (1, 2)
     ]
-    first, second = Outcomes(world.context("node-1"), _nobody), Outcomes(world.context("node-2"), _nobody)
+    first, second = Outcomes(world.context("node-1")), Outcomes(world.context("node-2"))
 
     async def meanwhile() -> None:
         await second.settle([(jobs[1], brought(1, 404))], lambda: None)
@@ -204,10 +204,6 @@ async def test_two_nodes_whose_executions_fail_at_once_count_both() -> None:
     await first.settle([(jobs[0], brought(1, 404))], lambda: None)
     assert counts(world) == [1, 2]
     assert len(world.facts(ExecutionFailed)) == 2
-
-
-def _nobody(_: Job) -> None:
-    raise AssertionError("nothing is tried again")
 
 
 async def test_a_task_that_asks_for_nothing_is_not_read_for_an_outcome() -> None:
@@ -219,7 +215,7 @@ async def test_a_task_that_asks_for_nothing_is_not_read_for_an_outcome() -> None
         raise AssertionError("the task was read")
 
     world.log.after_reading[task] = read
-    await Outcomes(world.context(), _nobody).settle([(job, brought(1, 404))], lambda: None)
+    await Outcomes(world.context()).settle([(job, brought(1, 404))], lambda: None)
     assert len(world.facts(ExecutionFailed)) == 1
 
 

@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 
 from application.scheduler import claimer
-from application.scheduler.context import Job
 from application.scheduler.dispatcher import Dispatcher, target_host
+from application.scheduler.jobs import Job
 from domain import execution as executions
 from domain.definition import Overlap
 from domain.facts import AttemptStarted, ExecutionStarted

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from application.ports import Meta, Recorded
-from application.scheduler.context import Job, Jobs
-from application.scheduler.outcomes import Outcomes
-from application.scheduler.retries import LeaseRenewal, Retries
+from application.scheduler.jobs import Job, Jobs
 from domain import execution as executions
 from domain.facts import AnyFact
 from tests.support.given import (
     NOON,
     RUN,
     TASK,
-    after,
     cancelled,
     completed,
     definition,
-    failed_attempt,
     started,
     updated,
 )
-from tests.support.scheduler import World
 
 
 def job(task_version: int = 1) -> Job:
@@ -80,34 +73,3 @@ def test_the_end_of_a_one_off_overtakes_nothing() -> None:
     work, mine = Jobs(), job()
     work.add(mine)
     assert work.supersede(told(completed())) == []
-
-
-async def test_a_retry_that_was_given_up_is_not_claimed_when_its_time_comes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    world = World()
-    context = world.context()
-    claims: list[Job] = []
-
-    async def refuse(_: LeaseRenewal, claimed: Job, *__: object) -> bool:
-        claims.append(claimed)
-        await asyncio.sleep(0)
-        return False
-
-    monkeypatch.setattr(LeaseRenewal, "__call__", refuse)
-    outcomes = Outcomes(context, lambda _: None)
-    waiting = Retries(context, LeaseRenewal(context), lambda _: None, outcomes.close)
-    mine = job()
-    failed = executions.evolve(mine.execution, failed_attempt())
-    assert isinstance(failed, executions.Waiting)
-    mine.execution = failed
-    context.jobs.add(mine)
-    waiting.add(mine)
-    mine.cancelled = True
-    waiting.add(mine)
-    claiming = asyncio.create_task(waiting.run())
-    await world.clock.settle()
-    assert claims == [mine]
-    await world.clock.reach(after(120))
-    claiming.cancel()
-    assert claims == [mine]

@@ -7,7 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from application.scheduler.attempts import MANY
-from application.scheduler.context import Job
+from application.scheduler.jobs import Job
 from domain import execution as executions
 from tests.support.given import after, definition, started
 from tests.support.scheduler import World

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from application.ports import LogUnavailable
 from application.scheduler.claims import ClaimAppender, claim_request
-from application.scheduler.context import Job
 from application.scheduler.index import Entry
+from application.scheduler.jobs import Job
 from application.scheduler.requests import StartAppender
 from application.streams import load_execution, load_task
 from domain import requesting as queueing

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from application.scheduler.context import Job
+from application.scheduler.jobs import Job, RetryQueue
 from application.scheduler.outcomes import Outcomes
 from domain import execution as executions
 from domain.facts import (
@@ -29,10 +30,24 @@ async def called(world: World, task: UUID, **words: Any) -> Job:
     return Job(await world.claim(task, NOON, node="node-1"), definition(**words), 1, NOON)
 
 
-def outcomes(world: World) -> tuple[Outcomes, list[Job]]:
+class Noted(RetryQueue):
+    """Keeps what is added, and has no room for the odd one."""
+
+    def __init__(self, odd: Job | None = None) -> None:
+        super().__init__()
+        self.odd = odd
+        self.jobs: list[Job] = []
+
+    def add(self, job: Job) -> None:
+        if job is self.odd:
+            raise ValueError("no room")
+        self.jobs.append(job)
+
+
+def outcomes(world: World, odd: Job | None = None) -> tuple[Outcomes, list[Job]]:
     """Outcomes, and the jobs that then wait for a retry."""
-    waiting: list[Job] = []
-    return Outcomes(world.context(), waiting.append), waiting
+    waiting = Noted(odd)
+    return Outcomes(replace(world.context(), retries=waiting)), waiting.jobs
 
 
 async def taken_over(world: World, job: Job) -> None:
@@ -188,16 +203,8 @@ async def test_an_outcome_from_which_nothing_can_follow_leaves_the_others_going_
 ) -> None:
     world = World()
     odd, other = [await called(world, await world.create(at=NOON), at=NOON) for _ in range(2)]
-    waiting: list[Job] = []
-
-    def picky(job: Job) -> None:
-        if job is odd:
-            raise ValueError("no room")
-        waiting.append(job)
-
-    await Outcomes(world.context(), picky).settle(
-        [(odd, brought(1, 503)), (other, brought(1, 503))], lambda: None
-    )
+    settling, waiting = outcomes(world, odd)
+    await settling.settle([(odd, brought(1, 503)), (other, brought(1, 503))], lambda: None)
     assert waiting == [other]
     assert len(world.facts(AttemptFailed)) == 2
     assert f"recording execution {odd.execution.id}" in caplog.text

@@ -19,7 +19,8 @@ from tests.support.given import after, definition, every
 from tests.support.scheduler import World
 
 if TYPE_CHECKING:
-    from application.scheduler.context import Context, Job
+    from application.scheduler.context import Context
+    from application.scheduler.jobs import Job
 
 SKIP = Overlap(mode="skip")
 

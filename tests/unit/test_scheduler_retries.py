@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
-from application.scheduler import retries
-from application.scheduler.context import Job
-from application.scheduler.outcomes import Outcomes
-from application.scheduler.retries import LeaseRenewal, Retries
+from application.scheduler import attempts
+from application.scheduler.jobs import Job, Jobs, RetryQueue
 from domain import execution as executions
 from domain.definition import RetryPolicy
 from domain.facts import AttemptStarted, ExecutionCancelled
 from domain.identity import execution_id
-from tests.support.given import NOON, RUN, after, definition, started
+from tests.support.given import NOON, RUN, after, definition, failed_attempt, started
 from tests.support.scheduler import World
 
 if TYPE_CHECKING:
@@ -54,7 +51,7 @@ async def test_a_retry_that_is_due_earlier_does_not_wait_for_a_later_one() -> No
 async def test_many_retries_that_fall_due_together_are_claimed_in_turns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(retries, "MAX_TOGETHER", 3)
+    monkeypatch.setattr(attempts, "MAX_TOGETHER", 3)
     world = World()
     world.caller.answers(*[503] * 10)
     for _ in range(10):
@@ -121,16 +118,24 @@ async def test_a_retry_that_cannot_be_read_does_not_stop_the_others(caplog: pyte
     assert "task.renamed.v9" in caplog.text
 
 
-async def test_a_running_job_is_no_retry() -> None:
-    world = World()
-    context = world.context()
-    outcomes = Outcomes(context, lambda _: None)
-    waiting = Retries(context, LeaseRenewal(context), lambda _: None, outcomes.close)
+def test_a_running_job_is_no_retry() -> None:
+    jobs, queue = Jobs(), RetryQueue()
     job = Job(executions.start(RUN, started()), definition(), 1, NOON)
-    context.jobs.add(job)
-    waiting.add(job)
-    claiming = asyncio.create_task(waiting.run())
-    await world.clock.reach(after(60))
-    claiming.cancel()
-    assert world.log.recorded == []
-    assert context.jobs.holds(job)
+    jobs.add(job)
+    queue.add(job)
+    assert queue.pop(after(60), 10, jobs) == []
+
+
+def test_a_retry_is_claimed_once_and_not_after_it_was_given_up() -> None:
+    jobs, queue = Jobs(), RetryQueue()
+    failed = executions.evolve(executions.start(RUN, started()), failed_attempt())
+    assert isinstance(failed, executions.Waiting)
+    job = Job(failed, definition(), 1, NOON)
+    jobs.add(job)
+    queue.add(job)
+    assert queue.pop(NOON, 10, jobs) == []
+    job.supersede(for_good=True)
+    queue.add(job)
+    assert queue.pop(NOON, 10, jobs) == [job], "the log is to say at once that it is over"
+    jobs.done(job)
+    assert queue.pop(failed.retry_at, 10, jobs) == []

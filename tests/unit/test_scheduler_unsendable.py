@@ -9,8 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from application.scheduler.context import Jobs
-from application.scheduler.retries import LeaseRenewal
+from application.scheduler.jobs import Jobs, LeaseRenewal
 from domain.facts import ExecutionSucceeded
 from tests.support.exchanging import TaskExchange
 from tests.support.given import after

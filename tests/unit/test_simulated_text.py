@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from application.what_if.comparison import Accounts
 from domain.definition import CatchUp, Cron
 from interfaces.cli import render as simulated_text
 from interfaces.http.simulation_request import Simulated
 from tests.support.given import NOON, definition
 from tests.support.simulating import changing, future, past, with_a_downtime
-
-if TYPE_CHECKING:
-    from application.what_if.comparison import Accounts
 
 
 async def caught_up() -> Accounts:

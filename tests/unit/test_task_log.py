@@ -11,10 +11,9 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from infrastructure.rotated_file import RotatedFile
-from infrastructure.task_log import FILE_NAME, MAX_WAITING, TaskLog
+from infrastructure.task_log import FILE_NAME, MAX_WAITING, RotatedFile, TaskLog
+from tests.support.project_files import ROOT
 
-ROOT = Path(__file__).parents[2]
 NOON = datetime(2025, 1, 1, 12, tzinfo=UTC)
 EXECUTION: dict[str, Any] = {
     "at": NOON + timedelta(milliseconds=250),
@@ -43,52 +42,47 @@ def eventually(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_a_line_has_the_specifications_keys_in_its_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {},
+            '{"timestamp":"2025-01-01T12:00:00.250000Z","level":"INFO",'
+            '"task_id":"00000000-0000-0000-0000-000000000007","task_name":"Website Health Check",'
+            '"execution_time":"2025-01-01T12:00:00Z","duration_ms":250,"status_code":200,"success":true}',
+        ),
+        (
+            {
+                "at": NOON.astimezone(timezone(timedelta(hours=5))),
+                "task_name": 'a\n"b"\udc80\x00',
+                "success": False,
+                "status_code": None,
+                "duration_ms": None,
+            },
+            '{"timestamp":"2025-01-01T12:00:00Z","level":"ERROR",'
+            '"task_id":"00000000-0000-0000-0000-000000000007","task_name":"a\\n\\"b\\"?\\u0000",'
+            '"execution_time":"2025-01-01T12:00:00Z","duration_ms":null,"status_code":null,"success":false}',
+        ),
+    ],
+    ids=["a success", "a failure in another zone with a strange name"],
+)
+def test_a_line_has_the_specifications_keys_in_its_order(
+    tmp_path: Path, changes: dict[str, Any], line: str
+) -> None:
     with TaskLog(tmp_path / "made" / "on demand") as log:
-        record(log)
-    assert lines(tmp_path / "made" / "on demand") == [
-        '{"timestamp":"2025-01-01T12:00:00.250000Z","level":"INFO",'
-        '"task_id":"00000000-0000-0000-0000-000000000007","task_name":"Website Health Check",'
-        '"execution_time":"2025-01-01T12:00:00Z","duration_ms":250,"status_code":200,"success":true}'
-    ]
+        record(log, **changes)
+    assert lines(tmp_path / "made" / "on demand") == [line]
 
 
-def test_a_failure_is_an_error_and_may_lack_an_answer(tmp_path: Path) -> None:
+def test_lines_are_written_in_order_while_the_log_is_open_and_as_it_closes(tmp_path: Path) -> None:
     with TaskLog(tmp_path) as log:
-        record(log, success=False, status_code=None, duration_ms=None)
-    (line,) = map(json.loads, lines(tmp_path))
-    assert (line["level"], line["success"]) == ("ERROR", False)
-    assert line["status_code"] is None
-    assert line["duration_ms"] is None
-
-
-def test_instants_are_utc_and_names_one_line_of_unicode(tmp_path: Path) -> None:
-    with TaskLog(tmp_path) as log:
-        record(log, at=NOON.astimezone(timezone(timedelta(hours=5))), task_name='a\n"b"\udc80\x00')
-    (line,) = map(json.loads, lines(tmp_path))
-    assert line["timestamp"] == "2025-01-01T12:00:00Z"
-    assert line["task_name"] == 'a\n"b"?\x00'
-
-
-def test_lines_are_written_while_the_log_is_open(tmp_path: Path) -> None:
-    with TaskLog(tmp_path) as log:
-        record(log)
+        record(log, duration_ms=0)
         eventually(lambda: len(lines(tmp_path)) == 1)
-        record(log)
-        eventually(lambda: len(lines(tmp_path)) == 2)
-
-
-def test_closing_writes_all_in_order(tmp_path: Path) -> None:
-    with TaskLog(tmp_path) as log:
+        (tmp_path / FILE_NAME).rename(tmp_path / "moved away")
         for number in range(5_000):
             record(log, duration_ms=number)
     assert [json.loads(line)["duration_ms"] for line in lines(tmp_path)] == list(range(5_000))
     assert log.dropped == 0
-
-
-def test_an_execution_after_closing_is_counted_as_dropped(tmp_path: Path) -> None:
-    with TaskLog(tmp_path) as log:
-        pass
     record(log)
     assert log.dropped == 1
 
@@ -97,26 +91,8 @@ def test_a_line_that_cannot_be_encoded_is_dropped_alone(tmp_path: Path) -> None:
     with capture_logs() as said, TaskLog(tmp_path) as log:
         record(log, task_name=object())
         record(log)
-    assert len(lines(tmp_path)) == 1
-    assert log.dropped == 1
+    assert (len(lines(tmp_path)), log.dropped) == (1, 1)
     assert [entry["log_level"] for entry in said] == ["error"]
-
-
-def test_an_unwritable_directory_stops_nothing_and_is_told_once(tmp_path: Path) -> None:
-    in_the_way = tmp_path / "logs"
-    in_the_way.write_text("a file where the directory should be")
-    dropped: list[int] = []
-    with capture_logs() as said:
-        log = TaskLog(in_the_way, on_dropped=dropped.append)
-        for _ in range(3):
-            record(log)
-        eventually(lambda: said)
-        log.close()
-    assert log.dropped == sum(dropped) == 3
-    (complaint,) = said
-    assert complaint["log_level"] == "error"
-    assert complaint["path"] == str(in_the_way / FILE_NAME)
-    assert complaint["error"]
 
 
 def test_what_waits_is_written_when_the_directory_is_writable_again(tmp_path: Path) -> None:
@@ -132,27 +108,22 @@ def test_what_waits_is_written_when_the_directory_is_writable_again(tmp_path: Pa
     assert log.dropped == 0
 
 
-def test_memory_is_bounded_while_nothing_can_be_written(tmp_path: Path) -> None:
+def test_what_cannot_be_written_stops_nothing_and_is_dropped_beyond_a_bound(tmp_path: Path) -> None:
     in_the_way = tmp_path / "logs"
-    in_the_way.write_text("")
+    in_the_way.write_text("a file where the directory should be")
+    dropped: list[int] = []
     with capture_logs() as said:
-        log = TaskLog(in_the_way)
+        log = TaskLog(in_the_way, on_dropped=dropped.append)
         record(log)
         eventually(lambda: said)  # one line is in the writer's hands now
         for _ in range(MAX_WAITING + 5):
             record(log)
         assert log.dropped == 5
         log.close()
-    assert log.dropped == MAX_WAITING + 6
-
-
-def test_a_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
-    with TaskLog(tmp_path) as log:
-        record(log)
-        eventually(lambda: lines(tmp_path))
-        (tmp_path / FILE_NAME).rename(tmp_path / "archived")
-        record(log)
-    assert len(lines(tmp_path)) == 1
+    assert log.dropped == sum(dropped) == MAX_WAITING + 6
+    [complaint] = said
+    assert (complaint["log_level"], complaint["path"]) == ("error", str(in_the_way / FILE_NAME))
+    assert complaint["error"]
 
 
 def test_a_full_file_is_rotated_and_old_ones_are_removed(tmp_path: Path) -> None:
@@ -169,7 +140,7 @@ def test_a_full_file_is_rotated_and_old_ones_are_removed(tmp_path: Path) -> None
 WRITER = """
 import sys
 from pathlib import Path
-from infrastructure.rotated_file import RotatedFile
+from infrastructure.task_log import RotatedFile
 file = RotatedFile(Path(sys.argv[1]) / "x.log", max_bytes=20_000, backups=1_000)
 for number in range(400):
     file.append(f"{sys.argv[2]} {number} {'x' * 100}\\n".encode() * 3)
@@ -191,7 +162,7 @@ def test_processes_that_share_a_file_lose_and_mix_nothing(tmp_path: Path) -> Non
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from infrastructure.rotated_file import RotatedFile
+from infrastructure.task_log import RotatedFile
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (15, resource.RLIM_INFINITY))
 file = RotatedFile(Path(sys.argv[1]), max_bytes=1_000, backups=1)

@@ -148,7 +148,8 @@ def test_a_wrong_cron_is_refused_with_its_field_even_beside_a_wrong_zone() -> No
 
 
 @pytest.mark.parametrize(
-    ("cron", "zone"), [("0 0 31 2 *", "UTC"), ("0 0 31 2 *", "Nowhere"), ("* 2 25-31 3 */7", "Europe/Berlin")]
+    ("cron", "zone"),
+    [("0 0 31 2 *", "UTC"), ("0 0 31 2 *", "Nowhere"), ("* 2 25-31 3 */7", "Europe/Berlin")],
 )
 def test_a_cron_that_never_fires_is_refused(cron: str, zone: str) -> None:
     said = complaints(with_trigger(Cron(cron=cron, timezone=zone)))

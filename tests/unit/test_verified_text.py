@@ -8,7 +8,7 @@ from io import StringIO
 import msgspec
 
 from domain.audit import Finding
-from infrastructure.sealed_log.verifying import Verified
+from infrastructure.audit_log.verifying import Verified
 from interfaces.cli.render import (
     MOST_TOLD,
     Progress,

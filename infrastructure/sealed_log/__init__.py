@@ -1,1 +1,0 @@
-"""The log sealed in a Merkle tree: sealing it in the background, and verifying it."""
