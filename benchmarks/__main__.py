@@ -14,23 +14,18 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import uvloop
 
 from benchmarks import plot, processes, report, runs
-from benchmarks.figures import merged
+from benchmarks.figures import Findings, merged
 from benchmarks.progress import Progress
 from benchmarks.runs import Run
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.stage import Stage, machine
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from benchmarks.figures import Findings
 
 REGRESSION, FAILURE, INTERRUPTED = 1, 2, 130
 

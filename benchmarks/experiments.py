@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from benchmarks import ledger, load
 from benchmarks.figures import Figure, Line
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from benchmarks.ledger import Counted
-    from benchmarks.processes import Roles
-    from benchmarks.sink import Told
-    from benchmarks.stage import Stage
+from benchmarks.ledger import Counted
+from benchmarks.processes import Roles
+from benchmarks.sink import Told
+from benchmarks.stage import Stage
 
 WARM_UP = 1_000
 # Beyond the time that creating the tasks is expected to take.

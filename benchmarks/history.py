@@ -5,18 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import psycopg
 
 from application.ports import Meta
 from benchmarks import ledger, load
+from benchmarks.stage import Stage
 from domain.facts import Answered, Attempt, ExecutionStarted, ExecutionSucceeded, Occurrence
 from infrastructure.event_store.mapper import encode
-
-if TYPE_CHECKING:
-    from benchmarks.stage import Stage
 
 SQL = Path(__file__).parent / "sql"
 EVENTS_EACH = 2

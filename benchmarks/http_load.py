@@ -6,15 +6,13 @@ import asyncio
 import contextlib
 import itertools
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
 from benchmarks.figures import percentile
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
 
 LENGTH = b"\r\ncontent-length:"
 END_OF_HEAD = b"\r\n\r\n"

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterable, Sequence
+from typing import Self
 
 from psycopg import AsyncConnection
 
 from benchmarks import ledger
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 EVENTS = (
     "SELECT notification_id, extract(epoch FROM recorded_at)::float8 FROM events "

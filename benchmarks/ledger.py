@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import psycopg
 
-from projections.catalogue import NAMES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from projections import NAMES
 
 # Nothing moves for so long: something is lost, or broken.
 STALLED_SECONDS = 30.0

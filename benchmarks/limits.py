@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import aiohttp
+from psycopg import AsyncConnection
 from uuid_utils.compat import uuid7
 
 from application.ports import Group
 from benchmarks import load, usage
 from benchmarks.figures import Limit
+from benchmarks.processes import Sink
+from benchmarks.stage import Stage
 from infrastructure.clock import SystemClock
 from infrastructure.event_store.appender import Appender
 from infrastructure.projector.reading import read_entries
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
-
-    from benchmarks.processes import Sink
-    from benchmarks.stage import Stage
 
 # What is best on loopback, and what the service allows to one host.
 IN_FLIGHT = 100

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
-from uuid import uuid4
+from typing import NamedTuple
+from uuid import UUID, uuid4
 
 import msgspec
 from msgspec import Struct
@@ -15,16 +16,10 @@ from uuid_utils.compat import uuid7
 
 from application.ports import Group, Meta, NewFact
 from benchmarks import http_load, ledger
-from domain.definition import Action, Cron, Definition, Interval, OneOff, Overlap, RetryPolicy
+from benchmarks.progress import Progress
+from domain.definition import Action, Cron, Definition, Interval, OneOff, Overlap, RetryPolicy, Trigger
 from domain.facts import TaskCreated
 from infrastructure.event_store.appender import Appender
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from uuid import UUID
-
-    from benchmarks.progress import Progress
-    from domain.definition import Trigger
 
 DAY_SECONDS = 86_400
 # Together they fill the appender's calls (1,000 events) while the one before is under way.

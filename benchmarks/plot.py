@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+from matplotlib.axes import Axes
 
-    from matplotlib.axes import Axes
-
-    from benchmarks.figures import Chart
+from benchmarks.figures import Chart
 
 WIDTH_INCHES, HEIGHT_INCHES = 8.0, 4.5
 # Beyond it markers would hide the line that they mark.

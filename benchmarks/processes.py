@@ -6,9 +6,9 @@ import contextlib
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 import psycopg
@@ -21,9 +21,6 @@ from infrastructure.audit_log.keys import ensure_key
 from infrastructure.migrator import migrate
 from tests.support import postgres
 from tests.support.service import Service, until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 # Durability stays as it is: fsync and synchronous_commit are on. Checkpoints in the middle of a run, and a

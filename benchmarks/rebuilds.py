@@ -7,18 +7,15 @@ import contextlib
 import itertools
 import sys
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 
 from benchmarks import http_load, ledger
+from benchmarks.processes import Roles
 from tests.support.service import PROGRAM
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from benchmarks.processes import Roles
 
 ASKED = ("/api/v1/tasks?limit=5", "/api/v1/results?limit=5", "/api/v1/metrics")
 ASK_SECONDS = 0.02

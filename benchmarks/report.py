@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-from benchmarks.figures import is_regression, worse_by
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from benchmarks.figures import Figure
+from benchmarks.figures import Figure, is_regression, worse_by
 
 HEADINGS = ("figure", "value", "", "spread", "limit", "", "ratio", "target", "", "last run", "change")
 RIGHT = frozenset({1, 3, 4, 6, 7, 9, 10})

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
-from benchmarks.figures import Findings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from benchmarks.figures import Figure
+from benchmarks.figures import Figure, Findings
 
 FOLDER = Path("build/benchmarks")
 

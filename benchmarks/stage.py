@@ -6,19 +6,15 @@ import contextlib
 import itertools
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psycopg
 
 from benchmarks import processes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from benchmarks.processes import Roles, Server, Sink
-    from benchmarks.progress import Progress
+from benchmarks.processes import Roles, Server, Sink
+from benchmarks.progress import Progress
 
 EVERYTHING = ("projector", "api", "scheduler")
 

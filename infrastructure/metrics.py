@@ -365,16 +365,6 @@ class ObservedScheduler:
         )
 
 
-class ObservedProjector:
-    """`infrastructure.projector.reading.ProjectorObserver`."""
-
-    def __init__(self, instruments: Instruments) -> None:
-        self.projected = instruments.projected
-
-    def parked(self, projection: str, events: int) -> None:
-        """Nothing to count: parked events are reported from where they are stored."""
-
-
 _OUTCOMES = ("succeeded", "failed", "skipped", "cancelled")
 _RESULTS = ("succeeded", "failed", "lost")
 _STATUSES = ("scheduled", "completed", "failed", "cancelled")

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from functools import cache
+from importlib import resources
 from typing import ClassVar, Protocol, get_args
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
 from domain.facts import EventsRedacted, ExecutionFact
+
+
+@cache
+def statement(name: str) -> bytes:
+    """The text of `projections/sql/<name>.sql`."""
+    return (resources.files("projections") / "sql" / f"{name}.sql").read_bytes()
+
 
 _OF_EXECUTIONS = frozenset(get_args(ExecutionFact.__value__))
 
@@ -44,8 +53,6 @@ class PoisonEvent(ValueError):
 class Projection(Protocol):
     """A read model: rows that are a pure function of the log, so that a rebuild gives the same bytes."""
 
-    name: ClassVar[str]
-    version: ClassVar[int]
     tables: ClassVar[tuple[str, ...]]
     views: ClassVar[tuple[str, ...]]
     across: ClassVar[frozenset[type]]
@@ -53,6 +60,16 @@ class Projection(Protocol):
 
     Empty where each stream has rows of its own: it may be folded apart from the others.
     """
+
+    @property
+    def name(self) -> str:
+        """That of its checkpoint."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Of its tables and of what its rows are folded to: a new one has them rebuilt."""
+        ...
 
     @property
     def ddl(self) -> bytes:

@@ -1,10 +1,10 @@
-"""Reading for many at once: whatever is asked for while one read is under way goes into the next."""
+"""Queries over the read models, as they are now and, folded from the log, as they were."""
 
 from __future__ import annotations
 
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, LiteralString
@@ -17,10 +17,11 @@ from psycopg import AsyncConnection, AsyncCursor, sql
 from psycopg_pool import AsyncConnectionPool
 
 from domain.definition import Definition
-from projections.catalogue import PROJECTIONS
+from projections import PROJECTIONS, statistics, tasks
+from projections.projection import Entry, statement
 from projections.rows import plain_text
-from projections.statements import statement
-from projections.statistics import StoredFigures, figures, stored_figures
+from projections.statistics import StoredFigures, Tally, figures, figures_of, stored_figures
+from projections.tasks import TaskRow
 from projections.views import (
     AttemptView,
     Figures,
@@ -35,7 +36,7 @@ from projections.views import (
 MOST_AT_ONCE = 500
 
 
-class Gathered[K, V]:
+class CoalescedReads[K, V]:
     """Answers one key at a time from reads of many.
 
     A read begins after all that it answers was asked for, so everybody sees what was committed by then. Under
@@ -52,7 +53,7 @@ class Gathered[K, V]:
         answer: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((key, answer))
         if self._reading is None:
-            self._reading = asyncio.create_task(self._read_on(), name="gathered-reads")
+            self._reading = asyncio.create_task(self._read_on(), name="coalesced-reads")
         return await answer
 
     async def _read_on(self) -> None:
@@ -218,7 +219,7 @@ _headers = msgspec.json.Decoder(dict[str, Any])
 _attempts = msgspec.json.Decoder(list[AttemptView])
 
 
-class List[V](Struct, frozen=True):
+class ListStatements[V](Struct, frozen=True):
     """A list's statements: a page, how many there are, and the quick count where few filters are set.
 
     With a status other tables serve best.
@@ -248,7 +249,7 @@ class List[V](Struct, frozen=True):
 
 
 async def read_page[V](
-    connection: AsyncConnection, of: List[V], filters: dict[str, Any], paging: Paging
+    connection: AsyncConnection, of: ListStatements[V], filters: dict[str, Any], paging: Paging
 ) -> Listing[V]:
     """One page of what the filters let through. Raises `BadSort` and `BadCursor`."""
     by = order(of.sorts, of.default_sort, paging.sort, paging.cursor)
@@ -295,24 +296,22 @@ def _literal(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
+# In the order in which the task statements select them.
+_TASK_COLUMNS = (
+    *("id", "namespace", "status", "next_run", "created_at", "updated_at", "version", "definition"),
+    *("paused_at", "pause_note", "redacted_at"),
+)
+
+
 def task_of(row: tuple[Any, ...]) -> TaskView:
     """The task of a row of the list statement."""
-    task_id, namespace, status, next_run, created_at, updated_at, version, stored, *rest = row
-    paused_at, pause_note, redacted_at = rest
-    definition = _definition.decode(stored)
-    return TaskView(
-        id=task_id,
-        namespace=namespace,
-        **{name: getattr(definition, name) for name in Definition.__struct_fields__},
-        status=status,
-        next_run=next_run,
-        created_at=created_at,
-        updated_at=updated_at,
-        version=version,
-        paused_at=paused_at,
-        pause_note=pause_note,
-        redacted_at=redacted_at,
-    )
+    values = dict(zip(_TASK_COLUMNS, row, strict=True))
+    return _task_view(values, _definition.decode(values["definition"]))
+
+
+def _task_view(values: Mapping[str, Any], definition: Definition) -> TaskView:
+    defined = {name: getattr(definition, name) for name in Definition.__struct_fields__}
+    return TaskView(**{name: value for name, value in values.items() if name != "definition"}, **defined)
 
 
 # In the order in which the result statements select them: that of the view.
@@ -328,7 +327,7 @@ def result_of(row: tuple[Any, ...]) -> ResultView:
     return ResultView(**values)
 
 
-TASKS = List(
+TASKS = ListStatements(
     view="tasks",
     view_of_status="tasks_by_status",
     page="list_tasks",
@@ -340,7 +339,7 @@ TASKS = List(
     default_sort="-created_at",
     shown=task_of,
 )
-RESULTS = List(
+RESULTS = ListStatements(
     view="task_results",
     view_of_status="task_results",
     page="list_results",
@@ -353,8 +352,6 @@ RESULTS = List(
     shown=result_of,
 )
 
-
-__all__ = ["BadCursor", "BadSort", "ReadModels", "StoredFigures"]
 
 type _Row = tuple[Any, ...]
 
@@ -369,8 +366,8 @@ class ReadModels:
 
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
-        self._tasks = Gathered(self._reading("get_tasks"))
-        self._results = Gathered(self._reading("get_results"))
+        self._tasks = CoalescedReads(self._reading("get_tasks"))
+        self._results = CoalescedReads(self._reading("get_results"))
 
     async def task(self, namespace: str, task_id: UUID) -> TaskView | None:
         """A task of a namespace."""
@@ -426,3 +423,59 @@ class ReadModels:
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
             await cursor.execute(statement(name), parameters)
             return await cursor.fetchall()
+
+
+MOVED_BY_EXECUTIONS = "next_run"
+"""The sort that the streams of tasks do not tell."""
+
+
+def past_task(task_id: UUID, entries: Iterable[Entry]) -> TaskView | None:
+    """The task that its stream, and what its executions did to its place, come to. Raises `PoisonEvent`."""
+    row = tasks.fold({}, entries).rows.get(task_id)
+    if row is None:
+        return None
+    assert row.definition is not None, "the first event of a task has one"
+    return _task_view({name: getattr(row, name) for name in _TASK_COLUMNS}, row.definition)
+
+
+async def past_tasks(
+    connection: AsyncConnection, query: TaskQuery, paging: Paging, streams: AsyncIterator[Sequence[Entry]]
+) -> Listing[TaskView]:
+    """A page of the tasks that these streams tell of, by the statements of the live list.
+
+    Their `next_run` is that of their last change. Sorts by it have no meaning: raises `BadCursor`.
+    """
+    if order(TASK_SORTS, TASKS.default_sort, paging.sort, paging.cursor).name.endswith(MOVED_BY_EXECUTIONS):
+        raise BadCursor
+    projection = tasks.Tasks()
+    async with connection.transaction(force_rollback=True):
+        await connection.execute(statement("shadow_read_models"))
+        await connection.execute(projection.ddl)
+        async for entries in streams:
+            async for _ in projection.apply(connection, entries):
+                pass
+        return await read_page(connection, TASKS, task_filters(query), paging)
+
+
+async def past_figures(
+    outcomes: AsyncIterator[Sequence[Entry]], streams: AsyncIterator[Sequence[Entry]], now: datetime
+) -> Figures:
+    """The specification's metrics at an instant, from how executions ended and from the streams of tasks."""
+    tally = Tally()
+    async for entries in outcomes:
+        counted = statistics.fold({}, entries)
+        tally.totals.update(counted.totals)
+        tally.minutes.update(counted.minutes)
+    return figures_of(tally.totals, tally.minutes, await _active(streams), now)
+
+
+async def _active(streams: AsyncIterator[Sequence[Entry]]) -> int:
+    """How many of these tasks are scheduled. Of each, only the last row of a batch is kept."""
+    active: set[UUID] = set()
+    known: dict[UUID, TaskRow] = {}
+    async for entries in streams:
+        rows = tasks.fold(known, entries).rows
+        known = {task_id: row for task_id, row in rows.items() if task_id == entries[-1].stream}
+        scheduled = {row.id for row in rows.values() if row.status == "scheduled"}
+        active = active.difference(rows) | scheduled
+    return len(active)

@@ -23,7 +23,7 @@ from psycopg import AsyncConnection, AsyncCursor
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-from projections.statements import statement
+from projections.projection import statement
 
 _encode = msgspec.json.Encoder().encode
 _NUL_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # an even number of backslashes before it

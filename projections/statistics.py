@@ -36,9 +36,8 @@ from domain.facts import (
     TaskResumed,
     TaskUpdated,
 )
-from projections.projection import Entry, continued, unknown
+from projections.projection import Entry, continued, statement, unknown
 from projections.rows import head, microseconds, put, take
-from projections.statements import statement
 from projections.views import Figures
 
 # Upper bounds in seconds. An observation is counted under the least bound that it does not exceed.

@@ -41,7 +41,7 @@ from domain.facts import (
     Unanswered,
 )
 from domain.redaction import erased_cancellation, erased_text, erased_values
-from projections.projection import Entry, beginning_missing, continued, unknown
+from projections.projection import Entry, beginning_missing, continued, statement, unknown
 from projections.rows import (
     StateCounts,
     Taken,
@@ -58,7 +58,6 @@ from projections.rows import (
     word,
     write_counts,
 )
-from projections.statements import statement
 from projections.views import AttemptView, ResultStatus
 
 
@@ -80,8 +79,7 @@ def erased(row: ResultRow) -> ResultRow:
 
 def _erased_attempt(view: AttemptView) -> AttemptView:
     """What the ledger says by itself stays: which status came, or that nothing is known."""
-    untold = view.started_at is None
-    if untold or view.error_message == status_error(view.status_code):
+    if view.started_at is None or view.error_message == status_error(view.status_code):
         return view
     return replace(view, error_message=erased_text(view.error_message))
 
@@ -91,7 +89,7 @@ def status_error(status_code: int | None) -> str:
     return f"the server answered with status {status_code}"
 
 
-class Standing(NamedTuple):
+class CurrentState(NamedTuple):
     """What is known of an occurrence beside its attempts."""
 
     status: ResultStatus
@@ -101,20 +99,22 @@ class Standing(NamedTuple):
     retry_at: datetime | None
 
 
-SUCCEEDED = Standing("succeeded", success=True, reason=None, lease_until=None, retry_at=None)
+SUCCEEDED = CurrentState("succeeded", success=True, reason=None, lease_until=None, retry_at=None)
 
 
-def standing_of(row: ResultRow) -> Standing:
+def state_of(row: ResultRow) -> CurrentState:
     """As a row has it."""
-    return Standing(row.status, row.success, row.reason, row.lease_until, row.retry_at)
+    return CurrentState(row.status, row.success, row.reason, row.lease_until, row.retry_at)
 
 
-def over(status: ResultStatus, *, success: bool | None = None, reason: str | None = None) -> Standing:
+def finished(status: ResultStatus, *, success: bool | None = None, reason: str | None = None) -> CurrentState:
     """That of an occurrence that is over."""
-    return Standing(status, success, reason, lease_until=None, retry_at=None)
+    return CurrentState(status, success, reason, lease_until=None, retry_at=None)
 
 
-def tried(row: ResultRow, entry: Entry, attempt: Attempt, error: str | None, standing: Standing) -> ResultRow:
+def tried(
+    row: ResultRow, entry: Entry, attempt: Attempt, error: str | None, state: CurrentState
+) -> ResultRow:
     """The row once an attempt was made. `error` None: it was a success, whatever its status is."""
     answer = attempt.answer
     answered = answer if isinstance(answer, Answered) else None
@@ -125,7 +125,7 @@ def tried(row: ResultRow, entry: Entry, attempt: Attempt, error: str | None, sta
         status_code=None if answered is None else answered.status_code,
         error_message=error,
     )
-    return _logged(row, entry, view, answered, standing)
+    return _logged(row, entry, view, answered, state)
 
 
 def answer_error(answer: Answer) -> str:
@@ -139,15 +139,15 @@ def answer_error(answer: Answer) -> str:
             assert_never(answer)
 
 
-def lost(row: ResultRow, entry: Entry, node: str | None, standing: Standing) -> ResultRow:
+def lost(row: ResultRow, entry: Entry, node: str | None, state: CurrentState) -> ResultRow:
     """The row once the node that claimed the attempt is gone."""
-    return untold(row, entry, f"outcome unknown: node {node} stopped before it was recorded", standing)
+    return outcome_unknown(row, entry, f"outcome unknown: node {node} stopped before it was recorded", state)
 
 
-def untold(row: ResultRow, entry: Entry, why: str, standing: Standing) -> ResultRow:
+def outcome_unknown(row: ResultRow, entry: Entry, why: str, state: CurrentState) -> ResultRow:
     """The claimed attempt will never be told of, unless it was told of already."""
     if row.attempt_log and row.attempt_log[-1].number >= row.attempts:
-        return replace(row, **standing._asdict(), position=entry.position)
+        return replace(row, **state._asdict(), position=entry.position)
     view = AttemptView(
         number=row.attempts,
         started_at=None,
@@ -155,19 +155,19 @@ def untold(row: ResultRow, entry: Entry, why: str, standing: Standing) -> Result
         status_code=None,
         error_message=why,
     )
-    return _logged(row, entry, view, None, standing)
+    return _logged(row, entry, view, None, state)
 
 
 def _logged(
-    row: ResultRow, entry: Entry, view: AttemptView, answered: Answered | None, standing: Standing
+    row: ResultRow, entry: Entry, view: AttemptView, answered: Answered | None, state: CurrentState
 ) -> ResultRow:
     """With an attempt more; the answer's columns are its."""
     return replace(
         row,
         run_at=view.started_at or row.run_at,
-        status=standing.status,
-        reason=standing.reason,
-        success=standing.success,
+        status=state.status,
+        reason=state.reason,
+        success=state.success,
         status_code=view.status_code,
         response_headers=None if answered is None else answered.headers,
         response_body=None if answered is None else answered.body,
@@ -176,18 +176,18 @@ def _logged(
         duration_ms=view.duration_ms,
         attempts=view.number,
         attempt_log=(*row.attempt_log, view),
-        retry_at=standing.retry_at,
-        lease_until=standing.lease_until,
+        retry_at=state.retry_at,
+        lease_until=state.lease_until,
         position=entry.position,
     )
 
 
-def unsent(row: ResultRow, entry: Entry, standing: Standing) -> ResultRow:
+def unsent(row: ResultRow, entry: Entry, state: CurrentState) -> ResultRow:
     """A claimed attempt that was dropped before its call was sent does not count as a call."""
     sent = [view.started_at for view in row.attempt_log if view.started_at is not None]
     run_at = sent[-1] if sent else None
     attempts = len(row.attempt_log)
-    return replace(row, **standing._asdict(), attempts=attempts, run_at=run_at, position=entry.position)
+    return replace(row, **state._asdict(), attempts=attempts, run_at=run_at, position=entry.position)
 
 
 class ResultRow(Struct, frozen=True, kw_only=True, gc=False):
@@ -350,7 +350,7 @@ def evolve(row: ResultRow | None, entry: Entry) -> ResultRow | None:
             queued = _requested(row, entry, fact)
             return replace(queued, reason=f"queued behind execution {fact.behind} of the same task")
         case ExecutionSkipped() as fact:
-            return unsent(row or _opened(entry, fact), entry, over("skipped", reason=fact.reason))
+            return unsent(row or _opened(entry, fact), entry, finished("skipped", reason=fact.reason))
         case _ if row is None:
             raise beginning_missing(entry)
         case _:
@@ -362,22 +362,22 @@ def _changed(row: ResultRow, entry: Entry) -> ResultRow:
         case AttemptStarted() as fact:
             return _claimed(row, entry, fact)
         case ExecutionTakenOver(lost_by=node) as fact:
-            return _claimed(lost(row, entry, node, standing_of(row)), entry, fact)
+            return _claimed(lost(row, entry, node, state_of(row)), entry, fact)
         case AttemptFailed(attempt=attempt, retry_at=retry_at, unmet=unmet):
-            waiting = Standing(row.status, row.success, row.reason, None, retry_at)
+            waiting = CurrentState(row.status, row.success, row.reason, None, retry_at)
             return tried(row, entry, attempt, unmet or answer_error(attempt.answer), waiting)
         case ExecutionFailed(lapsed=True, reason=reason):
-            return unsent(row, entry, over("failed", success=False, reason=reason))
+            return unsent(row, entry, finished("failed", success=False, reason=reason))
         case ExecutionFailed(attempt=None, reason=reason):
-            return lost(row, entry, row.node, over("failed", success=False, reason=reason))
+            return lost(row, entry, row.node, finished("failed", success=False, reason=reason))
         case ExecutionFailed(attempt=Attempt() as attempt, reason=reason, unmet=unmet):
-            failed = over("failed", success=False, reason=reason)
+            failed = finished("failed", success=False, reason=reason)
             return tried(row, entry, attempt, unmet or answer_error(attempt.answer), failed)
         case ExecutionCancelled(interrupted=False, reason=reason):
-            return unsent(row, entry, over("cancelled", reason=reason))
+            return unsent(row, entry, finished("cancelled", reason=reason))
         case ExecutionCancelled(reason=reason):
             broken_off = "outcome unknown: the execution was cancelled before it was recorded"
-            return untold(row, entry, broken_off, over("cancelled", reason=reason))
+            return outcome_unknown(row, entry, broken_off, finished("cancelled", reason=reason))
         case _:
             raise unknown(entry)
 

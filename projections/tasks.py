@@ -40,7 +40,7 @@ from domain.facts import (
 )
 from domain.redaction import erased_definition, erased_text
 from domain.schedule import fires_at
-from projections.projection import Entry, beginning_missing, unknown
+from projections.projection import Entry, beginning_missing, statement, unknown
 from projections.rows import (
     StateCounts,
     Taken,
@@ -59,7 +59,6 @@ from projections.rows import (
     word,
     write_counts,
 )
-from projections.statements import statement
 from projections.views import TaskStatus
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
+from benchmarks.figures import Findings
 from benchmarks.scenarios import (
     api,
     burst,
@@ -14,13 +16,7 @@ from benchmarks.scenarios import (
     projectors,
     punctual,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
-    from typing import Any
-
-    from benchmarks.figures import Findings
-    from benchmarks.stage import Stage
+from benchmarks.stage import Stage
 
 SCENARIOS: Mapping[str, Callable[[Stage], Coroutine[Any, Any, Findings]]] = {
     "burst": burst.run,

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import httpx
 
 from benchmarks import history, http_load, processes
 from benchmarks.figures import Chart, Figure, Findings, Limit, Line
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from benchmarks.http_load import Answered
-    from benchmarks.stage import Stage
+from benchmarks.http_load import Answered
+from benchmarks.stage import Stage
 
 CLIENTS = (1, 64)
 SECONDS = 10.0

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from benchmarks import experiments, limits
 from benchmarks.figures import Chart, Figure, Findings, Limit, Line
-
-if TYPE_CHECKING:
-    from benchmarks.stage import Stage
+from benchmarks.stage import Stage
 
 TASKS = 30_000
 APPEND_SECONDS = 3.0

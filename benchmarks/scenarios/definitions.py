@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from benchmarks import experiments, limits, load, usage
 from benchmarks.experiments import Steady
 from benchmarks.figures import Chart, Figure, Findings, Limit, Line
+from benchmarks.load import Creation
+from benchmarks.processes import Roles
+from benchmarks.stage import Stage
 from infrastructure.postgres import pool
 from projections.due import DueReader
-
-if TYPE_CHECKING:
-    from benchmarks.load import Creation
-    from benchmarks.processes import Roles
-    from benchmarks.stage import Stage
 
 COUNTS = (100_000, 1_000_000)
 RATE, SECONDS = 1_000, 30.0
@@ -102,7 +100,7 @@ async def _refill_ms(dsn: str) -> float:
             _, rows = await reader.page(after, until, PAGE)
             if len(rows) < PAGE:
                 return (time.perf_counter() - started) * 1_000
-            after = (rows[-1].fires_at, rows[-1].task_id)
+            after = (rows[-1].fire_at or until, rows[-1].task_id)
 
 
 async def _steady(stage: Stage, dsn: str, running: Roles) -> Steady:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from benchmarks import experiments, history, ledger
+from benchmarks.experiments import Burst, Steady
 from benchmarks.figures import Chart, Figure, Findings, Limit, Line
-
-if TYPE_CHECKING:
-    from benchmarks.experiments import Burst, Steady
-    from benchmarks.stage import Stage
+from benchmarks.stage import Stage
 
 STORED = (0, 1_000_000, 10_000_000)
 # A history of so many tasks, which are stored as well.

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
 
 from benchmarks import usage
 from benchmarks.figures import Chart, Figure, Findings, Limit, Line
+from benchmarks.stage import Stage
 from tests.support.service import Service
-
-if TYPE_CHECKING:
-    from benchmarks.stage import Stage
 
 SETTLE_SECONDS, SECONDS = 10.0, 60.0
 SAMPLES = 20

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from psycopg import AsyncConnection
 
 from benchmarks import experiments, history, ledger, limits, load, rebuilds
-from benchmarks.figures import Chart, Figure, Findings, percentile
+from benchmarks.figures import Chart, Figure, Findings, Limit, percentile
 from benchmarks.lag import Lag
-
-if TYPE_CHECKING:
-    from benchmarks.figures import Limit
-    from benchmarks.rebuilds import Beside
-    from benchmarks.stage import Stage
+from benchmarks.rebuilds import Beside
+from benchmarks.stage import Stage
 
 RATE, SECONDS = 2_000, 60.0
 EVENTS = 5_000_000

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from benchmarks import experiments, limits
+from benchmarks.experiments import Steady
 from benchmarks.figures import Chart, Figure, Findings, Limit
-
-if TYPE_CHECKING:
-    from benchmarks.experiments import Steady
-    from benchmarks.limits import Paced
-    from benchmarks.stage import Stage
+from benchmarks.limits import Paced
+from benchmarks.stage import Stage
 
 SECONDS, LIMIT_SECONDS = 60.0, 15.0
 P99_TARGETS_MS = {100: 2.0, 1_000: 2.0, 2_000: 5.0}

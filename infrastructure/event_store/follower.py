@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import structlog
 from psycopg import AsyncConnection
+from psycopg.abc import PQGen
 
+from application.ports import Recorded
 from infrastructure.event_store.appender import OwnEvents
 from infrastructure.event_store.log import LogRewound, head, read_after
 from infrastructure.postgres import AWAY, first_line
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from psycopg.abc import PQGen
-
-    from application.ports import Recorded
 
 # A look finds what a lost notification has not told of. It is rarely worth its price: an idle service does
 # little else. Where one did get lost, as behind a proxy that delivers none, looks have to do the work.

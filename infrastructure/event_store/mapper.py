@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
-from eventsourcing.persistence import Mapper, StoredEvent
+from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
 
 from application.ports import Meta
 from domain.facts import AnyFact, EventsRedacted, ExecutionFact, Fact, IdempotencyKeyUsed, TaskFact
-
-if TYPE_CHECKING:
-    from eventsourcing.persistence import Transcoder
 
 FACT_TYPES: tuple[type[Fact], ...] = (
     *get_args(TaskFact.__value__),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from uuid import UUID
 
 import psycopg
+from psycopg import AsyncCursor
+from psycopg_pool import AsyncConnectionPool
 
-from application.ports import LogUnavailable
+from application.ports import Group, LogUnavailable, Meta
 from application.redaction import Rewrite, Stored
-from domain.facts import Rewritten
+from domain.facts import AnyFact, Rewritten
 from domain.identity import disguised
 from domain.redaction import original_digest
 from infrastructure.event_store.log import READ_SECONDS, recorded
@@ -19,16 +23,6 @@ from infrastructure.event_store.mapper import encode, encode_redacted
 from infrastructure.event_store.reader import BEGINNING_BYTES
 from infrastructure.postgres import AWAY, first_line
 from infrastructure.sql import statements
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-    from uuid import UUID
-
-    from psycopg import AsyncCursor
-    from psycopg_pool import AsyncConnectionPool
-
-    from application.ports import Group, Meta
-    from domain.facts import AnyFact
 
 statement = statements("infrastructure.event_store")
 

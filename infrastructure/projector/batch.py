@@ -8,7 +8,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
+import structlog
 from psycopg import AsyncConnection, AsyncCursor, AsyncTransaction
+from psycopg_pool import AsyncConnectionPool
 
 from domain.facts import (
     AttemptFailed,
@@ -22,10 +24,13 @@ from domain.facts import (
     TaskCompleted,
     TaskFailuresCounted,
 )
-from infrastructure.projector.reading import Entry, Projection
+from infrastructure.projector.reading import NOTHING_ARCHIVED, Entry, WholeLog
 from infrastructure.sql import statements
+from projections.projection import Projection
 
 statement = statements("infrastructure.projector")
+
+log = structlog.get_logger(__name__)
 
 
 class Checkpoint(NamedTuple):
@@ -99,8 +104,8 @@ _LIMIT_EXCEEDED = "54"
 _ERROR_LENGTH = 300
 
 
-class Parked(NamedTuple):
-    """An event set aside for one projection, and why."""
+class QuarantinedEvent(NamedTuple):
+    """An event that a projection cannot apply, kept in `parked_events`, and why."""
 
     projection: str
     position: int
@@ -123,8 +128,8 @@ def is_poison(error: Exception) -> bool:
             return True
 
 
-class Sieve:
-    """Applies what can be applied of a projection's events and remembers the rest in `parked`.
+class Quarantine:
+    """Applies what can be applied of a projection's events and keeps the others in `events`.
 
     An event that cannot be applied holds back the later ones of its key, so that what is in the tables is
     always a beginning of every key's history.
@@ -134,7 +139,7 @@ class Sieve:
         self._connection = connection
         self._projection = projection
         self._held = held
-        self.parked: list[Parked] = []
+        self.events: list[QuarantinedEvent] = []
 
     async def apply(self, entries: Sequence[Entry]) -> None:
         """Halve the events until those that cannot be applied stand alone."""
@@ -151,7 +156,7 @@ class Sieve:
 
     async def _divide(self, entries: Sequence[Entry], error: Exception) -> None:
         if len(entries) == 1:
-            self._park(entries[0], _sentence(error))
+            self._add(entries[0], _sentence(error))
             return
         middle = len(entries) // 2
         await self.apply(entries[:middle])
@@ -160,13 +165,13 @@ class Sieve:
     def _holds_back(self, entry: Entry) -> bool:
         behind = self._held.get(self._projection.key(entry))
         if behind is not None:
-            self._park(entry, f"waits behind the event at position {behind}, which could not be applied")
+            self._add(entry, f"waits behind the event at position {behind}, which could not be applied")
         return behind is not None
 
-    def _park(self, entry: Entry, error: str) -> None:
+    def _add(self, entry: Entry, error: str) -> None:
         key = self._projection.key(entry)
         self._held.setdefault(key, entry.position)
-        self.parked.append(Parked(self._projection.name, entry.position, key, error))
+        self.events.append(QuarantinedEvent(self._projection.name, entry.position, key, error))
 
 
 async def apply(connection: AsyncConnection, projection: Projection, entries: Sequence[Entry]) -> None:
@@ -184,7 +189,9 @@ async def held_keys(
     return dict(await cursor.fetchall())
 
 
-async def store_parked(connection: AsyncConnection, projection: Projection, parked: Sequence[Parked]) -> None:
+async def store_quarantined(
+    connection: AsyncConnection, projection: Projection, parked: Sequence[QuarantinedEvent]
+) -> None:
     """Write down what was set aside."""
     if parked:
         parameters = {
@@ -236,7 +243,7 @@ class Batch(NamedTuple):
         return {type(entry.fact) for entry in self.entries} <= ROUTINE
 
 
-async def apply_batch(connection: AsyncConnection, batch: Batch) -> list[Parked]:
+async def apply_batch(connection: AsyncConnection, batch: Batch) -> list[QuarantinedEvent]:
     """Apply a batch exactly once; answer the events that had to be set aside.
 
     Raises `CheckpointMoved` when a projection is not at `batch.after`, and whatever says that the database is
@@ -245,7 +252,7 @@ async def apply_batch(connection: AsyncConnection, batch: Batch) -> list[Parked]
     careful = False
     try:
         await apply_together(connection, batch)
-    except SomeParked:
+    except SomeQuarantined:
         pass
     except Exception as error:
         if not is_poison(error):
@@ -256,15 +263,15 @@ async def apply_batch(connection: AsyncConnection, batch: Batch) -> list[Parked]
     return await _apply_apart(connection, batch, careful=careful)
 
 
-class SomeParked(Exception):
+class SomeQuarantined(Exception):
     """Events may have to wait behind parked ones, which the rows must not be taken out for."""
 
 
 async def apply_together(connection: AsyncConnection, batch: Batch) -> None:
     """Apply a batch exactly once: a round trip for what all projections ask, and one for what they add up.
 
-    Raises `SomeParked`, `CheckpointMoved`, and what an event that cannot be applied does: nothing is applied
-    then.
+    Raises `SomeQuarantined`, `CheckpointMoved`, and what an event that cannot be applied does: nothing is
+    applied then.
     """
     async with AsyncExitStack() as stack:
         applied = [projection.apply(connection, batch.entries) for projection in batch.projections]
@@ -279,7 +286,7 @@ async def apply_together(connection: AsyncConnection, batch: Batch) -> None:
         checkpoints = await locked(asked)
         _expect(checkpoints, batch)
         if any(checkpoint.has_parked for checkpoint in checkpoints.values()):
-            raise SomeParked
+            raise SomeQuarantined
         for steps in applied:
             await anext(steps)
         async with connection.pipeline():
@@ -288,14 +295,14 @@ async def apply_together(connection: AsyncConnection, batch: Batch) -> None:
             await _move(connection, batch)
 
 
-async def _apply_apart(connection: AsyncConnection, batch: Batch, *, careful: bool) -> list[Parked]:
-    parked: list[Parked] = []
+async def _apply_apart(connection: AsyncConnection, batch: Batch, *, careful: bool) -> list[QuarantinedEvent]:
+    parked: list[QuarantinedEvent] = []
     async with connection.transaction():
         checkpoints = await lock_checkpoints(connection, batch.projections)
         _expect(checkpoints, batch)
         for projection in batch.projections:
             if careful or checkpoints[projection.name].has_parked:
-                parked += await _sift(connection, projection, batch.entries)
+                parked += await _apply_around(connection, projection, batch.entries)
             else:
                 await apply(connection, projection, batch.entries)
         await _move(connection, batch)
@@ -313,10 +320,85 @@ async def _move(connection: AsyncConnection, batch: Batch) -> None:
     await move_checkpoints(connection, batch.projections, batch.after, last, batch.visible)
 
 
-async def _sift(
+async def _apply_around(
     connection: AsyncConnection, projection: Projection, entries: Sequence[Entry]
-) -> list[Parked]:
-    sieve = Sieve(connection, projection, await held_keys(connection, projection, entries))
-    await sieve.apply(entries)
-    await store_parked(connection, projection, sieve.parked)
-    return sieve.parked
+) -> list[QuarantinedEvent]:
+    quarantine = Quarantine(connection, projection, await held_keys(connection, projection, entries))
+    await quarantine.apply(entries)
+    await store_quarantined(connection, projection, quarantine.events)
+    return quarantine.events
+
+
+_REPLAYED_AT_ONCE = 200
+
+
+class Replayed(NamedTuple):
+    """How many parked events are applied now, and how many still cannot be."""
+
+    applied: int
+    parked: int
+
+
+class QuarantinedEventMissing(Exception):
+    """An event is parked that the log does not hold; rebuild the read model."""
+
+    def __init__(self, projection: Projection, position: int) -> None:
+        super().__init__(
+            f"event {position} is parked, and the log does not hold it; "
+            f"make the read model anew with `chronoledger rebuild {projection.name}`"
+        )
+
+
+async def replay_quarantined(
+    pool: AsyncConnectionPool, projection: Projection, whole_log: WholeLog = NOTHING_ARCHIVED
+) -> Replayed:
+    """Apply a projection's parked events in the order of the log, after their cause is mended.
+
+    Events with the same key (the same task, or the same execution) were held back behind the first one that
+    failed, so each key continues exactly where it stopped, and the rows come out as if nothing had happened.
+    What a key cannot vouch for is an event so broken that its key could not be read: it was parked under its
+    stream alone. A rebuild is right in every case. `whole_log` finds what is archived. Raises `ArchiveAway`,
+    `QuarantinedEventMissing` and `psycopg.Error`.
+    """
+    held: dict[UUID, int] = {}
+    applied = parked = 0
+    after = 0
+    while True:
+        async with pool.connection() as connection, connection.transaction():
+            await lock_checkpoints(connection, [projection])
+            positions = await _parked_after(connection, projection, after)
+            for position in positions:
+                if await _retry(connection, projection, whole_log, held, position):
+                    applied += 1
+                else:
+                    parked += 1
+        if not positions:
+            log.info("parked events replayed", projection=projection.name, applied=applied, parked=parked)
+            return Replayed(applied, parked)
+        after = positions[-1]
+
+
+async def _parked_after(connection: AsyncConnection, projection: Projection, after: int) -> list[int]:
+    parameters = {"projection": projection.name, "after": after, "limit": _REPLAYED_AT_ONCE}
+    cursor = await connection.execute(statement("parked_positions"), parameters)
+    return [position for (position,) in await cursor.fetchall()]
+
+
+async def _retry(
+    connection: AsyncConnection,
+    projection: Projection,
+    whole_log: WholeLog,
+    held: dict[UUID, int],
+    position: int,
+) -> bool:
+    quarantine = Quarantine(connection, projection, held)
+    entries, _ = await whole_log.entries(connection, position - 1, 1)
+    if [entry.position for entry in entries] != [position]:
+        raise QuarantinedEventMissing(projection, position)
+    await quarantine.apply(entries)
+    if quarantine.events:
+        await store_quarantined(connection, projection, quarantine.events)
+        return False
+    parameters = {"projection": projection.name, "position": position}
+    await connection.execute(statement("unpark_event"), parameters)
+    return True

@@ -11,10 +11,11 @@ from psycopg import AsyncConnection, IsolationLevel, errors, sql
 
 from infrastructure.event_store.log import LogRewound, head
 from infrastructure.postgres import with_liveness
-from infrastructure.projector.batch import Parked, Sieve
-from infrastructure.projector.reading import NOTHING_ARCHIVED, Entry, Projection, WholeLog
+from infrastructure.projector.batch import Quarantine, QuarantinedEvent
+from infrastructure.projector.reading import NOTHING_ARCHIVED, Entry, WholeLog
 from infrastructure.projector.workplace import existing_relations, live_schema
 from infrastructure.sql import statements
+from projections.projection import Projection
 
 statement = statements("infrastructure.projector")
 
@@ -153,8 +154,8 @@ class NotCheckable(Exception):
     """A read model is not one that this release can check."""
 
 
-class ParkedMeanwhile(Exception):
-    """Parked events were replayed while the log was read; check again."""
+class ReplayedMeanwhile(Exception):
+    """QuarantinedEvent events were replayed while the log was read; check again."""
 
     def __init__(self, projection: Projection) -> None:
         super().__init__(
@@ -171,7 +172,7 @@ class CheckObserver(Protocol):
     def comparing(self, table: str) -> None:
         """All is folded; a table is compared now."""
 
-    def refused(self, event: Parked) -> None:
+    def refused(self, event: QuarantinedEvent) -> None:
         """An event cannot be applied, though the read model has not parked it."""
 
     def differs(self, difference: Difference) -> None:
@@ -200,7 +201,7 @@ async def check(
     The log is read in short transactions; the last events and the tables are read in one snapshot, so that
     both are of the very same position. Nothing is locked but against `DROP`, and the projector goes on. What
     is parked in a read model is left out. What a killed check leaves behind, the next one drops. `dsn` must
-    reach Postgres directly. Raises `CheckRunning`, `NotCheckable`, `ParkedMeanwhile`, `LogRewound`,
+    reach Postgres directly. Raises `CheckRunning`, `NotCheckable`, `ReplayedMeanwhile`, `LogRewound`,
     `ArchiveAway` and `psycopg.Error`.
     """
     async with await AsyncConnection.connect(with_liveness(dsn), autocommit=True) as connection:
@@ -312,11 +313,11 @@ class _Check:
     async def _apply(self, projection: Projection, entries: Sequence[Entry]) -> None:
         parked = await self._parked_between(projection, entries[0].position, entries[-1].position)
         self._parked[projection.name] |= parked
-        sieve = Sieve(self._connection, projection, self._held[projection.name])
+        quarantine = Quarantine(self._connection, projection, self._held[projection.name])
         async with self._connection.transaction():
-            await sieve.apply([entry for entry in entries if entry.position not in parked])
-        self._refused += len(sieve.parked)
-        for event in sieve.parked:
+            await quarantine.apply([entry for entry in entries if entry.position not in parked])
+        self._refused += len(quarantine.events)
+        for event in quarantine.events:
             self._observer.refused(event)
 
     async def _parked_between(self, projection: Projection, first: int, last: int) -> set[int]:
@@ -326,7 +327,7 @@ class _Check:
 
     async def _check_parked(self, projection: Projection, until: int) -> None:
         if await self._parked_between(projection, 1, until) != self._parked[projection.name]:
-            raise ParkedMeanwhile(projection)
+            raise ReplayedMeanwhile(projection)
 
     async def _compare(self) -> int:
         found = 0

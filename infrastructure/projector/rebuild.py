@@ -23,7 +23,7 @@ from infrastructure.projector.batch import (
     read_positions,
     set_checkpoint,
 )
-from infrastructure.projector.reading import NOTHING_ARCHIVED, Projection, WholeLog
+from infrastructure.projector.reading import NOTHING_ARCHIVED, WholeLog
 from infrastructure.projector.workplace import (
     SCHEMA,
     NewTablesLost,
@@ -41,6 +41,7 @@ from infrastructure.projector.workplace import (
     take_up,
 )
 from infrastructure.sql import statements
+from projections.projection import Projection
 
 LOOK_SECONDS = 0.5
 

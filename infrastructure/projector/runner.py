@@ -16,11 +16,16 @@ from application.ports import ArchiveAway
 from infrastructure.event_store.follower import LOOK_SECONDS, ListeningConnection
 from infrastructure.event_store.log import LogRewound, head
 from infrastructure.postgres import first_line, with_liveness
-from infrastructure.projector.batch import Batch, CheckpointMoved, Parked, apply_batch, read_positions
+from infrastructure.projector.batch import (
+    Batch,
+    CheckpointMoved,
+    QuarantinedEvent,
+    apply_batch,
+    read_positions,
+)
 from infrastructure.projector.reading import (
     NOTHING_ARCHIVED,
     Entry,
-    Projection,
     ProjectorObserver,
     WholeLog,
     read_entries,
@@ -28,13 +33,14 @@ from infrastructure.projector.reading import (
 from infrastructure.projector.rebuild import RebuildRunning, TablesInUse, rebuild
 from infrastructure.projector.workplace import LaterRelease, NewTablesLost, prepare
 from infrastructure.sql import statements
+from projections.projection import Projection
 
 statement = statements("infrastructure.projector")
 
 _COMMANDS = "commands"
 _LISTEN = b"LISTEN commands; LISTEN events"
-_ATTEND = b"LISTEN events"
-_TURN_AWAY = b"UNLISTEN events"
+_HEAR_ALL = b"LISTEN events"
+_HEAR_COMMANDS_ALONE = b"UNLISTEN events"
 _STANDBY_SECONDS = 0.5
 _POLL_SECONDS = LOOK_SECONDS
 _ANSWER_SECONDS = 10.0
@@ -58,40 +64,41 @@ ENOUGH_HEARD = 3
 class Session:
     """The connection that holds the lock and hears of new events.
 
-    It attends to all of them, or under load to commands alone: a batch is due soon anyway then.
+    It hears all of them, or under load those of commands alone: a batch is due soon anyway then.
     """
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
-        self._attentive = True
+        self._hears_all = True
 
-    async def attend(self) -> bool:
-        """Attend to all events; whether it did not until now, so that some may have come unheard."""
-        if self._attentive:
+    async def hear_all(self) -> bool:
+        """Listen to all events again; answers whether some may have come unheard meanwhile."""
+        if self._hears_all:
             return False
-        await self._connection.execute(_ATTEND)
-        self._attentive = True
+        await self._connection.execute(_HEAR_ALL)
+        self._hears_all = True
         return True
 
-    async def news(self, since: float, applied: int, position: int) -> None:
-        """Return when a batch is due after that of `applied` events, begun at `since` by the loop's clock.
+    async def wait_for_batch(self, since: float, applied: int, position: int) -> None:
+        """Return when the next batch is due, after that of `applied` events begun at `since` (loop time).
 
-        That is as soon as a command is told of, but no sooner than 2 ms from now for each event applied, or
-        10 ms after `since`; or 30 ms after it, when executions go on; and without any news a second from now,
-        for what was told and got lost.
-        Where events come fast behind `position`, up to where all are applied, it is at once for a command, or
-        up to 300 ms after `since`.
+        - After a command: at once, but at least 2 ms from now per event applied, at most 10 ms after `since`.
+        - After other events: 30 ms after `since`.
+        - Without any notification: in a second, because notifications can get lost.
+        - While events come fast behind `position`, the last one applied: at a command, or up to 300 ms after
+          `since`.
+
         Raises `psycopg.Error` when the connection, and with it the lock, is lost, and `TimeoutError` when the
         server does not answer.
         """
         if applied >= FAST_BATCH:
-            await self._turn_away()
+            await self._hear_commands_alone()
             await self._while_fast(since, position)
             return
         clock = asyncio.get_running_loop().time
         now = clock()
         rested_at = min(since + COMMAND_CADENCE_SECONDS, now + applied * COMMAND_REST_SECONDS)
-        due_at = now + _POLL_SECONDS if self._attentive else since + CADENCE_SECONDS
+        due_at = now + _POLL_SECONDS if self._hears_all else since + CADENCE_SECONDS
         heard = 0
         while (left := due_at - clock()) > 0:
             async for told in self._connection.notifies(timeout=left, stop_after=1):
@@ -99,12 +106,12 @@ class Session:
                 due_at = min(due_at, rested_at if command else since + CADENCE_SECONDS)
                 heard += not command
             if heard > ENOUGH_HEARD:
-                await self._turn_away()
+                await self._hear_commands_alone()
 
-    async def _turn_away(self) -> None:
-        if self._attentive:
-            await self._connection.execute(_TURN_AWAY)
-            self._attentive = False
+    async def _hear_commands_alone(self) -> None:
+        if self._hears_all:
+            await self._connection.execute(_HEAR_COMMANDS_ALONE)
+            self._hears_all = False
 
     async def _while_fast(self, since: float, position: int) -> None:
         """Return on a command, with enough for a batch, once events come more slowly, or when time is up."""
@@ -265,9 +272,9 @@ class Projector:
             async with self._turn, asyncio.timeout(BATCH_SECONDS):
                 pulled = await self._pull()
             self._backoff.over()
-            if pulled.more or (not pulled.events and await session.attend()):
+            if pulled.more or (not pulled.events and await session.hear_all()):
                 continue
-            await session.news(started, pulled.events, pulled.position)
+            await session.wait_for_batch(started, pulled.events, pulled.position)
 
     async def _pull(self) -> Pulled:
         """Apply the next batch to the projections that are furthest behind."""
@@ -312,15 +319,14 @@ class Projector:
         complete = len(self._current) == len(self._projections)
         return Batch(behind, entries, after, visible=min([last, *ahead]) if complete else None)
 
-    def _applied(self, batch: Batch, parked: Sequence[Parked]) -> None:
+    def _applied(self, batch: Batch, parked: Sequence[QuarantinedEvent]) -> None:
         for event in parked:
             log.error("event parked", projection=event.projection, position=event.position, error=event.error)
         for projection in batch.projections:
             self._positions[projection.name] = batch.entries[-1].position
             if self._observer is not None:
-                aside = sum(event.projection == projection.name for event in parked)
-                self._observer.projected(projection.name, len(batch.entries) - aside)
-                self._observer.parked(projection.name, aside)
+                quarantined = sum(event.projection == projection.name for event in parked)
+                self._observer.projected(projection.name, len(batch.entries) - quarantined)
 
 
 class _Backoff:

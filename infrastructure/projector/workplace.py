@@ -25,8 +25,8 @@ from infrastructure.projector.batch import (
     read_positions,
     set_checkpoint,
 )
-from infrastructure.projector.reading import Entry, Projection
 from infrastructure.sql import statements
+from projections.projection import Entry, Projection
 
 _SOURCES = (".py", ".sql")
 
@@ -251,7 +251,7 @@ class _Streams:
     def _narrowed(self, entry: Entry, fact: EventsRedacted) -> Entry:
         """A rewriting of its own streams alone: to take out the rows of others is not its business."""
         rewritten = tuple(event for event in fact.rewritten if self._has(event.stream))
-        return replace(entry, fact=replace(fact, rewritten=rewritten))
+        return replace(entry, fact=replace(fact, rewritten=rewritten))  # type: ignore[type-var]  # all entries are structs
 
 
 SCHEMA = sql.Identifier("rebuilding")

@@ -25,10 +25,9 @@ from infrastructure.migrator import (
     months_archived,
     services_connected,
 )
-from infrastructure.projector.batch import Parked
-from infrastructure.projector.check import Checked, CheckRunning, Difference, NotCheckable, ParkedMeanwhile
+from infrastructure.projector.batch import QuarantinedEvent, QuarantinedEventMissing
+from infrastructure.projector.check import Checked, CheckRunning, Difference, NotCheckable, ReplayedMeanwhile
 from infrastructure.projector.rebuild import RebuildRunning, Rebuilt, TablesInUse
-from infrastructure.projector.replay import ParkedEventMissing
 from infrastructure.projector.workplace import NewTablesLost
 from infrastructure.settings import Settings, WrongSetting, in_force, load
 from infrastructure.transfer.database import Fenced, check_fence, remove_fence
@@ -92,7 +91,7 @@ from interfaces.bootstrap.transfer import (
     verify_archive,
 )
 from interfaces.http.problems import MalformedBody
-from projections.catalogue import UnknownProjection
+from projections import UnknownProjection
 
 # What a user can put right: their messages are sentences for the terminal.
 USER_ERRORS = (
@@ -115,8 +114,8 @@ USER_ERRORS = (
     NewTablesLost,
     CheckRunning,
     NotCheckable,
-    ParkedEventMissing,
-    ParkedMeanwhile,
+    QuarantinedEventMissing,
+    ReplayedMeanwhile,
     LogRewound,
     KeyUnusable,
     TransferRefused,
@@ -158,7 +157,7 @@ __all__ = [
     "Manifest",
     "MigrationRefused",
     "MigrationsMissing",
-    "Parked",
+    "QuarantinedEvent",
     "Rebuilt",
     "Settings",
     "Step",

@@ -29,12 +29,12 @@ from infrastructure.clock import SystemClock
 from infrastructure.event_store.appender import Appender
 from infrastructure.event_store.log import PostgresEventLog, PostgresTaskStreams
 from infrastructure.postgres import pool, with_liveness
+from infrastructure.projector.batch import replay_quarantined
 from infrastructure.projector.check import Checked, CheckObserver
 from infrastructure.projector.check import check as check_tables
 from infrastructure.projector.reading import WholeLog
 from infrastructure.projector.rebuild import RebuildObserver, Rebuilt
 from infrastructure.projector.rebuild import rebuild as rebuild_tables
-from infrastructure.projector.replay import replay_parked
 from infrastructure.settings import Settings
 from infrastructure.visibility import Visibility
 from interfaces.bootstrap.rebuild_processes import Processes
@@ -42,7 +42,7 @@ from interfaces.bootstrap.services import background
 from interfaces.bootstrap.transfer import catalog
 from interfaces.http.audit import Evidence as Bundle
 from interfaces.http.bodies import CronTrigger, HttpAction, OneOffTrigger, TaskDefinition
-from projections.catalogue import named
+from projections import named
 from projections.queries import ReadModels
 
 
@@ -114,7 +114,7 @@ async def rebuild(
 async def check(settings: Settings, names: Iterable[str], observer: CheckObserver) -> Checked:
     """Compare read models (all for no names) with the log folded afresh; the observer hears what differs.
 
-    Raises `UnknownProjection`, `CheckRunning`, `NotCheckable`, `ParkedMeanwhile`, `LogRewound` and
+    Raises `UnknownProjection`, `CheckRunning`, `NotCheckable`, `ReplayedMeanwhile`, `LogRewound` and
     `ArchiveAway`.
     """
     return await check_tables(
@@ -125,11 +125,11 @@ async def check(settings: Settings, names: Iterable[str], observer: CheckObserve
 async def replay(settings: Settings, name: str) -> str:
     """Apply a read model's parked events again and say how that went.
 
-    Raises `UnknownProjection`, `ParkedEventMissing` and `ArchiveAway`.
+    Raises `UnknownProjection`, `QuarantinedEventMissing` and `ArchiveAway`.
     """
     [projection] = named([name])
     async with pool(with_liveness(settings.dsn()), 2) as connections:
-        done = await replay_parked(connections, projection, WholeLog(catalog(settings)))
+        done = await replay_quarantined(connections, projection, WholeLog(catalog(settings)))
     return f"{done.applied} parked events of {name} applied, {done.parked} still parked"
 
 

@@ -24,7 +24,7 @@ from infrastructure.postgres import first_line
 from infrastructure.settings import Settings
 from interfaces.http.answers import HealthCheck, HealthReport
 from interfaces.http.api import HttpOptions, OpsDependencies
-from projections.catalogue import NAMES, RELATIONS
+from projections import NAMES, RELATIONS
 from projections.queries import ReadModels
 
 # Beats come every second, projections every few milliseconds: ten seconds are no hiccup.

@@ -23,7 +23,7 @@ from infrastructure.projector.workplace import NewTablesLost, Share
 from infrastructure.settings import Settings
 from interfaces.bootstrap.database import DatabaseUnusable, NotPermitted, TablesMissing, in_sentences
 from interfaces.bootstrap.transfer import catalog
-from projections.catalogue import named
+from projections import named
 
 # Fewer events are folded before other processes have begun to help.
 WORTH_SHARING = 200_000

@@ -7,19 +7,18 @@ import contextlib
 import gc
 import random
 import resource
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from secrets import token_hex
 from typing import Any, Protocol
 from uuid import UUID
 
-import psycopg
 import structlog
 from litestar import Litestar
 from msgspec.structs import replace
 from psycopg import AsyncConnection, DataError, IntegrityError
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 from uuid_utils.compat import uuid7
 
 from application.audit import Audit
@@ -27,14 +26,13 @@ from application.executions import ExecutionCommands
 from application.explanation.explainer import Accounted, Explainer, Ledger, Occurrences, Window
 from application.explanation.history import Now, Streams, history_of
 from application.past import Cut, Moment, Stopped, TooMuchHistory, placing_events
-from application.ports import DueTask, LogUnavailable, Open, SchedulePosition, Unfinished, Unreadable
+from application.ports import LogUnavailable, Unreadable
 from application.redaction import Redactions, Run
 from application.revisions import Revisions
 from application.scheduler.context import Context, SchedulerNode
 from application.scheduler.scheduler import Scheduler
 from application.tasks import BulkCommands, TaskCommands
 from application.what_if.simulator import Simulator
-from domain.task import Pause
 from infrastructure.archive.catalog import ArchiveReader
 from infrastructure.audit_log.publishing import Publisher, target_of
 from infrastructure.audit_log.sealer import Sealer
@@ -46,7 +44,7 @@ from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.event_store.reader import PostgresEventReader
 from infrastructure.event_store.redactor import PostgresRedactor
 from infrastructure.health import ReadinessReader
-from infrastructure.metrics import Instruments, ObservedProjector, ObservedScheduler
+from infrastructure.metrics import Instruments, ObservedScheduler
 from infrastructure.nodes import NodeRow, NodeTable, PostgresNodes
 from infrastructure.past.reader import PostgresPast, PostgresRuns, outcome_entries, task_entries
 from infrastructure.postgres import pool, with_liveness
@@ -62,78 +60,12 @@ from interfaces.http.answers import Node
 from interfaces.http.api import Dependencies, VisibilityPort
 from interfaces.http.problems import NotYetVisible
 from interfaces.http.simulation import Simulated, SimulationRequest
-from projections import task_results
-from projections.catalogue import NAMES, PROJECTIONS, RELATIONS
-from projections.due import DueReader, DueRow
-from projections.past import past_figures, past_task, past_tasks
+from projections import NAMES, PROJECTIONS, RELATIONS, task_results
+from projections.due import DueReader
 from projections.projection import PoisonEvent
-from projections.queries import ReadModels
+from projections.queries import ReadModels, past_figures, past_task, past_tasks
 from projections.task_results import ResultRow
 from projections.views import Figures, Listing, Paging, ResultQuery, ResultView, TaskQuery, TaskView
-
-
-class DueTasksOfReadModels:
-    """`application.ports.DueTasks` over the projections' queries."""
-
-    def __init__(self, reader: DueReader) -> None:
-        self._reader = reader
-
-    async def page(
-        self, after: SchedulePosition | None, until: datetime, limit: int
-    ) -> tuple[int, Sequence[DueTask]]:
-        """See `application.ports.DueTasks`."""
-        with _as_unavailable():
-            position, rows = await self._reader.page(after, until, limit)
-        return position, [_due(row) for row in rows]
-
-    async def place(self, task_id: UUID) -> tuple[int, DueTask | None]:
-        """See `application.ports.DueTasks`."""
-        with _as_unavailable():
-            position, row = await self._reader.place(task_id)
-        return position, None if row is None else _due(row)
-
-    async def open_runs(self) -> tuple[int, Sequence[Open]]:
-        """See `application.ports.DueTasks`."""
-        with _as_unavailable():
-            position, rows = await self._reader.open_runs()
-        return position, [Open(*row) for row in rows]
-
-    async def unfinished(self, limit: int) -> Sequence[Unfinished]:
-        """See `application.ports.DueTasks`."""
-        with _as_unavailable():
-            rows = await self._reader.unfinished(limit)
-        return [
-            Unfinished(
-                execution_id=row.execution_id,
-                node=row.node,
-                lease_until=row.lease_until,
-                retry_at=row.retry_at,
-            )
-            for row in rows
-        ]
-
-
-def _due(row: DueRow) -> DueTask:
-    return DueTask(
-        task_id=row.task_id,
-        version=row.version,
-        namespace=row.namespace,
-        definition=row.definition,
-        due_at=row.due_at,
-        runs=row.runs,
-        fire_at=row.fires_at,
-        pause=Pause(since=row.paused_at, until=row.resumed_at) if row.paused_at and row.resumed_at else None,
-    )
-
-
-@contextlib.contextmanager
-def _as_unavailable() -> Iterator[None]:
-    # A missing table is one that a rebuild is about to bring back.
-    try:
-        yield
-    except (psycopg.Error, PoolTimeout, PoolClosed) as error:
-        raise LogUnavailable(str(error)) from error
-
 
 AT_ONCE = 200
 # Of the past each row is a stream to read: some seconds in all.
@@ -446,7 +378,7 @@ async def scheduler(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
         )
         engine = Scheduler(
             context,
-            DueTasksOfReadModels(DueReader(connections)),
+            DueReader(connections),
             PostgresFollower(with_liveness(settings.direct_dsn()), own),
             PostgresNodes(connections, "scheduler"),
             concurrency=concurrency,
@@ -474,7 +406,7 @@ async def projector(settings: Settings) -> AsyncIterator[tuple[Work, Pages]]:
             connections,
             with_liveness(settings.direct_dsn()),
             PROJECTIONS,
-            ObservedProjector(instruments),
+            instruments,
             # What it rebuilds is folded between the batches of what goes on.
             WholeLog(catalog(settings), at_once=BATCH_EVENTS),
         )

@@ -34,7 +34,7 @@ from infrastructure.transfer.export import export_events as export_to
 from infrastructure.transfer.format import Manifest, Selection
 from infrastructure.transfer.replay import Copied
 from infrastructure.transfer.replay import replay_events as replay_to
-from projections.catalogue import NAMES
+from projections import NAMES
 
 
 class Kept(NamedTuple):

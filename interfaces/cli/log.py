@@ -300,14 +300,14 @@ def replay_command(
     if sum(asked) != 1 or (place is None) != (target is None):
         raise click.UsageError(_WANTED)
     if projection is not None:
-        _replay_parked(projection)
+        _replay_quarantined(projection)
     elif place is not None and target is not None:
         _replay_to(place, target)
     else:
         _release()
 
 
-def _replay_parked(projection: str) -> None:
+def _replay_quarantined(projection: str) -> None:
     with bootstrap.database(common.settings("replay")) as settings:
         bootstrap.prepare_database(settings)
         click.echo(run(bootstrap.replay(settings, projection)))

@@ -19,7 +19,7 @@ from application.explanation.wording import EARLIEST, LATEST, Event, Explanation
 from domain.audit import Finding
 from domain.errors import shown
 from infrastructure.audit_log.verifying import Verified
-from infrastructure.projector.batch import Parked
+from infrastructure.projector.batch import QuarantinedEvent
 from infrastructure.projector.check import Checked, Difference
 from infrastructure.projector.rebuild import Rebuilt
 from interfaces.bootstrap.jobs import VerifiedBundle
@@ -123,7 +123,7 @@ class CheckWords(Protocol):
         """A row that is not what the log tells."""
         ...
 
-    def refused(self, event: Parked) -> str:
+    def refused(self, event: QuarantinedEvent) -> str:
         """An event that cannot be applied, though the read model has not parked it."""
         ...
 
@@ -148,7 +148,7 @@ class CheckReport:
         """A table is compared now."""
         self._progress.doing(f"comparing {table}")
 
-    def refused(self, event: Parked) -> None:
+    def refused(self, event: QuarantinedEvent) -> None:
         """An event cannot be applied."""
         self._put(self._words.refused(event))
 
@@ -173,7 +173,7 @@ class CheckSentences:
         key = ", ".join(f"{name} {value}" for name, value in difference.key.items())
         return f"{difference.table}, {key}: {_KINDS.get(difference.kind) or '; '.join(_columns(difference))}"
 
-    def refused(self, event: Parked) -> str:
+    def refused(self, event: QuarantinedEvent) -> str:
         """See `Words`."""
         return (
             f"{event.projection}: event {event.position} cannot be applied, and is not parked: {event.error}"
@@ -216,7 +216,7 @@ class CheckJsonLines:
         columns = [column._asdict() for column in difference.columns]
         return _json({"type": "difference", **difference._asdict(), "columns": columns})
 
-    def refused(self, event: Parked) -> str:
+    def refused(self, event: QuarantinedEvent) -> str:
         """See `Words`."""
         return _json({"type": "refused", **event._asdict()})
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
 
 import pytest
 
+from application.ports import EventLog
 from infrastructure.event_store.appender import Appender
 from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.postgres import pool
-from tests.support.event_logs import InMemory, InPostgres
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from application.ports import EventLog
-    from tests.support.event_logs import Subject
+from tests.support.event_logs import InMemory, InPostgres, Subject
 
 
 @pytest.fixture(params=["memory", "postgres"])

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
 
-from application.ports import Group, NewFact
+from application.ports import EventLog, Group, NewFact, Recorded
 from tests.support.groups import cancelled, claim, created, group, meta, places, updated
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from application.ports import EventLog, Recorded
 
 
 async def everything(log: EventLog) -> Sequence[Recorded]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from interfaces.http.api import Events
 from msgspec.structs import replace
 
-from application.ports import EventFilter, Group, NewFact, Origin
+from application.ports import EventFilter, EventPage, Group, LoggedEvent, NewFact, Origin
 from domain.facts import Answered, Attempt, ExecutionSucceeded, IdempotencyKeyUsed, TaskCreated
 from domain.identity import execution_id, key_stream
 from infrastructure.event_store.appender import Appender
@@ -19,16 +20,9 @@ from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.event_store.mapper import encode
 from infrastructure.event_store.reader import PostgresEventReader
 from infrastructure.postgres import pool
-from tests.support.event_logs import InMemory, InPostgres
+from tests.support.event_logs import InMemory, InPostgres, Subject
 from tests.support.event_reader import MemoryEventReader
 from tests.support.groups import NOON, created, definition, group, meta, started, updated
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from application.ports import EventPage, LoggedEvent
-    from interfaces.http.api import Events
-    from tests.support.event_logs import Subject
 
 LOOKED_AT = 5
 HOUR = timedelta(hours=1)

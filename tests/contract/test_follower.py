@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
 
-from application.ports import Undecodable
+from application.ports import Recorded, Undecodable
+from tests.support.event_logs import Subject
 from tests.support.groups import cancelled, created, group, places
 from tests.support.log import following
-
-if TYPE_CHECKING:
-    from application.ports import Recorded
-    from tests.support.event_logs import Subject
 
 DEADLINE_SECONDS = 60
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from msgspec.structs import replace
 
-from application.ports import Group, Guard, NewFact, Snapshot
+from application.ports import EventLog, Group, Guard, NewFact, Snapshot
+from application.redaction import RedactableLog, Rewrite, Stored
 from application.streams import fold_task
 from domain.facts import EventsRedacted
 from domain.identity import disguised, redaction_stream
@@ -24,12 +25,6 @@ from tests.support.entries import NOON
 from tests.support.groups import created, group, updated
 from tests.support.log import MemoryLog
 from tests.support.redactable import MemoryRedactor
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from application.ports import EventLog
-    from application.redaction import RedactableLog, Rewrite, Stored
 
 
 @dataclass

@@ -8,7 +8,7 @@ goes through `append_groups`.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,16 +16,12 @@ from eventsourcing.persistence import EventStore, Notification
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
 
+from application.ports import Recorded
 from infrastructure.event_store.appender import Appender
 from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.event_store.mapper import FactMapper, StoredFact
 from infrastructure.postgres import pool
 from tests.support.groups import cancelled, created, group, started, updated
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from application.ports import Recorded
 
 STREAMS = 12
 

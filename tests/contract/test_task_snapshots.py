@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from uuid import uuid4
+from uuid import UUID, uuid4
+
+import pytest
 
 from application import streams
-from application.ports import Snapshot
+from application.ports import EventLog, Snapshot
 from application.streams import fold_task, load_latest, load_task
+from domain.task import Task
 from tests.support.groups import created, group, updated
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    import pytest
-
-    from application.ports import EventLog
-    from domain.task import Task
 
 
 async def grown(log: EventLog, stream: UUID, events: int) -> int:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.support.projecting import projected_log
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.support.databases import Databases
+from tests.support.databases import Databases
+from tests.support.projecting import Store, projected_log, store_of
 
 
 @pytest.fixture(scope="module")
@@ -28,3 +24,17 @@ def projected(databases: Databases, projected_template: str) -> Iterator[str]:
     """The DSN of a database with that log of the test's own."""
     with databases.copy(projected_template) as dsn:
         yield dsn
+
+
+@pytest.fixture
+async def store(database: str) -> AsyncIterator[Store]:
+    """An empty database of the test's own, with a connection to it."""
+    async with store_of(database) as store:
+        yield store
+
+
+@pytest.fixture
+async def projected_store(projected: str) -> AsyncIterator[Store]:
+    """The same of `projected`."""
+    async with store_of(projected) as store:
+        yield store

@@ -18,13 +18,13 @@ from infrastructure.audit_log.store import PostgresAuditLog
 from infrastructure.audit_log.verifying import Verified, verify
 from infrastructure.event_store.appender import Appender
 from infrastructure.postgres import pool
+from infrastructure.projector.batch import QuarantinedEventMissing, replay_quarantined
 from infrastructure.projector.check import check
 from infrastructure.projector.reading import Reading, WholeLog
 from infrastructure.projector.rebuild import rebuild
-from infrastructure.projector.replay import ParkedEventMissing, replay_parked
 from infrastructure.projector.runner import Projector
 from infrastructure.projector.workplace import prepare
-from projections.catalogue import PROJECTIONS, named
+from projections import PROJECTIONS, named
 from projections.projection import Entry
 from projections.task_results import TaskResults
 from tests.support.archives import MUCH, Archivist, filled, rows, whole
@@ -288,8 +288,8 @@ async def test_parked_events_that_are_archived_are_applied_by_a_replay(archivist
         assert (await rebuild(archivist.dsn, refusing, whole_log=archivist.whole_log)).parked == 2
         assert await contents(connection) != before
         with pytest.raises(ArchiveAway):
-            await replay_parked(db, results)
-        assert await replay_parked(db, results, archivist.whole_log) == (2, 0)
+            await replay_quarantined(db, results)
+        assert await replay_quarantined(db, results, archivist.whole_log) == (2, 0)
         assert await contents(connection) == before
 
 
@@ -307,8 +307,10 @@ async def test_another_event_is_never_applied_in_the_place_of_a_parked_one(archi
             "VALUES ('task_results', %s, %s, '')",
             (*gap, TASKS[0]),  # type: ignore[misc]
         )
-        with pytest.raises(ParkedEventMissing, match=r"the log does not hold it; .* rebuild task_results"):
-            await replay_parked(db, results, archivist.whole_log)
+        with pytest.raises(
+            QuarantinedEventMissing, match=r"the log does not hold it; .* rebuild task_results"
+        ):
+            await replay_quarantined(db, results, archivist.whole_log)
         assert await contents(connection) == before
 
 

@@ -23,7 +23,7 @@ from infrastructure.archive.archiving import RecordedMeanwhile, alone, archive_m
 from infrastructure.archive.catalog import archives
 from infrastructure.event_store.redactor import PostgresRedactor
 from infrastructure.postgres import pool
-from projections.catalogue import NAMES
+from projections import NAMES
 from tests.support.archives import Archivist, filled, rows, whole
 from tests.support.months import APRIL, JANUARY, TASKS, run_of, started, succeeded
 from tests.support.projecting import connect

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
 
+from application.ports import Group
 from infrastructure.event_store.appender import Appender
 from tests.support.appends import DEADLINE_SECONDS, stored
 from tests.support.groups import claim, created, group, places, updated
 from tests.support.proxy import Proxy
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from application.ports import Group
 
 
 @pytest.fixture

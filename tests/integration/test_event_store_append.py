@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -13,9 +13,6 @@ from domain.facts import Answered, Attempt, ExecutionSucceeded
 from infrastructure.event_store.appender import Appender
 from tests.support.appends import Calls, stored
 from tests.support.groups import NOON, created, group, meta, places
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 DEADLINE_SECONDS = 60
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
 from infrastructure.event_store import appender as arrays
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from infrastructure.event_store.appender import Array
+from infrastructure.event_store.appender import Array
 
 
 @pytest.fixture(scope="module")

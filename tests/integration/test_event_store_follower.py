@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Iterator, Sequence
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
+from application.ports import Recorded
 from infrastructure.event_store import follower
 from infrastructure.event_store import follower as news
 from infrastructure.event_store.appender import Appender, OwnEvents
@@ -19,11 +20,6 @@ from infrastructure.migrator import migrate
 from tests.support.groups import group, places
 from tests.support.log import following
 from tests.support.proxy import Proxy
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
-
-    from application.ports import Recorded
 
 DEADLINE_SECONDS = 60
 LISTENING = (

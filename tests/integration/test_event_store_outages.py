@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tracemalloc
+from collections.abc import AsyncIterator
 from time import monotonic
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import psycopg
@@ -23,9 +23,6 @@ from infrastructure.postgres import pool, with_liveness
 from tests.support.appends import DEADLINE_SECONDS, Calls, stored, until
 from tests.support.groups import NOON, group, places
 from tests.support.proxy import Proxy
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 # A prompt append gives up after five; the rest is for a machine that is shared.
 GIVEN_UP_SECONDS = 9.0

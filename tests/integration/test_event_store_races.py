@@ -5,23 +5,19 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import random
-from typing import TYPE_CHECKING
+from multiprocessing.synchronize import Barrier
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
+from application.ports import Recorded
+from domain.facts import TaskCancelled, TaskUpdated
 from infrastructure.event_store.appender import Appender
 from infrastructure.event_store.follower import PostgresFollower
 from tests.support.appends import stored
 from tests.support.groups import cancelled, claim, created, group, places, updated
 from tests.support.log import following
-
-if TYPE_CHECKING:
-    from multiprocessing.synchronize import Barrier
-
-    from application.ports import Recorded
-    from domain.facts import TaskCancelled, TaskUpdated
 
 pytestmark = pytest.mark.race
 

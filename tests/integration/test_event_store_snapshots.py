@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from uuid import uuid4
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -14,10 +14,6 @@ from infrastructure.event_store.appender import Appender
 from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.postgres import pool
 from tests.support.groups import created, group, updated
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from uuid import UUID
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import psycopg
@@ -15,9 +15,6 @@ from psycopg.conninfo import conninfo_to_dict
 from infrastructure.event_store.appender import Appender
 from tests.support.appends import stored
 from tests.support.groups import group
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
 
 DEADLINE_SECONDS = 60
 CLAIM = (

@@ -13,7 +13,7 @@ from infrastructure.health import DatabaseAway, ReadinessReader
 from infrastructure.postgres import pool
 from infrastructure.transfer.database import IMPORTED, IMPORTING, lift_fence, raise_fence
 from interfaces.bootstrap.pages import HealthChecks
-from projections.catalogue import NAMES, RELATIONS
+from projections import NAMES, RELATIONS
 from tests.support.projecting import connect, project
 from tests.support.random_log import RandomLog
 from tests.support.stored import append

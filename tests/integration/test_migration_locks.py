@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg import AsyncConnection
 
 from infrastructure.migrator import TablesLocked, migrate, migrate_down
 from tests.support.projecting import connect, until
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
 
 
 async def someone_waits(connection: AsyncConnection) -> bool:

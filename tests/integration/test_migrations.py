@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterator
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 from time import monotonic
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import psycopg
@@ -22,11 +24,6 @@ from tests.support.groups import group
 from tests.support.projecting import connect, project
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from multiprocessing.queues import Queue
-    from multiprocessing.synchronize import Barrier
 
 DEADLINE_SECONDS = 60
 # Whatever a migration can leave behind in the schema, but yoyo's own books.

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
+from psycopg import AsyncConnection
 
 from infrastructure.postgres import pool
 from infrastructure.projector.rebuild import RebuildRunning, TablesInUse, rebuild
 from infrastructure.projector.runner import Projector
 from infrastructure.sql import statements
-from projections.catalogue import PROJECTIONS, named
+from projections import PROJECTIONS, named
 from tests.support.entries import created, updated
 from tests.support.projecting import connect, contents, parked_in, project, reached, running, until
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
 
 statement = statements("infrastructure.projector")
 

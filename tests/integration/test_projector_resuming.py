@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from functools import partialmethod
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg import AsyncConnection
 
 from infrastructure.projector.reading import WholeLog
 from infrastructure.projector.rebuild import TablesInUse, rebuild
-from projections.catalogue import PROJECTIONS, named
+from projections import PROJECTIONS, named
 from tests.support.entries import created, updated
 from tests.support.projecting import connect, contents, parked_in, project
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from psycopg import AsyncConnection
-
 
 AT_ONCE = 1_000
 EVENTS = 2 * AT_ONCE + 500

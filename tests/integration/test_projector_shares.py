@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Sequence
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -13,17 +14,13 @@ from infrastructure.archive.catalog import NO_ARCHIVES
 from infrastructure.projector.reading import NOTHING_ARCHIVED, WholeLog
 from infrastructure.projector.rebuild import EventRefused, fold_share, rebuild
 from infrastructure.projector.workplace import NewTablesLost, Share
-from projections.catalogue import NAMES, PROJECTIONS, named
-from projections.statements import statement
+from projections import NAMES, PROJECTIONS, named
+from projections.projection import statement
 from tests.support.entries import NOON, after, created, updated
 from tests.support.projecting import connect, contents, parked_in, project
 from tests.support.random_log import RandomLog
 from tests.support.sharing import Heard, Together, spoiled
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
-
 
 EVENTS = 3_000
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
 from infrastructure.projector.rebuild import rebuild
-from projections.catalogue import PROJECTIONS
+from projections import PROJECTIONS
 from tests.support.projecting import connect, contents
 from tests.support.sharing import Heard, Together, spoiled
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
 
 EVENTS = 3_000
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import msgspec
 import pytest
+from psycopg import AsyncConnection
 
 from application.ports import NewFact
 from domain.facts import TaskCreated
 from infrastructure.postgres import pool
 from infrastructure.projector.workplace import prepare
-from projections.catalogue import PROJECTIONS
+from projections import PROJECTIONS
 from projections.queries import ReadModels
 from projections.views import Paging, ResultQuery, TaskQuery, TaskView
 from tests.support.entries import (
@@ -36,9 +36,6 @@ from tests.support.entries import (
 from tests.support.projecting import connect, project
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
 
 
 @pytest.fixture

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from datetime import datetime
 from uuid import UUID, uuid4
 
 import pytest
 from msgspec.structs import replace
+from psycopg import AsyncConnection
 
-from application.ports import NewFact
+from application.ports import NewFact, Open
 from domain.definition import Interval
 from domain.facts import ExecutionQueued, ExecutionRequested, ExecutionStarted, TaskCreated
 from domain.schedule import fires_at
 from infrastructure.postgres import pool
 from infrastructure.projector.workplace import prepare
-from projections.catalogue import PROJECTIONS
+from projections import PROJECTIONS
 from projections.due import DueReader
-from projections.statements import statement
+from projections.projection import statement
 from tests.support.entries import (
     NOON,
     RUN,
@@ -38,11 +39,6 @@ from tests.support.plans import plan_nodes
 from tests.support.projecting import connect, project
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from psycopg import AsyncConnection
 
 
 @pytest.fixture
@@ -76,9 +72,9 @@ async def test_jittered_tasks_come_in_the_order_of_their_calls(
     await happened(connection, *(NewFact(task, 1, fact) for task in tasks))
     expected = sorted((fires_at(trigger, task, after(60)), task) for task in tasks)
     _, first = await due.page(None, expected[9][0], 5)
-    assert [(row.fires_at, row.task_id) for row in first] == expected[:5]
+    assert [(row.fire_at, row.task_id) for row in first] == expected[:5]
     _, rest = await due.page(expected[4], expected[9][0], 50)
-    assert [(row.fires_at, row.task_id) for row in rest] == expected[5:10]
+    assert [(row.fire_at, row.task_id) for row in rest] == expected[5:10]
     assert {(row.due_at, row.runs) for row in rest} == {(after(60), 0)}
 
 
@@ -90,7 +86,7 @@ async def test_a_place_comes_with_the_runs_that_were_made(
     fact = replace(new.fact, occurrence=replace(new.fact.occurrence, run=4), next_fire_at=after(125))
     await happened(connection, created(), NewFact(new.stream, 1, fact))
     _, [row] = await due.page(None, after(125), 10)
-    assert (row.due_at, row.fires_at, row.runs) == (after(120), after(125), 4)
+    assert (row.due_at, row.fire_at, row.runs) == (after(120), after(125), 4)
     assert await due.page(None, after(124), 10) == (2, [])
 
 
@@ -205,7 +201,7 @@ async def test_every_scheduled_occurrence_that_is_not_over_is_open_oldest_first(
     )
     assert await due.open_runs() == (
         position,
-        [(TASK, leased, False), (TASK, waiting, False), (TASK, last, True)],
+        [Open(TASK, leased, False), Open(TASK, waiting, False), Open(TASK, last, True)],
     )
 
 
@@ -220,7 +216,7 @@ async def test_what_is_queued_comes_in_the_order_of_the_log_whatever_clocks_have
         *occurring(second, after(61), queued_behind(RUN)),
     )
     _, runs = await due.open_runs()
-    assert [run for _, run, _ in runs] == [first, second]
+    assert [run.execution_id for run in runs] == [first, second]
 
 
 async def test_what_is_queued_waits_for_nobody_but_its_own_task(

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
+from psycopg import AsyncConnection
 
 from application.ports import NewFact
 from domain.facts import ExecutionRequested, TaskPaused, TaskResumed
 from domain.task import Pause
 from infrastructure.postgres import pool
-from interfaces.bootstrap.services import DueTasksOfReadModels
 from projections.due import DueReader
 from projections.queries import ReadModels
 from projections.views import Paging, ResultQuery, TaskQuery
 from tests.support.entries import RUN, TASK, after, created, occurrence, started, updated
 from tests.support.projecting import connect, project
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
 
 PAUSED = NewFact(TASK, 2, TaskPaused(at=after(1), note="NUL \0 and ✓"))
 RESUMED = NewFact(TASK, 3, TaskResumed(at=after(2)))
@@ -36,10 +32,10 @@ async def connection(database: str) -> AsyncIterator[AsyncConnection]:
 
 
 @pytest.fixture
-async def reader(database: str) -> AsyncIterator[tuple[DueTasksOfReadModels, ReadModels]]:
+async def reader(database: str) -> AsyncIterator[tuple[DueReader, ReadModels]]:
     """The scheduler's view, and the API's."""
     async with pool(database, 2) as db:
-        yield DueTasksOfReadModels(DueReader(db)), ReadModels(db)
+        yield DueReader(db), ReadModels(db)
 
 
 async def happened(connection: AsyncConnection, *facts: NewFact) -> int:
@@ -49,7 +45,7 @@ async def happened(connection: AsyncConnection, *facts: NewFact) -> int:
 
 
 async def test_a_paused_task_is_not_due_and_comes_back_to_its_place(
-    connection: AsyncConnection, reader: tuple[DueTasksOfReadModels, ReadModels]
+    connection: AsyncConnection, reader: tuple[DueReader, ReadModels]
 ) -> None:
     due, shown = reader
     position = await happened(connection, created(), PAUSED)
@@ -70,7 +66,7 @@ async def test_a_paused_task_is_not_due_and_comes_back_to_its_place(
 
 
 async def test_a_paused_task_takes_a_new_definition(
-    connection: AsyncConnection, reader: tuple[DueTasksOfReadModels, ReadModels]
+    connection: AsyncConnection, reader: tuple[DueReader, ReadModels]
 ) -> None:
     await happened(connection, created(), PAUSED)
     await happened(connection, updated(version=3, next_run=after(90)))
@@ -80,7 +76,7 @@ async def test_a_paused_task_takes_a_new_definition(
 
 
 async def test_requested_executions_are_found_beside_those_that_run(
-    connection: AsyncConnection, reader: tuple[DueTasksOfReadModels, ReadModels]
+    connection: AsyncConnection, reader: tuple[DueReader, ReadModels]
 ) -> None:
     due, shown = reader
     await happened(connection, created(), started(stream=UUID(int=7)), REQUESTED)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg import AsyncConnection
 
 from application.ports import NewFact
 from infrastructure.postgres import pool
+from projections.projection import statement
 from projections.queries import RESULT_SORTS, TASK_SORTS, BadCursor, BadSort, ReadModels, list_statement
-from projections.statements import statement
-from projections.views import Paging, ResultQuery, TaskQuery
+from projections.views import Listing, Paging, ResultQuery, TaskQuery
 from tests.support.entries import (
     NOON,
     created,
@@ -22,13 +23,6 @@ from tests.support.plans import plan_nodes
 from tests.support.projecting import connect, project
 from tests.support.random_log import RandomLog
 from tests.support.stored import append
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from psycopg import AsyncConnection
-
-    from projections.views import Listing
 
 EVERYTHING = Paging(limit=100_000)
 

@@ -20,7 +20,7 @@ from infrastructure.projector.workplace import NewTablesLost
 from infrastructure.settings import Settings
 from interfaces.bootstrap import rebuild_processes
 from interfaces.bootstrap.rebuild_processes import Processes, ShareFailed
-from projections.catalogue import NAMES, PROJECTIONS
+from projections import NAMES, PROJECTIONS
 from tests.support.entries import created, updated
 from tests.support.projecting import connect, contents, project, until
 from tests.support.random_log import RandomLog

@@ -37,7 +37,7 @@ from infrastructure.postgres import pool
 from infrastructure.projector.rebuild import rebuild
 from interfaces.bootstrap.services import RunsOfReadModels
 from interfaces.http.audit import Evidence as Bundle
-from projections.catalogue import PROJECTIONS
+from projections import PROJECTIONS
 from projections.queries import ReadModels
 from tests.support.checking import checked
 from tests.support.entries import META, attempt, cancelled, created, started, succeeded

@@ -15,7 +15,7 @@ from infrastructure.archive.archiving import Retention, Stopped, alone, archive_
 from infrastructure.archive.catalog import archives
 from infrastructure.archive.files import Source
 from infrastructure.archive.storage import Folder
-from projections.catalogue import NAMES
+from projections import NAMES
 from tests.support.archives import Archivist, filled
 from tests.support.months import APRIL, FEBRUARY, JANUARY, MARCH
 from tests.support.projecting import connect, until

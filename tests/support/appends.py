@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from application.ports import Recorded
 from infrastructure.event_store.appender import Appender
 from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.postgres import pool
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from application.ports import Recorded
 
 DEADLINE_SECONDS = 60
 

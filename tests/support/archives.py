@@ -13,7 +13,7 @@ from infrastructure.archive.catalog import Archive, Catalog, events_after
 from infrastructure.archive.files import Event
 from infrastructure.archive.storage import Folder
 from infrastructure.projector.reading import WholeLog
-from projections.catalogue import NAMES
+from projections import NAMES
 from tests.support.months import year_of
 from tests.support.projecting import connect, project
 from tests.support.sealing import seal

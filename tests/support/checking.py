@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from infrastructure.projector.check import check
-from projections.catalogue import PROJECTIONS
+from psycopg import AsyncConnection
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from psycopg import AsyncConnection
-
-    from infrastructure.projector.batch import Parked
-    from infrastructure.projector.check import Checked, Difference
-    from infrastructure.projector.reading import Projection
+from infrastructure.projector.batch import QuarantinedEvent
+from infrastructure.projector.check import Checked, Difference, check
+from projections import PROJECTIONS
+from projections.projection import Projection
 
 
 class Told:
@@ -22,7 +18,7 @@ class Told:
 
     def __init__(self, on_comparing: Callable[[], None] | None = None) -> None:
         self.differences: list[Difference] = []
-        self.refusals: list[Parked] = []
+        self.refusals: list[QuarantinedEvent] = []
         self.tables: list[str] = []
         self.positions: list[tuple[int, int]] = []
         self._on_comparing = on_comparing
@@ -35,7 +31,7 @@ class Told:
         if self._on_comparing is not None:
             self._on_comparing()
 
-    def refused(self, event: Parked) -> None:
+    def refused(self, event: QuarantinedEvent) -> None:
         self.refusals.append(event)
 
     def differs(self, difference: Difference) -> None:

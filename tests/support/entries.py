@@ -6,27 +6,31 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from application.ports import Meta, NewFact, Recorded
+from application.ports import Meta, NewFact, Recorded, Undecodable
 from domain.definition import Action, Cron, Definition
 from domain.facts import (
     Answered,
     Attempt,
     AttemptFailed,
     AttemptStarted,
+    EventsRedacted,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionRequested,
     ExecutionSkipped,
     ExecutionStarted,
     ExecutionSucceeded,
     ExecutionTakenOver,
     Occurrence,
     OccurrenceKind,
+    Rewritten,
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
     TaskUpdated,
     Unanswered,
 )
+from domain.identity import redaction_stream
 
 if TYPE_CHECKING:
     from domain.facts import Answer, Outcome
@@ -179,3 +183,34 @@ def log(*facts: NewFact, first_position: int = 1) -> list[Recorded]:
         )
         for position, new in enumerate(facts, first_position)
     ]
+
+
+def requested(version: int = 1, kind: OccurrenceKind = "manual") -> NewFact:
+    return NewFact(RUN, version, ExecutionRequested(at=after(0), occurrence=occurrence(kind=kind)))
+
+
+def redaction(*streams: UUID, task_id: UUID = TASK) -> NewFact:
+    """What tells that the first event of each of these streams was rewritten."""
+    rewritten = tuple(Rewritten(1, stream, "") for stream in streams)
+    return NewFact(
+        redaction_stream(task_id), 1, EventsRedacted(at=NOON, task_id=task_id, rewritten=rewritten)
+    )
+
+
+def undecodable(stream: UUID) -> Recorded:
+    """An event at position 7 that a later release wrote."""
+    fact = Undecodable(topic="execution.paused.v9", error="a later release wrote it")
+    return Recorded(position=7, stream=stream, version=2, fact=fact, meta=META, recorded_at=NOON)
+
+
+type Columns = dict[str, Any]
+
+
+def columns(**values: Any) -> Columns:
+    """Some columns of a row, to compare it with."""
+    return values
+
+
+def shown(row: object, like: Columns) -> Columns:
+    """The same columns of a row."""
+    return {name: getattr(row, name) for name in like}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
+from uuid import UUID
 
 import psycopg
 
+from application.ports import EventLog, Follower
 from infrastructure.event_store.follower import PostgresFollower
 from tests.support.log import MemoryLog
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from application.ports import EventLog, Follower
 
 
 class Subject(Protocol):

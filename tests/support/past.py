@@ -27,7 +27,7 @@ from domain.facts import (
     TaskResumed,
     TaskUpdated,
 )
-from projections.past import past_task
+from projections.queries import past_task
 from projections.views import Figures, Listing
 
 if TYPE_CHECKING:

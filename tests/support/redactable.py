@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Callable, Sequence
+from typing import get_args
 from uuid import UUID
 
+from application.ports import Group, Meta
+from application.redaction import Rewrite, Stored
 from application.streams import fold_execution
 from domain.execution import FinishedExecution
-from domain.facts import ExecutionFact
+from domain.facts import AnyFact, ExecutionFact
 from domain.identity import disguised
 from infrastructure.event_store.redactor import rewrite, stored
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from application.ports import Group, Meta
-    from application.redaction import Rewrite, Stored
-    from domain.facts import AnyFact
-    from tests.support.log import MemoryLog
+from tests.support.log import MemoryLog
 
 _OF_EXECUTIONS = get_args(ExecutionFact.__value__)
 

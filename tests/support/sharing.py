@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Sequence
 
-from infrastructure.projector.reading import NOTHING_ARCHIVED
+from psycopg import AsyncConnection
+
+from infrastructure.projector.reading import NOTHING_ARCHIVED, WholeLog
 from infrastructure.projector.rebuild import fold_share
 from infrastructure.projector.workplace import Share
-from projections.catalogue import named
+from projections import named
 from tests.support.projecting import contents
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
-
-    from psycopg import AsyncConnection
-
-    from infrastructure.projector.reading import WholeLog
 
 
 class Together:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
+from psycopg import AsyncConnection
+
+from application.ports import NewFact
 from infrastructure.event_store.mapper import encode
 from tests.support.entries import META
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from psycopg import AsyncConnection
-
-    from application.ports import NewFact
 
 APPEND = (
     b"SELECT first_position FROM append_groups("

@@ -15,7 +15,7 @@ from infrastructure.transfer.database import Progress as Report
 from infrastructure.transfer.export import export_events
 from infrastructure.transfer.format import Manifest, Selection
 from infrastructure.transfer.imports import Imported, import_events
-from projections.catalogue import PROJECTIONS
+from projections import PROJECTIONS
 from tests.support.projecting import Tables, connect, contents
 from tests.support.random_log import RandomLog
 from tests.support.stored import append

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from benchmarks import plot, report, runs
 from benchmarks.figures import (
+    Better,
     Chart,
     Figure,
     Findings,
@@ -23,11 +24,6 @@ from benchmarks.figures import (
     worse_by,
 )
 from benchmarks.runs import Run
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from benchmarks.figures import Better
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 

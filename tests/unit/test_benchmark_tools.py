@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +11,6 @@ from benchmarks import http_load, load, processes, usage
 from benchmarks.lag import lags
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.sink import Calls
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 

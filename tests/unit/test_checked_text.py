@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from infrastructure.projector.batch import Parked
+from infrastructure.projector.batch import QuarantinedEvent
 from infrastructure.projector.check import Checked, Difference, DifferentColumn
 from interfaces.cli.render import CheckJsonLines, CheckReport, CheckSentences, Progress
 from tests.support.ticking import Ticking
@@ -25,7 +25,7 @@ CHANGED = Difference(
 )
 MISSING = Difference("statistics", "statistics", {"metric": "executions", "label": "failed"}, "missing")
 UNEXPECTED = Difference("tasks", "task_states", {"id": "8"}, "unexpected")
-REFUSED = Parked("tasks", 12, UUID(int=7), "DataError: too long")
+REFUSED = QuarantinedEvent("tasks", 12, UUID(int=7), "DataError: too long")
 CLEAN = Checked({"tasks": 1_200, "statistics": 1_200}, {"tasks": 0, "statistics": 0}, 0, 0)
 SPOILT = Checked({"tasks": 1_200}, {"tasks": 1_000}, 3, 2)
 

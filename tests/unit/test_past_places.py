@@ -14,7 +14,7 @@ from application.explanation.history import history_of
 from application.past import Cut, Moment, Stopped, placing_events
 from domain.definition import Interval
 from domain.facts import ExecutionSkipped
-from projections.past import past_task
+from projections.queries import past_task
 from tests.support.given import NOON
 from tests.support.minutes import BusyMinutes, Minutes, UnsteadyMinutes
 from tests.support.past import Oracle

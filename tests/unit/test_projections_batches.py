@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from typing import TYPE_CHECKING
+from datetime import datetime
+from uuid import UUID
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.facts import EventsRedacted, ExecutionSkipped
+from application.ports import NewFact, Recorded
+from domain.facts import EventsRedacted, ExecutionSkipped, TaskCreated
+from domain.redaction import erased
 from infrastructure.event_store.mapper import FACT_TYPES
 from projections import statistics, task_results, tasks
+from projections.task_results import ResultRow
+from projections.tasks import TaskRow
 from tests.support.entries import log as recorded
+from tests.support.entries import redaction
 from tests.support.random_log import RandomLog
-
-if TYPE_CHECKING:
-    from datetime import datetime
-    from uuid import UUID
-
-    from application.ports import Recorded
-    from projections.task_results import ResultRow
-    from projections.tasks import TaskRow
 
 SEEDS = st.integers(0, 2**32)
 CUTS = st.lists(st.integers(1, 40), min_size=1, max_size=10)
@@ -130,3 +129,23 @@ def test_the_answer_shown_is_that_of_the_last_attempt(seed: int) -> None:
 def test_the_random_log_has_every_kind_of_fact() -> None:
     kinds = {type(new.fact) for new in RandomLog(9).grow(2_000)}
     assert kinds == set(FACT_TYPES)
+
+
+def erasures(facts: list[NewFact], chosen: set[UUID]) -> list[NewFact]:
+    """What tells of the rewriting of these streams."""
+    of_tasks = [new.stream for new in facts if isinstance(new.fact, TaskCreated) and new.stream in chosen]
+    return [redaction(*chosen), *(redaction(task_id, task_id=task_id) for task_id in of_tasks)]
+
+
+@settings(max_examples=20, deadline=None)
+@given(SEEDS)
+def test_a_fold_of_the_rewritten_log_comes_to_the_rows_of_the_redacted_one(seed: int) -> None:
+    facts = RandomLog(seed).grow(300)
+    streams = sorted({new.stream for new in facts})
+    chosen = set(random.Random(seed).sample(streams, len(streams) // 2))
+    rewritten = [
+        NewFact(new.stream, new.version, erased(new.fact)) if new.stream in chosen else new for new in facts
+    ]
+    told = erasures(facts, chosen)
+    for fold in (tasks.fold, task_results.fold, statistics.fold):
+        assert fold({}, recorded(*rewritten, *told)) == fold({}, recorded(*facts, *told))

@@ -1,50 +1,83 @@
-"""The fold behind `task_results`."""
+"""The fold behind `task_results`: the row of an occurrence after some facts."""
 
 from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
 
-from application.ports import NewFact, Recorded, Undecodable
+from application.ports import NewFact
+from domain.facts import AttemptFailed, ExecutionCancelled, ExecutionFailed
 from projections.projection import PoisonEvent
 from projections.task_results import ResultRow, fold
 from projections.views import AttemptView
 from tests.support.entries import (
-    META,
     NOON,
     RUN,
     TASK,
+    Columns,
     after,
     answered,
     attempt,
     attempt_failed,
     attempt_started,
+    columns,
     created,
     execution_cancelled,
     failed,
     log,
+    redaction,
+    requested,
+    shown,
     skipped,
     started,
     succeeded,
     taken_over,
     unanswered,
+    undecodable,
 )
 
-LOST = AttemptView(
-    number=1,
-    started_at=None,
-    duration_ms=None,
-    status_code=None,
-    error_message="outcome unknown: node node-1 stopped before it was recorded",
-)
+LOST = "outcome unknown: node {} stopped before it was recorded"
+BROKEN_OFF = "outcome unknown: the execution was cancelled before it was recorded"
+STATUS = "the server answered with status {}"
+LACKING = 'the body does not contain "done"'
+MADE_AT = after(0.01)
+
+OK, UNAVAILABLE = attempt(1, answered()), attempt(1, answered(503))
 
 
-def row_after(*facts: NewFact) -> ResultRow:
-    return fold({}, log(*facts)).rows[RUN]
+def view(number: int, status_code: int | None, error: str | None, *, told: bool = True) -> AttemptView:
+    """An attempt in the log of a row, with the duration and start of all attempts here."""
+    return AttemptView(
+        number=number,
+        started_at=after(number) if told else None,
+        duration_ms=12 if told else None,
+        status_code=status_code,
+        error_message=error,
+    )
+
+
+def fails_for_good(version: int, answer: int, unmet: str | None = None) -> NewFact:
+    made = attempt(1, answered(answer))
+    fact = ExecutionFailed(at=after(5), task_id=TASK, attempt=made, reason="final", unmet=unmet)
+    return NewFact(RUN, version, fact)
+
+
+def lapsed(version: int) -> NewFact:
+    fact = ExecutionFailed(at=after(99), task_id=TASK, attempt=None, reason="too late", lapsed=True)
+    return NewFact(RUN, version, fact)
+
+
+def broken_off(version: int) -> NewFact:
+    fact = ExecutionCancelled(at=after(3), task_id=TASK, reason="cancelled by a user", interrupted=True)
+    return NewFact(RUN, version, fact)
+
+
+def at(seconds: float, claim: NewFact) -> NewFact:
+    return NewFact(claim.stream, claim.version, replace(claim.fact, at=after(seconds)))
 
 
 def test_a_claimed_occurrence_is_running() -> None:
-    assert row_after(started()) == ResultRow(
+    assert fold({}, log(started())).rows[RUN] == ResultRow(
         id=RUN,
         task_id=TASK,
         namespace="default",
@@ -52,130 +85,224 @@ def test_a_claimed_occurrence_is_running() -> None:
         task_version=1,
         kind="scheduled",
         due_at=NOON,
-        run_at=after(0.01),
+        run_at=MADE_AT,
         status="running",
         attempts=1,
         node="node-1",
         lease_until=after(60),
-        created_at=after(0.01),
+        created_at=MADE_AT,
         position=1,
     )
 
 
-def claimed_at(seconds: float, claim: NewFact) -> NewFact:
-    return NewFact(claim.stream, claim.version, replace(claim.fact, at=after(seconds)))
+AHEAD = at(-0.01, started())
+LACKS = AttemptFailed(at=after(2), task_id=TASK, attempt=OK, retry_at=after(30), unmet=LACKING)
+RETRIED = [started(), attempt_failed(2, UNAVAILABLE), attempt_started(3, 2)]
+
+RULES: dict[str, tuple[list[NewFact], Columns]] = {
+    "what is claimed ahead runs when its call is to be sent": (
+        [AHEAD],
+        columns(run_at=NOON, created_at=after(-0.01)),
+    ),
+    "so does what is renewed ahead": ([AHEAD, at(-0.005, attempt_started(2, 1))], columns(run_at=NOON)),
+    "so does what is tried again ahead": (
+        [AHEAD, attempt_failed(2, UNAVAILABLE), at(29.99, attempt_started(3, 2))],
+        columns(run_at=after(30)),
+    ),
+    "a success holds the answer": (
+        [started(), succeeded(2, attempt(1, answered(201, "made", truncated=True)))],
+        columns(
+            status="succeeded",
+            success=True,
+            status_code=201,
+            response_body="made",
+            response_headers={"content-type": "text/plain"},
+            response_truncated=True,
+            run_at=after(1),
+            duration_ms=12,
+            error_message=None,
+            lease_until=None,
+            attempt_log=(view(1, 201, None),),
+        ),
+    ),
+    "a success has no error, whatever its status": (
+        [started(), succeeded(2, attempt(1, answered(404)))],
+        columns(status="succeeded", success=True, error_message=None, attempt_log=(view(1, 404, None),)),
+    ),
+    "a failed attempt leaves the occurrence running until its retry": (
+        [started(), attempt_failed(2, UNAVAILABLE)],
+        columns(
+            status="running",
+            success=None,
+            retry_at=after(30),
+            lease_until=None,
+            status_code=503,
+            error_message=STATUS.format(503),
+        ),
+    ),
+    "a failed attempt tells what its answer lacked": (
+        [started(), NewFact(RUN, 2, LACKS)],
+        columns(
+            status="running", status_code=200, error_message=LACKING, attempt_log=(view(1, 200, LACKING),)
+        ),
+    ),
+    "a failed execution tells what its last answer lacked": (
+        [started(), fails_for_good(2, 200, LACKING)],
+        columns(status="failed", status_code=200, error_message=LACKING),
+    ),
+    "a 2xx that was no success is told like any other status": (
+        [started(), fails_for_good(2, 202)],
+        columns(status="failed", error_message=STATUS.format(202)),
+    ),
+    "a retry claims the next attempt": (
+        [started(), attempt_failed(2, attempt(1, unanswered())), attempt_started(3, 2)],
+        columns(
+            attempts=2,
+            node="node-2",
+            lease_until=after(90),
+            retry_at=None,
+            run_at=after(31),
+            task_version=2,
+            error_message="connection refused",
+        ),
+    ),
+    "a renewed claim is the same attempt": (
+        [started(), attempt_started(2, 1)],
+        columns(attempts=1, attempt_log=(), task_version=2),
+    ),
+    "a failure says why nothing follows": (
+        [*RETRIED, failed(4, attempt(2, unanswered("no answer within 30 s")))],
+        columns(
+            status="failed",
+            success=False,
+            reason="no attempt left",
+            status_code=None,
+            response_body=None,
+            attempt_log=(view(1, 503, STATUS.format(503)), view(2, None, "no answer within 30 s")),
+        ),
+    ),
+    "a take-over logs the attempt whose outcome got lost": (
+        [started(), taken_over(2, 2)],
+        columns(
+            status="running",
+            attempts=2,
+            node="node-2",
+            attempt_log=(view(1, None, LOST.format("node-1"), told=False),),
+        ),
+    ),
+    "a take-over of a finished attempt loses nothing": (
+        [started(), attempt_failed(2, UNAVAILABLE), taken_over(3, 2)],
+        columns(attempt_log=(view(1, 503, STATUS.format(503)),)),
+    ),
+    "a lost last attempt hides the answer of the one before": (
+        [*RETRIED, failed(4, None)],
+        columns(
+            status_code=None,
+            response_headers=None,
+            response_body=None,
+            duration_ms=None,
+            error_message=LOST.format("node-2"),
+        ),
+    ),
+    "what lapsed keeps what its last attempt brought": (
+        [started(), attempt_failed(2, UNAVAILABLE), lapsed(3)],
+        columns(
+            status="failed",
+            success=False,
+            reason="too late",
+            retry_at=None,
+            attempts=1,
+            status_code=503,
+            attempt_log=(view(1, 503, STATUS.format(503)),),
+        ),
+    ),
+    "an occurrence that never started has no run": (
+        [skipped()],
+        columns(
+            status="skipped", reason="missed", success=None, run_at=None, attempts=0, created_at=after(1)
+        ),
+    ),
+    "a call dropped before it was sent is not an attempt": (
+        [started(), skipped(version=2)],
+        columns(status="skipped", attempts=0, run_at=None, lease_until=None, created_at=MADE_AT, position=2),
+    ),
+    "a skipped occurrence may start after all": (
+        [skipped(), started(version=2)],
+        columns(status="running", reason=None, attempts=1, run_at=MADE_AT, created_at=after(1), position=2),
+    ),
+    "a skipped occurrence that is asked for forgets why it was skipped": (
+        [skipped(), requested(2, "backfill")],
+        columns(status="pending", reason=None, kind="backfill", created_at=after(1)),
+    ),
+    "a requested execution is pending": (
+        [requested()],
+        columns(status="pending", kind="manual", attempts=0, node=None, run_at=None),
+    ),
+    "a requested execution runs once it is claimed": (
+        [requested(), started(kind="manual", version=2)],
+        columns(status="running", attempts=1, node="node-1", created_at=after(0)),
+    ),
+    "a pending execution that is cancelled has no attempts": (
+        [requested(), execution_cancelled(2)],
+        columns(status="cancelled", attempts=0, attempt_log=()),
+    ),
+    "a cancelled retry keeps what was tried": (
+        [started(), attempt_failed(2, UNAVAILABLE), execution_cancelled(3)],
+        columns(
+            status="cancelled",
+            success=None,
+            retry_at=None,
+            reason="the task is cancelled",
+            attempts=1,
+            run_at=after(1),
+            status_code=503,
+        ),
+    ),
+    "an attempt that was broken off is counted and told": (
+        [started(), broken_off(2)],
+        columns(
+            status="cancelled",
+            success=None,
+            attempts=1,
+            reason="cancelled by a user",
+            attempt_log=(view(1, None, BROKEN_OFF, told=False),),
+        ),
+    ),
+    "an attempt that was told is not told twice": (
+        [started(), attempt_failed(2, UNAVAILABLE), broken_off(3)],
+        columns(status="cancelled", attempts=1, attempt_log=(view(1, 503, STATUS.format(503)),)),
+    ),
+    "a redaction leaves how often and with what status a call failed": (
+        [created(), started(), fails_for_good(2, 503), redaction(RUN)],
+        columns(
+            error_message=STATUS.format(503),
+            status_code=503,
+            response_body="[redacted]",
+            response_headers={"content-type": "[redacted]"},
+        ),
+    ),
+}
 
 
-def test_what_is_claimed_ahead_runs_when_its_call_is_to_be_sent() -> None:
-    claim = claimed_at(-0.01, started())
-    assert (row_after(claim).run_at, row_after(claim).created_at) == (NOON, after(-0.01))
-    renewed = claimed_at(-0.005, attempt_started(2, 1))
-    assert row_after(claim, renewed).run_at == NOON
-    retried = claimed_at(29.99, attempt_started(3, 2))
-    assert row_after(claim, attempt_failed(2, attempt(1, unanswered())), retried).run_at == after(30)
-
-
-def test_a_success_holds_the_answer() -> None:
-    row = row_after(started(), succeeded(2, attempt(1, answered(201, "made", truncated=True))))
-    assert (row.status, row.success, row.status_code, row.response_body) == ("succeeded", True, 201, "made")
-    assert (row.response_headers, row.response_truncated) == ({"content-type": "text/plain"}, True)
-    assert (row.run_at, row.duration_ms, row.error_message, row.lease_until) == (after(1), 12, None, None)
-    assert row.attempt_log == (
-        AttemptView(number=1, started_at=after(1), duration_ms=12, status_code=201, error_message=None),
-    )
-
-
-def test_a_failed_attempt_leaves_the_occurrence_running_until_its_retry() -> None:
-    row = row_after(started(), attempt_failed(2, attempt(1, answered(503))))
-    assert (row.status, row.success, row.retry_at, row.lease_until) == ("running", None, after(30), None)
-    assert (row.status_code, row.error_message) == (503, "the server answered with status 503")
-
-
-def test_a_retry_claims_the_next_attempt() -> None:
-    row = row_after(started(), attempt_failed(2, attempt(1, unanswered())), attempt_started(3, 2))
-    assert (row.attempts, row.node, row.lease_until, row.retry_at) == (2, "node-2", after(90), None)
-    assert (row.run_at, row.task_version, row.error_message) == (after(31), 2, "connection refused")
-
-
-def test_a_renewed_claim_is_the_same_attempt() -> None:
-    row = row_after(started(), attempt_started(2, 1))
-    assert (row.attempts, row.attempt_log, row.task_version) == (1, (), 2)
-
-
-def test_a_failure_says_why_nothing_follows() -> None:
-    first, last = attempt(1, answered(503)), attempt(2, unanswered("no answer within 30 s"))
-    row = row_after(started(), attempt_failed(2, first), attempt_started(3, 2), failed(4, last))
-    assert (row.status, row.success, row.reason) == ("failed", False, "no attempt left")
-    assert (row.status_code, row.response_body, row.error_message) == (None, None, "no answer within 30 s")
-    assert [view.status_code for view in row.attempt_log] == [503, None]
-
-
-def test_a_take_over_logs_the_attempt_whose_outcome_got_lost() -> None:
-    row = row_after(started(), taken_over(2, 2))
-    assert (row.status, row.attempts, row.attempt_log, row.node) == ("running", 2, (LOST,), "node-2")
-
-
-def test_a_take_over_of_a_finished_attempt_loses_nothing() -> None:
-    row = row_after(started(), attempt_failed(2, attempt(1, answered(503))), taken_over(3, 2))
-    assert [view.status_code for view in row.attempt_log] == [503]
-
-
-def test_a_lost_last_attempt_hides_the_answer_of_the_one_before() -> None:
-    row = row_after(
-        started(), attempt_failed(2, attempt(1, answered(503))), attempt_started(3, 2), failed(4, None)
-    )
-    assert (row.status_code, row.response_headers, row.response_body, row.duration_ms) == (None,) * 4
-    assert row.error_message == "outcome unknown: node node-2 stopped before it was recorded"
-
-
-def test_an_occurrence_that_never_started_has_no_run() -> None:
-    row = row_after(skipped())
-    assert (row.status, row.reason, row.success, row.run_at) == ("skipped", "missed", None, None)
-    assert (row.attempts, row.created_at, row.due_at) == (0, after(1), NOON)
-
-
-def test_a_call_dropped_before_it_was_sent_is_not_an_attempt() -> None:
-    row = row_after(started(), skipped(version=2))
-    assert (row.status, row.attempts, row.run_at, row.lease_until) == ("skipped", 0, None, None)
-    assert (row.created_at, row.position) == (after(0.01), 2)
-
-
-def test_a_skipped_occurrence_may_start_after_all() -> None:
-    row = row_after(skipped(), started(version=2))
-    assert (row.status, row.reason, row.attempts, row.run_at) == ("running", None, 1, after(0.01))
-    assert (row.created_at, row.position) == (after(1), 2)
-
-
-def test_a_cancelled_retry_keeps_what_was_tried() -> None:
-    row = row_after(started(), attempt_failed(2, attempt(1, answered(503))), execution_cancelled(3))
-    assert (row.status, row.success, row.retry_at, row.reason) == (
-        "cancelled",
-        None,
-        None,
-        "the task is cancelled",
-    )
-    assert (row.attempts, row.run_at, row.status_code) == (1, after(1), 503)
+@pytest.mark.parametrize(("facts", "expected"), RULES.values(), ids=RULES)
+def test_a_row_is_what_its_facts_come_to(facts: list[NewFact], expected: Columns) -> None:
+    assert shown(fold({}, log(*facts)).rows[RUN], expected) == expected
 
 
 def test_counts_follow_every_change_of_status_and_keep_their_zeros() -> None:
-    counts = fold({}, log(started(), succeeded(2, attempt(1, answered())))).counts
+    counts = fold({}, log(started(), succeeded(2, OK))).counts
     assert dict(counts) == {("default", "running"): 0, ("default", "succeeded"): 1}
 
 
-def test_facts_about_tasks_are_no_occurrences() -> None:
-    assert fold({}, log(created())).rows == {}
+@pytest.mark.parametrize("fact", [created(), redaction(RUN)], ids=["of a task", "of a row that is not there"])
+def test_facts_of_no_occurrence_make_no_row(fact: NewFact) -> None:
+    assert fold({}, log(fact)).rows == {}
 
 
-def test_an_outcome_without_a_beginning_is_poison() -> None:
+def test_what_cannot_be_applied_is_poison_and_says_why() -> None:
     with pytest.raises(PoisonEvent, match=r"ExecutionSucceeded at position 1: .* has no row"):
-        fold({}, log(succeeded(2, attempt(1, answered()))))
-
-
-def test_an_event_that_cannot_be_read_is_poison() -> None:
-    running = fold({}, log(started())).rows
-    fact = Undecodable(topic="execution.paused.v9", error="a later release wrote it")
-    entry = Recorded(position=7, stream=RUN, version=2, fact=fact, meta=META, recorded_at=NOON)
+        fold({}, log(succeeded(2, OK)))
+    with pytest.raises(PoisonEvent, match="has no row"):
+        fold({}, [undecodable(RUN)])
     with pytest.raises(PoisonEvent, match="a later release wrote it"):
-        fold(running, [entry])
-    with pytest.raises(PoisonEvent):
-        fold({}, [entry])
+        fold(fold({}, log(started())).rows, [undecodable(RUN)])

@@ -13,7 +13,7 @@ from infrastructure.archive.files import Event
 from infrastructure.event_store.mapper import FACT_TYPES
 from infrastructure.projector.reading import Entry
 from infrastructure.projector.workplace import LAST_BYTES, Share, at_work, can_be_shared
-from projections.catalogue import PROJECTIONS, named
+from projections import PROJECTIONS, named
 from projections.tasks import Tasks, task_of
 from tests.support.entries import NOON
 from tests.support.golden_facts import STORED

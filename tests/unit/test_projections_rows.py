@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from struct import unpack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import fields
 
 from projections import statistics
 from projections import task_results as result_rows
 from projections import tasks as task_rows
-from projections.rows import microseconds
-from projections.statements import statement
+from projections.projection import statement
+from projections.rows import microseconds, plain_bytes, plain_text
 from projections.task_results import ResultRow
 from projections.tasks import TaskRow
 from projections.views import AttemptView
 from tests.support.entries import definition
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 WIDEST = 8
-JSON = {"definition", "attempt_log", "response_headers"}
+JSON_COLUMNS = {"definition", "attempt_log", "response_headers"}
 
 
 def columns(name: str) -> list[str]:
@@ -113,7 +115,7 @@ def test_every_field_is_in_the_place_of_its_column(
     name: str, pack: Callable[[Struct], Sequence[bytes]], row: Struct
 ) -> None:
     for column, value in sent(name, pack(row)).items():
-        if column not in JSON:
+        if column not in JSON_COLUMNS:
             expected = packed(getattr(row, column))
             assert widened(value, expected) == expected, column
 
@@ -150,3 +152,38 @@ def test_what_is_awaited_is_in_its_place() -> None:
 )
 def test_instants_are_microseconds_since_2000(at: datetime) -> None:
     assert microseconds(at) == (at - EPOCH) // timedelta(microseconds=1)
+
+
+CHARACTERS = st.text(st.sampled_from("\0\\u0\"'ab\n✓"), max_size=12)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | CHARACTERS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(CHARACTERS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def without_nul(value: Any) -> Any:
+    match value:
+        case str():
+            return value.replace("\0", "\ufffd")
+        case list():
+            return [without_nul(item) for item in value]
+        case dict():
+            return {without_nul(key): without_nul(item) for key, item in value.items()}
+        case _:
+            return value
+
+
+@given(VALUES)
+def test_json_keeps_everything_but_the_character_that_jsonb_refuses(value: Any) -> None:
+    assert json.loads(plain_bytes(value)) == without_nul(value)
+
+
+@pytest.mark.parametrize("depth", [1, 9_000])
+def test_json_does_not_care_how_deep_a_payload_is(depth: int) -> None:
+    text = b"[" * depth + b'"\\u0000"' + b"]" * depth
+    assert plain_bytes(msgspec.json.decode(text)).decode() == "[" * depth + '"\ufffd"' + "]" * depth
+
+
+def test_text_keeps_its_length() -> None:
+    assert plain_text("a\0b\0") == "a\ufffdb\ufffd"
