@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
-from interfaces.http.api import Events
 from msgspec.structs import replace
 
 from application.ports import EventFilter, EventPage, Group, LoggedEvent, NewFact, Origin
@@ -20,6 +19,7 @@ from infrastructure.event_store.log import PostgresEventLog
 from infrastructure.event_store.mapper import encode
 from infrastructure.event_store.reader import PostgresEventReader
 from infrastructure.postgres import pool
+from interfaces.http.api import Events
 from tests.support.event_logs import InMemory, InPostgres, Subject
 from tests.support.event_reader import MemoryEventReader
 from tests.support.groups import NOON, created, definition, group, meta, started, updated
